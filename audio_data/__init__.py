@@ -1,0 +1,1 @@
+"""Sound: from files to features; knows no network."""

@@ -1,0 +1,42 @@
+"""Settings that several rooms must agree on."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+SAMPLE_RATE = 16_000  # Hz, of every waveform inside the project
+
+UNKNOWN = "_unknown_"
+SILENCE = "_silence_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureConfig:
+    """The log-mel front end: what a network hears.
+
+    A network and its adapters are bound to these settings by :attr:`digest`.
+
+    >>> FeatureConfig().frames
+    98
+    """
+
+    sample_rate: int = SAMPLE_RATE  # Hz
+    view: int = 16_000  # samples of one decision
+    window: int = 480  # samples, 30 ms; also the FFT length
+    hop: int = 160  # samples, 10 ms
+    mels: int = 40  # bands, HTK scale, not normalised
+    low: float = 20.0  # Hz
+    high: float = 7_600.0  # Hz
+    floor: float = 1e-6  # power that counts as silence; features are zero there
+    scale: float = 0.25  # brings speech to about unit variance
+
+    @property
+    def frames(self) -> int:
+        """T, the frames of one view (no padding at either end)."""
+        return 1 + (self.view - self.window) // self.hop
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that change when any setting does."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

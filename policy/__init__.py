@@ -1,0 +1,1 @@
+"""Where a language may own parameters: SWR and its controls."""
