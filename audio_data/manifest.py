@@ -1,0 +1,171 @@
+"""Read and write manifests: one CSV row per clip."""
+
+import csv
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from kws.errors import KwsError, UsageError
+
+from .clips import SPLITS, Clip, Split
+
+REQUIRED: Final = ("path", "language", "word", "speaker", "split")
+UNSPLIT: Final = "unsplit"
+NOBODY: Final = ("", "?", "unknown")  # speakers that say nothing
+
+Filters = Mapping[str, Collection[str]]
+Row = dict[str, str]
+
+
+def read_manifest(path: Path, filters: Filters | None = None) -> list[Clip]:
+    """Read the rows that ``filters`` select, in the order of the file.
+
+    Args:
+        path: a UTF-8 CSV with the columns path (relative to the CSV, or absolute), language,
+            word, speaker and split; ``licence`` is kept, further columns serve as filters.
+        filters: wanted values by column; a row must have one of the values in every column.
+
+    Raises:
+        UsageError: a filter names no column or selects nothing.
+        KwsError: the manifest cannot be read, lacks a column or a file, or has a wrong split.
+
+    """
+    path = Path(path)
+    columns, rows = _read_rows(path)
+    missing = [name for name in REQUIRED if name not in columns]
+    if missing:
+        raise KwsError(
+            f"{path} lacks the column(s) {', '.join(missing)}; it has {', '.join(columns)}"
+        )
+    if not rows:
+        raise KwsError(f"{path} has a header but no rows; add at least one clip")
+    chosen = select(rows, filters or {}, str(path))
+    clips = [_clip(row, number, path) for number, row in chosen]
+    _check_files(clips, [number for number, _ in chosen], path)
+    return clips
+
+
+def select(rows: Sequence[tuple[int, Row]], filters: Filters, source: str) -> list[tuple[int, Row]]:
+    """Keep the numbered rows that have a wanted value in every filtered column.
+
+    Raises:
+        UsageError: a filter names a column that no row has, or nothing is left.
+
+    """
+    for column, values in filters.items():
+        if not any(column in row for _, row in rows):
+            found = ", ".join(sorted({name for _, row in rows for name in row}))
+            raise UsageError(f"{source} has no column {column!r} to filter by; it has {found}")
+        have = {row[column] for _, row in rows}
+        rows = [(number, row) for number, row in rows if row[column] in values]
+        if not rows:
+            wanted = " or ".join(f"{column}={value}" for value in sorted(values))
+            raise UsageError(f"{wanted} selects nothing in {source}; there are {_few(have)}")
+    return list(rows)
+
+
+def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
+    """Write ``clips`` so that :func:`read_manifest` returns them; replaces ``path`` at once.
+
+    Paths inside the folder of the manifest are written relative to it, others absolute.
+    """
+    path = Path(path)
+    folder = Path(os.path.abspath(path)).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f"{path.name}.{os.getpid()}.part"
+    try:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow([*REQUIRED, "licence"])
+            writer.writerows(_fields(clip, folder) for clip in clips)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise KwsError(f"{path} cannot be written: {error.strerror or error}") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, Row]]]:
+    """Column names, and rows with their line numbers in the file."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:  # with or without BOM
+            reader = csv.DictReader(file, restval="", strict=True)
+            columns = [name.strip() for name in reader.fieldnames or ()]
+            reader.fieldnames = columns
+            rows = [(reader.line_num, _whole(row, reader.line_num, path)) for row in reader]
+    except FileNotFoundError:
+        raise KwsError(f"{path} does not exist; give the manifest's CSV file") from None
+    except OSError as error:
+        raise KwsError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise KwsError(f"{path} is not a CSV file in UTF-8: {error}") from None
+    if not columns:
+        raise KwsError(f"{path} is empty; it needs a header with {', '.join(REQUIRED)}")
+    return columns, rows
+
+
+def _whole(row: dict[str, str], number: int, manifest: Path) -> Row:
+    if None in row:  # where csv puts what has no column
+        raise KwsError(f"{manifest} row {number} has more fields than the header; quote its commas")
+    return row
+
+
+def _clip(row: Row, number: int, manifest: Path) -> Clip:
+    for column in ("path", "word"):
+        if not row[column].strip():
+            raise KwsError(f"{manifest} row {number} has an empty {column}; fill it in")
+    speaker = row["speaker"].strip()
+    return Clip(
+        path=manifest.parent / row["path"],
+        word=row["word"].strip(),
+        language=row["language"].strip() or "und",
+        speaker=None if speaker.lower() in NOBODY else speaker,
+        split=_split(row["split"].strip(), number, manifest),
+        licence=row.get("licence", "").strip() or None,
+    )
+
+
+def _split(text: str, number: int, manifest: Path) -> Split | None:
+    if text in ("", UNSPLIT):
+        return None
+    if text not in SPLITS:
+        allowed = ", ".join([*SPLITS, UNSPLIT])
+        raise KwsError(f"{manifest} row {number} has split {text!r}; allowed are {allowed}")
+    return text
+
+
+def _check_files(clips: Sequence[Clip], numbers: Sequence[int], manifest: Path) -> None:
+    """Raise for the first clip without a file, listing each folder once."""
+    listed: dict[Path, set[str]] = {}
+    for clip, number in zip(clips, numbers, strict=True):
+        folder = clip.path.parent
+        if folder not in listed:
+            listed[folder] = set(os.listdir(folder)) if folder.is_dir() else set()
+        # The second look is for file systems that take other spellings of a name.
+        if clip.path.name not in listed[folder] and not clip.path.exists():
+            raise KwsError(
+                f"{manifest} row {number} names {clip.path}, which does not exist; "
+                "correct the path or remove the row"
+            )
+
+
+def _fields(clip: Clip, folder: Path) -> list[str]:
+    path = Path(os.path.abspath(clip.path))
+    written = path.relative_to(folder) if path.is_relative_to(folder) else path
+    return [
+        written.as_posix(),
+        clip.language,
+        clip.word,
+        clip.speaker or "",
+        clip.split or UNSPLIT,
+        clip.licence or "",
+    ]
+
+
+def _few(values: Collection[str], count: int = 8) -> str:
+    """Show the first few of some values."""
+    shown = ", ".join(repr(value) for value in sorted(values)[:count])
+    return shown if len(values) <= count else f"{shown} and {len(values) - count} more"
