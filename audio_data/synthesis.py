@@ -1,0 +1,321 @@
+"""Make a corpus of spoken words where no recordings are at hand.
+
+Every clip is drawn from a generator seeded by the corpus's seed and the clip's own name, so a clip
+does not depend on which others are made, or in which order, or after how many interruptions.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product, zip_longest
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from kws.config import SAMPLE_RATE
+from kws.errors import KwsError, UsageError
+
+from .clips import SPLITS, Split
+from .espeak import language_file, speak
+
+Wave = NDArray[np.float32]
+
+LICENCE = "synthetic, eSpeak NG"
+COLUMNS = ("path", "language", "word", "speaker", "split", "licence")
+SECONDS = 1.0  # shortest clip
+NOISE_SECONDS = 20.0
+NOISES = ("white", "pink", "brown", "hum")
+AUDIBLE = 0.01  # of full scale; what is quieter counts as silence
+
+# A small vocabulary of commands for demonstrations: BCP 47 tag -> words.
+DEFAULT_WORDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "en": ("yes", "no", "stop", "go", "on", "off", "up", "down", "left", "right"),
+    "de": ("ja", "nein", "stopp", "los", "an", "aus", "hoch", "runter", "links", "rechts"),
+    "es": (
+        "sí",
+        "no",
+        "alto",
+        "vamos",
+        "abre",
+        "cierra",
+        "arriba",
+        "abajo",
+        "izquierda",
+        "derecha",
+    ),
+    "fr": (
+        "oui",
+        "non",
+        "arrête",
+        "avance",
+        "ouvre",
+        "ferme",
+        "monte",
+        "descends",
+        "gauche",
+        "droite",
+    ),
+    "cmn": ("是", "不是", "停", "走", "开", "关", "上面", "下面", "左边", "右边"),
+    "ar": ("نعم", "لا", "توقف", "ابدأ", "افتح", "أغلق", "فوق", "تحت", "يمين", "يسار"),
+    "hi": ("हाँ", "नहीं", "रुको", "चलो", "चालू", "बंद", "ऊपर", "नीचे", "बाएँ", "दाएँ"),
+}
+
+# Voice variants that differ plainly from one another, without near-copies that would put one
+# person into two splits. Whispers are left out: they have no pitch to vary.
+_WOMEN = "f1 f2 f3 f4 f5 Alicia Andrea Annie anika aunty belinda grandma shelby steph"
+_MEN = "m1 m2 m3 m4 m5 m6 m7 m8 Alex adam boris croak david ed klatt4 max pablo quincy"
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """One synthetic person, the same in every language."""
+
+    name: str
+    split: Split
+    variant: str
+    pitch: int  # 0 to 99
+    range: int  # 0 to 99
+    rate: int  # words a minute
+
+
+def make_corpus(
+    out: Path,
+    words: Mapping[str, Sequence[str]],
+    *,
+    speakers: int = 12,
+    takes: int = 3,
+    seed: int = 0,
+    noise: float = 0.002,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Speak every word by every speaker into ``<language>/<word>/<speaker>_<take>.wav``.
+
+    The manifest is written last, so a folder without one is unfinished; calling again with the
+    same settings goes on with it and keeps the clips that are there. Background noises go to
+    ``noise/``.
+
+    Args:
+        out: folder of the corpus; made where missing.
+        words: language (BCP 47 or ISO 639-3) -> its words, in its own script.
+        speakers: how many, at least 3; about 60/20/20 % of them train, validate and test, and
+            no voice variant appears in two splits.
+        takes: clips of one word by one speaker; they differ in rate, pitch, gain and placing.
+        seed: the same seed gives the same files.
+        noise: loudest level of white noise under a clip, RMS of full scale; each clip draws its
+            own between 0 and this.
+        progress: called with clips done and clips in all.
+
+    Returns:
+        The path of ``manifest.csv``.
+
+    Raises:
+        UsageError: nothing to say, an unknown language, too few speakers, or a folder that holds
+            another corpus.
+        KwsError: eSpeak NG has no sound for a word.
+
+    """
+    _check(words, speakers, takes, seed, noise)
+    out = Path(out)
+    recipe = {
+        "words": {language: list(said) for language, said in words.items()},
+        "settings": {"speakers": speakers, "takes": takes, "seed": seed, "noise": noise},
+    }
+    _claim(out, recipe)
+    write_noises(out / "noise", seed=seed)
+    people = draw_speakers(speakers, seed)
+    rows = []
+    total = sum(map(len, words.values())) * speakers * takes
+    for done, (language, word, person, take) in enumerate(_all_clips(words, people, takes), 1):
+        name = f"{slug(language)}/{slug(word)}/{person.name}_{take}.wav"
+        if not (out / name).is_file():
+            rng = _generator(seed, language, word, person.name, str(take))
+            _write_wave(out / name, say(language, word, person, rng, noise=noise))
+        rows.append((name, language, word, person.name, person.split, LICENCE))
+        if progress:
+            progress(done, total)
+    table = io.StringIO(newline="")
+    csv.writer(table, lineterminator="\n").writerows([COLUMNS, *rows])
+    _write(out / "manifest.csv", table.getvalue().encode())
+    return out / "manifest.csv"
+
+
+def draw_speakers(count: int, seed: int = 0) -> list[Speaker]:
+    """Draw ``count`` speakers and deal them to the splits, women and men in turn."""
+    rng = _generator(seed, "speakers")
+    held = max(1, round(0.2 * count))
+    sizes = (count - 2 * held, held, held)
+    pools = _deal(rng)
+    people: list[Speaker] = []
+    for split, size, pool in zip(SPLITS, sizes, pools, strict=True):
+        for index in range(size):
+            name = f"syn{len(people) + 1:02d}"
+            pitch, moving, rate = rng.integers([35, 35, 120], [66, 76, 166]).tolist()
+            people.append(Speaker(name, split, pool[index % len(pool)], pitch, moving, rate))
+    return people
+
+
+def say(
+    language: str, word: str, person: Speaker, rng: np.random.Generator, *, noise: float = 0.0
+) -> Wave:
+    """One take ``[T]``: the word somewhere inside a clip of one second, or longer if it is."""
+    speech = _trim(
+        speak(
+            word,
+            language,
+            variant=person.variant,
+            rate=round(person.rate * rng.uniform(0.92, 1.08)),
+            pitch=int(np.clip(person.pitch + rng.integers(-4, 5), 0, 99)),
+            range_=person.range,
+        )
+    )
+    if len(speech) == 0:
+        raise KwsError(f"eSpeak NG has no sound for {word!r} in {language!r}; spell it another way")
+    least, most = round(0.03 * SAMPLE_RATE), round(0.1 * SAMPLE_RATE)
+    before, after = rng.integers(least, most, size=2).tolist()  # samples of silence at the ends
+    spare = max(0, round(SECONDS * SAMPLE_RATE) - before - len(speech) - after)
+    shift = int(rng.integers(spare + 1))
+    peak = rng.uniform(0.25, 0.8)  # of full scale
+    clip = np.pad(
+        speech * np.float32(peak / np.abs(speech).max()), (before + shift, after + spare - shift)
+    )
+    hiss = rng.normal(0.0, rng.uniform(0.0, noise), len(clip))
+    return np.asarray(clip + hiss, np.float32)
+
+
+def write_noises(folder: Path, *, seconds: float = NOISE_SECONDS, seed: int = 0) -> list[Path]:
+    """Write each of ``NOISES`` to ``<folder>/<kind>.wav``; files that exist are kept."""
+    paths = [folder / f"{kind}.wav" for kind in NOISES]
+    for kind, path in zip(NOISES, paths, strict=True):
+        if not path.is_file():
+            _write_wave(path, background(kind, seconds, _generator(seed, "noise", kind)))
+    return paths
+
+
+def background(kind: str, seconds: float, rng: np.random.Generator) -> Wave:
+    """Synthesize ``seconds`` of noise ``[T]`` at an RMS of 0.1.
+
+    ``white``, ``pink`` and ``brown`` fall by 0, 3 and 6 dB an octave; ``hum`` is 50 Hz mains with
+    harmonics over a little pink noise.
+    """
+    count = round(seconds * SAMPLE_RATE)
+    if kind == "hum":
+        time = np.arange(count) / SAMPLE_RATE  # s
+        tones = sum(
+            np.sin(2 * np.pi * (50 * order * time + rng.uniform())) / order for order in range(1, 9)
+        )
+        wave = tones + background("pink", seconds, rng)
+    else:
+        falling = {"white": 0.0, "pink": 0.5, "brown": 1.0}[kind]  # exponent of 1/f amplitude
+        spectrum = np.fft.rfft(rng.standard_normal(count))
+        hertz = np.fft.rfftfreq(count, 1 / SAMPLE_RATE)
+        spectrum *= np.maximum(hertz, 20.0) ** -falling
+        spectrum[0] = 0.0
+        wave = np.fft.irfft(spectrum, count)
+    rms = np.sqrt(np.mean(np.square(wave)))
+    return np.asarray(np.clip(wave * (0.1 / rms), -1.0, 1.0), np.float32)
+
+
+def slug(word: str) -> str:
+    """Name a folder after a word, in letters every file system takes.
+
+    >>> slug("stop"), slug("sí"), slug("si"), slug("停")
+    ('stop', 'si-4f87498b', 'si', 'word-16833aa2')
+    """
+    plain = unicodedata.normalize("NFKD", word).encode("ascii", "ignore").decode().lower()
+    plain = "".join(letter if letter.isalnum() else "-" for letter in plain).strip("-")
+    digest = hashlib.sha256(word.encode()).hexdigest()[:8]
+    return plain if plain and plain == word else f"{plain or 'word'}-{digest}"
+
+
+def _check(
+    words: Mapping[str, Sequence[str]], speakers: int, takes: int, seed: int, noise: float
+) -> None:
+    if not words:
+        raise UsageError("no language is given, so there is nothing to say")
+    for language, said in words.items():
+        language_file(language)  # unknown languages are refused before anything is written
+        if isinstance(said, str) or not said or not all(word.strip() for word in said):
+            raise UsageError(f"the words of {language!r} are {said!r}; give one word or more each")
+        if len(set(said)) < len(said):
+            raise UsageError(f"the words of {language!r} hold one twice: {', '.join(said)}")
+    if speakers < len(SPLITS):
+        raise UsageError(f"{speakers} speakers cannot fill train, validation and test; give 3")
+    if takes < 1:
+        raise UsageError(f"takes is {takes}; each speaker says a word at least once")
+    if seed < 0:
+        raise UsageError(f"seed is {seed}; it must not be negative")
+    if not 0 <= noise < 1:
+        raise UsageError(f"noise is {noise}; it is a part of full scale, from 0 to below 1")
+
+
+def _claim(out: Path, recipe: object) -> None:
+    """Mark ``out`` as the folder of this corpus; one that holds another is refused."""
+    text = json.dumps(recipe, ensure_ascii=False, indent=1) + "\n"
+    path = out / "recipe.json"
+    if path.is_file():
+        if path.read_text(encoding="utf-8") != text:
+            raise UsageError(f"{out} holds speech made with other settings; name another folder")
+    elif (out / "manifest.csv").exists():
+        raise UsageError(f"{out} already holds another corpus; name another folder")
+    else:
+        _write(path, text.encode())
+
+
+def _all_clips(
+    words: Mapping[str, Sequence[str]], people: Sequence[Speaker], takes: int
+) -> Iterator[tuple[str, str, Speaker, int]]:
+    for language, said in words.items():
+        yield from product([language], said, people, range(takes))
+
+
+def _deal(rng: np.random.Generator) -> list[list[str]]:
+    """Split the voice variants 60/20/20; each pool takes women and men in turn."""
+    pools: list[list[str]] = []
+    shuffled = [rng.permutation(names.split()).tolist() for names in (_WOMEN, _MEN)]
+    for low, high in ((0.0, 0.6), (0.6, 0.8), (0.8, 1.0)):
+        parts = [who[round(low * len(who)) : round(high * len(who))] for who in shuffled]
+        pools.append([one for pair in zip_longest(*parts) for one in pair if one])
+    return pools
+
+
+def _generator(seed: int, *name: str) -> np.random.Generator:
+    """Make the generator that belongs to one named thing of one seed."""
+    digest = hashlib.sha256("\0".join(name).encode()).digest()
+    return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
+
+
+def _trim(wave: Wave) -> Wave:
+    """Cut silence off both ends."""
+    heard = np.flatnonzero(np.abs(wave) > AUDIBLE)
+    return wave[heard[0] : heard[-1] + 1] if len(heard) else wave[:0]
+
+
+def _write_wave(path: Path, wave: Wave) -> None:
+    """Write 16-bit WAV at 16 kHz."""
+    memory = io.BytesIO()
+    soundfile.write(memory, wave, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    _write(path, memory.getvalue())
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a whole file or none: a temporary name in the same folder, then a rename."""
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise KwsError(
+            f"cannot write {path} ({error.strerror}); make room or name another folder"
+        ) from error
