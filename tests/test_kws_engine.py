@@ -1,0 +1,236 @@
+"""Decisions depend on the audio alone, not on how it arrives."""
+
+import tracemalloc
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from kws.config import SAMPLE_RATE
+from kws.detector import Detection, DetectorConfig
+from kws.engine import QUIETEST, VIEW, Engine
+from kws.errors import KwsError
+
+Wave = NDArray[np.float32]
+
+CONFIG = DetectorConfig(smoothing=2, patience=2)
+WORDS = {"ara": ("low", "high", "_silence_"), "eng": ("bass", "treble", "alto", "_silence_")}
+
+
+class Bands:
+    """A spotter that hears which tone fills the middle of its view, or silence."""
+
+    def __init__(self) -> None:
+        self.languages = ("ara", "eng")
+        self.active_adapter = "ara"
+        self.views: list[Wave] = []
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return WORDS[self.active_adapter]
+
+    def set_adapter(self, language: str) -> None:
+        if language not in self.languages:
+            raise KwsError(f"{language} is not among {', '.join(self.languages)}")
+        self.active_adapter = language
+
+    def scores(self, view: Wave) -> Wave:
+        self.views.append(view)
+        middle = view[VIEW // 2 - 2_000 : VIEW // 2 + 2_000]
+        spectrum = np.abs(np.fft.rfft(middle))
+        out = np.full(len(self.labels), 0.01, np.float32)
+        out[int(spectrum.argmax() * 4 > 1_000) if spectrum.max() > 1 else -1] = 1.0
+        return np.asarray(out / out.sum(), np.float32)
+
+    def detector_config(self, language: str) -> DetectorConfig:
+        return CONFIG
+
+
+def tone(frequency: float, seconds: float = 0.5) -> Wave:
+    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    return (0.5 * np.sin(2 * np.pi * frequency * time)).astype(np.float32)
+
+
+def silence(seconds: float) -> Wave:
+    return np.zeros(round(seconds * SAMPLE_RATE), np.float32)
+
+
+@pytest.fixture(scope="module")
+def stream() -> Wave:
+    """Four words in 10 s, with a gap of noise; the last touches the end."""
+    noise = np.random.default_rng(0).normal(0, 1e-5, SAMPLE_RATE).astype(np.float32)
+    parts = [silence(1), tone(400), silence(1.2), tone(2_000), noise, silence(1.3), tone(400)]
+    return np.concatenate([*parts, silence(3.3), tone(2_000, 0.7)])
+
+
+def hear(engine: Engine, wave: Wave, sizes: Iterator[int]) -> list[Detection]:
+    found: list[Detection] = []
+    while len(wave):
+        size = next(sizes)
+        found += engine.feed(wave[:size])
+        wave = wave[size:]
+    return found + engine.flush()
+
+
+def constant(size: int) -> Iterator[int]:
+    while True:
+        yield size
+
+
+@pytest.fixture(scope="module")
+def whole(stream: Wave) -> tuple[list[Detection], list[Wave]]:
+    spotter = Bands()
+    return hear(Engine(spotter), stream, constant(len(stream))), spotter.views
+
+
+def test_every_word_is_heard_once(whole: tuple[list[Detection], list[Wave]], stream: Wave) -> None:
+    found, _ = whole
+    assert [event.keyword for event in found] == ["low", "high", "low", "high"]
+    assert all(0 < event.time <= len(stream) / SAMPLE_RATE for event in found)
+    assert {event.language for event in found} == {"ara"}
+
+
+@pytest.mark.parametrize("size", [1, 7, 160, 1_279, 1_280, 1_281, 15_999, 16_001, 160_000])
+def test_results_are_the_same_for_any_block_size(
+    size: int, stream: Wave, whole: tuple[list[Detection], list[Wave]]
+) -> None:
+    spotter = Bands()
+    assert hear(Engine(spotter), stream, constant(size)) == whole[0]
+    np.testing.assert_array_equal(spotter.views, whole[1])
+
+
+def test_results_are_the_same_for_ragged_blocks(
+    stream: Wave, whole: tuple[list[Detection], list[Wave]]
+) -> None:
+    draw = np.random.default_rng(1)
+    sizes = (int(size) for size in draw.integers(0, 5_000, 10_000))
+    assert hear(Engine(Bands()), stream, sizes) == whole[0]
+
+
+def test_a_view_is_the_last_second_after_silence() -> None:
+    spotter, wave = Bands(), np.arange(1, 20_001, dtype=np.float32)
+    Engine(spotter).feed(wave)
+    assert len(spotter.views) == 20_000 // 1_280
+    np.testing.assert_array_equal(spotter.views[0], np.r_[silence(0.92), wave[:1_280]])
+    np.testing.assert_array_equal(spotter.views[-1], wave[15 * 1_280 - VIEW : 15 * 1_280])
+
+
+def test_a_short_file_is_heard_and_its_time_lies_within_it() -> None:
+    engine = Engine(Bands())
+    assert engine.feed(tone(400, 0.3)) == []
+    (event,) = engine.flush()
+    assert (event.keyword, event.time) == ("low", 0.3)
+    assert engine.seconds == 0.3
+
+
+@pytest.mark.parametrize("length", [0, 1])
+def test_almost_no_audio_is_no_event(length: int) -> None:
+    engine = Engine(Bands())
+    assert engine.feed(np.ones(length, np.float32)) + engine.flush() == []
+
+
+def test_a_switch_takes_effect_at_the_next_decision_and_loses_no_sample(stream: Wave) -> None:
+    spotter, steady = Bands(), Bands()
+    engine = Engine(spotter)
+    found = engine.feed(stream[:40_001])
+    engine.set_language("eng")
+    assert engine.language == spotter.active_adapter == "eng"
+    found += engine.feed(stream[40_001:]) + engine.flush()
+    hear(Engine(steady), stream, constant(160_000))
+    np.testing.assert_array_equal(spotter.views, steady.views)
+    heard = [(event.language, event.keyword) for event in found]
+    assert heard == [("ara", "low"), ("eng", "treble"), ("eng", "bass"), ("eng", "treble")]
+
+
+def test_a_new_language_starts_fresh() -> None:
+    engine = Engine(Bands())
+    engine.feed(np.r_[tone(400), silence(0.3)])
+    assert engine.scores.shape == (3,)
+    assert engine.scores[0] > 0.9
+    engine.set_language("eng")
+    np.testing.assert_array_equal(engine.scores, np.zeros(4))
+    assert engine.labels == WORDS["eng"]
+
+
+def test_choosing_the_active_language_again_changes_nothing() -> None:
+    engine = Engine(Bands())
+    first = engine.feed(np.r_[tone(400), silence(0.3)])
+    engine.set_language("ara")
+    assert len(first) == 1
+    assert engine.feed(silence(0.1)) == []
+    assert engine.scores[0] > 0.5
+
+
+def test_an_unknown_language_is_refused_and_the_old_one_stays() -> None:
+    engine = Engine(Bands())
+    with pytest.raises(KwsError, match="tlh is not among ara, eng"):
+        engine.set_language("tlh")
+    assert engine.language == "ara"
+
+
+def test_samples_that_are_no_numbers_are_silence_and_counted(stream: Wave) -> None:
+    bad = stream.astype(np.float64)
+    bad[[100, 50_000, 90_000]] = np.nan, np.inf, 1e300
+    zeroed = np.where(np.isin(np.arange(len(bad)), [100, 50_000, 90_000]), 0, stream)
+    spotter, clean = Bands(), Bands()
+    engine = Engine(spotter)
+    found = hear(engine, bad, constant(1_000))  # type: ignore[arg-type]
+    assert found == hear(Engine(clean), zeroed, constant(160_000))
+    np.testing.assert_array_equal(spotter.views, clean.views)
+    assert engine.non_finite == 3
+
+
+@pytest.mark.parametrize(
+    "samples", [np.zeros((2, 4), np.float32), np.zeros(4, np.int16), np.float32(0)]
+)
+def test_samples_must_be_mono_floating_point(samples: Wave) -> None:
+    with pytest.raises(KwsError, match="mono and floating-point"):
+        Engine(Bands()).feed(samples)
+
+
+def test_counters_and_level() -> None:
+    engine = Engine(Bands(), hop_seconds=0.1)
+    assert engine.level == QUIETEST
+    engine.feed(np.full(4_000, 0.1, np.float32))
+    assert (engine.decisions, engine.seconds) == (2, 0.25)
+    assert engine.level == pytest.approx(-20)
+    engine.feed(silence(0.25))
+    assert engine.level == QUIETEST
+
+
+def test_a_threshold_replaces_that_of_every_language() -> None:
+    engine = Engine(Bands(), threshold=1.0)
+    assert hear(engine, np.r_[tone(400), silence(1)], constant(999)) == []
+    engine.reset()
+    engine.set_language("eng")
+    assert hear(engine, np.r_[tone(400), silence(1)], constant(999)) == []
+
+
+def test_reset_begins_another_stream(stream: Wave) -> None:
+    engine = Engine(Bands())
+    first = hear(engine, stream, constant(700))
+    engine.reset()
+    assert hear(engine, stream, constant(700)) == first
+
+
+@pytest.mark.parametrize("hop", [0.0, -1.0, 1.5, float("nan")])
+def test_an_impossible_hop_is_refused(hop: float) -> None:
+    with pytest.raises(KwsError, match="hop"):
+        Engine(Bands(), hop_seconds=hop)
+
+
+def test_memory_does_not_grow_with_the_stream() -> None:
+    class Deaf(Bands):
+        def scores(self, view: Wave) -> Wave:
+            return np.array([0, 0, 1], np.float32)
+
+    engine, block = Engine(Deaf()), silence(0.08)
+    for _ in range(20):
+        engine.feed(block)
+    tracemalloc.start()
+    for _ in range(500):
+        engine.feed(block)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < block.nbytes * 20  # of 500 blocks fed
