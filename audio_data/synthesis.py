@@ -4,11 +4,8 @@ Every clip is drawn from a generator seeded by the corpus's seed and the clip's 
 does not depend on which others are made, or in which order, or after how many interruptions.
 """
 
-import csv
 import hashlib
 import io
-import json
-import os
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,14 +19,15 @@ from numpy.typing import NDArray
 
 from kws.config import SAMPLE_RATE
 from kws.errors import KwsError, UsageError
+from kws.files import read_json, write_json
 
-from .clips import SPLITS, Split
+from .clips import SPLITS, Clip, Split
 from .espeak import language_file, speak
+from .manifest import write_manifest
 
 Wave = NDArray[np.float32]
 
 LICENCE = "synthetic, eSpeak NG"
-COLUMNS = ("path", "language", "word", "speaker", "split", "licence")
 SECONDS = 1.0  # shortest clip
 NOISE_SECONDS = 20.0
 NOISES = ("white", "pink", "brown", "hum")
@@ -131,19 +129,26 @@ def make_corpus(
     _claim(out, recipe)
     write_noises(out / "noise", seed=seed)
     people = draw_speakers(speakers, seed)
-    rows = []
+    clips = []
     total = sum(map(len, words.values())) * speakers * takes
     for done, (language, word, person, take) in enumerate(_all_clips(words, people, takes), 1):
         name = f"{slug(language)}/{slug(word)}/{person.name}_{take}.wav"
-        if not (out / name).is_file():
+        if not _is_written(out / name):
             rng = _generator(seed, language, word, person.name, str(take))
             _write_wave(out / name, say(language, word, person, rng, noise=noise))
-        rows.append((name, language, word, person.name, person.split, LICENCE))
+        clips.append(
+            Clip(
+                path=out / name,
+                word=word,
+                language=language,
+                speaker=person.name,
+                split=person.split,
+                licence=LICENCE,
+            )
+        )
         if progress:
             progress(done, total)
-    table = io.StringIO(newline="")
-    csv.writer(table, lineterminator="\n").writerows([COLUMNS, *rows])
-    _write(out / "manifest.csv", table.getvalue().encode())
+    write_manifest(out / "manifest.csv", clips)
     return out / "manifest.csv"
 
 
@@ -194,7 +199,7 @@ def write_noises(folder: Path, *, seconds: float = NOISE_SECONDS, seed: int = 0)
     """Write each of ``NOISES`` to ``<folder>/<kind>.wav``; files that exist are kept."""
     paths = [folder / f"{kind}.wav" for kind in NOISES]
     for kind, path in zip(NOISES, paths, strict=True):
-        if not path.is_file():
+        if not _is_written(path):
             _write_wave(path, background(kind, seconds, _generator(seed, "noise", kind)))
     return paths
 
@@ -258,15 +263,14 @@ def _check(
 
 def _claim(out: Path, recipe: object) -> None:
     """Mark ``out`` as the folder of this corpus; one that holds another is refused."""
-    text = json.dumps(recipe, ensure_ascii=False, indent=1) + "\n"
     path = out / "recipe.json"
     if path.is_file():
-        if path.read_text(encoding="utf-8") != text:
+        if read_json(path) != recipe:
             raise UsageError(f"{out} holds speech made with other settings; name another folder")
     elif (out / "manifest.csv").exists():
         raise UsageError(f"{out} already holds another corpus; name another folder")
     else:
-        _write(path, text.encode())
+        write_json(path, recipe)
 
 
 def _all_clips(
@@ -298,24 +302,24 @@ def _trim(wave: Wave) -> Wave:
     return wave[heard[0] : heard[-1] + 1] if len(heard) else wave[:0]
 
 
+def _is_written(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0  # a power cut may leave an empty file
+
+
 def _write_wave(path: Path, wave: Wave) -> None:
-    """Write 16-bit WAV at 16 kHz."""
-    memory = io.BytesIO()
+    """Write 16-bit WAV at 16 kHz, whole or not at all.
+
+    Not flushed to the disk one by one, which would take longer than speaking them.
+    """
+    part = path.with_name(f".{path.name}.part")
+    memory = io.BytesIO()  # unlike soundfile, writing bytes reports a full disk
     soundfile.write(memory, wave, SAMPLE_RATE, format="WAV", subtype="PCM_16")
-    _write(path, memory.getvalue())
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a whole file or none: a temporary name in the same folder, then a rename."""
-    part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-        os.replace(part, path)
+        part.write_bytes(memory.getvalue())
+        part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise KwsError(
-            f"cannot write {path} ({error.strerror}); make room or name another folder"
+            f"cannot write {path} ({error}); make room or name another folder"
         ) from error

@@ -286,6 +286,15 @@ def test_an_interrupted_run_has_no_manifest_and_goes_on(tmp_path: Path) -> None:
     assert seen == [(done, 18) for done in range(1, 19)]
 
 
+def test_a_clip_that_a_power_cut_emptied_is_made_again(tmp_path: Path) -> None:
+    make_corpus(tmp_path, WORDS, speakers=3, takes=1)
+    whole = contents(tmp_path)
+    victim = next(tmp_path.glob("de/*/*.wav"))
+    victim.write_bytes(b"")
+    make_corpus(tmp_path, WORDS, speakers=3, takes=1)
+    assert contents(tmp_path) == whole
+
+
 def test_a_folder_of_another_corpus_is_refused(tmp_path: Path) -> None:
     make_corpus(tmp_path, WORDS, speakers=3, takes=1)
     before = contents(tmp_path)
@@ -326,13 +335,24 @@ def test_a_word_without_sound_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
+    write_bytes, written = Path.write_bytes, []
+
+    def fill(path: Path, data: bytes) -> int:
+        written.append(path)
+        if len(written) < 9:
+            return write_bytes(path, data)
+        write_bytes(path, data[:100])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(KwsError, match="No space left"):
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    with pytest.raises(KwsError, match="No space left on device.*make room"):
         make_corpus(tmp_path, WORDS, speakers=3, takes=1)
-    assert contents(tmp_path) == {}
+    left = contents(tmp_path)
+    assert sum(name.endswith(".wav") for name in left) == 8
+    assert not [name for name in left if name.endswith(".part") or name == "manifest.csv"]
+    monkeypatch.undo()
+    monkeypatch.setattr(write_noises, "__kwdefaults__", {"seconds": 0.2, "seed": 0})
+    assert len(rows(make_corpus(tmp_path, WORDS, speakers=3, takes=1))) == 9
 
 
 def test_slugs_are_safe_and_unique() -> None:
