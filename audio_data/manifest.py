@@ -1,12 +1,14 @@
 """Read and write manifests: one CSV row per clip."""
 
 import csv
+import io
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from kws.errors import KwsError, UsageError
+from kws.files import write_text
 
 from .clips import SPLITS, Clip, Split
 
@@ -70,22 +72,12 @@ def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
 
     Paths inside the folder of the manifest are written relative to it, others absolute.
     """
-    path = Path(path)
     folder = Path(os.path.abspath(path)).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{path.name}.{os.getpid()}.part"
-    try:
-        with part.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([*REQUIRED, "licence"])
-            writer.writerows(_fields(clip, folder) for clip in clips)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise KwsError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        part.unlink(missing_ok=True)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*REQUIRED, "licence"])
+    writer.writerows(_fields(clip, folder) for clip in clips)
+    write_text(Path(path), text.getvalue())
 
 
 def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, Row]]]:

@@ -1,0 +1,198 @@
+"""Decide who trains, who validates and who tests, by people where people are known."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from kws.errors import KwsError, UsageError
+
+from .clips import SPLITS, Clip, Split
+
+FEWEST = 3  # people, or clips of a word: one for each split
+
+
+def assign_splits(
+    clips: Sequence[Clip], validation: float = 0.1, test: float = 0.1
+) -> tuple[list[Clip], list[str]]:
+    """Give every clip a split; those that have one keep it.
+
+    A person's split follows from a hash of the name alone, whoever else is recorded (the way
+    of Speech Commands). Where that leaves a split without people, or training with less than
+    half of them, people are ranked by the hash and dealt out, at least one to each split.
+    With fewer than three people, and for clips of nobody in particular, the clips of each
+    word are split by a hash of their names instead.
+
+    Args:
+        clips: recordings, with or without a split.
+        validation: share of people, or of clips.
+        test: likewise; the rest is for training.
+
+    Returns:
+        The clips in their order, and sentences about what the splits cannot promise.
+
+    Raises:
+        UsageError: the shares leave nothing for training.
+        KwsError: a speaker has clips in two of the given splits.
+
+    """
+    if min(validation, test) < 0 or validation + test >= 1:
+        raise UsageError(
+            f"shares {validation:g} for validation and {test:g} for test leave nothing to train on"
+        )
+    check_disjoint(clips)
+    shares: dict[Split, float] = {"validation": validation, "test": test}
+    people, warnings = _people(clips, shares)
+    decided = [_follow(clip, people) for clip in clips]
+    done = _split_files(decided, shares)
+    return done, [*warnings, *_shortages(clips, done)]
+
+
+def check_disjoint(clips: Iterable[Clip]) -> None:
+    """Refuse given splits that share a person.
+
+    Raises:
+        KwsError: names a speaker and the two splits.
+
+    """
+    seen: dict[str, Split] = {}
+    for clip in clips:
+        if clip.speaker is None or clip.split is None:
+            continue
+        first = seen.setdefault(clip.speaker, clip.split)
+        if first != clip.split:
+            raise KwsError(
+                f"speaker {clip.speaker!r} has clips in both {first} and {clip.split}; "
+                "give every speaker one split, or leave the split empty"
+            )
+
+
+def _people(
+    clips: Sequence[Clip], shares: Mapping[Split, float]
+) -> tuple[dict[str, Split], list[str]]:
+    """Map speakers to splits, as far as there are enough of them, and say what is amiss."""
+    given = {clip.speaker: clip.split for clip in clips if clip.speaker and clip.split}
+    free = {clip.speaker for clip in clips if clip.speaker} - given.keys()
+    nobody = sum(clip.speaker is None and clip.split is None for clip in clips)
+    warnings = []
+    if nobody:
+        warnings.append(
+            f"{nobody} clips do not say who speaks: splits may share people, "
+            "so accuracy may be optimistic"
+        )
+    if free and not given and len(free) < FEWEST:
+        noun = "speaker" if len(free) == 1 else "speakers"
+        warnings.append(
+            f"{len(free)} {noun} only: splits share people, so accuracy will be optimistic; "
+            "record at least 3 people"
+        )
+        return {}, warnings
+    people = given | _share(free, shares, set(given.values()))
+    _give_words_to_train(clips, people, free)
+    return people, warnings
+
+
+def _share(
+    names: Collection[str], shares: Mapping[Split, float], filled: Collection[Split]
+) -> dict[str, Split]:
+    """Split names by hash alone if that serves every split not yet filled, else deal them."""
+    wanted = [split for split in SPLITS if shares.get(split, 1) > 0 and split not in filled]
+    chosen = {name: _threshold(_fraction(name), shares) for name in names}
+    counts = Counter(chosen.values())
+    trained = "train" in filled or 2 * counts["train"] >= len(names)
+    if trained and all(counts[split] for split in wanted):
+        return chosen
+    return _deal(names, shares, wanted)
+
+
+def _threshold(fraction: float, shares: Mapping[Split, float]) -> Split:
+    if fraction < shares["validation"]:
+        return "validation"
+    return "test" if fraction < shares["validation"] + shares["test"] else "train"
+
+
+def _deal(
+    names: Collection[str], shares: Mapping[Split, float], wanted: Sequence[Split]
+) -> dict[str, Split]:
+    """One name to each wanted split while there are any, then each its share, then train."""
+    seats = list(wanted)
+    for split, share in shares.items():
+        seats += [split] * (round(len(names) * share) - (split in wanted))
+    seats += ["train"] * len(names)
+    return dict(zip(sorted(names, key=_fraction), seats, strict=False))
+
+
+def _fraction(name: str) -> float:
+    """Hash a name to [0, 1), the same on every machine and in every run."""
+    digest = hashlib.sha1(name.encode(), usedforsecurity=False).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _give_words_to_train(
+    clips: Sequence[Clip], people: dict[str, Split], free: Collection[str]
+) -> None:
+    """Move people whose split is ours to train, where a word would else not be learnt."""
+    speakers: dict[str, Counter[str]] = defaultdict(Counter)
+    learnt = set()
+    for clip in clips:
+        if clip.speaker is not None:
+            speakers[clip.word][clip.speaker] += 1
+        split = clip.split or people.get(clip.speaker or "")
+        if split in ("train", None):  # without a split yet: may still go to train
+            learnt.add(clip.word)
+    for word in sorted(speakers.keys() - learnt):
+        left = Counter(people.values())
+        movable = [name for name in speakers[word] if name in free and left[people[name]] > 1]
+        if movable and not any(people[name] == "train" for name in speakers[word]):
+            people[max(movable, key=lambda name: (speakers[word][name], _fraction(name)))] = "train"
+
+
+def _follow(clip: Clip, people: Mapping[str, Split]) -> Clip:
+    return clip if clip.split else replace(clip, split=people.get(clip.speaker or ""))
+
+
+def _split_files(clips: Sequence[Clip], shares: Mapping[Split, float]) -> list[Clip]:
+    """Split what is left by file name, word by word."""
+    names: dict[str, set[str]] = defaultdict(set)
+    filled: dict[str, set[Split]] = defaultdict(set)
+    for clip in clips:
+        if clip.split:
+            filled[clip.word].add(clip.split)
+        else:
+            names[clip.word].add(_file(clip))
+    chosen = {word: _share(files, shares, filled[word]) for word, files in names.items()}
+    return [
+        clip if clip.split else replace(clip, split=chosen[clip.word][_file(clip)])
+        for clip in clips
+    ]
+
+
+def _file(clip: Clip) -> str:
+    """Name a clip wherever its corpus lies: its folder and file name."""
+    return f"{clip.path.parent.name}/{clip.path.name}"
+
+
+def _shortages(before: Sequence[Clip], after: Sequence[Clip]) -> list[str]:
+    """Say which words and splits came out too thin."""
+    warnings = []
+    counts = Counter(clip.word for clip in after)
+    for thin in range(1, FEWEST):
+        words = [word for word, count in counts.items() if count == thin]
+        if words:
+            have = f"word {words[0]!r} has" if len(words) == 1 else f"{_names(words)} have"
+            clips = "1 clip" if thin == 1 else f"{thin} clips"
+            warnings.append(
+                f"{have} {clips}; record at least {FEWEST}, one each to train, validate and test"
+            )
+    learnt = {clip.word for clip in after if clip.split == "train"}
+    if learnt and (unlearnt := counts.keys() - learnt):
+        warnings.append(f"no clip to train on: {_names(unlearnt)}; record them with more people")
+    found = {clip.split for clip in after}
+    if any(clip.split is None for clip in before):
+        warnings += [f"no clip is left for {split}" for split in SPLITS if split not in found]
+    return warnings
+
+
+def _names(words: Collection[str], count: int = 5) -> str:
+    shown = ", ".join(repr(word) for word in sorted(words)[:count])
+    return shown if len(words) <= count else f"{shown} and {len(words) - count} more"
