@@ -1,0 +1,76 @@
+"""``kws detect``: find keywords in files, with the engine that listens."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from kws.detector import Detection
+from kws.engine import Engine
+from kws.errors import KwsError
+
+from .listen import open_bank, write_any_script
+from .screen import json_line, line
+
+
+def hear(engine: Engine, file: Path) -> list[Detection]:
+    """Every keyword of one file, in the language that is active."""
+    from audio_data.decode import decode
+
+    engine.reset()
+    return engine.feed(decode(file)) + engine.flush()
+
+
+def report(file: Path, found: Sequence[Detection], *, as_json: bool, named: bool) -> None:
+    """Print what one file holds; ``named`` says which file it is."""
+    if as_json:
+        for event in found:
+            name = {"file": str(file)} if named else {}
+            click.echo(json_line(name | event.as_dict()))
+        return
+    if named:
+        click.echo(f"{file}:")
+    for event in found:
+        click.echo(line(event))
+    if not found:
+        click.echo("no keyword found")
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--base", required=True, type=click.Path(path_type=Path), help="folder of the base")
+@click.option(
+    "--adapter",
+    "adapters",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="folder of an adapter; repeat for more",
+)
+@click.option("--language", help="to hear; without it that of the last adapter, or the base's own")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object a line for each detection")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="instead of the one kept in the adapter, 0 to 1",
+)
+def detect(
+    files: tuple[Path, ...],
+    base: Path,
+    adapters: tuple[Path, ...],
+    language: str | None,
+    as_json: bool,
+    threshold: float | None,
+) -> None:
+    """Find keywords in FILES."""
+    write_any_script()
+    engine = Engine(open_bank(base, adapters, language), threshold=threshold)
+    failed = False
+    for file in files:
+        try:
+            report(file, hear(engine, file), as_json=as_json, named=len(files) > 1)
+        except KwsError as error:  # the other files are heard all the same
+            click.echo(f"kws: {error}", err=True)
+            failed = True
+    if failed:
+        sys.exit(1)

@@ -1,0 +1,197 @@
+"""``kws listen``: hear keywords live, and change the language with a key."""
+
+import io
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
+from pathlib import Path
+from typing import Final, Protocol
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from kws.config import SAMPLE_RATE
+from kws.engine import Engine, Spotter
+from kws.errors import UsageError
+
+from .keys import Keys
+from .microphone import Microphone, list_devices
+from .screen import Lines, Screen, Show, Source
+
+FILE_BLOCK: Final = 1_280  # samples of a file that are fed at once, 80 ms
+
+
+class Typed(Protocol):
+    """Where keys come from."""
+
+    def poll(self) -> str:
+        """What was typed since the last look."""
+        ...
+
+
+class Recording:
+    """A file in blocks, like a microphone; ``real_time`` hands them out as they would come."""
+
+    dropped = 0
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        real_time: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        from audio_data.decode import decode
+
+        self.name = path.name
+        self._wave = decode(path)
+        self._real_time = real_time
+        self._clock = clock
+        self._sleep = sleep
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        """Yield blocks ``[T]``, mono at 16 kHz, to the end of the file."""
+        begun = self._clock()
+        for start in range(0, len(self._wave), FILE_BLOCK):
+            block = self._wave[start : start + FILE_BLOCK]
+            if self._real_time:
+                due = begun + (start + len(block)) / SAMPLE_RATE
+                self._sleep(max(0.0, due - self._clock()))
+            yield block
+
+
+def open_bank(base: Path, adapters: Sequence[Path], language: str | None) -> Spotter:
+    """Load a base and its adapters; active is the language asked for, else the last adapter's."""
+    from kws.bank import Bank
+
+    bank: Spotter = Bank.open(base, adapters)
+    bank.set_adapter(language or bank.languages[-1])
+    return bank
+
+
+def run(
+    engine: Engine,
+    blocks: Iterable[NDArray[np.float32]],
+    keys: Typed,
+    show: Show,
+    seconds: float = math.inf,
+) -> None:
+    """Listen until the blocks end, ``q`` is typed, or so many seconds of audio were heard."""
+    for block in blocks:
+        if not obey(keys.poll(), engine, show):
+            break
+        if len(block) and not engine.seconds:
+            show.ready()
+        left = min((seconds - engine.seconds) * SAMPLE_RATE, len(block))  # samples
+        show.update(engine.feed(block[: max(1, round(left))]))
+        if engine.seconds >= seconds:
+            break
+    show.update(engine.flush())
+
+
+def obey(typed: str, engine: Engine, show: Show) -> bool:
+    """Do what the keys say, in their order; False once one of them says to stop."""
+    for key in typed:
+        if key in "qQ":
+            return False
+        language = _chosen(key, engine)
+        if language and language != engine.language:
+            engine.set_language(language)
+            show.switched()
+    return True
+
+
+def _chosen(key: str, engine: Engine) -> str | None:
+    """The language that a key asks for, if any."""
+    languages = engine.languages
+    if key in "\tnN":
+        return languages[(languages.index(engine.language) + 1) % len(languages)]
+    if key in "123456789" and int(key) <= len(languages):
+        return languages[int(key) - 1]
+    return None
+
+
+def write_any_script() -> None:
+    """Print UTF-8 whatever the locale says: keywords come in every script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _print_devices(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        write_any_script()
+        for device in list_devices():
+            click.echo(device)
+        context.exit()
+
+
+@click.command()
+@click.option("--base", required=True, type=click.Path(path_type=Path), help="folder of the base")
+@click.option(
+    "--adapter",
+    "adapters",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="folder of an adapter; repeat for more",
+)
+@click.option("--language", help="active at the start; without it that of the last adapter")
+@click.option("-d", "--device", help="microphone: index, or a part of its name")
+@click.option(
+    "-l",
+    "--list-devices",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_devices,
+    help="list the microphones and stop",
+)
+@click.option("--wav", type=click.Path(path_type=Path), help="hear this file instead")
+@click.option("--real-time", is_flag=True, help="hear the file at its own pace")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object a line for each detection")
+@click.option("--seconds", type=float, default=math.inf, help="stop after so much audio")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="instead of the one kept in each adapter, 0 to 1",
+)
+def listen(
+    base: Path,
+    adapters: tuple[Path, ...],
+    language: str | None,
+    device: str | None,
+    wav: Path | None,
+    real_time: bool,
+    as_json: bool,
+    seconds: float,
+    threshold: float | None,
+) -> None:
+    """Listen to the microphone and report keywords in the active language.
+
+    Keys: 1 to 9 choose a language, Tab or n the next one, q quits.
+    """
+    if not seconds > 0:
+        raise UsageError(f"--seconds must be above 0, not {seconds}")
+    if wav and device is not None:
+        raise UsageError("give either --wav or --device, not both")
+    write_any_script()
+    engine = Engine(open_bank(base, adapters, language), threshold=threshold)
+    with suppress(KeyboardInterrupt), ExitStack() as stack:  # Ctrl-C is a way to end
+        blocks: Recording | Microphone
+        if wav:
+            blocks = Recording(wav, real_time=real_time)
+        else:
+            blocks = stack.enter_context(Microphone(device))
+        keys = stack.enter_context(Keys())
+        show = stack.enter_context(_show(engine, blocks, as_json))
+        run(engine, blocks, keys, show, seconds)
+
+
+def _show(engine: Engine, source: Source, as_json: bool) -> AbstractContextManager[Show]:
+    if as_json or not sys.stdout.isatty():
+        return Lines(engine, source, as_json=as_json)
+    return Screen(engine, source)
