@@ -34,7 +34,7 @@ def read_manifest(path: Path, filters: Filters | None = None) -> list[Clip]:
 
     """
     path = Path(path)
-    columns, rows = _read_rows(path)
+    columns, rows = read_rows(path)
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
         raise KwsError(
@@ -44,7 +44,7 @@ def read_manifest(path: Path, filters: Filters | None = None) -> list[Clip]:
         raise KwsError(f"{path} has a header but no rows; add at least one clip")
     chosen = select(rows, filters or {}, str(path))
     clips = [_clip(row, number, path) for number, row in chosen]
-    _check_files(clips, [number for number, _ in chosen], path)
+    check_files(clips, [number for number, _ in chosen], path)
     return clips
 
 
@@ -80,8 +80,13 @@ def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
     write_text(Path(path), text.getvalue())
 
 
-def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, Row]]]:
-    """Column names, and rows with their line numbers in the file."""
+def read_rows(path: Path) -> tuple[list[str], list[tuple[int, Row]]]:
+    """Read a CSV's column names, and its rows with their line numbers in the file.
+
+    Raises:
+        KwsError: the file is missing, empty, no UTF-8, or a row has too many fields.
+
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:  # with or without BOM
             reader = csv.DictReader(file, restval="", strict=True)
@@ -129,8 +134,8 @@ def _split(text: str, number: int, manifest: Path) -> Split | None:
     return text
 
 
-def _check_files(clips: Sequence[Clip], numbers: Sequence[int], manifest: Path) -> None:
-    """Raise for the first clip without a file, listing each folder once."""
+def check_files(clips: Sequence[Clip], numbers: Sequence[int], manifest: Path) -> None:
+    """Raise a KwsError for the first clip without a file; lists each folder only once."""
     listed: dict[Path, set[str]] = {}
     for clip, number in zip(clips, numbers, strict=True):
         folder = clip.path.parent

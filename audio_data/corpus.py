@@ -1,0 +1,78 @@
+"""Read recordings in whichever of the known forms they come."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from kws.errors import KwsError, UsageError
+
+from .clips import Clip
+from .folder import read_folder, word_folders
+from .manifest import UNSPLIT, Filters, Row, read_manifest, select
+from .mswc import ENDING, read_mswc
+from .speech_commands import LISTS, read_speech_commands
+
+MANIFEST = "manifest.csv"
+
+
+def read_corpus(
+    path: Path,
+    filters: Filters | None = None,
+    language: str | None = None,
+    speaker_pattern: str | None = None,
+) -> list[Clip]:
+    """Read a manifest, Speech Commands, Multilingual Spoken Words, or a folder of words.
+
+    Args:
+        path: a CSV file, or a folder; what it holds says which reader is right.
+        filters: wanted values by column of the manifest, else by word, language, speaker, split.
+        language: BCP 47, for a folder that does not say; which one, for a folder of several.
+        speaker_pattern: how a plain folder's file names say who speaks, see :func:`read_folder`.
+
+    Raises:
+        UsageError: a filter selects nothing, or an argument does not suit this corpus.
+        KwsError: nothing readable is there.
+
+    """
+    path = Path(path)
+    manifest = path / MANIFEST if path.is_dir() else path
+    if manifest.suffix.lower() == ".csv" and (manifest.is_file() or not path.is_dir()):
+        _refuse(manifest, language=language, speaker_pattern=speaker_pattern)
+        return read_manifest(manifest, filters)
+    if not path.is_dir():
+        what = "is neither a folder nor a .csv file" if path.exists() else "does not exist"
+        raise KwsError(f"{path} {what}; give a manifest or a folder of recordings")
+    clips = _read_folder(path, language, speaker_pattern)
+    rows = [(index, _row(clip)) for index, clip in enumerate(clips)]
+    return [clips[index] for index, _ in select(rows, filters or {}, str(path))]
+
+
+def _read_folder(path: Path, language: str | None, speaker_pattern: str | None) -> list[Clip]:
+    if (path / LISTS["test"]).is_file():
+        _refuse(path, speaker_pattern=speaker_pattern)
+        clips = read_speech_commands(path)
+        return [replace(clip, language=language) for clip in clips] if language else clips
+    if (path / "clips").is_dir() and any(path.glob(f"*{ENDING}")):
+        _refuse(path, speaker_pattern=speaker_pattern)
+        return read_mswc(path, language)
+    if not word_folders(path):
+        raise KwsError(
+            f"{path} holds no corpus: expected {MANIFEST}, {LISTS['test']}, clips and "
+            f"<language>{ENDING}, or one folder of recordings per word"
+        )
+    return read_folder(path, language or "und", speaker_pattern)
+
+
+def _refuse(source: Path, **arguments: str | None) -> None:
+    """Say so where an argument would go unheard."""
+    for name, value in arguments.items():
+        if value is not None:
+            raise UsageError(f"{source} says the {name.split('_')[0]} itself; leave {value!r} out")
+
+
+def _row(clip: Clip) -> Row:
+    return {
+        "word": clip.word,
+        "language": clip.language,
+        "speaker": clip.speaker or "",
+        "split": clip.split or UNSPLIT,
+    }

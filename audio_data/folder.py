@@ -1,0 +1,80 @@
+"""Read a plain folder of recordings: one folder per word."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+from kws.errors import KwsError, UsageError
+
+from .clips import Clip
+
+SUFFIXES: Final = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+
+
+def read_folder(
+    root: Path, language: str = "und", speaker_pattern: str | None = None
+) -> list[Clip]:
+    """Read ``<word>/*.wav`` (flac, ogg, opus and mp3 too), sorted by word and file name.
+
+    Args:
+        root: the folder of words; names that begin with ``_`` or ``.`` are no words.
+        language: BCP 47, the same for all.
+        speaker_pattern: regular expression searched in each file name; its group ``speaker``,
+            or else its first, is who speaks. Where it does not match nobody is named.
+
+    Raises:
+        UsageError: the pattern is wrong, has no group, or matches no file.
+        KwsError: the folder is missing or holds no words.
+
+    """
+    pattern = _compile(speaker_pattern) if speaker_pattern is not None else None
+    clips = [
+        Clip(path=path, word=folder.name, language=language, speaker=_speaker(path.name, pattern))
+        for folder in word_folders(root)
+        for path in audio_files(folder)
+    ]
+    if not clips:
+        raise KwsError(
+            f"{root} holds no recordings: expected <word>/<file> with {', '.join(SUFFIXES)}"
+        )
+    if pattern and not any(clip.speaker for clip in clips):
+        raise UsageError(
+            f"speaker pattern {speaker_pattern!r} matches no file name in {root}, "
+            f"for example {clips[0].path.name!r}"
+        )
+    return clips
+
+
+def word_folders(root: Path) -> list[Path]:
+    """List the folders in ``root`` that may be words, sorted by name."""
+    try:
+        entries = sorted(Path(root).iterdir())
+    except OSError as error:
+        raise KwsError(f"{root} cannot be read as a folder: {error.strerror or error}") from None
+    return [path for path in entries if path.name[0] not in "_." and path.is_dir()]
+
+
+def audio_files(folder: Path) -> list[Path]:
+    """List the recordings directly in ``folder``, sorted by name, without hidden files."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )
+
+
+def _compile(text: str) -> re.Pattern[str]:
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise UsageError(f"speaker pattern {text!r} is no regular expression: {error}") from None
+    if not pattern.groups:
+        raise UsageError(f"speaker pattern {text!r} has no group; put (...) around the speaker")
+    return pattern
+
+
+def _speaker(name: str, pattern: re.Pattern[str] | None) -> str | None:
+    match = pattern.search(name) if pattern else None
+    if not match:
+        return None
+    return match["speaker" if "speaker" in match.re.groupindex else 1] or None

@@ -1,0 +1,78 @@
+"""Read one language of the Multilingual Spoken Words Corpus as it is unpacked."""
+
+from pathlib import Path
+from typing import Final
+
+from kws.errors import KwsError, UsageError
+
+from .clips import Clip, Split
+from .manifest import Row, check_files, read_rows
+
+REQUIRED: Final = ("SET", "LINK", "WORD", "VALID", "SPEAKER")
+SETS: Final[dict[str, Split]] = {"TRAIN": "train", "DEV": "validation", "TEST": "test"}
+ENDING: Final = "_splits.csv"
+LICENCE: Final = "CC-BY-4.0"
+NOBODY: Final = ("", "NA")
+
+
+def read_mswc(root: Path, language: str | None = None) -> list[Clip]:
+    """Read ``clips/<word>/*.opus`` as ``<language>_splits.csv`` lists them.
+
+    Rows marked as invalid are left out, and so are words whose whole folder is absent
+    (a part of the corpus is a corpus); any other missing file is an error.
+
+    Args:
+        root: the folder of ``clips`` and of the CSV.
+        language: which CSV, where there are several.
+
+    Raises:
+        UsageError: there are several languages, or not the wanted one.
+        KwsError: the CSV lacks a column or a file, has another set, or leaves nothing.
+
+    """
+    table = _table(Path(root), language)
+    columns, rows = read_rows(table)
+    if missing := [name for name in REQUIRED if name not in columns]:
+        raise KwsError(
+            f"{table} lacks the column(s) {', '.join(missing)}; it has {', '.join(columns)}"
+        )
+    folder = Path(root) / "clips"
+    words = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    used = [
+        (number, row)
+        for number, row in rows
+        if row["VALID"].upper() != "FALSE" and row["LINK"].split("/")[0] in words
+    ]
+    if not used:
+        raise KwsError(f"{folder} holds none of the clips that {table} lists; unpack it again")
+    spoken = table.name.removesuffix(ENDING)
+    clips = [_clip(row, number, table, spoken) for number, row in used]
+    check_files(clips, [number for number, _ in used], table)
+    return clips
+
+
+def _table(root: Path, language: str | None) -> Path:
+    tables = sorted(root.glob(f"*{ENDING}"))
+    if language is not None:
+        tables = [path for path in tables if path.name == language + ENDING]
+    if not tables:
+        raise UsageError(f"{root} has no {language or '<language>'}{ENDING}; unpack the splits too")
+    if len(tables) > 1:
+        found = ", ".join(path.name.removesuffix(ENDING) for path in tables)
+        raise UsageError(f"{root} holds several languages ({found}); choose one")
+    return tables[0]
+
+
+def _clip(row: Row, number: int, table: Path, language: str) -> Clip:
+    if row["SET"] not in SETS:
+        raise KwsError(
+            f"{table} row {number} has SET {row['SET']!r}; allowed are {', '.join(SETS)}"
+        )
+    return Clip(
+        path=table.parent / "clips" / row["LINK"],
+        word=row["WORD"],
+        language=language,
+        speaker=None if row["SPEAKER"] in NOBODY else row["SPEAKER"],
+        split=SETS[row["SET"]],
+        licence=LICENCE,
+    )
