@@ -1,0 +1,200 @@
+"""Fetch one file from the web: resuming, patient with bad connections, and checked."""
+
+import hashlib
+import http.client
+import os
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO, Final, NoReturn
+
+from kws.errors import KwsError, UsageError
+
+Progress = Callable[[int, int | None], None]  # bytes done, bytes in all where known
+
+BLOCK: Final = 1 << 18  # bytes
+LONGEST_PAUSE: Final = 60.0  # s
+PASSING: Final = (408, 429, 500, 502, 503, 504)  # answers that another try may change
+
+
+class _BrokenError(Exception):
+    """One try failed in a way that another may not."""
+
+
+def fetch(
+    url: str,
+    target: Path,
+    *,
+    size: int | None = None,
+    sha256: str | None = None,
+    md5: str | None = None,
+    progress: Progress | None = None,
+    timeout: float = 30.0,
+    retries: int = 5,
+    pause: float = 1.0,
+) -> Path:
+    """Copy ``url`` to ``target``, whole and checked or not at all.
+
+    What has come is kept in ``<target>.part``; the next call goes on from there.
+
+    Args:
+        url: http or https.
+        target: the file to make; where it is already there it is only checked.
+        size: bytes it must have.
+        sha256: hexadecimal digest it must have.
+        md5: the same, for servers that tell no better one.
+        progress: called with the bytes that are there, and in all where known.
+        timeout: seconds without a byte that count as a stall.
+        retries: tries in a row that bring nothing new before giving up.
+        pause: seconds before the second try; doubled after each further one.
+
+    Raises:
+        UsageError: not a web address.
+        KwsError: the server refuses, the connection stays broken, the copy is not what was
+            expected (it is removed then), or the disk is full.
+
+    """
+    if not url.startswith(("http://", "https://")):
+        raise UsageError(f"{url!r} is no web address; it must start with http:// or https://")
+    target = Path(target)
+    expected = {"size": size, "sha256": sha256, "md5": md5}
+    if target.exists():
+        _verify(target, expected, "delete it and fetch it again")
+        return target
+    part = target.with_name(target.name + ".part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _receive_all(url, part, size, progress, timeout, retries, pause)
+        try:
+            _verify(part, expected, f"{url} serves something else; the copy is removed")
+        except KwsError:
+            part.unlink()
+            raise
+        os.replace(part, target)
+    except OSError as error:
+        raise KwsError(
+            f"cannot write {part} ({error.strerror}); make room and fetch again, it goes on"
+            f" from {_length(part):,} bytes"
+        ) from error
+    return target
+
+
+def _receive_all(
+    url: str,
+    part: Path,
+    size: int | None,
+    progress: Progress | None,
+    timeout: float,
+    retries: int,
+    pause: float,
+) -> None:
+    """Try until all has come; only tries that bring nothing new count as failures."""
+    most, failures = _length(part), 0
+    while True:
+        try:
+            _receive(url, part, size, progress, timeout)
+            return
+        except _BrokenError as error:
+            failures = 0 if _length(part) > most else failures + 1
+            most = max(most, _length(part))
+            if failures > retries:
+                raise KwsError(
+                    f"{url}: {error}; gave up after {failures} tries, fetch again to go on"
+                    f" from {_length(part):,} bytes"
+                ) from error
+        time.sleep(min(pause * 2 ** max(0, failures - 1), LONGEST_PAUSE))
+
+
+def _receive(
+    url: str, part: Path, size: int | None, progress: Progress | None, timeout: float
+) -> None:
+    """Append to ``part`` what the server sends, or raise ``_BrokenError``."""
+    start = _length(part)
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+    try:
+        reply = urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers), timeout=timeout
+        )
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{start}":
+                return  # it ends exactly where the part does
+            _refused(url, part, error)
+    except (OSError, http.client.HTTPException) as error:
+        raise _BrokenError(f"no connection ({_why(error)})") from error
+    with reply:
+        start, total = _extent(reply, part, start)
+        if size is not None and total is not None and total != size:
+            part.unlink(missing_ok=True)
+            raise KwsError(f"{url} is {total:,} bytes long, expected {size:,}; it is not kept")
+        with part.open("ab" if start else "wb") as file:
+            _copy(reply, file, start, total, progress)
+
+
+def _refused(url: str, part: Path, error: urllib.error.HTTPError) -> NoReturn:
+    """Raise what suits an HTTP error: another try, or none."""
+    answer = f"the server answers {error.code} {error.reason}"
+    if error.code == 416:  # the part is longer than the file, so it is of another one
+        part.unlink(missing_ok=True)
+        raise _BrokenError(answer)
+    if error.code in PASSING:
+        raise _BrokenError(answer)
+    raise KwsError(f"{url}: {answer}; check the address")
+
+
+def _extent(reply: Any, part: Path, start: int) -> tuple[int, int | None]:
+    """Where the reply's bytes belong and how long the whole file is."""
+    if reply.status != 206:
+        length = reply.headers.get("Content-Length", "")
+        return 0, int(length) if length.isdecimal() else None
+    told = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", reply.headers.get("Content-Range", ""))
+    if not told or int(told[1]) != start:
+        part.unlink(missing_ok=True)  # from the start, next time
+        raise _BrokenError("the server continues at another place than it was asked to")
+    return start, int(told[2]) if told[2] != "*" else None
+
+
+def _copy(
+    reply: Any, file: BinaryIO, done: int, total: int | None, progress: Progress | None
+) -> None:
+    while total is None or done < total:
+        try:
+            block = reply.read1(BLOCK if total is None else min(BLOCK, total - done))
+        except (OSError, http.client.HTTPException) as error:
+            raise _BrokenError(f"the connection broke at {done:,} bytes ({_why(error)})") from error
+        if not block:
+            break
+        file.write(block)
+        done += len(block)
+        if progress:
+            progress(done, total)
+    file.flush()
+    os.fsync(file.fileno())
+    if total is not None and done < total:
+        raise _BrokenError(f"the connection ended at {done:,} of {total:,} bytes")
+
+
+def _why(error: Exception) -> str:
+    reason = getattr(error, "reason", error)
+    return "it stalled" if isinstance(reason, TimeoutError) else str(reason) or type(error).__name__
+
+
+def _length(part: Path) -> int:
+    return part.stat().st_size if part.is_file() else 0
+
+
+def _verify(path: Path, expected: dict[str, Any], remedy: str) -> None:
+    for what, wanted in expected.items():
+        if wanted is None:
+            continue
+        if what == "size":
+            found: Any = path.stat().st_size
+        else:
+            wanted = wanted.lower()
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, what).hexdigest()
+        if found != wanted:
+            raise KwsError(f"{path.name}: {what} is {found}, expected {wanted}; {remedy}")
