@@ -1,0 +1,143 @@
+"""``kws data``: get public speech corpora, or make speech where there is none."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from audio_data.download import Watch, get_mswc, get_speech_commands
+from audio_data.synthesis import DEFAULT_WORDS, make_corpus
+from kws.errors import UsageError
+
+from . import options
+
+COMMA = re.compile("[,\u060c\u3001\uff0c]")  # Latin, Arabic, Chinese
+
+out_option = click.option(
+    "--out", required=True, type=options.FOLDER, help="folder to make or to finish"
+)
+mirror_option = click.option("--mirror", help="address of a copy of the public archive")
+
+
+@click.group()
+def data() -> None:
+    """Get public speech corpora, or make speech where there is none."""
+
+
+@data.group()
+def get() -> None:
+    """Download a public corpus; what broke off goes on when called again."""
+
+
+@get.command("speech-commands")
+@out_option
+@mirror_option
+def speech_commands(out: Path, mirror: str | None) -> None:
+    """Speech Commands v0.02: English, 35 words, 2.4 GB, CC BY 4.0."""
+    with _bytes() as watch:
+        click.echo(get_speech_commands(out, base_url=mirror, watch=watch))
+
+
+@get.command()
+@click.option("--language", required=True, help="such as de or zh-CN; goes to OUT/LANGUAGE")
+@out_option
+@mirror_option
+def mswc(language: str, out: Path, mirror: str | None) -> None:
+    """Multilingual Spoken Words Corpus: one of its 50 languages, CC BY 4.0."""
+    with _bytes() as watch:
+        click.echo(get_mswc(out, language, base_url=mirror, watch=watch))
+
+
+@data.command()
+@click.option("--language", "languages", multiple=True, help="BCP 47 or ISO 639-3; repeatable")
+@click.option(
+    "--words", multiple=True, help="word,word,... of the --language before it; repeatable"
+)
+@out_option
+@click.option("--speakers", default=12, show_default=True, help="made people, at least 3")
+@click.option("--takes", default=3, show_default=True, help="clips of a word by one of them")
+@options.seed
+def make(
+    languages: tuple[str, ...],
+    words: tuple[str, ...],
+    out: Path,
+    speakers: int,
+    takes: int,
+    seed: int,
+) -> None:
+    """Speak words with eSpeak NG and print the manifest's path.
+
+    Without --words a language's demonstration words are spoken, without --language those of all
+    languages that have some. Several languages: --language de --words ja,nein --language en
+    --words yes,no.
+    """
+    said = _vocabulary(languages, words)
+    with _bar(MofNCompleteColumn()) as bar:
+        task = bar.add_task("speaking", total=None)
+        manifest = make_corpus(
+            out,
+            said,
+            speakers=speakers,
+            takes=takes,
+            seed=seed,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    click.echo(manifest)
+
+
+def _vocabulary(languages: tuple[str, ...], words: tuple[str, ...]) -> dict[str, list[str]]:
+    if words:
+        if len(words) != len(languages) or len(set(languages)) < len(languages):
+            raise UsageError(
+                f"{len(words)} --words and {len(set(languages))} different --language are given;"
+                " each language takes one list of words"
+            )
+        return {
+            language: [word.strip() for word in COMMA.split(text) if word.strip()]
+            for language, text in zip(languages, words, strict=True)
+        }
+    for language in languages:
+        if language not in DEFAULT_WORDS:
+            raise UsageError(
+                f"there are no demonstration words for {language!r}, only for"
+                f" {', '.join(DEFAULT_WORDS)}; give --words"
+            )
+    return {language: list(DEFAULT_WORDS[language]) for language in languages or DEFAULT_WORDS}
+
+
+def _bar(*columns: ProgressColumn) -> Progress:
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        *columns,
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+@contextmanager
+def _bytes() -> Iterator[Watch]:
+    """One bar for each thing that is fetched or unpacked."""
+    with _bar(DownloadColumn(), TransferSpeedColumn()) as bar:
+
+        def watch(what: str) -> Callable[[int, int | None], None]:
+            task = bar.add_task(what, total=None)
+            return lambda done, total: bar.update(task, completed=done, total=total)
+
+        yield watch
