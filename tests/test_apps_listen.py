@@ -1,12 +1,9 @@
-"""Listening and detecting: the loop, the keys, what is shown, and the two commands."""
+"""Listening and detecting: the loop, what is shown, and the two commands."""
 
 import io
 import json
-import os
-import pty
 import subprocess
 import sys
-import termios
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +18,6 @@ from rich.console import Console
 
 import apps.listen
 from apps.detect import detect
-from apps.keys import Keys
 from apps.listen import Recording, listen, obey, run
 from apps.screen import Lines, Screen, picture
 from kws.config import SAMPLE_RATE
@@ -210,49 +206,6 @@ def test_a_recording_can_be_heard_at_its_own_pace(tmp_path: Path) -> None:
     assert now - 100 == pytest.approx(2.011)
     fast = Recording(tmp_path / "a.wav", sleep=lambda _: pytest.fail("slept"))
     assert sum(len(block) for block in fast) == 32_160
-
-
-# --- keys ---------------------------------------------------------------------------------------
-
-
-def test_a_pipe_is_read_as_it_comes_and_its_end_is_no_key() -> None:
-    reading, writing = os.pipe()
-    with open(reading) as stream, Keys(stream) as keys:
-        assert keys.poll() == ""
-        os.write(writing, b"2\n")
-        assert keys.poll() == "2\n"
-        os.write(writing, b"q")
-        os.close(writing)
-        assert [keys.poll() for _ in range(3)] == ["q", "", ""]
-
-
-def test_cursor_and_function_keys_are_not_digits() -> None:
-    reading, writing = os.pipe()
-    os.write(writing, b"\x1b[A\x1b[15~2\x1bOP\x1b[1;5C\x1b3\xc3\xa9\x1b")
-    os.close(writing)
-    with open(reading) as stream, Keys(stream) as keys:
-        assert keys.poll() == "2é"
-
-
-def test_a_terminal_gives_single_keys_and_is_restored() -> None:
-    typing, terminal = pty.openpty()
-    with open(terminal) as stream:
-        before = termios.tcgetattr(terminal)
-        with Keys(stream) as keys:
-            assert not termios.tcgetattr(terminal)[3] & (termios.ICANON | termios.ECHO)
-            assert termios.tcgetattr(terminal)[3] & termios.ISIG  # Ctrl-C still interrupts
-            os.write(typing, b"\t")
-            assert keys.poll() == "\t"
-        assert termios.tcgetattr(terminal) == before
-    os.close(typing)
-
-
-def test_without_standard_input_there_are_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Keys(io.StringIO("q")) as keys:
-        assert keys.poll() == ""
-    monkeypatch.setattr(sys, "stdin", None)
-    with Keys() as keys:
-        assert keys.poll() == ""
 
 
 # --- what is shown ------------------------------------------------------------------------------
