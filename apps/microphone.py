@@ -37,10 +37,10 @@ class Device:
 
 
 def list_devices() -> list[Device]:
-    """All inputs, in the order of the sound system; empty where there is none."""
+    """All inputs, in the order of the sound system; a KwsError where there is none."""
     sound = _sounddevice()
     default = _default_index(sound)
-    return [
+    devices = [
         Device(
             index=index,
             name=info["name"],
@@ -51,6 +51,9 @@ def list_devices() -> list[Device]:
         for index, info in enumerate(sound.query_devices())
         if info["max_input_channels"] > 0
     ]
+    if not devices:
+        raise KwsError("no microphone was found; plug one in, or read a file with --wav")
+    return devices
 
 
 def choose(devices: Sequence[Device], wanted: int | str | None) -> Device:
@@ -60,8 +63,6 @@ def choose(devices: Sequence[Device], wanted: int | str | None) -> Device:
     >>> choose([Device(0, "pulse", 32, 44_100, default=True), usb], "usb").index
     3
     """
-    if not devices:
-        raise KwsError("no microphone was found; plug one in, or read a file with --wav")
     if wanted is None:
         return next((device for device in devices if device.default), devices[0])
     text = str(wanted).casefold()

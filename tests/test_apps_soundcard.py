@@ -223,9 +223,9 @@ def test_a_device_that_takes_no_rate_is_one_sentence(install: Install) -> None:
 
 def test_no_microphone_at_all(install: Install) -> None:
     install(Sound([device(0, "HDMI", 0)], default=-1))
-    assert list_devices() == []
-    with pytest.raises(KwsError, match="no microphone was found"):
-        Microphone()
+    for ask in (list_devices, Microphone):
+        with pytest.raises(KwsError, match="no microphone was found"):
+            ask()
 
 
 def test_without_a_default_the_first_input_is_taken(install: Install) -> None:
