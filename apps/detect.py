@@ -10,7 +10,7 @@ from kws.detector import Detection
 from kws.engine import Engine
 from kws.errors import KwsError
 
-from .listen import open_bank, write_any_script
+from .listen import write_any_script
 from .screen import json_line, line
 
 
@@ -63,6 +63,8 @@ def detect(
     threshold: float | None,
 ) -> None:
     """Find keywords in FILES."""
+    from .wiring import open_bank
+
     write_any_script()
     engine = Engine(open_bank(base, adapters, language), threshold=threshold)
     failed = False

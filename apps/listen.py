@@ -4,7 +4,7 @@ import io
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import Final, Protocol
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kws.config import SAMPLE_RATE
-from kws.engine import Engine, Spotter
+from kws.engine import Engine
 from kws.errors import UsageError
 
 from .keys import Keys
@@ -62,15 +62,6 @@ class Recording:
                 due = begun + (start + len(block)) / SAMPLE_RATE
                 self._sleep(max(0.0, due - self._clock()))
             yield block
-
-
-def open_bank(base: Path, adapters: Sequence[Path], language: str | None) -> Spotter:
-    """Load a base and its adapters; active is the language asked for, else the last adapter's."""
-    from kws.bank import Bank
-
-    bank: Spotter = Bank.open(base, adapters)
-    bank.set_adapter(language or bank.languages[-1])
-    return bank
 
 
 def run(
@@ -179,6 +170,8 @@ def listen(
     if wav and device is not None:
         raise UsageError("give either --wav or --device, not both")
     write_any_script()
+    from .wiring import open_bank
+
     engine = Engine(open_bank(base, adapters, language), threshold=threshold)
     with suppress(KeyboardInterrupt), ExitStack() as stack:  # Ctrl-C is a way to end
         blocks: Recording | Microphone

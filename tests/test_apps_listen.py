@@ -41,12 +41,6 @@ class Loudness:
         self.languages = tuple(languages)
         self.active_adapter = self.languages[0]
 
-    @classmethod
-    def open(cls, base: Path, adapters: Sequence[Path]) -> "Loudness":
-        if not base.name == "base":
-            raise KwsError(f"{base} holds no base")
-        return cls(("ara", *(adapter.name for adapter in adapters)))
-
     @property
     def labels(self) -> tuple[str, ...]:
         return LABELS.get(self.active_adapter, ("a", "b"))
@@ -290,9 +284,16 @@ def test_lines_for_people_and_for_programs(
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with recordings, and a bank that needs no networks."""
-    bank = ModuleType("kws.bank")
-    bank.__dict__["Bank"] = Loudness
-    monkeypatch.setitem(sys.modules, "kws.bank", bank)
+
+    def open_bank(base: Path, adapters: Sequence[Path], language: str | None) -> Loudness:
+        assert base.name == "base"
+        bank = Loudness(["ara", *(adapter.name for adapter in adapters)])
+        bank.set_adapter(language or bank.languages[-1])
+        return bank
+
+    wiring = ModuleType("apps.wiring")
+    wiring.__dict__["open_bank"] = open_bank
+    monkeypatch.setitem(sys.modules, "apps.wiring", wiring)
     monkeypatch.chdir(tmp_path)
     soundfile.write("two.wav", np.r_[silence(1), word(), silence(1.5), word(0.4)], SAMPLE_RATE)
     soundfile.write("none.wav", silence(1), SAMPLE_RATE)
@@ -335,7 +336,7 @@ def test_detect_prints_json_lines_with_exactly_four_keys() -> None:
         ([*BANK, "--language", "ara"], "ara"),
     ],
 )
-def test_the_last_adapter_is_active_unless_a_language_is_named(
+def test_bases_adapters_and_the_language_reach_the_bank(
     command: list[str], options: list[str], language: str
 ) -> None:
     found = records(call(*command, *options, "--json").stdout)
