@@ -15,7 +15,6 @@ from kws.errors import KwsError
 RATES: Final = range(8_000, 192_001)  # Hz, what is resampled
 BLOCK: Final = 1 << 20  # samples read at once: a header that lies cannot ask for all memory
 
-_UNRECOGNISED: Final = 1  # libsndfile's code for "format not recognised"
 _ENDLESS: Final = 0x7FFF_0000  # WAV data sizes from here on are written by pipes: "until the end"
 _PAGE: Final = 27 + 255 + 255 * 255  # bytes, the longest Ogg page
 _MP3_FRAME: Final = 1_152  # samples; MP3 lengths are known only to a frame
@@ -73,12 +72,12 @@ def _read(path: Path) -> tuple[NDArray[np.float32], int]:
         raise _truncated(path)
     try:
         return _samples(path)
-    except soundfile.LibsndfileError as error:
-        if error.code == _UNRECOGNISED and not _known(head):
-            raise KwsError(
-                f"{path} is not audio this program reads; use wav, flac, ogg, opus or mp3"
-            ) from None
-        raise _truncated(path) from None
+    except soundfile.LibsndfileError:
+        if _known(head):
+            raise _truncated(path) from None
+        raise KwsError(
+            f"{path} is not audio this program reads; use wav, flac, ogg, opus or mp3"
+        ) from None
 
 
 def _samples(path: Path) -> tuple[NDArray[np.float32], int]:
@@ -101,7 +100,8 @@ def _truncated(path: Path) -> KwsError:
 
 def _known(head: bytes) -> bool:
     """Whether a file begins like audio, so that a failure to decode means damage."""
-    return head[:4] in (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS") or head[:3] == b"ID3"
+    mpeg = head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0")
+    return mpeg or head[:4] in (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS")
 
 
 def _is_cut(file: BinaryIO, head: bytes, size: int) -> bool:

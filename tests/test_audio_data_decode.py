@@ -1,0 +1,186 @@
+"""Decoding: every format and rate arrives the same; what is broken is refused in one sentence."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from audio_data.decode import decode, resample
+from kws.errors import KwsError
+
+FORMATS = {
+    "wav": {},
+    "flac": {},
+    "ogg": {"format": "OGG", "subtype": "VORBIS"},
+    "opus": {"format": "OGG", "subtype": "OPUS"},
+    "mp3": {"format": "MP3"},
+}
+
+
+def tone(seconds: float, rate: int = 16_000, hertz: float = 440.0) -> NDArray[np.float32]:
+    return (0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype("f4")
+
+
+def noisy(seconds: float) -> NDArray[np.float32]:
+    """Sound that does not compress away, so that a cut file lacks something."""
+    noise = np.random.default_rng(0).normal(0, 0.1, round(seconds * 16_000))
+    return (tone(seconds) + noise).astype("f4")
+
+
+def write(path: Path, wave: NDArray[np.float32], rate: int = 16_000, **kwargs: str) -> Path:
+    soundfile.write(path, wave, rate, **(kwargs or FORMATS[path.suffix[1:]]))
+    return path
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(KwsError) as caught:
+        decode(path)
+    text = str(caught.value)
+    assert str(path) in text
+    assert "\n" not in text
+    return text
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_format_gives_the_tone_back(tmp_path: Path, kind: str) -> None:
+    wave = decode(write(tmp_path / f"a.{kind}", tone(1.0)))
+    assert wave.dtype == np.float32
+    assert wave.shape == (16_000,)
+    middle = slice(4_000, 12_000)  # codecs smear the ends
+    assert np.abs(wave[middle] - tone(1.0)[middle]).max() < 0.05
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000])
+def test_any_rate_is_the_same_tone_at_16_khz(tmp_path: Path, rate: int) -> None:
+    wave = decode(write(tmp_path / "a.wav", tone(0.48, rate), rate, subtype="FLOAT"))
+    assert wave.shape == (7_680,)
+    middle = slice(800, 6_880)
+    assert np.abs(wave[middle] - tone(0.48)[middle]).max() < 2e-3
+
+
+def test_resampling_removes_what_16_khz_cannot_hold() -> None:
+    wave = resample(tone(0.5, 48_000, hertz=10_000), 48_000)
+    assert np.abs(wave[800:7_200]).max() < 1e-3
+
+
+@pytest.mark.parametrize("rate", [4_000, 384_000])
+def test_a_rate_out_of_range_is_refused(tmp_path: Path, rate: int) -> None:
+    assert f"{rate} Hz" in refusal(write(tmp_path / "a.wav", tone(0.1, rate), rate))
+
+
+def test_channels_are_averaged(tmp_path: Path) -> None:
+    left, right = tone(0.2), tone(0.2, hertz=1_000)
+    stereo = np.stack([left, right], axis=1)
+    wave = decode(write(tmp_path / "a.wav", stereo, subtype="FLOAT"))
+    np.testing.assert_allclose(wave, (left + right) / 2, atol=1e-6)
+
+
+def test_silence_is_audio(tmp_path: Path) -> None:
+    wave = decode(write(tmp_path / "a.wav", np.zeros(1_600, np.float32)))
+    assert wave.shape == (1_600,)
+    assert not wave.any()
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 192_000])
+def test_one_sample_is_audio(tmp_path: Path, rate: int) -> None:
+    wave = decode(write(tmp_path / "a.wav", np.full(1, 0.5, np.float32), rate))
+    assert 1 <= len(wave) <= 2
+    assert np.isfinite(wave).all()
+
+
+def test_a_long_file_is_read_whole(tmp_path: Path) -> None:
+    wave = np.linspace(0, 0.5, 1_100_000, dtype=np.float32)  # longer than one block
+    path = write(tmp_path / "a.wav", wave, subtype="FLOAT")
+    np.testing.assert_array_equal(decode(path), wave)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    assert "does not exist" in refusal(tmp_path / "a.wav")
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    assert "cannot be read" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_no_bytes_are_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"a.{kind}"
+    path.touch()
+    assert "is empty: 0 bytes" in refusal(path)
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac"])
+def test_no_samples_are_refused(tmp_path: Path, kind: str) -> None:
+    assert "is empty" in refusal(write(tmp_path / f"a.{kind}", tone(0)))
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_truncated_file_is_refused(tmp_path: Path, kind: str, share: float) -> None:
+    path = write(tmp_path / f"a.{kind}", noisy(3.0))
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    assert "truncated" in refusal(path)
+
+
+@pytest.mark.parametrize("kept", [20, 40, 43])
+def test_a_wav_cut_within_its_header_is_refused(tmp_path: Path, kept: int) -> None:
+    path = write(tmp_path / "a.wav", tone(0.1))
+    path.write_bytes(path.read_bytes()[:kept])
+    assert "truncated" in refusal(path)
+
+
+def test_a_wav_that_lacks_its_last_sample_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", tone(0.1))
+    path.write_bytes(path.read_bytes()[:-2])
+    assert "truncated" in refusal(path)
+
+
+def test_an_opus_file_cut_between_pages_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.opus", noisy(3.0))
+    data = path.read_bytes()
+    path.write_bytes(data[: data.rfind(b"OggS")])
+    assert "truncated" in refusal(path)
+
+
+@pytest.mark.parametrize("size", [0xFFFF_FFFF, 0x7FFF_F000])
+def test_a_wav_written_to_a_pipe_has_no_size_and_is_read(tmp_path: Path, size: int) -> None:
+    path = write(tmp_path / "a.wav", tone(0.1))
+    data = bytearray(path.read_bytes())
+    data[40:44] = size.to_bytes(4, "little")
+    path.write_bytes(data)
+    assert decode(path).shape == (1_600,)
+
+
+def test_a_wav_with_other_chunks_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", tone(0.1))
+    data = path.read_bytes()
+    odd = b"LIST" + (5).to_bytes(4, "little") + b"abcde\0"  # odd sizes are padded
+    path.write_bytes(data[:36] + odd + data[36:] + odd)
+    assert decode(path).shape == (1_600,)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.opus", "a.mp3", "a.txt"])
+def test_what_is_no_audio_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text("to whom it may concern, this is a letter\n" * 50)
+    assert "is not audio" in refusal(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nan_and_infinity_are_refused(tmp_path: Path, value: float) -> None:
+    wave = tone(0.1)
+    wave[700] = value
+    assert "NaN or infinite" in refusal(write(tmp_path / "a.wav", wave, subtype="FLOAT"))
+
+
+def test_all_noise_and_a_clip_of_each_corpus_decode(shared_data: Path) -> None:
+    folders = [path for path in shared_data.iterdir() if path.is_dir()]
+    files = [next(path for path in sorted(folder.rglob("*.*"))) for folder in folders]
+    assert len(files) >= 2
+    for path in [*files, *(shared_data / "noise").iterdir()]:
+        wave = decode(path)
+        assert len(wave) > 1_600
+        assert wave.std() > 1e-5
