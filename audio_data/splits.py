@@ -131,7 +131,10 @@ def _fraction(name: str) -> float:
 def _give_words_to_train(
     clips: Sequence[Clip], people: dict[str, Split], free: Collection[str]
 ) -> None:
-    """Move people whose split is ours to train, where a word would else not be learnt."""
+    """Move people whose split is ours to train, where a word would else not be learnt.
+
+    No split loses more than half of its people to that.
+    """
     speakers: dict[str, Counter[str]] = defaultdict(Counter)
     learnt = set()
     for clip in clips:
@@ -140,11 +143,13 @@ def _give_words_to_train(
         split = clip.split or people.get(clip.speaker or "")
         if split in ("train", None):  # without a split yet: may still go to train
             learnt.add(clip.word)
+    spare = {split: count // 2 for split, count in Counter(people.values()).items()}
     for word in sorted(speakers.keys() - learnt):
-        left = Counter(people.values())
-        movable = [name for name in speakers[word] if name in free and left[people[name]] > 1]
+        movable = [name for name in speakers[word] if name in free and spare[people[name]]]
         if movable and not any(people[name] == "train" for name in speakers[word]):
-            people[max(movable, key=lambda name: (speakers[word][name], _fraction(name)))] = "train"
+            moved = max(movable, key=lambda name: (speakers[word][name], _fraction(name)))
+            spare[people[moved]] -= 1
+            people[moved] = "train"
 
 
 def _follow(clip: Clip, people: Mapping[str, Split]) -> Clip:

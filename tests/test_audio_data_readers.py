@@ -1,0 +1,419 @@
+"""Readers: every form of corpus becomes the same clips; what is wrong is named."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from audio_data.clips import Clip
+from audio_data.corpus import read_corpus
+from audio_data.decode import decode
+from audio_data.folder import read_folder
+from audio_data.manifest import read_manifest, write_manifest
+from audio_data.mswc import read_mswc
+from audio_data.speech_commands import noise_files, read_speech_commands
+from kws.errors import KwsError, UsageError
+
+HEADER = "path,language,word,speaker,split,corpus"
+ROWS = [
+    "a/1.wav,eng,yes,ann,train,one",
+    "a/2.wav,eng,no,ben,validation,one",
+    "a/3.wav,spa,sí,cyd,test,two",
+    "a/4.wav,spa,no,,unsplit,two",
+    "a/5.wav,eng,yes,unknown,,three",
+]
+
+
+def touch(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path
+
+
+def manifest(folder: Path, *rows: str, header: str = HEADER, encoding: str = "utf-8") -> Path:
+    for number in range(1, 6):
+        touch(folder / "a" / f"{number}.wav")
+    path = folder / "manifest.csv"
+    path.write_text("\n".join([header, *rows]) + "\n", encoding=encoding)
+    return path
+
+
+@pytest.fixture
+def speech_commands(tmp_path: Path) -> Path:
+    root = tmp_path / "speech_commands"
+    for word in ("yes", "no"):
+        for name in ("ann_nohash_0.wav", "ann_nohash_1.wav", "ben_nohash_0.wav", "odd.wav"):
+            touch(root / word / name)
+    touch(root / "_background_noise_" / "tap.wav")
+    touch(root / "_background_noise_" / "README.md")
+    touch(root / "yes" / "._ann_nohash_0.wav")
+    (root / "validation_list.txt").write_text("yes/ben_nohash_0.wav\nno/ben_nohash_0.wav\n")
+    (root / "testing_list.txt").write_text("no/odd.wav\nmaybe/absent_nohash_0.wav\n")
+    return root
+
+
+MSWC_ROWS = (
+    "TRAIN,ja/1.opus,ja,TRUE,s1,MALE",
+    "DEV,ja/2.opus,ja,TRUE,s2,FEMALE",
+    "TEST,nein/3.opus,nein,TRUE,NA,NAN",
+    "TRAIN,nein/4.opus,nein,FALSE,s4,NAN",
+    "TRAIN,left-out/5.opus,left-out,TRUE,s5,NAN",
+)
+
+
+def mswc(root: Path, *rows: str, language: str = "de") -> Path:
+    for name in ("ja/1.opus", "ja/2.opus", "nein/3.opus", "nein/4.opus"):
+        touch(root / "clips" / name)
+    text = "\n".join(["SET,LINK,WORD,VALID,SPEAKER,GENDER", *rows]) + "\n"
+    (root / f"{language}_splits.csv").write_text(text, encoding="utf-8")
+    return root
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    root = tmp_path / "plain"
+    for name in ("on/ann-1.wav", "on/ben-2.FLAC", "off/ann-3.ogg", "off/x.mp3", "off/y.opus"):
+        touch(root / name)
+    for name in ("on/notes.txt", "_trash/a.wav", ".git/b.wav", "loose.wav"):
+        touch(root / name)
+    return root
+
+
+def error(caught: pytest.ExceptionInfo[KwsError], *parts: str) -> None:
+    text = str(caught.value)
+    assert "\n" not in text
+    for part in parts:
+        assert part in text
+
+
+# --- manifest
+
+
+def test_a_manifest_says_all_of_a_clip(tmp_path: Path) -> None:
+    clips = read_manifest(manifest(tmp_path, *ROWS))
+    assert clips[2] == Clip(
+        path=tmp_path / "a" / "3.wav", word="sí", language="spa", speaker="cyd", split="test"
+    )
+    assert [clip.split for clip in clips] == ["train", "validation", "test", None, None]
+    assert [clip.speaker for clip in clips] == ["ann", "ben", "cyd", None, None]
+
+
+def test_a_manifest_keeps_the_licence(tmp_path: Path) -> None:
+    path = manifest(
+        tmp_path,
+        "a/1.wav,eng,yes,ann,train,CC0",
+        "a/2.wav,eng,yes,ann,train,",
+        header="path,language,word,speaker,split,licence",
+    )
+    assert [clip.licence for clip in read_manifest(path)] == ["CC0", None]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_manifest_may_begin_with_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    assert len(read_manifest(manifest(tmp_path, *ROWS, encoding=encoding))) == 5
+
+
+def test_an_absolute_path_works(tmp_path: Path) -> None:
+    sound = touch(tmp_path / "elsewhere" / "x.wav")
+    path = manifest(tmp_path / "here", f"{sound},eng,yes,ann,train,one")
+    assert read_manifest(path)[0].path == sound
+
+
+@pytest.mark.parametrize(
+    ("filters", "words"),
+    [
+        ({"corpus": ["one"]}, ["yes", "no"]),
+        ({"corpus": ["one", "three"]}, ["yes", "no", "yes"]),
+        ({"corpus": ["one", "three"], "word": ["yes"]}, ["yes", "yes"]),
+        ({"split": ["unsplit"]}, ["no"]),
+        ({}, ["yes", "no", "sí", "no", "yes"]),
+    ],
+)
+def test_filters_join_values_with_or_and_columns_with_and(
+    tmp_path: Path, filters: dict[str, list[str]], words: list[str]
+) -> None:
+    clips = read_manifest(manifest(tmp_path, *ROWS), filters)
+    assert [clip.word for clip in clips] == words
+
+
+def test_a_filter_on_no_column_names_the_columns(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        read_manifest(manifest(tmp_path, *ROWS), {"colour": ["red"]})
+    error(caught, "'colour'", "corpus", "speaker")
+
+
+@pytest.mark.parametrize("filters", [{"corpus": ["four"]}, {"word": ["sí"], "corpus": ["one"]}])
+def test_a_filter_that_selects_nothing_names_values(
+    tmp_path: Path, filters: dict[str, list[str]]
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        read_manifest(manifest(tmp_path, *ROWS), filters)
+    error(caught, "selects nothing", "corpus=", "'two'")
+
+
+@pytest.mark.parametrize("column", ["path", "language", "word", "speaker", "split"])
+def test_a_missing_column_is_named(tmp_path: Path, column: str) -> None:
+    header = HEADER.replace(column, "other")
+    with pytest.raises(KwsError) as caught:
+        read_manifest(manifest(tmp_path, *ROWS, header=header))
+    error(caught, f"lacks the column(s) {column};", "other")
+
+
+def test_an_unknown_split_names_its_row(tmp_path: Path) -> None:
+    with pytest.raises(KwsError) as caught:
+        read_manifest(manifest(tmp_path, *ROWS, "a/1.wav,eng,yes,ann,dev,one"))
+    error(caught, "row 7", "'dev'", "train, validation, test, unsplit")
+
+
+def test_a_path_that_does_not_exist_names_its_row(tmp_path: Path) -> None:
+    path = manifest(tmp_path, *ROWS, "a/9.wav,eng,yes,ann,train,four", "b/1.wav,e,y,a,train,one")
+    with pytest.raises(KwsError) as caught:
+        read_manifest(path)
+    error(caught, "row 7", "9.wav", "does not exist")
+    with pytest.raises(KwsError, match=r"row 8 .*1\.wav"):
+        read_manifest(path, {"corpus": ["one"]})
+    assert len(read_manifest(path, {"corpus": ["two"]})) == 2  # rows not selected may be amiss
+
+
+@pytest.mark.parametrize(
+    ("row", "column"), [(",e,yes,,train,c", "path"), ("a/1.wav,e,,,,", "word")]
+)
+def test_an_empty_field_names_its_row(tmp_path: Path, row: str, column: str) -> None:
+    with pytest.raises(KwsError, match=f"row 2 has an empty {column}"):
+        read_manifest(manifest(tmp_path, row))
+
+
+def test_a_comma_too_many_names_its_row(tmp_path: Path) -> None:
+    with pytest.raises(KwsError, match="row 3 has more fields than the header"):
+        read_manifest(manifest(tmp_path, ROWS[0], "a/1.wav,eng,yes, sir,ann,train,one"))
+
+
+def test_manifests_that_hold_nothing_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(KwsError, match="no rows"):
+        read_manifest(manifest(tmp_path))
+    (tmp_path / "manifest.csv").write_text("")
+    with pytest.raises(KwsError, match="is empty"):
+        read_manifest(tmp_path / "manifest.csv")
+
+
+def test_manifests_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(KwsError, match="does not exist"):
+        read_manifest(tmp_path / "absent.csv")
+    with pytest.raises(KwsError, match="UTF-8"):
+        read_manifest(manifest(tmp_path, *ROWS, encoding="utf-16"))
+    with pytest.raises(KwsError, match="cannot be read"):
+        read_manifest(tmp_path)
+
+
+def test_what_is_written_reads_back(tmp_path: Path) -> None:
+    sound = touch(tmp_path / "elsewhere" / "x.wav")
+    clips = read_manifest(manifest(tmp_path / "data", *ROWS))
+    clips.append(Clip(path=sound, word='so-called "word", no', licence="CC0"))
+    path = tmp_path / "data" / "again.csv"
+    write_manifest(path, clips)
+    assert read_manifest(path) == clips
+    text = path.read_text(encoding="utf-8")
+    assert "\na/1.wav,eng,yes,ann,train," in text  # relative, so that the folder can move
+    assert sorted(file.name for file in path.parent.iterdir()) == ["a", "again.csv", "manifest.csv"]
+
+
+# --- Speech Commands
+
+
+def test_speech_commands_lists_say_the_split(speech_commands: Path) -> None:
+    clips = read_speech_commands(speech_commands)
+    assert len(clips) == 8
+    assert {clip.language for clip in clips} == {"en"}
+    assert {clip.word for clip in clips} == {"yes", "no"}
+    found = {f"{clip.word}/{clip.path.name}": (clip.speaker, clip.split) for clip in clips}
+    assert found["yes/ann_nohash_1.wav"] == ("ann", "train")
+    assert found["no/ben_nohash_0.wav"] == ("ben", "validation")
+    assert found["no/odd.wav"] == (None, "test")
+    assert found["yes/odd.wav"] == (None, "train")
+
+
+def test_background_noise_is_no_word(speech_commands: Path) -> None:
+    assert [path.name for path in noise_files(speech_commands)] == ["tap.wav"]
+    assert noise_files(speech_commands / "yes") == []
+
+
+def test_speech_commands_without_a_list_is_refused(speech_commands: Path) -> None:
+    (speech_commands / "validation_list.txt").unlink()
+    with pytest.raises(KwsError, match=r"validation_list\.txt cannot be read"):
+        read_speech_commands(speech_commands)
+
+
+def test_speech_commands_without_words_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "validation_list.txt").touch()
+    (tmp_path / "testing_list.txt").touch()
+    with pytest.raises(KwsError, match="no recordings"):
+        read_speech_commands(tmp_path)
+
+
+# --- Multilingual Spoken Words
+
+
+def test_mswc_reads_the_valid_clips_of_the_words_there_are(tmp_path: Path) -> None:
+    clips = read_mswc(mswc(tmp_path, *MSWC_ROWS))
+    found = [(clip.path.name, clip.word, clip.speaker, clip.split) for clip in clips]
+    assert found == [
+        ("1.opus", "ja", "s1", "train"),
+        ("2.opus", "ja", "s2", "validation"),
+        ("3.opus", "nein", None, "test"),
+    ]
+    assert {clip.language for clip in clips} == {"de"}
+    assert all(clip.path.is_file() for clip in clips)
+
+
+def test_mswc_of_several_languages_wants_one(tmp_path: Path) -> None:
+    mswc(tmp_path, *MSWC_ROWS)
+    mswc(tmp_path, *MSWC_ROWS[:2], language="nl")
+    with pytest.raises(UsageError, match="de, nl"):
+        read_mswc(tmp_path)
+    assert {clip.language for clip in read_mswc(tmp_path, "nl")} == {"nl"}
+    with pytest.raises(UsageError, match="fr_splits"):
+        read_mswc(tmp_path, "fr")
+
+
+@pytest.mark.parametrize(
+    ("row", "match"),
+    [
+        ("DEBUG,ja/1.opus,ja,TRUE,s1,MALE", "row 2 has SET 'DEBUG'"),
+        ("TRAIN,ja/9.opus,ja,TRUE,s1,MALE", r"row 2 .*9\.opus, which does not exist"),
+        ("TRAIN,ja/1.opus,ja,FALSE,s1,MALE", "none of the clips"),
+    ],
+)
+def test_mswc_names_what_is_wrong(tmp_path: Path, row: str, match: str) -> None:
+    with pytest.raises(KwsError, match=match):
+        read_mswc(mswc(tmp_path, row))
+
+
+def test_mswc_without_a_column_is_refused(tmp_path: Path) -> None:
+    table = mswc(tmp_path, *MSWC_ROWS) / "de_splits.csv"
+    table.write_text(table.read_text().replace("SPEAKER", "WHO"))
+    with pytest.raises(KwsError, match=r"lacks the column\(s\) SPEAKER"):
+        read_mswc(tmp_path)
+
+
+# --- plain folders
+
+
+def test_a_plain_folder_has_words_and_nobody(plain: Path) -> None:
+    clips = read_folder(plain, language="eo")
+    assert [f"{clip.word}/{clip.path.name}" for clip in clips] == [
+        "off/ann-3.ogg",
+        "off/x.mp3",
+        "off/y.opus",
+        "on/ann-1.wav",
+        "on/ben-2.FLAC",
+    ]
+    assert {(clip.language, clip.speaker, clip.split) for clip in clips} == {("eo", None, None)}
+
+
+@pytest.mark.parametrize("pattern", [r"^(\w+)-", r"-(\d)\.|(?P<speaker>ann|ben)"])
+def test_a_pattern_says_who_speaks(plain: Path, pattern: str) -> None:
+    speakers = {
+        clip.path.name: clip.speaker for clip in read_folder(plain, speaker_pattern=pattern)
+    }
+    assert speakers["ann-1.wav"] == speakers["ann-3.ogg"] == "ann"
+    assert speakers["ben-2.FLAC"] == "ben"
+    assert speakers["x.mp3"] is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "match"),
+    [(r"^\w+-", "no group"), (r"(carl)", "matches no file"), (r"(", "no regular expression")],
+)
+def test_a_pattern_that_cannot_work_is_refused(plain: Path, pattern: str, match: str) -> None:
+    with pytest.raises(UsageError, match=match):
+        read_folder(plain, speaker_pattern=pattern)
+
+
+def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path / "on" / "notes.txt")
+    with pytest.raises(KwsError, match="holds no recordings"):
+        read_folder(tmp_path)
+    with pytest.raises(KwsError, match="cannot be read"):
+        read_folder(tmp_path / "absent")
+
+
+# --- any corpus
+
+
+def test_any_corpus_is_recognised(tmp_path: Path, speech_commands: Path, plain: Path) -> None:
+    table = manifest(tmp_path / "table", *ROWS)
+    assert read_corpus(table) == read_corpus(table.parent) == read_manifest(table)
+    assert read_corpus(speech_commands) == read_speech_commands(speech_commands)
+    spoken = mswc(tmp_path / "mswc", *MSWC_ROWS)
+    assert read_corpus(spoken) == read_mswc(spoken)
+    assert read_corpus(plain, language="eo") == read_folder(plain, "eo")
+    assert len({clip.speaker for clip in read_corpus(plain, speaker_pattern=r"^(\w+)-")}) == 3
+
+
+def test_a_language_can_be_said_of_speech_commands(speech_commands: Path) -> None:
+    clips = read_corpus(speech_commands, language="en-GB")
+    assert clips == [
+        replace(clip, language="en-GB") for clip in read_speech_commands(speech_commands)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("filters", "count"),
+    [
+        ({"word": ["yes"]}, 4),
+        ({"split": ["validation", "test"]}, 3),
+        ({"speaker": ["ann"], "word": ["no"]}, 2),
+        ({"language": ["en"]}, 8),
+    ],
+)
+def test_filters_work_on_folders(
+    speech_commands: Path, filters: dict[str, list[str]], count: int
+) -> None:
+    assert len(read_corpus(speech_commands, filters)) == count
+
+
+def test_filters_on_folders_are_checked(speech_commands: Path, plain: Path) -> None:
+    with pytest.raises(UsageError, match="no column 'corpus'"):
+        read_corpus(speech_commands, {"corpus": ["one"]})
+    with pytest.raises(UsageError, match="word=maybe selects nothing"):
+        read_corpus(speech_commands, {"word": ["maybe"]})
+    assert len(read_corpus(plain, {"split": ["unsplit"]})) == 5
+
+
+def test_an_argument_that_would_go_unheard_is_refused(
+    tmp_path: Path, speech_commands: Path
+) -> None:
+    table = manifest(tmp_path, *ROWS)
+    with pytest.raises(UsageError, match="says the language itself"):
+        read_corpus(table, language="fr")
+    for path in (table, speech_commands, mswc(tmp_path / "mswc", *MSWC_ROWS)):
+        with pytest.raises(UsageError, match="says the speaker itself"):
+            read_corpus(path, speaker_pattern="(.)")
+
+
+def test_nothing_that_fits_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(KwsError, match="does not exist"):
+        read_corpus(tmp_path / "absent")
+    with pytest.raises(KwsError, match="does not exist"):
+        read_corpus(tmp_path / "absent.csv")
+    with pytest.raises(KwsError, match=r"neither a folder nor a \.csv"):
+        read_corpus(touch(tmp_path / "file.txt"))
+    with pytest.raises(KwsError, match="holds no corpus"):
+        read_corpus(tmp_path)
+
+
+def test_a_corpus_that_was_read_decodes(tmp_path: Path) -> None:
+    (tmp_path / "on").mkdir()
+    soundfile.write(tmp_path / "on" / "ann.wav", np.zeros(800, np.float32), 8_000)
+    assert decode(read_corpus(tmp_path)[0].path).shape == (1_600,)
+
+
+def test_the_real_manifest_reads_whole(shared_data: Path) -> None:
+    clips = read_corpus(shared_data)
+    assert len(clips) == 22_154
+    counts = Counter(clip.split for clip in clips if clip.language == "cmn")
+    assert counts == {"train": 2_448, "validation": 576, "test": 576}
+    assert all(clip.licence and clip.speaker for clip in clips)

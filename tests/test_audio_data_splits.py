@@ -1,0 +1,217 @@
+"""Splits: nobody trains and tests, the same person always lands in the same place."""
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from audio_data.clips import SPLITS, Clip, Split
+from audio_data.manifest import read_manifest
+from audio_data.splits import assign_splits, check_disjoint
+from kws.errors import KwsError, UsageError
+
+WORDS = ("yes", "no", "stop")
+
+
+def clip(word: str, name: str, speaker: str | None, split: Split | None = None) -> Clip:
+    return Clip(path=Path(word) / name, word=word, speaker=speaker, split=split)
+
+
+def crowd(people: int, takes: int = 2, words: Sequence[str] = WORDS) -> list[Clip]:
+    """So many people who say each word so many times."""
+    return [
+        clip(word, f"p{person}-{take}.wav", f"p{person}")
+        for word in words
+        for person in range(people)
+        for take in range(takes)
+    ]
+
+
+def people(clips: Sequence[Clip]) -> dict[str | None, set[Split | None]]:
+    found: dict[str | None, set[Split | None]] = {}
+    for one in clips:
+        found.setdefault(one.speaker, set()).add(one.split)
+    return found
+
+
+@pytest.mark.parametrize("count", [3, 4, 5, 8, 13, 21, 34, 55, 200])
+def test_every_split_has_people_and_shares_none(count: int) -> None:
+    clips, warnings = assign_splits(crowd(count))
+    assert warnings == []
+    check_disjoint(clips)
+    where = Counter(next(iter(splits)) for splits in people(clips).values())
+    assert set(where) == set(SPLITS)
+    assert where["train"] == max(where.values())
+    assert [replace(one, split=None) for one in clips] == crowd(count)
+
+
+def test_a_person_stays_where_the_hash_says_whoever_else_is_there() -> None:
+    small, large = crowd(100), crowd(400)
+    before = people(assign_splits(small)[0])
+    after = people(assign_splits(large[::-1])[0])
+    assert all(after[name] == splits for name, splits in before.items())
+    share = Counter(next(iter(splits)) for splits in after.values())
+    assert 25 <= share["validation"] <= 55
+    assert 25 <= share["test"] <= 55
+
+
+def test_shares_are_what_was_asked() -> None:
+    clips, _ = assign_splits(crowd(1_000, 1, ["yes"]), validation=0.2, test=0.3)
+    count = Counter(one.split for one in clips)
+    assert abs(count["validation"] - 200) < 40
+    assert abs(count["test"] - 300) < 45
+    clips, warnings = assign_splits(crowd(50), validation=0, test=0.2)
+    assert {one.split for one in clips} == {"train", "test"}
+    assert warnings == ["no clip is left for validation"]
+
+
+def test_another_process_decides_the_same() -> None:
+    program = (
+        "from pathlib import Path; from audio_data.clips import Clip\n"
+        "from audio_data.splits import assign_splits\n"
+        "clips = [Clip(path=Path(f'w/{i}.wav'), word='w', speaker=f's{i}') for i in range(40)]\n"
+        "print(*(clip.split for clip in assign_splits(clips)[0]))"
+    )
+    root = Path(__file__).resolve().parent.parent
+    runs = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=root,
+            env={"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(runs) == 1
+    assert "validation" in runs.pop()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_too_few_people_share_the_splits_and_it_is_said(count: int) -> None:
+    clips, warnings = assign_splits(crowd(count, 20))
+    noun = "1 speaker only" if count == 1 else "2 speakers only"
+    assert any(noun in text and "optimistic" in text for text in warnings)
+    for word in WORDS:
+        where = Counter(one.split for one in clips if one.word == word)
+        assert set(where) == set(SPLITS)
+        assert where["train"] >= 10 * count
+    assert [one.speaker for one in clips] == [one.speaker for one in crowd(count, 20)]
+
+
+def test_clips_of_nobody_are_split_by_name_and_it_is_said() -> None:
+    clips = [replace(one, speaker=None) for one in crowd(30)]
+    done, warnings = assign_splits(clips)
+    assert any("180 clips do not say who speaks" in text for text in warnings)
+    assert {one.split for one in done} == set(SPLITS)
+    moved = [replace(one, path=Path("elsewhere") / one.path) for one in clips]
+    assert [one.split for one in assign_splits(moved)[0]] == [one.split for one in done]
+
+
+def test_given_splits_stay_and_people_follow_their_own() -> None:
+    given = [
+        clip("yes", "1.wav", "ann", "test"),
+        clip("yes", "2.wav", "ben", "train"),
+        clip("yes", "3.wav", "cyd", "validation"),
+        clip("yes", "4.wav", None, "test"),
+    ]
+    more = [clip("yes", f"{name}-9.wav", name) for name in ("ann", "ben", "cyd")]
+    done, warnings = assign_splits(given + more)
+    assert done[:4] == given
+    assert [one.split for one in done[4:]] == ["test", "train", "validation"]
+    assert warnings == []
+
+
+def test_new_people_fill_the_split_that_lacks_them() -> None:
+    given = [clip("yes", "1.wav", "ann", "train"), clip("yes", "2.wav", "ben", "train")]
+    done, _ = assign_splits([*given, clip("yes", "3.wav", "cyd"), clip("yes", "4.wav", "dee")])
+    assert {one.split for one in done[2:]} == {"validation", "test"}
+    done, warnings = assign_splits([*given, clip("yes", "3.wav", "cyd")])
+    assert done[2].split == "validation"
+    assert warnings == ["no clip is left for test"]
+
+
+@pytest.mark.parametrize("by", [None, "ann"])
+def test_a_word_with_one_clip_goes_to_train(by: str | None) -> None:
+    clips, warnings = assign_splits([*crowd(1, 10), clip("rare", "1.wav", by)])
+    assert clips[-1].split == "train"
+    assert any("word 'rare' has 1 clip; record at least 3" in text for text in warnings)
+
+
+def test_a_word_of_one_person_brings_that_person_to_train() -> None:
+    clips, _ = assign_splits(crowd(100))
+    tester = next(one.speaker for one in clips if one.split == "test")
+    clips, warnings = assign_splits([*crowd(100), clip("rare", "1.wav", tester)])
+    assert clips[-1].split == "train"
+    check_disjoint(clips)
+    assert {one.split for one in clips} == set(SPLITS)
+    assert any("'rare' has 1 clip" in text for text in warnings)
+
+
+def test_the_last_tester_stays_and_the_word_is_told() -> None:
+    clips, _ = assign_splits(crowd(5))
+    tester = next(one.speaker for one in clips if one.split == "test")
+    clips, warnings = assign_splits([*crowd(5), clip("rare", "1.wav", tester)])
+    assert clips[-1].split == "test"
+    assert any("no clip to train on: 'rare'" in text for text in warnings)
+
+
+def test_rare_words_never_use_up_the_testers() -> None:
+    before = people(assign_splits(crowd(100))[0])
+    testers = {name for name, splits in before.items() if splits == {"test"}}
+    rare = [clip(f"rare{name}", "1.wav", name) for name in testers]
+    after = people(assign_splits([*crowd(100), *rare])[0])
+    left = {name for name, splits in after.items() if splits == {"test"}}
+    assert left < testers
+    assert 2 * len(left) >= len(testers)
+
+
+def test_a_word_that_only_a_given_tester_says_is_told() -> None:
+    given = [
+        clip("yes", "1.wav", "ann", "test"),
+        clip("yes", "2.wav", "ben", "train"),
+        *(clip("rare", f"{take}.wav", "ann", "test") for take in range(3)),
+    ]
+    assert any("no clip to train on: 'rare'" in text for text in assign_splits(given)[1])
+
+
+def test_many_thin_words_are_told_in_one_sentence() -> None:
+    thin = [clip(f"w{number}", "1.wav", None) for number in range(50)]
+    warnings = assign_splits([*crowd(20), *thin])[1]
+    assert sum("1 clip" in text for text in warnings) == 1
+    assert all(len(text) < 200 for text in warnings)
+
+
+def test_two_splits_with_one_person_are_refused() -> None:
+    clips = [clip("yes", "1.wav", "ann", "train"), clip("no", "1.wav", "ann", "test")]
+    for refuse in (check_disjoint, assign_splits):
+        with pytest.raises(KwsError, match="speaker 'ann' has clips in both train and test"):
+            refuse(clips)
+    check_disjoint([replace(one, speaker=None) for one in clips])
+
+
+@pytest.mark.parametrize(("validation", "test"), [(0.5, 0.5), (-0.1, 0.1), (0.1, 2)])
+def test_shares_that_leave_nothing_are_refused(validation: float, test: float) -> None:
+    with pytest.raises(UsageError, match="leave nothing to train on"):
+        assign_splits(crowd(5), validation, test)
+
+
+def test_no_clips_are_no_trouble() -> None:
+    assert assign_splits([]) == ([], [])
+
+
+def test_real_corpora(shared_data: Path) -> None:
+    clips = read_manifest(shared_data / "manifest.csv")
+    check_disjoint(clips)
+    given = [one for one in clips if one.split]
+    assert assign_splits(given)[0] == given
+    arabic = [replace(one, split=None) for one in clips if one.language == "ara"]
+    done, warnings = assign_splits(arabic)
+    check_disjoint(done)
+    assert warnings == []
+    assert {one.word for one in done if one.split == "train"} == {one.word for one in arabic}
