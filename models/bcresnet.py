@@ -94,6 +94,7 @@ class BCResNet(nn.Module):
     3.0 54168
     6.0 187812
     8.0 321068
+
     """
 
     def __init__(self, classes: int, tau: float = 1.0, dropout: float = 0.1) -> None:

@@ -1,0 +1,189 @@
+"""``kws adapt``: learn one more language under a budget."""
+
+import json
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from audio_data.augment import SPEC_WIDTHS, AugmentConfig
+from audio_data.task import Task
+from kws.adapter import STORED, Adapter, AdapterConfig, save_adapter, stored_bytes
+from kws.base import Base
+from kws.budget import Budget
+from kws.deltas import Adaptation
+from kws.files import write_json
+from kws.sites import find_sites
+from kws.train import Epoch, Plan, fingerprint
+from policy.methods import FIXED, METHODS, RATE, Trainer
+from policy.methods import adapt as train_adapter
+from policy.selection import spent
+
+from . import options, pictures
+from .card import card
+from .measure import measure, merged
+from .progress import CONSOLE, training
+from .recordings import Recordings, Selection, pick_device, validator
+from .wiring import open_base
+
+EPOCHS, BATCH = 24, 64
+
+
+@click.command()
+@options.base
+@options.data
+@options.keywords
+@options.closed
+@options.per_word
+@click.option("--method", default="swr", show_default=True, type=click.Choice(METHODS))
+@click.option(
+    "--budget", default="10%", show_default=True, help="10%, 900 (parameters) or 2KiB (all bytes)"
+)
+@click.option("--epochs", default=EPOCHS, show_default=True, type=click.IntRange(1))
+@click.option("--lr", default=RATE, show_default=True, type=click.FloatRange(0, min_open=True))
+@options.seed
+@options.device
+@click.option("--out", required=True, type=options.FOLDER, help="folder for the adapter")
+@options.as_json
+def adapt(
+    base: Path,
+    data: Path,
+    filters: tuple[tuple[str, str], ...],
+    language: str | None,
+    speaker_pattern: str | None,
+    keywords: tuple[str, ...] | None,
+    closed: bool,
+    per_word: int | None,
+    method: str,
+    budget: str,
+    epochs: int,
+    lr: float,
+    seed: int,
+    device: str,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Learn one more language: what it adds to the base stays within the budget."""
+    selection = Selection(
+        data=data,
+        filters=filters,
+        keywords=keywords,
+        language=language,
+        speaker_pattern=speaker_pattern,
+        closed=closed,
+        per_word=per_word,
+        seed=seed,
+    )
+    plan = Plan(epochs=epochs, lr=lr, seed=seed)
+    config = run(open_base(base), selection, method, budget, plan, pick_device(device), out)
+    result = summary(config)
+    if as_json:
+        click.echo(json.dumps(result, ensure_ascii=False))
+    else:
+        for name, value in result.items():
+            text = ", ".join(value) if isinstance(value, tuple) else value
+            click.echo(f"{name:20} {text}")
+
+
+def run(
+    base: Base,
+    selection: Selection,
+    method: str,
+    budget: str,
+    plan: Plan,
+    device: str,
+    out: Path,
+) -> AdapterConfig:
+    """Adapt, and save adapter, record and pictures in ``out``."""
+    begin = time.perf_counter()
+    recordings = Recordings.select(selection, base.config.features)
+    task = recordings.task
+    for warning in task.warnings:
+        CONSOLE.print(f"note: {warning}", style="yellow")
+    classes, width = len(task.labels), base.network.get_parameter("head.weight").shape[1]
+    total = spent(find_sites(base.network))
+    allowed = Budget.parse(budget).parameters(total, lambda n: stored_bytes(n, classes, width))
+    if method in FIXED:
+        allowed = total
+        CONSOLE.print(f"note: {method} owns what it owns, whatever the budget", style="yellow")
+    augment = AugmentConfig(mask_bands=SPEC_WIDTHS[base.config.tau])
+    history: dict[str, list[Epoch]] = {}
+    settings = [base.config.sha256, method, allowed, plan, augment, task.labels]
+    settings += task.splits["train"]
+    with training(f"adapting to {task.language}") as watch:
+        trainer = Trainer(
+            batches=recordings.training(augment, batch=BATCH, seed=plan.seed, device=device),
+            plan=plan,
+            validate=validator(*recordings.fixed("validation"), len(task.keywords)),
+            folder=out,
+            fingerprint=fingerprint([str(item) for item in settings]),
+            watch=watch,
+            history=history,
+        )
+        trained = train_adapter(base.network, classes, method, allowed, trainer, device)
+    adapter = pack(base, trained, task)
+    measured = measure(merged(base, adapter), recordings, "validation")
+    config = replace(
+        adapter.config,
+        method=method,
+        budget=None if method in FIXED else budget,
+        budget_parameters=None if method in FIXED else allowed,
+        training={"plan": asdict(plan), "batch": BATCH, "seconds": _since(begin)},
+        metrics={"validation": measured.report},
+    )
+    save_adapter(out, replace(adapter, config=config), card(config))
+    write_json(out / "history.json", {n: [asdict(e) for e in h] for n, h in history.items()})
+    pictures.learning_curves(history, out / "learning_curves.png")
+    pictures.confusion(measured, out / "confusion.png")
+    pictures.choices([config], find_sites(base.network), out / "sites.png")
+    for name in history:
+        trainer.stage(name).remove()
+    return config
+
+
+def pack(base: Base, trained: Adaptation, task: Task) -> Adapter:
+    """What training found, rounded to what is stored."""
+    arrays = {
+        "deltas": trained.delta,
+        "head_weight": trained.head.weight,
+        "head_bias": trained.head.bias,
+    }
+    numbers = {n: t.detach().cpu().numpy().astype(STORED) for n, t in arrays.items()}
+    classes, width = numbers["head_weight"].shape
+    config = AdapterConfig(
+        language=task.language,
+        labels=task.labels,
+        base_sha256=base.config.sha256,
+        base_language=base.config.language,
+        features_digest=base.config.features.digest,
+        method="",
+        budget=None,
+        budget_parameters=None,
+        spent_parameters=trained.delta.numel(),
+        head_parameters=classes * (width + 1),
+        stored_bytes=stored_bytes(trained.delta.numel(), classes, width),
+        sites=tuple(site.name for site in trained.chosen),
+        licences=task.licences,
+    )
+    return Adapter(config, **numbers)
+
+
+def summary(config: AdapterConfig) -> dict[str, Any]:
+    """What ``kws adapt`` prints."""
+    return {
+        "language": config.language,
+        "method": config.method,
+        "budget": config.budget,
+        "spent_parameters": config.spent_parameters,
+        "head_parameters": config.head_parameters,
+        "stored_bytes": config.stored_bytes,
+        "sites": config.sites,
+        "validation_accuracy": config.metrics["validation"]["accuracy"],
+        "seconds": config.training["seconds"],
+    }
+
+
+def _since(begin: float) -> float:
+    return round(time.perf_counter() - begin, 1)

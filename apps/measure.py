@@ -1,0 +1,46 @@
+"""How well a network tells the clips of a split apart."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from audio_data.clips import Split
+from audio_data.logmel import log_mel
+from kws.adapter import Adapter
+from kws.bank import Bank
+from kws.base import Base
+from kws.metrics import report
+from kws.train import predict
+
+from .recordings import Recordings
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Predictions ``[N]`` and truth ``[N]`` of a split, and what they come to."""
+
+    predicted: NDArray[np.int64]
+    truth: NDArray[np.int64]
+    labels: tuple[str, ...]
+    report: dict[str, Any]
+
+
+def measure(network: nn.Module, recordings: Recordings, split: Split) -> Measured:
+    """Predict every clip of a split with the class of the highest score."""
+    features, labels = recordings.fixed(split)
+    predicted = predict(network, features).argmax(dim=1).numpy()
+    truth, names = labels.numpy(), recordings.task.labels
+    figures = report(predicted, truth, names, recordings.speakers(split))
+    return Measured(predicted, truth, names, figures)
+
+
+def merged(base: Base, adapter: Adapter | None = None) -> nn.Module:
+    """The network as the bank runs it, in the adapter's language or the base's own."""
+    bank = Bank(base, partial(log_mel, config=base.config.features))
+    if adapter:
+        bank.set_adapter(bank.load_adapter(adapter))
+    return bank.network

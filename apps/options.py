@@ -1,0 +1,79 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+FOLDER = click.Path(path_type=Path, file_okay=False)
+EXISTING = click.Path(path_type=Path)
+
+
+def _pairs(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for value in values:
+        column, equals, wanted = value.partition("=")
+        if not (column and equals):
+            raise click.BadParameter(f"'{value}' is not of the form column=value")
+        pairs.append((column, wanted))
+    return tuple(pairs)
+
+
+def _words(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    return tuple(word.strip() for word in value.split(",") if word.strip())
+
+
+def apply(options: list[Callable[[F], F]]) -> Callable[[F], F]:
+    """Several options as one decorator, in the order given."""
+
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+data = apply(
+    [
+        click.option(
+            "--data",
+            required=True,
+            type=EXISTING,
+            help="manifest (CSV), or folder of recordings",
+        ),
+        click.option(
+            "--filter",
+            "filters",
+            multiple=True,
+            callback=_pairs,
+            help="column=value; repeat for more",
+        ),
+        click.option("--language", help="BCP 47 tag, where the recordings do not say it"),
+        click.option(
+            "--speaker-pattern", help="regular expression that finds the speaker in a file name"
+        ),
+    ]
+)
+keywords = click.option(
+    "--keywords", callback=_words, help="word,word,…; the rest of the language becomes unknown"
+)
+closed = click.option("--closed", is_flag=True, help="keywords only: no unknown, no silence")
+per_word = click.option("--per-word", type=click.IntRange(1), help="at most N training clips each")
+seed = click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+device = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "cpu", "cuda"]),
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="one JSON object, nothing else")
+base = click.option("--base", required=True, type=FOLDER, help="folder of the base")

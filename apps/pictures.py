@@ -1,0 +1,113 @@
+"""Pictures of runs, each readable by itself."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.figure import Figure
+from sklearn.metrics import confusion_matrix
+
+from kws.adapter import AdapterConfig
+from kws.files import write_bytes
+from kws.sites import Site
+from kws.train import Epoch
+
+from .measure import Measured
+
+DPI = 110
+
+
+def learning_curves(history: Mapping[str, Sequence[Epoch]], path: Path) -> None:
+    """Loss and accuracy by epoch, the stages one after another."""
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = [epoch for stage in history.values() for epoch in stage]
+    at = np.arange(1, len(epochs) + 1)
+    left.plot(at, [epoch.loss for epoch in epochs], color="C3")
+    left.set(title="Training loss", xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
+    right.plot(at, [100 * e.accuracy for e in epochs], label="training, augmented", color="C0")
+    valid = [np.nan if e.validation is None else 100 * e.validation for e in epochs]
+    right.plot(at, valid, label="validation, other people", color="C1")
+    right.set(title="Clips told right", xlabel="epoch", ylabel="%", ylim=(0, 101))
+    right.legend(loc="lower right")
+    start = 0
+    for name, stage in history.items():
+        for axes in (left, right):
+            if start:
+                axes.axvline(start + 0.5, color="0.8", zorder=0)
+            axes.annotate(
+                name,
+                (start + 0.6, 0.02),
+                xycoords=("data", "axes fraction"),
+                color="0.5",
+                fontsize="small",
+            )
+        start += len(stage)
+    _save(figure, path)
+
+
+def confusion(measured: Measured, path: Path) -> None:
+    """Truth by prediction in per cent of each word's clips."""
+    names = [_legible(name) for name in measured.labels]
+    counts = confusion_matrix(measured.truth, measured.predicted, labels=range(len(names)))
+    shares = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    side = 3 + 0.32 * len(names)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.set_yticks(range(len(names)), names)
+    axes.set(
+        xlabel="heard as",
+        ylabel="said",
+        title=f"{measured.report['accuracy']:.1%} of {measured.report['count']} keyword clips",
+    )
+    for row, column in zip(*np.nonzero(shares >= 1), strict=True):
+        dark = shares[row, column] > 60
+        axes.text(
+            column,
+            row,
+            f"{shares[row, column]:.0f}",
+            ha="center",
+            va="center",
+            fontsize=7,
+            color="white" if dark else "black",
+        )
+    figure.colorbar(image, label="% of the word's clips", shrink=0.7)
+    _save(figure, path)
+
+
+def choices(configs: Sequence[AdapterConfig], sites: Sequence[Site], path: Path) -> None:
+    """Which sites each language owns: one row a language, one column a site."""
+    owned = np.array([[site.name in config.sites for site in sites] for config in configs])
+    kinds = np.array([1.0 if site.kind == "norm" else 2.0 for site in sites])
+    figure = Figure(figsize=(16, 3.2 + 0.35 * len(configs)), layout="constrained")
+    axes = figure.subplots()
+    cmap = mpl.colors.ListedColormap(["0.93", "C1", "C0"])
+    axes.pcolormesh(owned * kinds, cmap=cmap, vmin=0, vmax=2, edgecolors="white", linewidth=1)
+    rows = [f"{c.language} {c.budget or c.method}: {c.spent_parameters:,}" for c in configs]
+    axes.set_yticks(np.arange(len(configs)) + 0.5, rows)
+    ticks = [f"{site.name}  {site.size:,}" for site in sites]
+    axes.set_xticks(np.arange(len(sites)) + 0.5, ticks, rotation=90, fontsize=7)
+    axes.set_title("Sites a language owns (name and parameters; input left, output right)")
+    patches = [
+        mpl.patches.Patch(color=color, label=label)
+        for color, label in (("C0", "convolution"), ("C1", "normalisation"), ("0.93", "shared"))
+    ]
+    figure.legend(handles=patches, loc="outside upper right", ncols=3)
+    _save(figure, path)
+
+
+def _legible(text: str) -> str:
+    """Text that matplotlib can draw: it neither joins Arabic letters nor has every script."""
+    return text
+
+
+def _save(figure: Figure, path: Path) -> None:
+    import io
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI)
+    write_bytes(path, buffer.getvalue())

@@ -1,0 +1,117 @@
+"""``kws pretrain``: train the base on one language."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+from audio_data.augment import SPEC_WIDTHS, AugmentConfig
+from kws.base import BaseConfig, save_base
+from kws.config import FeatureConfig
+from kws.files import write_json
+from kws.train import Epoch, Plan, Stage, fingerprint, fit
+
+from . import options
+from .progress import CONSOLE, training
+from .recordings import Recordings, Selection, pick_device, validator
+
+LR = 6e-3
+BATCH = 64
+
+
+@click.command()
+@options.data
+@options.keywords
+@options.closed
+@options.per_word
+@click.option("--tau", default=2.0, show_default=True, help="width: 1, 1.5, 2, 3, 6 or 8")
+@click.option("--epochs", default=24, show_default=True, type=click.IntRange(1))
+@click.option("--lr", default=LR, show_default=True, type=click.FloatRange(0, min_open=True))
+@options.seed
+@options.device
+@click.option("--out", required=True, type=options.FOLDER, help="folder for the base")
+@options.as_json
+def pretrain(
+    data: Path,
+    filters: tuple[tuple[str, str], ...],
+    language: str | None,
+    speaker_pattern: str | None,
+    keywords: tuple[str, ...] | None,
+    closed: bool,
+    per_word: int | None,
+    tau: float,
+    epochs: int,
+    lr: float,
+    seed: int,
+    device: str,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Train the network on one language; it is never changed again."""
+    selection = Selection(
+        data=data,
+        filters=filters,
+        keywords=keywords,
+        language=language,
+        speaker_pattern=speaker_pattern,
+        closed=closed,
+        per_word=per_word,
+        seed=seed,
+    )
+    plan = Plan(epochs=epochs, lr=lr, seed=seed)
+    result = run(selection, tau, plan, pick_device(device), out)
+    click.echo(json.dumps(result, ensure_ascii=False) if as_json else _lines(result, out))
+
+
+def run(selection: Selection, tau: float, plan: Plan, device: str, out: Path) -> dict[str, Any]:
+    """Pretrain, save base, record and pictures in ``out``; returns what is printed."""
+    from models.registry import build
+
+    features = FeatureConfig()
+    recordings = Recordings.select(selection, features)
+    task = recordings.task
+    for warning in task.warnings:
+        CONSOLE.print(f"note: {warning}", style="yellow")
+    config = BaseConfig(
+        architecture="bcresnet",
+        tau=tau,
+        language=task.language,
+        labels=task.labels,
+        features=features,
+        licences=task.licences,
+        training={"plan": asdict(plan), "batch": BATCH},
+    )
+    torch.manual_seed(plan.seed)
+    network = build(config).to(device)
+    augment = AugmentConfig(mask_bands=SPEC_WIDTHS[tau])
+    batches = recordings.training(augment, batch=BATCH, seed=plan.seed, device=device)
+    validate = validator(*recordings.fixed("validation"), len(task.keywords))
+    settings = asdict(config) | {"clips": [str(e) for e in task.splits["train"]]}
+    stage = Stage(out, "pretrain", fingerprint(settings))
+    with training(f"pretraining {task.language}") as watch:
+        history = fit(network, batches, plan, validate=validate, stage=stage, watch=watch)
+    metrics = _metrics(network, history)
+    saved = save_base(out, replace(config, metrics=metrics), network)
+    write_json(out / "history.json", {"pretrain": [asdict(epoch) for epoch in history]})
+    stage.remove()
+    return {"language": task.language, "tau": tau, "sha256": saved.sha256} | metrics
+
+
+def _metrics(network: torch.nn.Module, history: list[Epoch]) -> dict[str, Any]:
+    seconds = sum(epoch.seconds for epoch in history)
+    return {
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "validation_accuracy": history[-1].validation,
+        "seconds": round(seconds, 1),
+        "compute_share": round(sum(epoch.compute_seconds for epoch in history) / seconds, 3),
+    }
+
+
+def _lines(result: dict[str, Any], out: Path) -> str:
+    return (
+        f"{result['language']}: {result['validation_accuracy']:.1%} of the validation clips right, "
+        f"{result['parameters']:,} parameters, {result['seconds']:.0f} s; saved in {out}"
+    )

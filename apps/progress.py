@@ -1,0 +1,53 @@
+"""Progress on standard error, so that standard output holds results alone."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from kws.train import Watch
+
+CONSOLE = Console(stderr=True)
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=CONSOLE,
+        transient=True,
+        disable=not CONSOLE.is_terminal,
+    )
+
+
+@contextmanager
+def counting(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for ``progress(done, total)``."""
+    with _bar() as bar:
+        task = bar.add_task(title, total=None, note="")
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def training(title: str) -> Iterator[Watch]:
+    """A bar with loss, accuracy and time left."""
+    with _bar() as bar:
+        task = bar.add_task(title, total=None, note="")
+
+        def watch(step: int, steps: int, loss: float, accuracy: float) -> None:
+            note = f"loss {loss:.3f}  accuracy {accuracy:.1%}"
+            bar.update(task, completed=step, total=steps, note=note)
+
+        yield watch

@@ -1,0 +1,133 @@
+"""From what the command line says about data to what training and evaluation read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audio_data.augment import AugmentConfig
+from audio_data.batches import Training, Views, fixed_features
+from audio_data.cache import load_views
+from audio_data.clips import Split
+from audio_data.corpus import read_corpus
+from audio_data.noise import find_noise, load_noise
+from audio_data.task import Task, make_task
+from kws.config import FeatureConfig
+from kws.errors import UsageError
+
+from .progress import counting
+
+MARGIN = AugmentConfig().shift  # samples kept on either side of a view, for shifting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which recordings, and what they are used for; the options that commands share."""
+
+    data: Path
+    filters: tuple[tuple[str, str], ...] = ()
+    keywords: tuple[str, ...] | None = None
+    language: str | None = None
+    speaker_pattern: str | None = None
+    closed: bool = False
+    per_word: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """A task and its decoded sound, read when asked for."""
+
+    task: Task
+    features: FeatureConfig
+    noise: Tensor
+    held_noise: Tensor
+
+    @classmethod
+    def select(
+        cls, selection: Selection, features: FeatureConfig, labels: Sequence[str] | None = None
+    ) -> "Recordings":
+        """Read the corpus and choose; no sound of it is decoded yet."""
+        filters: dict[str, list[str]] = {}
+        for column, value in selection.filters:
+            filters.setdefault(column, []).append(value)
+        clips = read_corpus(selection.data, filters, selection.language, selection.speaker_pattern)
+        closed = selection.closed if labels is None else "_unknown_" not in labels
+        pool = []
+        if filters and not closed:
+            chosen = {(clip.language, clip.word) for clip in clips}
+            everything = read_corpus(
+                selection.data, None, selection.language, selection.speaker_pattern
+            )
+            pool = [clip for clip in everything if (clip.language, clip.word) not in chosen]
+        task = make_task(
+            clips,
+            keywords=selection.keywords,
+            pool=pool,
+            labels=labels,
+            closed=closed,
+            per_word=selection.per_word,
+            seed=selection.seed,
+        )
+        noise, held_noise = load_noise(find_noise(selection.data))
+        return cls(task, features, noise, held_noise)
+
+    def views(self, split: Split) -> Views:
+        """The placed recordings of one split."""
+        examples = self.task.splits[split]
+        paths = [example.clip.path for example in examples if example.clip]
+        if not paths:
+            raise UsageError(
+                f"there are no {split} recordings of {self.task.language}; "
+                "give recordings of at least three people, or a manifest that splits them"
+            )
+        with counting(f"reading {split} recordings") as progress:
+            waves = load_views(paths, length=self.features.view, margin=MARGIN, progress=progress)
+        labels = [example.label for example in examples]
+        return Views.build(waves, labels, len(labels) - len(paths), MARGIN)
+
+    def training(self, augment: AugmentConfig, *, batch: int, seed: int, device: str) -> Training:
+        """Augmented epochs of the training split."""
+        return Training(
+            self.views("train"),
+            self.noise,
+            self.features,
+            augment,
+            batch=batch,
+            seed=seed,
+            device=device,
+        )
+
+    def fixed(self, split: Split) -> tuple[Tensor, Tensor]:
+        """Features ``[N, F, T]`` and labels ``[N]`` of a split as it is, with held-out noise."""
+        return fixed_features(self.views(split), self.held_noise, self.features)
+
+    def speakers(self, split: Split) -> list[str | None]:
+        """Who is heard in each example of a split."""
+        return [e.clip.speaker if e.clip else None for e in self.task.splits[split]]
+
+
+def pick_device(name: str) -> str:
+    """``auto`` takes a GPU where there is one."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("there is no GPU that torch can use here; choose --device cpu")
+    return name
+
+
+def validator(features: Tensor, labels: Tensor, keywords: int):  # type: ignore[no-untyped-def]
+    """Accuracy over the keywords' clips, as a function of a network."""
+    from kws.metrics import accuracy
+    from kws.train import predict
+
+    spoken = labels < keywords
+
+    def validate(model: torch.nn.Module) -> float:
+        predicted = predict(model, features[spoken]).argmax(1)
+        return accuracy(np.asarray(predicted), np.asarray(labels[spoken]))
+
+    return validate

@@ -1,0 +1,72 @@
+"""Augmentation of whole batches; every draw comes from the generator passed in."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kws.config import SAMPLE_RATE
+
+SPEC_WIDTHS = {1.0: 0, 1.5: 1, 2.0: 3, 3.0: 5, 6.0: 7, 8.0: 7}  # bands masked, by tau (paper)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """How far training sound strays from the recordings."""
+
+    shift: int = SAMPLE_RATE // 10  # samples, either way
+    gain: tuple[float, float] = (-12.0, 6.0)  # dB
+    probability: float = 0.8  # of shift and noise together, as in the BC-ResNet paper
+    snr: tuple[float, float] = (5.0, 30.0)  # dB
+    mask_bands: int = 3  # widest frequency mask
+    mask_frames: int = 20  # widest time mask
+    masks: int = 2  # of either kind
+
+
+def uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:
+    """Uniform draws in ``[low, high)``."""
+    return low + (high - low) * torch.rand(shape, generator=generator)
+
+
+def crop(waves: Tensor, starts: Tensor, length: int) -> Tensor:
+    """Cut ``length`` samples from each row at its own start: ``[B, N], [B] -> [B, length]``.
+
+    >>> crop(torch.arange(8).reshape(2, 4), torch.tensor([0, 2]), 2)
+    tensor([[0, 1],
+            [6, 7]])
+    """
+    windows = waves.unfold(-1, length, 1)  # [B, N - length + 1, length], a view
+    return windows[torch.arange(len(waves)), starts]
+
+
+def draw_noise(noise: Tensor, batch: int, length: int, generator: torch.Generator) -> Tensor:
+    """Random stretches of one long recording: ``[M] -> [batch, length]``."""
+    starts = torch.randint(len(noise) - length + 1, (batch,), generator=generator)
+    return noise.unfold(0, length, 1)[starts]
+
+
+def rms(waves: Tensor) -> Tensor:
+    """Root mean square of each row: ``[B, N] -> [B, 1]``."""
+    return waves.square().mean(dim=-1, keepdim=True).sqrt()
+
+
+def add_noise(waves: Tensor, noise: Tensor, snr: Tensor) -> Tensor:
+    """Mix at a signal-to-noise ratio in dB: ``[B, N], [B, N], [B, 1] -> [B, N]``."""
+    level = rms(waves) / rms(noise).clamp_min(1e-6) * 10 ** (-snr / 20)
+    return waves + level * noise
+
+
+def mask_features(features: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """SpecAugment without warping: masked bands and frames become silence, ``[B, F, T]``.
+
+    Park et al., https://arxiv.org/abs/1904.08779.
+    """
+    batch, bands, frames = features.shape
+    for _ in range(config.masks):
+        for size, widest, axis in ((bands, config.mask_bands, 1), (frames, config.mask_frames, 2)):
+            width = torch.randint(widest + 1, (batch, 1), generator=generator)
+            start = (torch.rand((batch, 1), generator=generator) * (size - width + 1)).long()
+            place = torch.arange(size)
+            masked = (place >= start) & (place < start + width)  # [B, size]
+            features = features.masked_fill(masked.unsqueeze(3 - axis).to(features.device), 0.0)
+    return features

@@ -1,0 +1,77 @@
+"""Decoded audio on disk, so that an epoch waits for the network and not for the codec."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .decode import decode
+from .place import place
+
+VERSION = 1  # of what placing does; a change makes every cached file stale
+
+
+def cache_folder() -> Path:
+    """``$KWS_CACHE``, or ``kws`` in the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "kws"
+    return Path(os.environ.get("KWS_CACHE", default))
+
+
+def load_views(
+    paths: Sequence[Path],
+    *,
+    length: int,
+    margin: int,
+    folder: Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> NDArray[np.int16]:
+    """Decode and place every file, or read all of it back from the cache.
+
+    The cache key holds every path, size and modification time, so a changed file is seen.
+
+    Returns:
+        ``[N, length + 2 * margin]``, 16-bit, memory-mapped where it came from the cache.
+
+    """
+    folder = folder or cache_folder()
+    cached = folder / f"{_key(paths, length, margin)}.npy"
+    if cached.is_file():
+        return np.load(cached, mmap_mode="r", allow_pickle=False)
+    views = np.zeros((len(paths), length + 2 * margin), np.int16)
+
+    def fill(index: int) -> None:
+        wave = place(decode(paths[index]), length, margin)
+        views[index] = np.clip(np.round(wave * 32_768), -32_768, 32_767)
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for done, _ in enumerate(threads.map(fill, range(len(paths))), start=1):
+            progress(done, len(paths))
+    _save(cached, views)
+    return views
+
+
+def _key(paths: Sequence[Path], length: int, margin: int) -> str:
+    digest = hashlib.sha256(f"{VERSION} {length} {margin}".encode())
+    for path in paths:
+        try:
+            stat = path.stat()
+        except OSError:
+            continue  # decoding names what is wrong with it
+        digest.update(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:32]
+
+
+def _save(path: Path, views: NDArray[np.int16]) -> None:
+    """A cache that cannot be written costs time, not the run."""
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            np.save(file, views, allow_pickle=False)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)

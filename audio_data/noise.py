@@ -1,0 +1,46 @@
+"""Background noise: one long recording, its end kept apart for measuring."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kws.config import SAMPLE_RATE
+from kws.errors import UsageError
+
+from .decode import decode
+
+HELD_OUT = 0.2  # the last part of each recording is for validation and test
+FOLDERS = ("noise", "_background_noise_")
+SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3"}
+
+
+def find_noise(data: Path) -> tuple[Path, ...]:
+    """The noise recordings that lie beside a corpus, in ``noise/`` or ``_background_noise_/``."""
+    root = data if data.is_dir() else data.parent
+    folders = [root / name for name in FOLDERS if (root / name).is_dir()]
+    return tuple(
+        sorted(file for folder in folders for file in folder.iterdir() if file.suffix in SUFFIXES)
+    )
+
+
+def load_noise(paths: Sequence[Path]) -> tuple[Tensor, Tensor]:
+    """Training noise and held-out noise, each ``[M]`` of unit power; made if there is none."""
+    waves = [decode(path) for path in paths] or [_pink(60)]
+    if min(len(wave) for wave in waves) < 10 * SAMPLE_RATE:
+        raise UsageError("each noise recording must last at least 10 seconds")
+    train, held = [], []
+    for wave in waves:
+        level = float(np.sqrt(np.mean(wave**2))) or 1.0
+        cut = round(len(wave) * (1 - HELD_OUT))
+        train.append(wave[:cut] / level)
+        held.append(wave[cut:] / level)
+    return torch.from_numpy(np.concatenate(train)), torch.from_numpy(np.concatenate(held))
+
+
+def _pink(seconds: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal(seconds * SAMPLE_RATE))
+    spectrum /= np.sqrt(np.arange(len(spectrum)) + 1.0)
+    return np.fft.irfft(spectrum).astype(np.float32)

@@ -1,0 +1,145 @@
+"""From clips to a classification task: labels, unknown words, silence."""
+
+import random
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from kws.config import SILENCE, UNKNOWN
+from kws.errors import UsageError
+
+from .clips import SPLITS, Clip, Split
+from .splits import assign_splits, check_disjoint
+
+SHARE = 0.1  # unknown and silence, each, as a share of the keywords' clips (Speech Commands)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A clip and its class; silence has no clip, its sound is drawn from noise."""
+
+    clip: Clip | None
+    label: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """Labels and the labelled examples of each split; made by :func:`make_task`."""
+
+    language: str
+    labels: tuple[str, ...]  # keywords in alphabetical order, then unknown and silence if open
+    splits: dict[Split, tuple[Example, ...]]
+    warnings: tuple[str, ...] = ()
+    licences: tuple[str, ...] = ()
+
+    @property
+    def keywords(self) -> tuple[str, ...]:
+        return tuple(label for label in self.labels if label not in (UNKNOWN, SILENCE))
+
+    @property
+    def closed(self) -> bool:
+        return UNKNOWN not in self.labels
+
+
+def make_task(
+    clips: Sequence[Clip],
+    *,
+    keywords: Collection[str] | None = None,
+    pool: Iterable[Clip] = (),
+    labels: Sequence[str] | None = None,
+    closed: bool = False,
+    per_word: int | None = None,
+    seed: int = 0,
+) -> Task:
+    """Choose what is a keyword, what is unknown, and who is heard when.
+
+    Args:
+        clips: recordings of one language; every word is a keyword unless ``keywords`` says
+            otherwise, and then the rest of them are unknown words.
+        keywords: the words to spot.
+        pool: recordings of other languages; those whose word is no keyword are unknown words.
+        labels: take these labels as they are, in this order (those a network was trained on).
+        closed: keywords only, without unknown and silence.
+        per_word: at most so many training clips of each keyword.
+        seed: which unknown clips, and which of ``per_word``, are drawn.
+
+    Raises:
+        UsageError: several languages, a keyword without a recording, fewer than two keywords.
+
+    """
+    if labels is not None:
+        closed = UNKNOWN not in labels
+        keywords = [label for label in labels if label not in (UNKNOWN, SILENCE)]
+    language = _one_language(clips)
+    words = {clip.word for clip in clips}
+    spoken = sorted(words) if keywords is None else sorted(set(keywords))
+    if missing := [word for word in spoken if word not in words]:
+        raise UsageError(
+            f"no recordings of {', '.join(missing)} in {language}; "
+            f"there are {', '.join(sorted(words)[:12])}"
+        )
+    clips, warnings = assign_splits(clips)
+    check_disjoint(clips)
+    if labels is None:
+        labels = (*spoken, *(() if closed else (UNKNOWN, SILENCE)))
+    if len(labels) < 2:
+        raise UsageError("one keyword alone cannot be trained --closed; leave --closed out")
+    number = {label: index for index, label in enumerate(labels)}
+    strangers = [] if closed else _strangers(clips, pool, set(spoken))
+    splits: dict[Split, tuple[Example, ...]] = {}
+    for split in SPLITS:
+        rng = random.Random(f"{seed} {split}")
+        known = [clip for clip in clips if clip.split == split and clip.word in spoken]
+        if per_word and split == "train":
+            known = _thin(known, per_word, rng)
+        examples = [Example(clip, number[clip.word]) for clip in known]
+        if not closed:
+            extra = max(1, round(SHARE * len(known))) if known else 0
+            others = [clip for clip in strangers if clip.split == split]
+            drawn = rng.sample(others, min(extra, len(others)))
+            examples += [Example(clip, number[UNKNOWN]) for clip in drawn]
+            examples += [Example(None, number[SILENCE])] * extra
+        splits[split] = tuple(examples)
+    if not splits["train"]:
+        raise UsageError("no clip is left to train on; give recordings of more people")
+    if not closed and not any(clip.split == "train" for clip in strangers):
+        warnings = [*warnings, "no other words to learn 'unknown' from: expect false alarms"]
+    licences = tuple(sorted({clip.licence for clip in clips if clip.licence}))
+    return Task(language, tuple(labels), splits, tuple(warnings), licences)
+
+
+def _one_language(clips: Sequence[Clip]) -> str:
+    languages = sorted({clip.language for clip in clips})
+    if not languages:
+        raise UsageError("no recordings were selected; check --data and --filter")
+    if len(languages) > 1:
+        raise UsageError(
+            f"the recordings are of several languages ({', '.join(languages)}); "
+            f"select one, for example --filter language={languages[0]}"
+        )
+    return languages[0]
+
+
+def _strangers(clips: Iterable[Clip], pool: Iterable[Clip], spoken: set[str]) -> list[Clip]:
+    """Clips of words that are no keyword, whatever their language, each in a split."""
+    folded = {word.casefold() for word in spoken}
+    others = [clip for clip in pool if clip.word.casefold() not in folded]
+    split, _ = assign_splits(others) if others else ([], [])
+    own = [clip for clip in clips if clip.word not in spoken]
+    return own or split
+
+
+def _thin(clips: Sequence[Clip], per_word: int, rng: random.Random) -> list[Clip]:
+    shuffled = rng.sample(clips, len(clips))
+    seen: Counter[str] = Counter()
+    kept = []
+    for clip in shuffled:
+        seen[clip.word] += 1
+        if seen[clip.word] <= per_word:
+            kept.append(clip)
+    return kept
+
+
+def with_language(clips: Iterable[Clip], language: str) -> list[Clip]:
+    """The same clips, said to be in ``language``."""
+    return [replace(clip, language=language) for clip in clips]

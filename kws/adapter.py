@@ -1,0 +1,134 @@
+"""An adapter: what one language adds to the base, as a folder of a few kilobytes.
+
+``adapter_model.safetensors`` holds three tensors: ``deltas``, those of the chosen sites one after
+another in the order that ``adapter_config.json`` lists them, and the head. No torch is needed.
+"""
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+from .detector import DetectorConfig
+from .errors import KwsError
+from .files import Arrays, read_json, read_tensors, write_json, write_tensors, write_text
+
+CONFIG, MODEL, CARD = "adapter_config.json", "adapter_model.safetensors", "README.md"
+FORMAT: Final = 1
+STORED: Final = np.float16  # two bytes a number; what is measured is what is stored
+TENSORS: Final = {"deltas": 1, "head.weight": 2, "head.bias": 1}  # name: dimensions
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterConfig:
+    """What an adapter is, whom it fits and how it came to be."""
+
+    language: str  # BCP 47
+    labels: tuple[str, ...]
+    base_sha256: str
+    base_language: str
+    features_digest: str
+    method: str
+    budget: str | None  # as asked
+    budget_parameters: int | None  # as understood
+    spent_parameters: int
+    head_parameters: int
+    stored_bytes: int
+    sites: tuple[str, ...]
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
+    training: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    licences: tuple[str, ...] = ()
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A language in memory: its configuration and its numbers, as they are stored."""
+
+    config: AdapterConfig
+    deltas: NDArray[np.float16]  # [spent]
+    head_weight: NDArray[np.float16]  # [K, D]
+    head_bias: NDArray[np.float16]  # [K]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all numbers."""
+        return self.deltas.nbytes + self.head_weight.nbytes + self.head_bias.nbytes
+
+    def arrays(self) -> Arrays:
+        """As they are stored."""
+        return {
+            "deltas": self.deltas,
+            "head.weight": self.head_weight,
+            "head.bias": self.head_bias,
+        }
+
+
+def stored_bytes(spent: int, classes: int, width: int) -> int:
+    """Size of the file that holds ``spent`` deltas and a head of ``[classes, width]``."""
+    shapes = {"deltas": (spent,), "head.weight": (classes, width), "head.bias": (classes,)}
+    return len(save({name: np.zeros(shape, STORED) for name, shape in shapes.items()}))
+
+
+def save_adapter(folder: Path, adapter: Adapter, card: str) -> None:
+    """Write numbers and card first, and last the configuration that makes it an adapter."""
+    write_tensors(folder / MODEL, adapter.arrays())
+    write_text(folder / CARD, card)
+    write_json(folder / CONFIG, asdict(adapter.config))
+
+
+def read_adapter_config(folder: Path) -> AdapterConfig:
+    """Only the configuration; quick."""
+    raw = read_json(folder / CONFIG)
+    if raw.get("format") != FORMAT:
+        raise KwsError(f"{folder} holds an adapter of format {raw.get('format')}, not {FORMAT}")
+    lists = [f.name for f in fields(AdapterConfig) if str(f.type).startswith("tuple")]
+    try:
+        raw |= {name: tuple(raw[name]) for name in lists}
+        return AdapterConfig(**(raw | {"detector": DetectorConfig(**raw["detector"])}))
+    except (TypeError, KeyError) as error:
+        raise KwsError(f"{folder / CONFIG} is no adapter's configuration ({error})") from error
+
+
+def load_adapter(folder: Path) -> Adapter:
+    """Read an adapter and check that its numbers are those its configuration speaks of.
+
+    Raises:
+        KwsError: a file is missing, truncated or foreign, or tensors are missing or unexpected.
+
+    """
+    config = read_adapter_config(folder)
+    arrays = read_tensors(folder / MODEL)
+    if set(arrays) != set(TENSORS):
+        odd = ", ".join(sorted(set(arrays) ^ set(TENSORS)))
+        raise KwsError(f"{folder / MODEL} lacks or has unexpected tensors ({odd}); it is no adapter")
+    classes = len(config.labels)
+    fits = (
+        all(arrays[name].ndim == n and arrays[name].dtype == STORED for name, n in TENSORS.items())
+        and len(arrays["deltas"]) == config.spent_parameters
+        and len(arrays["head.weight"]) == len(arrays["head.bias"]) == classes
+        and all(np.isfinite(array).all() for array in arrays.values())
+    )
+    if not fits:
+        raise KwsError(f"{folder / MODEL} does not fit its configuration; copy or make it again")
+    return Adapter(config, arrays["deltas"], arrays["head.weight"], arrays["head.bias"])
+
+
+def check_base(adapter: Adapter, sha256: str, features_digest: str, language: str) -> None:
+    """Refuse an adapter of another base or front end; the sentence names both languages."""
+    config = adapter.config
+    if config.base_sha256 != sha256:
+        raise KwsError(
+            f"the adapter for {config.language} belongs to another base "
+            f"({config.base_language} {config.base_sha256[:8]}, not {language} {sha256[:8]}); "
+            f"adapt this base to {config.language}"
+        )
+    if config.features_digest != features_digest:
+        raise KwsError(
+            f"the adapter for {config.language} hears through another front end "
+            f"({config.features_digest}, not {features_digest}); adapt again"
+        )

@@ -1,0 +1,90 @@
+"""The base on disk: a folder with a configuration, the weights and a card."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from .config import FeatureConfig
+from .errors import KwsError
+from .files import read_json, read_tensors, sha256, write_json, write_tensors
+
+CONFIG, MODEL = "base_config.json", "base_model.safetensors"
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseConfig:
+    """What a base is and how it came to be."""
+
+    architecture: str
+    tau: float
+    language: str
+    labels: tuple[str, ...]
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    sha256: str = ""  # of the weights' file; adapters name it
+    training: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    licences: tuple[str, ...] = ()
+    format: int = FORMAT
+
+
+Build = Callable[[BaseConfig], nn.Module]
+
+
+@dataclass(frozen=True)
+class Base:
+    """A pretrained network in evaluation mode; nothing writes to it."""
+
+    config: BaseConfig
+    network: nn.Module
+
+
+def save_base(folder: Path, config: BaseConfig, network: nn.Module) -> BaseConfig:
+    """Write weights first, then the configuration that names their digest."""
+    arrays = {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()}
+    write_tensors(folder / MODEL, arrays)
+    digest = sha256(folder / MODEL)
+    config = BaseConfig(**(_fields(config) | {"sha256": digest}))
+    write_json(folder / CONFIG, asdict(config))
+    return config
+
+
+def _fields(config: BaseConfig) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in config.__dataclass_fields__}
+
+
+def read_base_config(folder: Path) -> BaseConfig:
+    """The configuration of the base in ``folder``, checked against its weights' digest."""
+    raw = read_json(folder / CONFIG)
+    if raw.get("format") != FORMAT:
+        raise KwsError(f"{folder} holds a base of format {raw.get('format')}, not {FORMAT}")
+    try:
+        features = FeatureConfig(**raw.pop("features"))
+        lists = {name: tuple(raw.pop(name)) for name in ("labels", "licences")}
+        config = BaseConfig(features=features, **lists, **raw)
+    except (TypeError, KeyError) as error:
+        raise KwsError(f"{folder / CONFIG} is no base's configuration ({error})") from error
+    if sha256(folder / MODEL) != config.sha256:
+        raise KwsError(f"{folder / MODEL} is damaged or of another base; pretrain or copy it again")
+    return config
+
+
+def load_base(folder: Path, build: Build) -> Base:
+    """Read a base; ``build`` makes the network that its configuration describes.
+
+    Raises:
+        KwsError: a file is missing, truncated, damaged, or does not fit the network.
+
+    """
+    config = read_base_config(folder)
+    network = build(config)
+    tensors = {n: torch.from_numpy(a) for n, a in read_tensors(folder / MODEL).items()}
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise KwsError(f"{folder / MODEL} does not fit {config.architecture}: {error}") from error
+    return Base(config, network.eval().requires_grad_(False))

@@ -1,0 +1,72 @@
+"""How much a language may own, in the form the user thinks of it."""
+
+import re
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from .errors import UsageError
+
+UNITS = {"B": 1, "kB": 1_000, "KiB": 1_024, "MB": 1_000_000, "MiB": 1_048_576}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A share of the base's parameters, a number of them, or bytes of the stored file.
+
+    The base's parameters are those of its sites; its head is not counted. Bytes count the whole
+    file of tensors, the language's head included.
+
+    >>> Budget.parse("10%").parameters(8_836, stored_bytes=lambda n: 1_000 + 2 * n)
+    883
+    >>> Budget.parse("2KiB").parameters(8_836, stored_bytes=lambda n: 1_000 + 2 * n)
+    524
+    """
+
+    text: str
+    kind: Literal["share", "parameters", "bytes"]
+    amount: float
+
+    @classmethod
+    def parse(cls, text: str) -> "Budget":
+        """Read ``10%``, ``900`` or ``2KiB``; a UsageError says what else was given."""
+        number, unit = _split(text)
+        if unit == "%":
+            if not 0 <= number <= 100:
+                raise UsageError(f"a budget of {text} is not between 0% and 100%")
+            return cls(text, "share", number / 100)
+        if unit == "":
+            if number != int(number):
+                raise UsageError(f"a budget of {text} parameters is not a whole number")
+            return cls(text, "parameters", number)
+        return cls(text, "bytes", number * UNITS[unit])
+
+    def parameters(self, total: int, stored_bytes: Callable[[int], int]) -> int:
+        """Most parameters that deltas may replace.
+
+        Args:
+            total: parameters of all sites.
+            stored_bytes: of a language that replaces so many parameters; never falls.
+
+        Raises:
+            UsageError: the bytes cannot even hold the head.
+
+        """
+        if self.kind == "share":
+            return int(self.amount * total + 1e-9)
+        if self.kind == "parameters":
+            return min(total, int(self.amount))
+        if self.amount < stored_bytes(0):
+            raise UsageError(
+                f"a budget of {self.text} cannot hold the head; "
+                f"the smallest that can is {stored_bytes(0)}B"
+            )
+        return bisect_right(range(total + 1), self.amount, key=stored_bytes) - 1
+
+
+def _split(text: str) -> tuple[float, str]:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%|[A-Za-z]*)\s*", text)
+    if not match or match[2] not in ("", "%", *UNITS):
+        raise UsageError(f"'{text}' is no budget; write 10%, 900 (parameters) or 2KiB (all bytes)")
+    return float(match[1]), match[2]

@@ -1,0 +1,99 @@
+r"""Deltas: what a language adds to the base, W'_s = W_s + g_s \Delta W_s.
+
+Our reading of SWR, Scalable Weight Reparametrization, https://arxiv.org/abs/2302.13435.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from .sites import HEAD, Site, find_sites, flatten, freeze_statistics, positions, unflatten
+
+
+class Adaptation(nn.Module):
+    """A frozen network under a language's own deltas and head; only those are parameters.
+
+    Deltas start at zero, so that a new adaptation computes what the base computes, and the
+    base's tensors are read, never written.
+
+    Args:
+        network: the base; it is put in training mode but for its normalisations' statistics.
+        classes: K of the language's head.
+        chosen: the sites that the language owns.
+        gates: if given, called at each forward for g ``[len(chosen)]``; else all gates are open.
+
+    Shape:
+        features ``[B, F, T]`` -> logits ``[B, K]``
+
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        classes: int,
+        chosen: Sequence[Site],
+        gates: Callable[[], Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        head = network.get_submodule(HEAD)
+        assert isinstance(head, nn.Linear)
+        self.chosen = tuple(chosen)
+        self.sites = find_sites(network)
+        self.gates = gates
+        self.head = nn.Linear(head.in_features, classes)
+        self.delta = nn.Parameter(torch.zeros(sum(site.size for site in chosen)))
+        self.register_buffer("base", flatten(network, self.sites), persistent=False)
+        self.register_buffer("index", positions(chosen), persistent=False)
+        sizes = torch.tensor([site.size for site in chosen], dtype=torch.int64)
+        self.register_buffer("sizes", sizes, persistent=False)
+        self._network = (network.requires_grad_(False),)  # a tuple: it is no part of our state
+
+    base: Tensor
+    index: Tensor
+    sizes: Tensor
+
+    @property
+    def network(self) -> nn.Module:
+        """The frozen base."""
+        return self._network[0]
+
+    def vector(self) -> Tensor:
+        """All sites' effective parameters ``[P]``."""
+        delta = self.delta
+        if self.gates is not None:
+            delta = delta * self.gates().repeat_interleave(self.sizes)
+        return self.base.index_add(0, self.index, delta)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The effective parameters by name, head included."""
+        named = unflatten(self.vector(), self.sites)
+        return named | {f"{HEAD}.weight": self.head.weight, f"{HEAD}.bias": self.head.bias}
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits: Tensor = functional_call(self.network, self.weights(), (features,))
+        return logits
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        freeze_statistics(self.network.train(mode))
+        return self
+
+    def to_device(self, device: str) -> Self:
+        """Move this and the base together."""
+        self.network.to(device)
+        return self.to(device)
+
+    def pieces(self) -> list[Tensor]:
+        """Each chosen site's delta, flat."""
+        return list(self.delta.detach().split(self.sizes.tolist()))
+
+    def take(self, other: "Adaptation") -> Self:
+        """Continue from another adaptation: its head, and its deltas where both own the site."""
+        with torch.no_grad():
+            self.head.load_state_dict(other.head.state_dict())
+            full = torch.zeros_like(self.base).index_copy(0, other.index, other.delta)
+            self.delta.copy_(full[self.index])
+        return self

@@ -1,0 +1,93 @@
+"""Files that are whole or absent: written beside their name, flushed, then renamed."""
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from .errors import KwsError
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace ``path`` by ``data`` in one step; a full disk leaves the old file as it was."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        hint = "the disk is full; free some space and run the same command again" if full else error
+        raise KwsError(f"cannot write {path}: {hint}") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """:func:`write_bytes` in UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Indented, in UTF-8, every script readable."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, or one sentence that says why not."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise KwsError(f"{path} does not exist; is {path.parent} the right folder?") from None
+    except (OSError, ValueError) as error:
+        raise KwsError(f"{path} cannot be read as JSON ({error}); make it again") from error
+    if not isinstance(value, dict):
+        raise KwsError(f"{path} must hold a JSON object; make it again")
+    return value
+
+
+def write_tensors(path: Path, arrays: Arrays, metadata: Mapping[str, str] | None = None) -> None:
+    """A safetensors file; there is no pickle in this project."""
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    write_bytes(path, save(whole, dict(metadata) if metadata else None))
+
+
+def read_tensors(path: Path) -> Arrays:
+    """All tensors of a safetensors file, or one sentence that says what is wrong with it."""
+    try:
+        return load(path.read_bytes())
+    except FileNotFoundError:
+        raise KwsError(f"{path} does not exist; is {path.parent} the right folder?") from None
+    except (OSError, SafetensorError) as error:
+        raise KwsError(
+            f"{path} is truncated or no safetensors file ({error}); copy or make it again"
+        ) from error
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What :func:`write_tensors` put beside the tensors."""
+    read_tensors(path)  # says what is wrong with a damaged file
+    data = path.read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    metadata: dict[str, str] = header.get("__metadata__", {})
+    return metadata
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal digest of a file's bytes."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise KwsError(f"{path} cannot be read ({error.strerror})") from error

@@ -1,0 +1,76 @@
+"""Sites: the places of a network that a language may reparametrize."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+HEAD = "head"  # a language's classifier is always its own and never a site
+
+
+@dataclass(frozen=True)
+class Site:
+    """A convolution's weight, or a normalisation's scale and shift.
+
+    ``start`` and ``size`` place it in the vector of all sites' parameters (:func:`flatten`).
+    """
+
+    name: str
+    kind: Literal["conv", "norm"]
+    shapes: dict[str, tuple[int, ...]]  # by parameter name, in order
+    start: int
+    size: int
+
+    @property
+    def stop(self) -> int:
+        return self.start + self.size
+
+
+def find_sites(network: nn.Module) -> tuple[Site, ...]:
+    """All sites in the order of the network's own modules; the head is left out."""
+    sites: list[Site] = []
+    start = 0
+    for name, module in network.named_modules():
+        kind: Literal["conv", "norm"]
+        if isinstance(module, nn.modules.conv._ConvNd):
+            kind = "conv"
+        elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+            kind = "norm"
+        else:
+            continue
+        shapes = {f"{name}.{key}": tuple(p.shape) for key, p in module.named_parameters()}
+        size = sum(p.numel() for p in module.parameters())
+        sites.append(Site(name, kind, shapes, start, size))
+        start += size
+    return tuple(sites)
+
+
+def flatten(network: nn.Module, sites: Sequence[Site]) -> Tensor:
+    """A copy of all sites' parameters as one vector ``[P]``."""
+    names = [name for site in sites for name in site.shapes]
+    return torch.cat([network.get_parameter(name).detach().reshape(-1) for name in names])
+
+
+def unflatten(vector: Tensor, sites: Sequence[Site]) -> dict[str, Tensor]:
+    """The vector ``[P]`` as named parameters; views, so gradients pass."""
+    shapes = {name: shape for site in sites for name, shape in site.shapes.items()}
+    sizes = [torch.Size(shape).numel() for shape in shapes.values()]
+    pieces = vector.split(sizes)
+    return {
+        name: piece.view(shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)
+    }
+
+
+def positions(sites: Iterable[Site]) -> Tensor:
+    """Where the given sites' parameters stand in the vector of all: ``[n]`` int64."""
+    spans = [torch.arange(site.start, site.stop) for site in sites]
+    return torch.cat(spans) if spans else torch.zeros(0, dtype=torch.int64)
+
+
+def freeze_statistics(network: nn.Module) -> None:
+    """Running statistics belong to the base: normalisations stay in evaluation mode."""
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()

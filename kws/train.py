@@ -1,0 +1,202 @@
+"""One training loop for pretraining and adaptation; it goes on after a kill as if none was."""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from .errors import KwsError
+from .files import read_metadata, read_tensors, write_tensors
+
+
+class EpochBatches(Protocol):
+    """Batches of features ``[B, F, T]`` and labels ``[B]``, the same for the same epoch."""
+
+    def __len__(self) -> int: ...
+
+    def epoch(self, index: int) -> Iterator[tuple[Tensor, Tensor]]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How long and how fast to train."""
+
+    epochs: int
+    lr: float  # peak
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    weight_decay: float = 1e-2
+    warmup: float = 0.1  # share of all steps
+    smoothing: float = 0.0  # of labels
+    seed: int = 0
+
+    def rate(self, step: int, steps: int) -> float:
+        """Linear warm-up, then half a cosine down to zero, as a factor of ``lr``."""
+        rise = max(1, round(self.warmup * steps))
+        if step < rise:
+            return (step + 1) / rise
+        return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """What one epoch came to; ``compute_seconds`` is forward, backward and update."""
+
+    loss: float
+    accuracy: float
+    validation: float | None
+    seconds: float
+    compute_seconds: float
+
+
+Watch = Callable[[int, int, float, float], None]  # step, steps, loss, accuracy
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of training that is resumed by itself; ``folder`` holds its checkpoint."""
+
+    folder: Path
+    name: str
+    fingerprint: str  # of everything that decides the outcome
+
+    @property
+    def path(self) -> Path:
+        return self.folder / f"checkpoint-{self.name}.safetensors"
+
+    def remove(self) -> None:
+        """Delete the checkpoint, once what it was for is saved."""
+        self.path.unlink(missing_ok=True)
+
+
+def fingerprint(settings: Any) -> str:
+    """Of anything that JSON can hold."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def fit(
+    model: nn.Module,
+    batches: EpochBatches,
+    plan: Plan,
+    *,
+    penalty: Callable[[], Tensor] | None = None,
+    validate: Callable[[nn.Module], float] | None = None,
+    stage: Stage | None = None,
+    watch: Watch = lambda step, steps, loss, accuracy: None,
+) -> list[Epoch]:
+    """Minimise cross-entropy, plus a penalty if given, over the model's own parameters.
+
+    Every epoch draws from its own seed, so that a run resumed at an epoch's end gives the
+    weights of an uninterrupted one, bit for bit on one machine.
+
+    Returns:
+        One record per epoch, those before a resume included.
+
+    Raises:
+        KwsError: the loss is not finite, or the checkpoint belongs to another run.
+
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = _optimizer(parameters, plan)
+    history = _resume(stage, model, optimizer) if stage else []
+    steps = plan.epochs * len(batches)
+    with torch.random.fork_rng(devices=[]):
+        for index in range(len(history), plan.epochs):
+            torch.manual_seed(plan.seed * 7_919 + index)  # dropout and gates
+            begin = time.perf_counter()
+            model.train()
+            compute = total = right = seen = 0.0
+            for offset, (features, labels) in enumerate(batches.epoch(index)):
+                step = index * len(batches) + offset
+                for group in optimizer.param_groups:
+                    group["lr"] = plan.lr * plan.rate(step, steps)
+                start = time.perf_counter()
+                optimizer.zero_grad()
+                logits: Tensor = model(features)
+                loss = nn.functional.cross_entropy(logits, labels, label_smoothing=plan.smoothing)
+                (loss if penalty is None else loss + penalty()).backward()
+                optimizer.step()
+                value = loss.item()
+                compute += time.perf_counter() - start
+                if not math.isfinite(value):
+                    raise KwsError(f"the loss became {value} in epoch {index + 1}; lower --lr")
+                total += value * len(labels)
+                right += (logits.argmax(1) == labels).sum().item()
+                seen += len(labels)
+                watch(step + 1, steps, total / seen, right / seen)
+            history.append(
+                Epoch(
+                    loss=total / seen,
+                    accuracy=right / seen,
+                    validation=validate(model) if validate else None,
+                    seconds=time.perf_counter() - begin,
+                    compute_seconds=compute,
+                )
+            )
+            if stage:
+                _save(stage, model, optimizer, history)
+    return history
+
+
+def _optimizer(parameters: list[nn.Parameter], plan: Plan) -> torch.optim.Optimizer:
+    if plan.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, plan.lr, momentum=0.9, weight_decay=plan.weight_decay, nesterov=True
+        )
+    return torch.optim.AdamW(parameters, plan.lr, weight_decay=plan.weight_decay)
+
+
+def _save(
+    stage: Stage, model: nn.Module, optimizer: torch.optim.Optimizer, history: list[Epoch]
+) -> None:
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    for number, state in optimizer.state_dict()["state"].items():
+        tensors |= {
+            f"optimizer.{number}.{name}": torch.as_tensor(value)
+            for name, value in state.items()
+            if value is not None
+        }
+    record = {
+        "fingerprint": stage.fingerprint,
+        "history": json.dumps([asdict(epoch) for epoch in history]),
+    }
+    write_tensors(stage.path, {name: t.cpu().numpy() for name, t in tensors.items()}, record)
+
+
+def _resume(stage: Stage, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[Epoch]:
+    if not stage.path.is_file():
+        return []
+    record = read_metadata(stage.path)
+    if record.get("fingerprint") != stage.fingerprint:
+        raise KwsError(
+            f"{stage.folder} holds an unfinished run with other settings or recordings; "
+            "repeat that command, or choose another --out"
+        )
+    tensors = {name: torch.from_numpy(a) for name, a in read_tensors(stage.path).items()}
+    model.load_state_dict(
+        {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
+    )
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, number, key = name.split(".", 2)
+            state.setdefault(int(number), {})[key] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    return [Epoch(**epoch) for epoch in json.loads(record["history"])]
+
+
+@torch.no_grad()
+def predict(model: nn.Module, features: Tensor, batch: int = 256) -> Tensor:
+    """Logits ``[N, K]`` in evaluation mode; the mode before is restored."""
+    mode, device = model.training, next(model.parameters()).device
+    model.eval()
+    logits = torch.cat([model(part.to(device)).cpu() for part in features.split(batch)])
+    model.train(mode)
+    return logits

@@ -1,0 +1,24 @@
+"""Networks by name; a base's configuration says which."""
+
+from torch import nn
+
+from kws.base import BaseConfig
+from kws.errors import UsageError
+
+from .bcresnet import TAUS, BCResNet
+
+
+def build(config: BaseConfig) -> nn.Module:
+    """Make the network that the configuration describes, with fresh weights.
+
+    Raises:
+        UsageError: the architecture or its width is not known.
+
+    """
+    if config.architecture != "bcresnet" or config.tau not in TAUS:
+        known = ", ".join(f"{tau:g}" for tau in TAUS)
+        raise UsageError(
+            f"unknown network {config.architecture} of width {config.tau:g}; "
+            f"there is bcresnet with tau {known}"
+        )
+    return BCResNet(len(config.labels), config.tau)

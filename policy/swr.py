@@ -1,0 +1,77 @@
+"""SWR: a policy that learns which sites a language reparametrizes, under a budget.
+
+Kim, Lee, Yang, Chang, "Scalable Weight Reparametrization for Efficient Transfer Learning",
+https://arxiv.org/abs/2302.13435. The three stages are the paper's and the patent's; the form of
+policy, gate and penalty is our reading:
+
+1. transfer: W_s + dW_s with all gates open, cross-entropy;
+2. policy: W_s + g_s dW_s, gates drawn from the policy, cross-entropy + penalty;
+3. final: gates projected onto the budget, policy thrown away, chosen deltas and head trained on.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kws.sites import Site
+
+
+class GatePolicy(nn.Module):
+    """One gate per site from a learnt embedding; it never hears the audio.
+
+    So its decision can be baked into the weights. Training draws straight-through Gumbel
+    samples: hard forwards, soft backwards. Evaluation takes the likelier side.
+
+    Args:
+        sites: S of them.
+        width: of the embedding.
+        temperature: of the relaxation; higher gives smoother gradients.
+        start: logit of every gate before training; positive, since gates start open.
+
+    Shape:
+        () -> gates ``[S]``, 1 to own the site and 0 to share it.
+    """
+
+    def __init__(
+        self,
+        sites: Sequence[Site],
+        *,
+        width: int = 16,
+        temperature: float = 1.0,
+        start: float = 2.0,
+    ) -> None:
+        super().__init__()
+        self.temperature, self.start = temperature, start
+        self.embedding = nn.Embedding(len(sites), width)
+        self.score = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
+        sizes = torch.tensor([float(site.size) for site in sites])
+        self.register_buffer("shares", sizes / sizes.sum(), persistent=False)
+
+    shares: Tensor
+
+    def logits(self) -> Tensor:
+        """``[S]``: how much rather each site is owned than shared."""
+        scores: Tensor = self.score(self.embedding.weight)
+        return scores.squeeze(1) + self.start
+
+    def forward(self) -> Tensor:
+        logits = self.logits()
+        if not self.training:
+            return (logits > 0).to(logits.dtype)
+        both = torch.stack([logits, torch.zeros_like(logits)], dim=1)  # [S, own | share]
+        return functional.gumbel_softmax(both, tau=self.temperature, hard=True)[:, 0]
+
+    def spending(self) -> Tensor:
+        """Share of all parameters that the gates own in expectation: ``[]``."""
+        return self.logits().sigmoid() @ self.shares
+
+
+def overspend(spending: Tensor, budget: float) -> Tensor:
+    """Penalty that is zero inside the budget and grows quadratically beyond it.
+
+    >>> overspend(torch.tensor(0.3), 0.1), overspend(torch.tensor(0.05), 0.1)
+    (tensor(4.), tensor(0.))
+    """
+    return torch.relu(spending / budget - 1).square()
