@@ -1,6 +1,6 @@
 """From what the command line says about data to what training and evaluation read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,10 @@ from audio_data.clips import Split
 from audio_data.corpus import read_corpus
 from audio_data.noise import find_noise, load_noise
 from audio_data.task import Task, make_task
-from kws.config import FeatureConfig
+from kws.config import UNKNOWN, FeatureConfig
 from kws.errors import UsageError
+from kws.metrics import accuracy
+from kws.train import predict
 
 from .progress import counting
 
@@ -55,7 +57,7 @@ class Recordings:
         for column, value in selection.filters:
             filters.setdefault(column, []).append(value)
         clips = read_corpus(selection.data, filters, selection.language, selection.speaker_pattern)
-        closed = selection.closed if labels is None else "_unknown_" not in labels
+        closed = selection.closed if labels is None else UNKNOWN not in labels
         pool = []
         if filters and not closed:
             chosen = {(clip.language, clip.word) for clip in clips}
@@ -119,11 +121,10 @@ def pick_device(name: str) -> str:
     return name
 
 
-def validator(features: Tensor, labels: Tensor, keywords: int):  # type: ignore[no-untyped-def]
+def validator(
+    features: Tensor, labels: Tensor, keywords: int
+) -> Callable[[torch.nn.Module], float]:
     """Accuracy over the keywords' clips, as a function of a network."""
-    from kws.metrics import accuracy
-    from kws.train import predict
-
     spoken = labels < keywords
 
     def validate(model: torch.nn.Module) -> float:

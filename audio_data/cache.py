@@ -40,7 +40,8 @@ def load_views(
     folder = folder or cache_folder()
     cached = folder / f"{_key(paths, length, margin)}.npy"
     if cached.is_file():
-        return np.load(cached, mmap_mode="r", allow_pickle=False)
+        known: NDArray[np.int16] = np.load(cached, mmap_mode="r", allow_pickle=False)
+        return known
     views = np.zeros((len(paths), length + 2 * margin), np.int16)
 
     def fill(index: int) -> None:

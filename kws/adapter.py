@@ -105,7 +105,9 @@ def load_adapter(folder: Path) -> Adapter:
     arrays = read_tensors(folder / MODEL)
     if set(arrays) != set(TENSORS):
         odd = ", ".join(sorted(set(arrays) ^ set(TENSORS)))
-        raise KwsError(f"{folder / MODEL} lacks or has unexpected tensors ({odd}); it is no adapter")
+        raise KwsError(
+            f"{folder / MODEL} lacks or has unexpected tensors ({odd}); it is no adapter"
+        )
     classes = len(config.labels)
     fits = (
         all(arrays[name].ndim == n and arrays[name].dtype == STORED for name, n in TENSORS.items())

@@ -1,7 +1,7 @@
 """The base on disk: a folder with a configuration, the weights and a card."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +48,9 @@ def save_base(folder: Path, config: BaseConfig, network: nn.Module) -> BaseConfi
     arrays = {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()}
     write_tensors(folder / MODEL, arrays)
     digest = sha256(folder / MODEL)
-    config = BaseConfig(**(_fields(config) | {"sha256": digest}))
+    config = replace(config, sha256=digest)
     write_json(folder / CONFIG, asdict(config))
     return config
-
-
-def _fields(config: BaseConfig) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in config.__dataclass_fields__}
 
 
 def read_base_config(folder: Path) -> BaseConfig:
@@ -64,8 +60,8 @@ def read_base_config(folder: Path) -> BaseConfig:
         raise KwsError(f"{folder} holds a base of format {raw.get('format')}, not {FORMAT}")
     try:
         features = FeatureConfig(**raw.pop("features"))
-        lists = {name: tuple(raw.pop(name)) for name in ("labels", "licences")}
-        config = BaseConfig(features=features, **lists, **raw)
+        raw |= {name: tuple(raw[name]) for name in ("labels", "licences")}
+        config = BaseConfig(features=features, **raw)
     except (TypeError, KeyError) as error:
         raise KwsError(f"{folder / CONFIG} is no base's configuration ({error})") from error
     if sha256(folder / MODEL) != config.sha256:

@@ -62,7 +62,7 @@ class Adaptation(nn.Module):
 
     def vector(self) -> Tensor:
         """All sites' effective parameters ``[P]``."""
-        delta = self.delta
+        delta: Tensor = self.delta
         if self.gates is not None:
             delta = delta * self.gates().repeat_interleave(self.sizes)
         return self.base.index_add(0, self.index, delta)

@@ -32,6 +32,7 @@ class GatePolicy(nn.Module):
 
     Shape:
         () -> gates ``[S]``, 1 to own the site and 0 to share it.
+
     """
 
     def __init__(
