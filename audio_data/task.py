@@ -9,7 +9,7 @@ from kws.config import SILENCE, UNKNOWN
 from kws.errors import UsageError
 
 from .clips import SPLITS, Clip, Split
-from .splits import assign_splits, check_disjoint
+from .splits import assign_splits
 
 SHARE = 0.1  # unknown and silence, each, as a share of the keywords' clips (Speech Commands)
 
@@ -79,7 +79,6 @@ def make_task(
             f"there are {', '.join(sorted(words)[:12])}"
         )
     clips, warnings = assign_splits(clips)
-    check_disjoint(clips)
     if labels is None:
         labels = (*spoken, *(() if closed else (UNKNOWN, SILENCE)))
     if len(labels) < 2:
