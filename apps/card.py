@@ -13,9 +13,9 @@ def card(config: AdapterConfig) -> str:
         f"For the base pretrained on {config.base_language}, SHA-256 `{config.base_sha256}`.",
         "",
         f"- Words: {', '.join(config.labels)}",
-        f"- Method {config.method}, budget {config.budget or 'none'}: {config.spent_parameters:,} "
-        f"replaced parameters in {len(config.sites)} sites, {config.head_parameters:,} in the head, "
-        f"{config.stored_bytes:,} bytes stored",
+        f"- Method {config.method}, budget {config.budget or 'none'}: "
+        f"{config.spent_parameters:,} replaced parameters in {len(config.sites)} sites, "
+        f"{config.head_parameters:,} in the head, {config.stored_bytes:,} bytes stored",
         f"- Accuracy {figures['accuracy']:.1%} over {figures['count']} validation clips of people "
         "not trained on",
         f"- Worst speaker: {worst['speaker']} with {worst['accuracy']:.1%}" if worst else "",
