@@ -17,7 +17,7 @@ from kws.deltas import Adaptation
 from kws.files import write_json
 from kws.sites import find_sites
 from kws.train import Epoch, Plan, fingerprint
-from policy.methods import FIXED, METHODS, RATE, Trainer
+from policy.methods import FIXED, METHODS, RATES, Trainer
 from policy.methods import adapt as train_adapter
 from policy.selection import spent
 
@@ -42,7 +42,9 @@ EPOCHS, BATCH = 24, 64
     "--budget", default="10%", show_default=True, help="10%, 900 (parameters) or 2KiB (all bytes)"
 )
 @click.option("--epochs", default=EPOCHS, show_default=True, type=click.IntRange(1))
-@click.option("--lr", default=RATE, show_default=True, type=click.FloatRange(0, min_open=True))
+@click.option(
+    "--lr", type=click.FloatRange(0, min_open=True), help="peak; without it the method's own"
+)
 @options.seed
 @options.device
 @click.option("--out", required=True, type=options.FOLDER, help="folder for the adapter")
@@ -59,7 +61,7 @@ def adapt(
     method: str,
     budget: str,
     epochs: int,
-    lr: float,
+    lr: float | None,
     seed: int,
     device: str,
     out: Path,
@@ -76,7 +78,7 @@ def adapt(
         per_word=per_word,
         seed=seed,
     )
-    plan = Plan(epochs=epochs, lr=lr, seed=seed)
+    plan = Plan(epochs=epochs, lr=lr or RATES[method], seed=seed)
     config = run(open_base(base), selection, method, budget, plan, pick_device(device), out)
     result = summary(config)
     if as_json:

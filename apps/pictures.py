@@ -1,10 +1,12 @@
 """Pictures of runs, each readable by itself."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from anyascii import anyascii
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
@@ -27,8 +29,8 @@ def learning_curves(history: Mapping[str, Sequence[Epoch]], path: Path) -> None:
     left.plot(at, [epoch.loss for epoch in epochs], color="C3")
     left.set(title="Training loss", xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
     right.plot(at, [100 * e.accuracy for e in epochs], label="training, augmented", color="C0")
-    valid = [np.nan if e.validation is None else 100 * e.validation for e in epochs]
-    right.plot(at, valid, label="validation, other people", color="C1")
+    valid = [(n, 100 * e.validation) for n, e in zip(at, epochs, strict=True) if e.validation]
+    right.plot(*zip(*valid, strict=True), "o-", label="validation, other people", color="C1")
     right.set(title="Clips told right", xlabel="epoch", ylabel="%", ylim=(0, 101))
     right.legend(loc="lower right")
     start = 0
@@ -100,13 +102,13 @@ def choices(configs: Sequence[AdapterConfig], sites: Sequence[Site], path: Path)
 
 
 def _legible(text: str) -> str:
-    """Text that matplotlib can draw: it neither joins Arabic letters nor has every script."""
-    return text
+    """The word, with its sound in Latin letters where the font lacks its script."""
+    font = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
+    drawn = all(ord(letter) in font.get_charmap() for letter in text)
+    return text if drawn else anyascii(text)
 
 
 def _save(figure: Figure, path: Path) -> None:
-    import io
-
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
     write_bytes(path, buffer.getvalue())

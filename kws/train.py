@@ -87,13 +87,15 @@ def fit(
     *,
     penalty: Callable[[], Tensor] | None = None,
     validate: Callable[[nn.Module], float] | None = None,
+    validate_every: int = 1,
     stage: Stage | None = None,
     watch: Watch = lambda step, steps, loss, accuracy: None,
 ) -> list[Epoch]:
     """Minimise cross-entropy, plus a penalty if given, over the model's own parameters.
 
     Every epoch draws from its own seed, so that a run resumed at an epoch's end gives the
-    weights of an uninterrupted one, bit for bit on one machine.
+    weights of an uninterrupted one, bit for bit on one machine. ``validate`` is asked after
+    every ``validate_every`` epochs and after the last.
 
     Returns:
         One record per epoch, those before a resume included.
@@ -130,11 +132,12 @@ def fit(
                 right += (logits.argmax(1) == labels).sum().item()
                 seen += len(labels)
                 watch(step + 1, steps, total / seen, right / seen)
+            due = index + 1 == plan.epochs or (index + 1) % validate_every == 0
             history.append(
                 Epoch(
                     loss=total / seen,
                     accuracy=right / seen,
-                    validation=validate(model) if validate else None,
+                    validation=validate(model) if validate and due else None,
                     seconds=time.perf_counter() - begin,
                     compute_seconds=compute,
                 )
