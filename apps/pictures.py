@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 from anyascii import anyascii
+from matplotlib import font_manager
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
