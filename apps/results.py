@@ -1,0 +1,199 @@
+"""From records to ``results.md``: tables with spread, and pictures, all made by one command."""
+
+import io
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any, TypeVar
+
+from matplotlib.figure import Figure
+
+from kws.files import write_bytes, write_text
+
+Record = dict[str, Any]
+K = TypeVar("K")
+
+
+def write_results(records: Sequence[Record], out: Path) -> None:
+    """Write the page at ``out`` and its picture beside it."""
+    bases = [record for record in records if record["cell"]["tau"]]
+    runs = [record for record in records if not record["cell"]["tau"]]
+    parts = [
+        "# Results",
+        "Made from the records in `docs/records` by `kws bench report`; the runs by "
+        "`kws bench run configs/pretrain.toml` and `kws bench run configs/adapt.toml`. "
+        "Accuracy is in per cent of the keywords' clips of test speakers, none of whom was "
+        "trained on; mean ± standard deviation over seeds. Nothing was chosen on test.",
+    ]
+    if bases:
+        parts += ["## The base", _bases(bases)]
+    if runs:
+        parts += ["## Languages under a budget", _settings(runs[0]), _languages(runs)]
+        parts += ["## Paired differences", _promises(runs)]
+        parts += ["## Every method on one language", _methods(runs)]
+        picture = out.with_name("accuracy_by_budget.png")
+        _picture(runs, picture)
+        parts += [f"![test accuracy against replaced parameters]({picture.name})"]
+    write_text(out, "\n\n".join(parts) + "\n")
+
+
+def _settings(record: Record) -> str:
+    settings = record["settings"]
+    clips = settings.get("per_word")
+    return (
+        f"Base {settings['base']}, {settings['epochs']} epochs for every method, "
+        f"{f'{clips} training clips of each word' if clips else 'all training clips'}, "
+        f"{'without' if settings.get('closed') else 'with'} unknown and silence."
+    )
+
+
+def _bases(records: Sequence[Record]) -> str:
+    groups = _group(records, lambda record: record["cell"]["tau"])
+    rows = [
+        [
+            f"τ={tau:g}",
+            f"{some[0]['result']['parameters']:,}",
+            _spread(_accuracies(some)),
+            _spread(100 * r["validation"]["accuracy"] for r in some),
+            f"{min(100 * r['test']['worst_speaker']['accuracy'] for r in some):.1f}",
+            f"{mean(r['result']['seconds'] for r in some) / 60:.0f}",
+            str(len(some)),
+        ]
+        for tau, some in sorted(groups.items())
+    ]
+    titles = ["width", "parameters", "test", "validation", "worst speaker", "minutes", "seeds"]
+    return _table(titles, rows)
+
+
+def _key(record: Record) -> tuple[str, str]:
+    return record["cell"]["method"], record["cell"]["budget"] or ""
+
+
+def _languages(records: Sequence[Record]) -> str:
+    tasks = list(dict.fromkeys(record["cell"]["task"] for record in records))
+    groups = _group(records, _key)
+    rows = []
+    for (method, budget), some in sorted(groups.items(), key=_order):
+        by_task = _group(some, lambda record: record["cell"]["task"])
+        if set(by_task) != set(tasks):
+            continue
+        means = [mean(_accuracies(by_task[task])) for task in tasks]
+        rows.append(
+            [method, budget or "-", *(_spread(_accuracies(by_task[task])) for task in tasks)]
+            + [f"**{mean(means):.2f}**", _bytes(some)]
+        )
+    return _table(["method", "budget", *tasks, "mean", "stored bytes"], rows)
+
+
+def _promises(records: Sequence[Record]) -> str:
+    """Same language and seed, one method minus another, in points."""
+    found = {(*_key(r), r["cell"]["task"], r["cell"]["seed"]): r for r in records}
+    rows = []
+    for budget in ("5%", "10%"):
+        for other in (("full", ""), ("random", budget), ("largest", budget), ("last", budget)):
+            pairs = [
+                100 * (record["test"]["accuracy"] - found[other + key[2:]]["test"]["accuracy"])
+                for key, record in found.items()
+                if key[:2] == ("swr", budget) and other + key[2:] in found
+            ]
+            if pairs:
+                wins = sum(pair > 0 for pair in pairs)
+                ties = sum(pair == 0 for pair in pairs)
+                note = f"{wins} better, {ties} equal, {len(pairs) - wins - ties} worse"
+                rows.append([f"swr {budget} - {' '.join(other).strip()}", _signed(pairs), note])
+    return _table(["difference", "points", "pairs of language and seed"], rows)
+
+
+def _methods(records: Sequence[Record]) -> str:
+    task = _most_run(records)
+    groups = _group([r for r in records if _task(r) == task], _key)
+    rows = [
+        [
+            method,
+            budget or "-",
+            _range(r["result"]["spent_parameters"] for r in some),
+            _bytes(some),
+            _spread(_accuracies(some)),
+            _spread(100 * r["validation"]["accuracy"] for r in some),
+        ]
+        for (method, budget), some in sorted(groups.items(), key=_order)
+    ]
+    titles = ["method", "budget", "replaced parameters", "stored bytes", "test", "validation"]
+    return f"On {task}.\n\n" + _table(titles, rows)
+
+
+def _picture(records: Sequence[Record], path: Path) -> None:
+    task = _most_run(records)
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    by_method = _group([r for r in records if _task(r) == task], lambda r: r["cell"]["method"])
+    for method, some in by_method.items():
+        points = []
+        for runs in _group(some, _key).values():
+            values = _accuracies(runs)
+            spent = mean(r["result"]["spent_parameters"] for r in runs)
+            points.append((spent, mean(values), stdev(values) if len(values) > 1 else 0.0))
+        x, y, spread = zip(*sorted(points), strict=True)
+        axes.errorbar(x, y, spread, marker="o", capsize=3, label=method)
+    axes.set_xscale("symlog", linthresh=500)
+    axes.set(
+        title=f"{task}: accuracy on unseen people against what the language owns",
+        xlabel="replaced parameters of the base (head not counted)",
+        ylabel="% of test clips, mean and standard deviation",
+    )
+    axes.grid(alpha=0.3)
+    axes.legend()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    write_bytes(path, buffer.getvalue())
+
+
+def _most_run(records: Sequence[Record]) -> str:
+    """The task on which all methods ran."""
+    counts = {name: len(some) for name, some in _group(records, _task).items()}
+    return max(counts, key=lambda name: counts[name])
+
+
+def _task(record: Record) -> str:
+    return str(record["cell"]["task"])
+
+
+def _order(item: tuple[tuple[str, str], Any]) -> tuple[float, str]:
+    (method, budget), _ = item
+    return (float(budget.rstrip("%")) if budget else (0 if method == "head" else 1_000), method)
+
+
+def _accuracies(records: Iterable[Record]) -> list[float]:
+    return [100 * record["test"]["accuracy"] for record in records]
+
+
+def _group(records: Iterable[Record], key: Callable[[Record], K]) -> dict[K, list[Record]]:
+    groups: dict[K, list[Record]] = defaultdict(list)
+    for record in records:
+        groups[key(record)].append(record)
+    return dict(groups)
+
+
+def _spread(values: Iterable[float]) -> str:
+    given = list(values)
+    return f"{mean(given):.1f} ± {stdev(given):.1f}" if len(given) > 1 else f"{given[0]:.1f}"
+
+
+def _signed(values: Sequence[float]) -> str:
+    error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
+    return f"{mean(values):+.2f} ± {error:.2f} (standard error)"
+
+
+def _range(values: Iterable[int]) -> str:
+    given = sorted(set(values))
+    return f"{given[0]:,}" if len(given) == 1 else f"{given[0]:,} to {given[-1]:,}"
+
+
+def _bytes(records: Iterable[Record]) -> str:
+    return _range(record["result"]["stored_bytes"] for record in records)
+
+
+def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
