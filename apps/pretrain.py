@@ -18,7 +18,7 @@ from . import options
 from .progress import CONSOLE, training
 from .recordings import Recordings, Selection, pick_device, validator
 
-LR = 6e-3
+LR = 1.2e-2
 BATCH = 64
 
 

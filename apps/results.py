@@ -80,8 +80,13 @@ def _languages(records: Sequence[Record]) -> str:
             continue
         means = [mean(_accuracies(by_task[task])) for task in tasks]
         rows.append(
-            [method, budget or "-", *(_spread(_accuracies(by_task[task])) for task in tasks)]
-            + [f"**{mean(means):.2f}**", _bytes(some)]
+            [
+                method,
+                budget or "-",
+                *(_spread(_accuracies(by_task[task])) for task in tasks),
+                f"**{mean(means):.2f}**",
+                _bytes(some),
+            ]
         )
     return _table(["method", "budget", *tasks, "mean", "stored bytes"], rows)
 

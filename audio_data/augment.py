@@ -15,9 +15,9 @@ class AugmentConfig:
     """How far training sound strays from the recordings."""
 
     shift: int = SAMPLE_RATE // 10  # samples, either way
-    gain: tuple[float, float] = (-12.0, 6.0)  # dB
+    gain: tuple[float, float] = (-6.0, 6.0)  # dB
     probability: float = 0.8  # of shift and noise together, as in the BC-ResNet paper
-    snr: tuple[float, float] = (5.0, 30.0)  # dB
+    snr: tuple[float, float] = (10.0, 40.0)  # dB
     mask_bands: int = 3  # widest frequency mask
     mask_frames: int = 20  # widest time mask
     masks: int = 2  # of either kind

@@ -32,7 +32,7 @@ class Plan:
     lr: float  # peak
     optimizer: Literal["adamw", "sgd"] = "adamw"
     weight_decay: float = 1e-2
-    warmup: float = 0.1  # share of all steps
+    warmup: float = 0.05  # share of all steps
     smoothing: float = 0.0  # of labels
     seed: int = 0
 
