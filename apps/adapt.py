@@ -28,7 +28,7 @@ from .progress import CONSOLE, training
 from .recordings import Recordings, Selection, pick_device, validator
 from .wiring import open_base
 
-EPOCHS, BATCH = 24, 64
+EPOCHS, BATCH = 24, 32
 
 
 @click.command()

@@ -18,8 +18,8 @@ from . import options
 from .progress import CONSOLE, training
 from .recordings import Recordings, Selection, pick_device, validator
 
-LR = 1.2e-2
-BATCH = 64
+LR = 6e-3
+BATCH = 32
 
 
 @click.command()

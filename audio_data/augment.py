@@ -15,6 +15,7 @@ class AugmentConfig:
     """How far training sound strays from the recordings."""
 
     shift: int = SAMPLE_RATE // 10  # samples, either way
+    speed: float = 0.1  # rate and pitch together, either way, as if another person spoke
     gain: tuple[float, float] = (-6.0, 6.0)  # dB
     probability: float = 0.8  # of shift and noise together, as in the BC-ResNet paper
     snr: tuple[float, float] = (10.0, 40.0)  # dB
@@ -37,6 +38,24 @@ def crop(waves: Tensor, starts: Tensor, length: int) -> Tensor:
     """
     windows = waves.unfold(-1, length, 1)  # [B, N - length + 1, length], a view
     return windows[torch.arange(len(waves)), starts]
+
+
+def crop_at_speed(waves: Tensor, starts: Tensor, speeds: Tensor, length: int) -> Tensor:
+    """Cut ``length`` samples from each row, played faster or slower about its middle.
+
+    Shape:
+        waves ``[B, N]``, starts and speeds ``[B]`` -> ``[B, length]``; between two samples a
+        line, and beyond the row its last sample.
+
+    >>> crop_at_speed(torch.arange(8.0)[None], torch.tensor([2]), torch.tensor([0.5]), 4)
+    tensor([[3.0000, 3.5000, 4.0000, 4.5000]])
+    """
+    first = starts + (1 - speeds) * length / 2
+    at = first[:, None] + speeds[:, None] * torch.arange(length)
+    at = at.clamp(0, waves.shape[1] - 1.001)
+    left = at.long()
+    low, high = waves.gather(1, left).float(), waves.gather(1, left + 1).float()
+    return low + (at - left) * (high - low)
 
 
 def draw_noise(noise: Tensor, batch: int, length: int, generator: torch.Generator) -> Tensor:

@@ -14,6 +14,7 @@ from .augment import (
     AugmentConfig,
     add_noise,
     crop,
+    crop_at_speed,
     draw_noise,
     mask_features,
     uniform,
@@ -65,7 +66,7 @@ class Training:
         features: FeatureConfig,
         augment: AugmentConfig,
         *,
-        batch: int = 64,
+        batch: int = 32,
         seed: int = 0,
         device: str = "cpu",
     ) -> None:
@@ -87,13 +88,14 @@ class Training:
             yield features, self.views.labels[rows].to(self.device)
 
     def _waves(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Shifted, at another level, in noise: ``[B] -> [B, view]``."""
+        """Shifted, at another speed and level, in noise: ``[B] -> [B, view]``."""
         config, count, margin = self.augment, len(rows), self.views.margin
         touched = torch.rand(count, generator=generator) < config.probability
         reach = min(margin, config.shift)
         shift = torch.randint(-reach, reach + 1, (count,), generator=generator)
         starts = margin + torch.where(touched, shift, 0)
-        waves = crop(self.views.waves[rows], starts, self.view).float() / 32_768
+        speeds = uniform((count,), 1 - config.speed, 1 + config.speed, generator)
+        waves = crop_at_speed(self.views.waves[rows], starts, speeds, self.view) / 32_768
         waves = waves * 10 ** (uniform((count, 1), *config.gain, generator) / 20)
         noise = draw_noise(self.noise, count, self.view, generator)
         noisy = add_noise(waves, noise, uniform((count, 1), *config.snr, generator))
