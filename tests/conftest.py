@@ -1,11 +1,27 @@
 """What several test files share."""
 
 import os
+
+# Before torch is imported: one thread repeats bit for bit, here and in the processes tests start.
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+
+import io
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+Kws = Callable[..., tuple[int, str, str]]
+
+WORDS = {
+    "en": ("yes", "no", "stop"),
+    "de": ("ja", "nein", "links"),
+    "es": ("alto", "arriba", "vamos"),
+}
 
 
 @pytest.fixture(scope="session")
@@ -14,4 +30,57 @@ def shared_data() -> Path:
     folder = Path(os.environ.get("KWS_DATA", ROOT.parent / "shared" / "data"))
     if not (folder / "manifest.csv").is_file():
         pytest.skip(f"no recordings at {folder}; set KWS_DATA to the folder of manifest.csv")
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Decoded audio goes to a folder of this run, whoever runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("KWS_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def kws() -> Kws:
+    """The command line in this process: arguments to exit code, standard output and error."""
+    from apps.cli import main
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.setattr(sys, "argv", ["kws", *map(str, arguments)])
+            with pytest.raises(SystemExit) as exit_:
+                main()
+        code = exit_.value.code
+        assert isinstance(code, int)
+        return code, out.getvalue(), err.getvalue()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The manifest of made speech: three languages, three words each, six speakers, two takes."""
+    from audio_data.synthesis import make_corpus
+
+    return make_corpus(tmp_path_factory.mktemp("spoken"), WORDS, speakers=6, takes=2)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory, spoken: Path, kws: Kws) -> Path:
+    """A folder with ``base`` (en) and the adapters ``de`` (swr) and ``es`` (last).
+
+    Trained for few epochs by the public commands, whose JSON lies in ``<name>.json``.
+    """
+    folder = tmp_path_factory.mktemp("tiny")
+    base = ["pretrain", "--tau", 1, "--epochs", 2, "--filter", "language=en"]
+    adapter = ["adapt", "--base", folder / "base", "--epochs", 4]
+    german = [*adapter, "--method", "swr", "--filter", "language=de"]
+    spanish = [*adapter, "--method", "last", "--filter", "language=es"]
+    for name, command in (("base", base), ("de", german), ("es", spanish)):
+        code, out, err = kws(*command, "--data", spoken, "--out", folder / name, "--json")
+        assert code == 0, err
+        (folder / f"{name}.json").write_text(out, encoding="utf-8")
     return folder

@@ -1,0 +1,107 @@
+"""BC-ResNet has the paper's size and cost, and behaves as the paper says."""
+
+import pytest
+import torch
+from torch import nn
+
+from kws.base import BaseConfig
+from kws.config import FeatureConfig
+from kws.errors import UsageError
+from models.bcresnet import MELS, TAUS, BCResNet, BroadcastedBlock, SubSpectralNorm
+from models.cost import macs, operations
+from models.registry import build
+
+FRAMES = FeatureConfig().frames
+PARAMETERS = {1.0: 9_232, 1.5: 17_154, 2.0: 27_284, 3.0: 54_168, 6.0: 187_812, 8.0: 321_068}
+PAPER_MACS = {1.0: 3.1e6, 1.5: 5.5e6, 2.0: 8.5e6, 3.0: 16.2e6, 6.0: 53.1e6, 8.0: 89.1e6}
+PAPER_FRAMES = 100
+PAPER_TOLERANCE = 0.05  # relative; means and activations, which grow with the width, are left out
+
+
+@pytest.mark.parametrize("tau", TAUS)
+def test_parameters_are_the_papers(tau: float) -> None:
+    network = build(BaseConfig(architecture="bcresnet", tau=tau, language="en", labels=("w",) * 12))
+    assert sum(p.numel() for p in network.parameters()) == PARAMETERS[tau]
+
+
+@pytest.mark.parametrize("tau", TAUS)
+def test_cost_is_the_papers(tau: float) -> None:
+    """The paper's count includes a scale and a shift for each normalised number."""
+    network, normalised = BCResNet(12, tau), []
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.register_forward_hook(lambda _, __, out: normalised.append(out.numel()))
+    cost = macs(network, PAPER_FRAMES) + 2 * sum(normalised)
+    assert cost == pytest.approx(PAPER_MACS[tau], rel=PAPER_TOLERANCE)
+    assert macs(network, FRAMES) < PAPER_MACS[tau]
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (nn.Conv1d(MELS, 8, 5), 96 * 8 * MELS * 5),
+        (nn.Conv1d(MELS, MELS, 3, groups=MELS), 98 * MELS * 3),
+        (nn.Conv1d(MELS, 4, 1, stride=2), 50 * 4 * MELS),
+        (nn.Linear(100, 7), MELS * 7 * 100),
+        (nn.BatchNorm1d(MELS), 0),
+    ],
+)
+def test_macs_are_those_done_by_hand(layer: nn.Module, expected: int) -> None:
+    assert macs(nn.Sequential(layer), frames=100) == expected
+
+
+def test_counting_leaves_the_network_as_it_was() -> None:
+    network = BCResNet(3).train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    assert macs(network, FRAMES) == macs(network, FRAMES)  # no hook is left behind
+    assert all(module.training for module in network.modules())
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def test_operations_are_what_is_executed() -> None:
+    """In evaluation mode nothing is drawn, and one convolution runs for each of the layers."""
+    network = BCResNet(3).eval()
+    convolutions = sum(isinstance(module, nn.Conv2d) for module in network.modules())
+    executed = operations(network, torch.zeros(1, MELS, FRAMES))
+    assert sum("convolution" in name for name in executed) == convolutions
+    assert not any("bernoulli" in name for name in executed)
+    assert any("bernoulli" in name for name in operations(network.train(), torch.zeros(2, MELS, 9)))
+
+
+@pytest.mark.parametrize("frames", [1, 7, FRAMES])
+def test_any_number_of_frames_gives_scores(frames: int) -> None:
+    network = BCResNet(5, 1.5).eval()
+    features = torch.randn(2, MELS, frames, generator=torch.Generator().manual_seed(0))
+    logits = network(features)
+    assert logits.shape == (2, 5)
+    torch.testing.assert_close(logits[1:], network(features[1:]))  # clips do not mix
+
+
+def test_blocks_see_as_far_as_their_dilation() -> None:
+    """A click at the middle reaches ``dilation`` frames to either side, over all frequencies."""
+    torch.manual_seed(0)
+    block = BroadcastedBlock(4, 4, stride=1, dilation=4, dropout=0.1).eval()
+    quiet = torch.zeros(1, 4, 10, 21)
+    click = quiet.clone()
+    click[..., 5, 10] = 1.0
+    with torch.no_grad():
+        moved = (block(click) - block(quiet)).abs().amax(dim=(0, 1, 2))
+    assert moved.nonzero().flatten().tolist() == [6, 10, 14]
+
+
+def test_each_band_is_normalised_by_itself() -> None:
+    """A loud band does not change how a quiet one comes out."""
+    norm = SubSpectralNorm(2, bands=5).train()
+    wave = torch.randn(8, 2, 20, 6, generator=torch.Generator().manual_seed(0))
+    loud = wave.clone()
+    loud[:, :, 16:] *= 100  # the highest of the five bands
+    before, after = norm(wave), norm(loud)
+    torch.testing.assert_close(before[:, :, :16], after[:, :, :16])
+    torch.testing.assert_close(before[:, :, 16:], after[:, :, 16:], atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("architecture", "tau"), [("bcresnet", 2.5), ("transformer", 1.0)])
+def test_unknown_networks_are_refused_with_the_known(architecture: str, tau: float) -> None:
+    config = BaseConfig(architecture=architecture, tau=tau, language="en", labels=("a", "b"))
+    with pytest.raises(UsageError, match=r"bcresnet with tau 1, 1\.5, 2, 3, 6, 8"):
+        build(config)
