@@ -8,7 +8,17 @@ import click
 from kws import __version__
 from kws.errors import KwsError, UsageError
 
-COMMANDS = ("pretrain", "adapt", "evaluate", "detect", "listen", "adapters", "data", "bench")
+COMMANDS = (
+    "demo",
+    "pretrain",
+    "adapt",
+    "evaluate",
+    "detect",
+    "listen",
+    "adapters",
+    "data",
+    "bench",
+)
 
 
 class Lazy(click.Group):

@@ -1,0 +1,114 @@
+"""A stream made of a corpus's words, heard while keys change the language."""
+
+import io
+import random
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import soundfile
+
+from audio_data.clips import Clip
+from audio_data.decode import decode
+from audio_data.synthesis import background
+from kws.config import SAMPLE_RATE
+from kws.detector import Detection
+from kws.engine import Engine
+from kws.files import write_bytes
+
+from . import listen
+
+GAP: Final = 1.0  # seconds of quiet after each word: by then it has left the view
+ROOM: Final = 0.01  # of the background noise's own level, under all
+
+
+@dataclass(frozen=True)
+class Said:
+    """One word of the stream, from ``begin`` seconds on."""
+
+    word: str
+    language: str
+    begin: float
+
+
+class Fingers:
+    """Types a language's key once the stream has come to its words."""
+
+    def __init__(self, engine: Engine, said: Sequence[Said]) -> None:
+        self._engine, self._said = engine, said
+        self._begins = [one.begin for one in said]
+
+    def poll(self) -> str:
+        due = self._said[max(0, bisect_right(self._begins, self._engine.seconds) - 1)]
+        return str(self._engine.languages.index(due.language) + 1)
+
+
+class Heard:
+    """Keeps what is detected."""
+
+    def __init__(self) -> None:
+        self.events: list[Detection] = []
+
+    def ready(self) -> None: ...
+
+    def switched(self) -> None: ...
+
+    def update(self, found: Sequence[Detection]) -> None:
+        self.events += found
+
+
+def compose(clips: Iterable[Clip], turns: Sequence[str], words: int, seed: int) -> list[Clip]:
+    """Draw the words of each turn's language, none twice in a turn, from the test split."""
+    rng = random.Random(seed)
+    chosen: list[Clip] = []
+    held = [clip for clip in clips if clip.split == "test"]
+    for language in turns:
+        own = [clip for clip in held if clip.language == language]
+        drawn = rng.sample(sorted({clip.word for clip in own}), words)
+        chosen += [rng.choice([clip for clip in own if clip.word == word]) for word in drawn]
+    return chosen
+
+
+def record(clips: Sequence[Clip], path: Path) -> list[Said]:
+    """Write clips one after another, with quiet between and a room's noise under all."""
+    said: list[Said] = []
+    pieces, samples = [], 0
+    for clip in clips:
+        said.append(Said(clip.word, clip.language, samples / SAMPLE_RATE))
+        pieces.append(np.pad(decode(clip.path), (0, round(GAP * SAMPLE_RATE))))
+        samples += len(pieces[-1])
+    noise = background("pink", samples / SAMPLE_RATE, np.random.default_rng(0))
+    memory = io.BytesIO()
+    wave = np.concatenate(pieces) + np.float32(ROOM) * noise
+    soundfile.write(memory, wave, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    write_bytes(path, memory.getvalue())
+    return said
+
+
+def hear(engine: Engine, wav: Path, said: Sequence[Said]) -> list[list[Detection]]:
+    """Hear the stream as ``kws listen --wav`` does, and sort it by :func:`matched`."""
+    heard = Heard()
+    listen.run(engine, listen.Recording(wav), Fingers(engine, said), heard)
+    return matched(said, heard.events)
+
+
+def matched(said: Sequence[Said], events: Iterable[Detection]) -> list[list[Detection]]:
+    """What was heard from each word's beginning to that of the next.
+
+    >>> said = [Said("go", "en", 0.0), Said("stop", "en", 2.0)]
+    >>> [len(heard) for heard in matched(said, [Detection("stop", "en", 0.9, 2.0)])]
+    [0, 1]
+    """
+    begins = [one.begin for one in said]
+    heard: list[list[Detection]] = [[] for _ in said]
+    for event in events:
+        heard[max(0, bisect_right(begins, event.time) - 1)].append(event)
+    return heard
+
+
+def is_right(said: Said, heard: Sequence[Detection]) -> bool:
+    """Whether the word was heard, once, and nothing else."""
+    return [(event.language, event.keyword) for event in heard] == [(said.language, said.word)]

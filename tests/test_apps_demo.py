@@ -1,0 +1,179 @@
+"""The demonstration, as small as it gets, and the stream it ends in."""
+
+import io
+import json
+import shlex
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner
+from numpy.typing import NDArray
+
+from apps import adapt, demo, pretrain
+from apps.cli import kws
+from apps.demo import NAMES, Row, Size
+from apps.stream import GAP, Said, compose, hear, is_right, matched, record
+from audio_data.clips import Clip
+from kws.adapter import read_adapter_config
+from kws.config import SAMPLE_RATE
+from kws.detector import Detection, DetectorConfig
+from kws.engine import Engine
+from kws.files import read_json
+from models.bcresnet import BCResNet
+
+Wave = NDArray[np.float32]
+TINY = Size(words=3, speakers=3, takes=1, base_epochs=2, adapter_epochs=4, turn=2)
+
+
+@dataclass(frozen=True)
+class Done:
+    out: Path
+    rows: list[Row]
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """What one whole run leaves and prints."""
+    out = tmp_path_factory.mktemp("demo") / "out"
+    with redirect_stdout(io.StringIO()) as printed:
+        rows, _ = demo.run(out, TINY, 0, "cpu")
+    return Done(out, rows, printed.getvalue())
+
+
+def test_three_languages_are_learnt_two_of_them_under_the_budget(done: Done) -> None:
+    assert [(row.language, row.words) for row in done.rows] == [(name, 3) for name in NAMES]
+    base, *adapted = done.rows
+    assert base.parameters == sum(p.numel() for p in BCResNet(5).parameters())
+    for row in adapted:
+        assert (row.method, row.budget) == ("swr", "10%")
+        assert 0 < row.parameters <= base.parameters // 10
+        assert row.stored_bytes == (
+            (done.out / row.language / "adapter_model.safetensors").stat().st_size
+        )
+
+
+def test_it_prints_both_tables_and_pictures_that_are_there(done: Done) -> None:
+    for name in NAMES.values():
+        assert name in done.printed
+    pictures = [line.strip() for line in done.printed.splitlines() if line.endswith(".png")]
+    assert done.out / "sites.png" in map(Path, pictures)
+    assert all(Path(picture).stat().st_size for picture in pictures)
+
+
+def test_the_commands_it_says_to_try_work(done: Done) -> None:
+    lines = [shlex.split(line) for line in done.printed.splitlines() if " listen " in line]
+    (replay,) = [words[1:] for words in lines if "--wav" in words]
+    replay.remove("--real-time")
+    result = CliRunner().invoke(kws, [*replay, "--json", "--threshold", "0.01"])
+    assert result.exit_code == 0
+    assert {json.loads(line)["language"] for line in result.stdout.splitlines()} == {"ar"}
+
+
+def test_the_command_runs_it_in_its_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[object] = []
+    monkeypatch.setattr(demo, "run", lambda *arguments: called.extend(arguments))
+    assert CliRunner().invoke(kws, ["demo", "--seed", "3", "--device", "cpu"]).exit_code == 0
+    assert called == [Path("runs/demo"), Size(), 3, "cpu"]
+
+
+def test_what_is_done_is_not_done_again(done: Done, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(pretrain, "run", refuse)
+    monkeypatch.setattr(adapt, "run", refuse)
+    rows, _ = demo.run(done.out, TINY, 0, "cpu")
+    assert rows == done.rows
+
+
+def test_a_damaged_base_and_what_hangs_on_it_are_made_again(
+    done: Done, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learnt: list[Path] = []
+    for module in (pretrain, adapt):
+        real = module.run
+
+        def note(*arguments, real=real):  # type: ignore[no-untyped-def]
+            learnt.append(arguments[-1])
+            return real(*arguments)
+
+        monkeypatch.setattr(module, "run", note)
+    (done.out / "base" / "base_model.safetensors").write_bytes(b"")
+    (done.out / "cmn" / "adapter_config.json").write_text("{}")
+    assert demo.run(done.out, TINY, 0, "cpu")[0] == done.rows  # the same seed, the same weights
+    assert [folder.name for folder in learnt] == ["base", "cmn"]
+    sha256 = read_json(done.out / "base" / "base_config.json")["sha256"]
+    assert read_adapter_config(done.out / "ar").base_sha256 == sha256
+
+
+# --- the stream ---------------------------------------------------------------------------------
+
+
+@dataclass
+class Loudness:
+    """Hears the keyword of the active language where the middle of its view is loud."""
+
+    active_adapter: str = "en"
+    languages: tuple[str, ...] = ("en", "cmn")
+    switched: list[str] = field(default_factory=list)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return (f"word of {self.active_adapter}", "_silence_")
+
+    def set_adapter(self, language: str) -> None:
+        self.switched.append(language)
+        self.active_adapter = language
+
+    def scores(self, view: Wave) -> Wave:
+        loud = np.abs(view[6_000:10_000]).mean() > 0.1
+        return np.array([0.9, 0.1] if loud else [0.1, 0.9], np.float32)
+
+    def detector_config(self, language: str) -> DetectorConfig:
+        return DetectorConfig(smoothing=1, patience=1)
+
+
+def clip(folder: Path, language: str, word: str = "", split: str = "test") -> Clip:
+    word = word or f"word of {language}"
+    path = folder / f"{language} {word} {split}.wav"
+    soundfile.write(path, np.full(SAMPLE_RATE, 0.5, np.float32), SAMPLE_RATE)
+    return Clip(path=path, word=word, language=language, split=split)  # type: ignore[arg-type]
+
+
+def test_every_word_is_heard_in_its_own_language(tmp_path: Path) -> None:
+    turns = ["en", "en", "cmn", "en", "cmn"]
+    said = record([clip(tmp_path, language) for language in turns], tmp_path / "stream.wav")
+    assert [one.begin for one in said] == [i * (1 + GAP) for i in range(5)]
+    bank = Loudness()
+    heard = hear(Engine(bank), tmp_path / "stream.wav", said)
+    assert all(map(is_right, said, heard))
+    assert bank.switched == ["cmn", "en", "cmn"]
+
+
+def test_a_stream_is_of_unseen_people_and_never_repeats_a_word_in_a_turn(tmp_path: Path) -> None:
+    clips = [
+        clip(tmp_path, language, word, split)
+        for language in ("en", "cmn")
+        for word in "abcd"
+        for split in ("train", "test")
+    ]
+    chosen = compose(clips, ["cmn", "en", "cmn"], 3, seed=1)
+    assert [one.language for one in chosen] == ["cmn"] * 3 + ["en"] * 3 + ["cmn"] * 3
+    assert {one.split for one in chosen} == {"test"}
+    assert all(len({one.word for one in chosen[i : i + 3]}) == 3 for i in (0, 3, 6))
+    assert compose(clips, ["cmn", "en", "cmn"], 3, seed=1) == chosen
+
+
+def test_a_word_heard_twice_or_in_another_language_is_not_right() -> None:
+    go = Said("go", "en", 0.0)
+    event = Detection("go", "en", 0.9, 0.8)
+    assert is_right(go, [event])
+    assert not is_right(go, [event, event])
+    assert not is_right(go, [])
+    assert not is_right(go, [Detection("go", "de", 0.9, 0.8)])
+    assert matched([go, Said("stop", "en", 2.0)], [event]) == [[event], []]
