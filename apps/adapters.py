@@ -7,8 +7,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from kws.adapter import CONFIG, read_adapter_config
+from kws.adapter import CONFIG, AdapterConfig, read_adapter_config
 from kws.errors import KwsError, UsageError
+
+from . import options
 
 
 @click.group()
@@ -21,18 +23,11 @@ def adapters() -> None:
 @click.option("--json", "as_json", is_flag=True, help="one JSON array, nothing else")
 def list_adapters(folder: Path, as_json: bool) -> None:
     """List the adapters in FOLDER and the folders below it."""
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder; give the one that holds your adapters")
     rows = []
-    for path in sorted(folder.rglob(CONFIG)):
-        try:
-            config = read_adapter_config(path.parent)
-        except KwsError as error:
-            click.echo(f"kws: {error}", err=True)
-            continue
+    for path, config in _configs(folder):
         rows.append(
             {
-                "folder": str(path.parent),
+                "folder": str(path),
                 "language": config.language,
                 "words": len(config.labels),
                 "method": config.method,
@@ -62,3 +57,35 @@ def list_adapters(folder: Path, as_json: bool) -> None:
             str(row["base_sha256"])[:8],
         )
     Console().print(table)
+
+
+@adapters.command("picture")
+@click.argument("folder", type=click.Path(path_type=Path))
+@options.base
+@click.option("--out", default=Path("sites.png"), show_default=True, type=options.EXISTING)
+def picture(folder: Path, base: Path, out: Path) -> None:
+    """Draw which sites of the base the adapters in FOLDER own, one row a language."""
+    from kws.sites import find_sites
+
+    from .pictures import choices
+    from .wiring import open_base
+
+    opened = open_base(base)
+    configs = [c for _, c in _configs(folder) if c.base_sha256 == opened.config.sha256]
+    if not configs:
+        raise UsageError(f"no adapter in {folder} belongs to the base in {base}")
+    choices(configs, find_sites(opened.network), out)
+    click.echo(f"{out}: {len(configs)} adapters")
+
+
+def _configs(folder: Path) -> list[tuple[Path, AdapterConfig]]:
+    """All adapters below a folder; what cannot be read is named and left out."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder; give the one that holds your adapters")
+    found = []
+    for path in sorted(folder.rglob(CONFIG)):
+        try:
+            found.append((path.parent, read_adapter_config(path.parent)))
+        except KwsError as error:
+            click.echo(f"kws: {error}", err=True)
+    return found

@@ -1,6 +1,7 @@
-"""The card of an adapter: what it is, what it was measured on, what is not proven."""
+"""Cards: what a base or an adapter is, what it was measured on, what is not proven."""
 
 from kws.adapter import AdapterConfig
+from kws.base import BaseConfig
 
 
 def card(config: AdapterConfig) -> str:
@@ -24,3 +25,21 @@ def card(config: AdapterConfig) -> str:
         "Not proven: how often it fires on speech and noise that goes on for hours.",
     ]
     return "\n".join(line for line in lines) + "\n"
+
+
+def base_card(config: BaseConfig) -> str:
+    """Markdown for people; the numbers stand in the configuration too."""
+    lines = [
+        f"# Keyword base: {config.language}",
+        "",
+        f"{config.architecture} with tau {config.tau:g}, SHA-256 `{config.sha256}`.",
+        "",
+        f"- Words: {', '.join(config.labels)}",
+        f"- Parameters: {config.metrics['parameters']:,}",
+        f"- Accuracy {config.metrics['validation_accuracy']:.1%} over the keywords' validation "
+        "clips, of people not trained on",
+        f"- Licences of the recordings: {', '.join(config.licences) or 'not stated'}",
+        "",
+        "It is never written to again: every further language is an adapter.",
+    ]
+    return "\n".join(lines) + "\n"

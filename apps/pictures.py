@@ -28,7 +28,12 @@ def learning_curves(history: Mapping[str, Sequence[Epoch]], path: Path) -> None:
     epochs = [epoch for stage in history.values() for epoch in stage]
     at = np.arange(1, len(epochs) + 1)
     left.plot(at, [epoch.loss for epoch in epochs], color="C3")
-    left.set(title="Training loss", xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
+    left.set(
+        title="Training loss",
+        xlabel="epoch",
+        ylabel="cross-entropy",
+        ylim=(0, 1.05 * max(e.loss for e in epochs)),
+    )
     right.plot(at, [100 * e.accuracy for e in epochs], label="training, augmented", color="C0")
     valid = [(n, 100 * e.validation) for n, e in zip(at, epochs, strict=True) if e.validation]
     right.plot(*zip(*valid, strict=True), "o-", label="validation, other people", color="C1")

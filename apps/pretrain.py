@@ -11,10 +11,12 @@ import torch
 from audio_data.augment import SPEC_WIDTHS, AugmentConfig
 from kws.base import BaseConfig, save_base
 from kws.config import FeatureConfig
-from kws.files import write_json
+from kws.files import write_json, write_text
 from kws.train import Epoch, Plan, Stage, fingerprint, fit
 
-from . import options
+from . import options, pictures
+from .card import base_card
+from .measure import measure
 from .progress import CONSOLE, training
 from .recordings import Recordings, Selection, pick_device, validator
 
@@ -96,6 +98,9 @@ def run(selection: Selection, tau: float, plan: Plan, device: str, out: Path) ->
     metrics = _metrics(network, history)
     saved = save_base(out, replace(config, metrics=metrics), network)
     write_json(out / "history.json", {"pretrain": [asdict(epoch) for epoch in history]})
+    write_text(out / "README.md", base_card(saved))
+    pictures.learning_curves({"pretrain": history}, out / "learning_curves.png")
+    pictures.confusion(measure(network, recordings, "validation"), out / "confusion.png")
     stage.remove()
     return {"language": task.language, "tau": tau, "sha256": saved.sha256} | metrics
 

@@ -85,7 +85,7 @@ def fit(
     batches: EpochBatches,
     plan: Plan,
     *,
-    penalty: Callable[[], Tensor] | None = None,
+    penalty: Callable[[float], Tensor] | None = None,
     validate: Callable[[nn.Module], float] | None = None,
     validate_every: int = 1,
     stage: Stage | None = None,
@@ -93,7 +93,7 @@ def fit(
 ) -> list[Epoch]:
     """Minimise cross-entropy, plus a penalty if given, over the model's own parameters.
 
-    Every epoch draws from its own seed, so that a run resumed at an epoch's end gives the
+    The penalty is told which share of all steps is done. Every epoch draws from its own seed, so that a run resumed at an epoch's end gives the
     weights of an uninterrupted one, bit for bit on one machine. ``validate`` is asked after
     every ``validate_every`` epochs and after the last.
 
@@ -122,7 +122,7 @@ def fit(
                 optimizer.zero_grad()
                 logits: Tensor = model(features)
                 loss = nn.functional.cross_entropy(logits, labels, label_smoothing=plan.smoothing)
-                (loss if penalty is None else loss + penalty()).backward()
+                (loss if penalty is None else loss + penalty(step / steps)).backward()
                 optimizer.step()
                 value = loss.item()
                 compute += time.perf_counter() - start

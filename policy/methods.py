@@ -15,7 +15,7 @@ from kws.train import Epoch, EpochBatches, Plan, Stage, Watch, fit
 
 from .controls import largest_scores, last_scores, norm_sites, random_scores
 from .selection import project, spent
-from .swr import GatePolicy, overspend
+from .swr import GatePolicy, allowance, overspend
 
 METHODS: Final = ("swr", "random", "largest", "last", "head", "norms", "full")
 FIXED: Final = ("head", "norms", "full")  # own what they own, whatever the budget
@@ -43,7 +43,7 @@ class Trainer:
         model: Adaptation,
         epochs: int,
         lr: float,
-        penalty: Callable[[], Tensor] | None = None,
+        penalty: Callable[[float], Tensor] | None = None,
     ) -> Adaptation:
         self.history[name] = fit(
             model,

@@ -5,7 +5,8 @@ https://arxiv.org/abs/2302.13435. The three stages are the paper's and the paten
 policy, gate and penalty is our reading:
 
 1. transfer: W_s + dW_s with all gates open, cross-entropy;
-2. policy: W_s + g_s dW_s, gates drawn from the policy, cross-entropy + penalty;
+2. policy: W_s + g_s dW_s, gates drawn from the policy, cross-entropy + penalty; the share that
+   may be spent falls from everything to the budget, so that gates close one after another;
 3. final: gates projected onto the budget, policy thrown away, chosen deltas and head trained on.
 """
 
@@ -16,6 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kws.sites import Site
+
+
+SHARPNESS = 5.0  # of logits, so that gates can close within a short stage
+FALL = 0.8  # share of the stage after which the allowance has come down to the budget
 
 
 class GatePolicy(nn.Module):
@@ -47,6 +52,8 @@ class GatePolicy(nn.Module):
         self.temperature, self.start = temperature, start
         self.embedding = nn.Embedding(len(sites), width)
         self.score = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
+        nn.init.zeros_(self.score[-1].weight)  # no site is preferred before training
+        nn.init.zeros_(self.score[-1].bias)
         sizes = torch.tensor([float(site.size) for site in sites])
         self.register_buffer("shares", sizes / sizes.sum(), persistent=False)
 
@@ -55,7 +62,7 @@ class GatePolicy(nn.Module):
     def logits(self) -> Tensor:
         """``[S]``: how much rather each site is owned than shared."""
         scores: Tensor = self.score(self.embedding.weight)
-        return scores.squeeze(1) + self.start
+        return SHARPNESS * scores.squeeze(1) + self.start
 
     def forward(self) -> Tensor:
         logits = self.logits()
@@ -67,6 +74,15 @@ class GatePolicy(nn.Module):
     def spending(self) -> Tensor:
         """Share of all parameters that the gates own in expectation: ``[]``."""
         return self.logits().sigmoid() @ self.shares
+
+
+def allowance(budget: float, progress: float) -> float:
+    """Share that may be spent: from 1 to the budget, evenly on a logarithmic scale.
+
+    >>> allowance(0.1, 0.0), round(allowance(0.1, 0.4), 3), allowance(0.1, 0.9)
+    (1.0, 0.316, 0.1)
+    """
+    return float(budget ** min(1.0, progress / FALL))
 
 
 def overspend(spending: Tensor, budget: float) -> Tensor:
