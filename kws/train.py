@@ -93,9 +93,10 @@ def fit(
 ) -> list[Epoch]:
     """Minimise cross-entropy, plus a penalty if given, over the model's own parameters.
 
-    The penalty is told which share of all steps is done. Every epoch draws from its own seed, so that a run resumed at an epoch's end gives the
-    weights of an uninterrupted one, bit for bit on one machine. ``validate`` is asked after
-    every ``validate_every`` epochs and after the last.
+    Every epoch draws from its own seed, so that a run resumed at an epoch's end gives the
+    weights of an uninterrupted one, bit for bit on one machine. The penalty is told which share
+    of all steps is done. ``validate`` is asked after every ``validate_every`` epochs and after
+    the last.
 
     Returns:
         One record per epoch, those before a resume included.

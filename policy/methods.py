@@ -15,7 +15,7 @@ from kws.train import Epoch, EpochBatches, Plan, Stage, Watch, fit
 
 from .controls import largest_scores, last_scores, norm_sites, random_scores
 from .selection import project, spent
-from .swr import GatePolicy, allowance, overspend
+from .swr import GatePolicy, overspend
 
 METHODS: Final = ("swr", "random", "largest", "last", "head", "norms", "full")
 FIXED: Final = ("head", "norms", "full")  # own what they own, whatever the budget

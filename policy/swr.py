@@ -18,7 +18,6 @@ from torch.nn import functional
 
 from kws.sites import Site
 
-
 SHARPNESS = 5.0  # of logits, so that gates can close within a short stage
 FALL = 0.8  # share of the stage after which the allowance has come down to the budget
 
