@@ -15,7 +15,7 @@ from kws.train import Epoch, EpochBatches, Plan, Stage, Watch, fit
 
 from .controls import largest_scores, last_scores, norm_sites, random_scores
 from .selection import project, spent
-from .swr import GatePolicy, overspend
+from .swr import GatePolicy, allowance, overspend
 
 METHODS: Final = ("swr", "random", "largest", "last", "head", "norms", "full")
 FIXED: Final = ("head", "norms", "full")  # own what they own, whatever the budget
@@ -106,8 +106,10 @@ def adapt(
     policy = GatePolicy(sites).to(device)
     gated = grow(sites, policy).take(transferred)
     share = max(budget, 1) / spent(sites)
-    train(
-        "policy", gated, first, RATES["full"], lambda: PENALTY * overspend(policy.spending(), share)
-    )
+
+    def penalty(progress: float) -> Tensor:
+        return PENALTY * overspend(policy.spending(), allowance(share, progress))
+
+    train("policy", gated, first, rate, penalty)
     chosen = project(policy.logits().detach().cpu(), sites, budget)
     return train("final", grow(chosen).take(gated), epochs - 2 * first, rate)

@@ -51,8 +51,8 @@ class GatePolicy(nn.Module):
         self.temperature, self.start = temperature, start
         self.embedding = nn.Embedding(len(sites), width)
         self.score = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
-        nn.init.zeros_(self.score[-1].weight)  # no site is preferred before training
-        nn.init.zeros_(self.score[-1].bias)
+        for parameter in self.score[-1].parameters():
+            nn.init.zeros_(parameter)  # no site is preferred before training
         sizes = torch.tensor([float(site.size) for site in sites])
         self.register_buffer("shares", sizes / sizes.sum(), persistent=False)
 
