@@ -1,0 +1,257 @@
+"""Augmentation does what it is told, and the same again from the same generator."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from audio_data.augment import (
+    AugmentConfig,
+    add_noise,
+    crop,
+    crop_at_speed,
+    draw_noise,
+    mask_features,
+    rms,
+    uniform,
+)
+from audio_data.batches import LOUD, QUIET, Training, Views, fixed_features
+from kws.config import FeatureConfig
+
+FEATURES = FeatureConfig()
+MARGIN = AugmentConfig().shift
+PLAIN = AugmentConfig(speed=0.0, gain=(0.0, 0.0), snr=(90.0, 90.0), mask_bands=0)
+STILL = replace(PLAIN, probability=0.0)  # nothing is augmented
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def noise(seconds: int = 3, seed: int = 9) -> Tensor:
+    """Noise of unit power."""
+    wave = torch.randn(seconds * FEATURES.sample_rate, generator=generator(seed))
+    return wave / wave.square().mean().sqrt()
+
+
+def views(clips: int = 12, silent: int = 4, margin: int = MARGIN) -> Views:
+    """Noises as recordings, each of its own level, then silent rows."""
+    rng = np.random.default_rng(0)
+    levels = np.linspace(500, 3_000, clips)[:, None]
+    waves = rng.normal(0, 1, (clips, FEATURES.view + 2 * margin)) * levels
+    labels = [number % 3 for number in range(clips)] + [3] * silent
+    return Views.build(waves.astype(np.int16), labels, silent, margin)
+
+
+def training(augment: AugmentConfig, seed: int = 0, batch: int = 5) -> Training:
+    return Training(views(), noise(), FEATURES, augment, batch=batch, seed=seed)
+
+
+def decibels(ratio: Tensor) -> Tensor:
+    return 20 * ratio.log10()
+
+
+@pytest.mark.parametrize("snr", [-5.0, 0.0, 5.0, 30.0])
+def test_noise_is_mixed_at_the_snr_asked_for(snr: float) -> None:
+    """Whatever the levels of speech and noise."""
+    waves = torch.randn(4, 1_000, generator=generator(1)) * torch.tensor([[1e-3], [0.1], [1], [9]])
+    hiss = torch.randn(4, 1_000, generator=generator(2)) * torch.tensor([[5], [1e-2], [1], [2]])
+    mixed = add_noise(waves, hiss, torch.full((4, 1), snr))
+    heard = decibels(rms(waves) / rms(mixed - waves))
+    torch.testing.assert_close(heard, torch.full((4, 1), snr), atol=0.01, rtol=0)
+
+
+def test_every_row_has_its_own_snr() -> None:
+    waves, hiss = (torch.randn(3, 500, generator=generator(seed)) for seed in (1, 2))
+    wanted = torch.tensor([[0.0], [10.0], [20.0]])
+    mixed = add_noise(waves, hiss, wanted)
+    torch.testing.assert_close(decibels(rms(waves) / rms(mixed - waves)), wanted, atol=0.01, rtol=0)
+
+
+def test_digital_silence_gives_no_infinity() -> None:
+    silence, hiss = torch.zeros(1, 500), torch.randn(1, 500, generator=generator())
+    assert not add_noise(silence, hiss, torch.zeros(1, 1)).any()
+    torch.testing.assert_close(add_noise(hiss, silence, torch.zeros(1, 1)), hiss)
+
+
+def test_draws_of_an_snr_stay_in_their_range_and_fill_it() -> None:
+    drawn = uniform((10_000,), 5.0, 30.0, generator())
+    assert drawn.min() >= 5.0
+    assert drawn.max() < 30.0
+    assert drawn.min() < 5.1
+    assert drawn.max() > 29.9
+
+
+def test_noise_is_cut_from_anywhere_in_the_recording() -> None:
+    recording = torch.arange(20.0)
+    drawn = draw_noise(recording, 500, 4, generator())
+    assert set(drawn[:, 0].tolist()) == set(range(17))  # the last sample too
+    torch.testing.assert_close(drawn - drawn[:, :1], torch.arange(4.0).expand(500, 4))
+
+
+@pytest.mark.parametrize("bands", [0, 1, 3])
+def test_masks_are_silence_and_no_wider_than_allowed(bands: int) -> None:
+    config = AugmentConfig(mask_bands=bands, mask_frames=20, masks=1)
+    features = torch.ones(400, 40, 98)
+    masked = mask_features(features, config, generator())
+    assert torch.equal(features, torch.ones(400, 40, 98))  # the input is left alone
+    lost = masked == 0
+    assert torch.equal(lost | (masked == 1), torch.ones_like(lost))
+    rows, columns = lost.all(dim=2), lost.all(dim=1)  # [B, F], [B, T]
+    assert torch.equal(lost, rows[:, :, None] | columns[:, None, :])  # whole bands and frames
+    assert rows.sum(dim=1).unique().tolist() == list(range(bands + 1))
+    assert columns.sum(dim=1).unique().tolist() == list(range(21))
+    assert all(contiguous(row) for row in [*rows, *columns])
+    assert columns.any(dim=0).all()  # every frame can be hit, first and last included
+
+
+def contiguous(flags: Tensor) -> bool:
+    return int((flags[1:] & ~flags[:-1]).sum() + flags[0]) <= 1
+
+
+def test_two_masks_hit_twice() -> None:
+    config = AugmentConfig(mask_bands=3, masks=2)
+    masked = mask_features(torch.ones(300, 40, 98), config, generator())
+    assert int((masked == 0).all(dim=2).sum(dim=1).max()) > 3
+
+
+def test_shift_stays_within_the_margin_and_reaches_its_ends() -> None:
+    """Told by where a click ends up; the word is in the middle of the view when not shifted."""
+    margin, count = 6, 400
+    waves = np.zeros((count, FEATURES.view + 2 * margin), np.int16)
+    waves[:, margin + 8_000] = 20_000
+    clicks = Views.build(waves, [0] * count, 0, margin)
+    augment = replace(PLAIN, shift=4, probability=1.0)
+    shifted = Training(clicks, noise(), FEATURES, augment)._waves(torch.arange(count), generator())
+    moved = shifted.argmax(dim=1) - 8_000
+    assert sorted(set(moved.tolist())) == list(range(-4, 5))
+
+
+def test_shift_never_leaves_the_recording() -> None:
+    """A margin smaller than the shift bounds it."""
+    waves = np.full((200, FEATURES.view + 2 * 3), 10_000, np.int16)
+    augment = replace(PLAIN, shift=1_000, probability=1.0)
+    small = Training(Views.build(waves, [0] * 200, 0, 3), noise(), FEATURES, augment)
+    shifted = small._waves(torch.arange(200), generator())
+    assert shifted.min() > 0.29
+
+
+def test_untouched_recordings_are_the_middle_of_the_view() -> None:
+    """And fixed sets hear the same."""
+    all_views = views(silent=0)
+    plain = Training(all_views, noise(), FEATURES, STILL)
+    rows = torch.arange(len(all_views))
+    heard = plain._waves(rows, generator())
+    expected = all_views.waves[:, MARGIN : MARGIN + FEATURES.view].float() / 32_768
+    torch.testing.assert_close(heard, expected)
+    features, labels = fixed_features(all_views, noise(), FEATURES)
+    torch.testing.assert_close(features, plain.log_mel(expected))
+    assert torch.equal(labels, all_views.labels)
+
+
+def test_a_share_of_the_clips_is_touched() -> None:
+    many = views(clips=400, silent=0)
+    augment = replace(PLAIN, probability=0.8, snr=(5.0, 5.0))
+    heard = Training(many, noise(), FEATURES, augment)._waves(torch.arange(400), generator())
+    plain = many.waves[:, MARGIN : MARGIN + FEATURES.view].float() / 32_768
+    share = (heard != plain).any(dim=1).float().mean()
+    assert 0.72 < share < 0.88
+
+
+def test_silent_rows_are_noise_between_quiet_and_loud() -> None:
+    """Not the recording, not nothing, and labelled as silence."""
+    many = views(clips=2, silent=300)
+    waves = Training(many, noise(), FEATURES, AugmentConfig())._waves(
+        torch.arange(302), generator()
+    )
+    levels = decibels(rms(waves[2:])).flatten()
+    assert levels.min() > QUIET - 1
+    assert levels.max() < LOUD + 1
+    assert levels.max() - levels.min() > 0.8 * (LOUD - QUIET)
+    assert (many.labels[many.silent] == 3).all()
+    assert not many.silent[:2].any()
+
+
+def test_sound_stays_within_full_scale() -> None:
+    loud = Views.build(np.full((50, FEATURES.view), 32_767, np.int16), [0] * 50, 0, 0)
+    waves = Training(loud, noise(), FEATURES, AugmentConfig())._waves(torch.arange(50), generator())
+    assert waves.abs().max() <= 1
+    assert waves.isfinite().all()
+
+
+def batches(training: Training, epoch: int) -> list[tuple[Tensor, Tensor]]:
+    return list(training.epoch(epoch))
+
+
+def same(first: Iterator[tuple[Tensor, Tensor]], second: Iterator[tuple[Tensor, Tensor]]) -> bool:
+    pairs = zip(first, second, strict=True)
+    return all(torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in pairs)
+
+
+def test_an_epoch_repeats_whatever_came_before_it() -> None:
+    """So that a run resumed at epoch 3 hears what an uninterrupted one hears there."""
+    fresh, used = training(AugmentConfig()), training(AugmentConfig())
+    for epoch in range(3):
+        list(used.epoch(epoch))
+    torch.rand(7)  # global randomness plays no part
+    assert same(fresh.epoch(3), used.epoch(3))
+    assert not same(fresh.epoch(3), fresh.epoch(4))
+    assert not same(fresh.epoch(3), training(AugmentConfig(), seed=1).epoch(3))
+
+
+@pytest.mark.parametrize("batch", [1, 5, 16, 100])
+def test_an_epoch_is_every_clip_once(batch: int) -> None:
+    everything = training(STILL, batch=batch)
+    heard = list(everything.epoch(0))
+    labels = torch.cat([labels for _, labels in heard])
+    assert len(heard) == len(everything)
+    assert torch.equal(labels.sort().values, everything.views.labels.sort().values)
+    plain = fixed_features(views(silent=0), noise(), FEATURES)[0]
+    found = torch.cat([features for features, _ in heard])
+    distances = torch.cdist(plain.flatten(1), found.flatten(1))  # [clips, rows]
+    nearest = distances.argmin(dim=1)
+    assert distances.amin(dim=1).max() < 0.1
+    assert torch.equal(labels[nearest], views().labels[:12])  # with its own label
+
+
+def test_fixed_sets_are_fixed() -> None:
+    first, second = (fixed_features(views(), noise(), FEATURES) for _ in range(2))
+    assert torch.equal(first[0], second[0])
+
+
+def test_crop_takes_each_row_from_its_own_start() -> None:
+    waves = torch.arange(24).reshape(3, 8)
+    expected = torch.stack([waves[0, 0:5], waves[1, 3:8], waves[2, 1:6]])
+    assert torch.equal(crop(waves, torch.tensor([0, 3, 1]), 5), expected)
+
+
+def test_speed_one_is_a_crop() -> None:
+    waves = torch.randint(-30_000, 30_000, (3, 40), generator=generator())
+    starts = torch.tensor([0, 7, 19])
+    assert torch.equal(crop_at_speed(waves, starts, torch.ones(3), 20), crop(waves, starts, 20))
+
+
+@pytest.mark.parametrize("speed", [0.9, 1.1])
+def test_speed_changes_pitch_and_leaves_the_middle(speed: float) -> None:
+    """A tone of 1 kHz is heard higher when played faster; a click at the middle stays there."""
+    time = torch.arange(24_000) / FEATURES.sample_rate
+    tone = torch.sin(2 * torch.pi * 1_000 * time)[None]
+    played = crop_at_speed(tone, torch.tensor([4_000]), torch.tensor([speed]), 16_000)
+    assert torch.fft.rfft(played).abs().argmax() == 1_000 * speed
+    click = torch.zeros(1, 24_000)
+    click[0, 12_000] = 1.0
+    played = crop_at_speed(click, torch.tensor([4_000]), torch.tensor([speed]), 16_000)
+    assert abs(int(played.argmax()) - 8_000) <= 1
+
+
+@pytest.mark.parametrize("speed", [0.5, 1.0, 2.0])
+def test_speed_invents_nothing_beyond_the_recording(speed: float) -> None:
+    """Samples beyond an end repeat the last one; no value is louder than what was recorded."""
+    waves = torch.randint(-30_000, 30_000, (4, 30), generator=generator())
+    played = crop_at_speed(waves, torch.tensor([0, 5, 10, 10]), torch.full((4,), speed), 20)
+    assert played.shape == (4, 20)
+    assert (played.amax(dim=1) <= waves.amax(dim=1)).all()
+    assert (played.amin(dim=1) >= waves.amin(dim=1)).all()

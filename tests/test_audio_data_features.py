@@ -1,0 +1,110 @@
+"""Three ways to the same log-mel features: torchaudio's, NumPy's, librosa's."""
+
+from dataclasses import replace
+
+import librosa
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from audio_data.features import TOLERANCE, LogMel
+from audio_data.logmel import log_mel, mel_filters
+from kws.config import FeatureConfig
+
+Array = NDArray[np.float32]
+
+CONFIG = FeatureConfig()
+TIME = np.arange(CONFIG.view) / CONFIG.sample_rate
+RNG = np.random.default_rng(0)
+SOUNDS: dict[str, Array] = {
+    name: np.asarray(wave, np.float32)
+    for name, wave in {
+        "noise": RNG.normal(0, 0.1, CONFIG.view),
+        "faint noise": RNG.normal(0, 1e-4, CONFIG.view),
+        "clipped noise": np.clip(RNG.normal(0, 2, CONFIG.view), -1, 1),
+        "low tone": 0.5 * np.sin(2 * np.pi * 60 * TIME),
+        "tone": 0.5 * np.sin(2 * np.pi * 1_000 * TIME),
+        "high tone": 0.5 * np.sin(2 * np.pi * 7_500 * TIME),
+        "sweep": 0.5 * np.sin(2 * np.pi * (20 + 3_700 * TIME) * TIME),
+        "click": np.eye(1, CONFIG.view, 8_000)[0],
+        "offset": np.full(CONFIG.view, 0.3),
+        "silence": np.zeros(CONFIG.view),
+    }.items()
+}
+CONFIGS = {"default": CONFIG, "other": replace(CONFIG, mels=20, low=100.0, hop=200, view=8_000)}
+
+
+def from_librosa(wave: Array, config: FeatureConfig) -> Array:
+    mel = librosa.feature.melspectrogram(
+        y=wave,
+        sr=config.sample_rate,
+        n_fft=config.window,
+        hop_length=config.hop,
+        window="hann",
+        center=False,
+        power=2.0,
+        n_mels=config.mels,
+        fmin=config.low,
+        fmax=config.high,
+        htk=True,
+        norm=None,
+    )
+    return np.asarray(np.log1p(mel / config.floor) * config.scale)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+@pytest.mark.parametrize("sound", SOUNDS)
+def test_torchaudio_numpy_and_librosa_agree(sound: str, config: FeatureConfig) -> None:
+    wave = SOUNDS[sound][: config.view]
+    ours, theirs = log_mel(wave, config), LogMel(config)(torch.from_numpy(wave)[None])[0].numpy()
+    assert ours.shape == theirs.shape == (config.mels, config.frames)
+    np.testing.assert_allclose(ours, theirs, atol=TOLERANCE, rtol=0)
+    np.testing.assert_allclose(ours, from_librosa(wave, config), atol=TOLERANCE, rtol=0)
+
+
+def test_tolerance_is_far_below_what_is_heard() -> None:
+    """A tenth of a decibel moves features by more than the three ways differ."""
+    louder = SOUNDS["noise"] * np.float32(10 ** (0.1 / 20))
+    moved = np.abs(log_mel(louder, CONFIG) - log_mel(SOUNDS["noise"], CONFIG))
+    assert moved.min() > 5 * TOLERANCE
+
+
+def test_silence_is_exactly_zero() -> None:
+    """So that a frame of padding, a masked frame and digital silence are the same."""
+    silence = SOUNDS["silence"]
+    assert not log_mel(silence, CONFIG).any()
+    assert not LogMel(CONFIG)(torch.from_numpy(silence)[None]).any()
+
+
+@pytest.mark.parametrize("band", [5, 20, 39])
+def test_a_tone_at_a_bands_middle_is_loudest_there(band: int) -> None:
+    filters = mel_filters(CONFIG)  # [bins, F]
+    hertz = filters[:, band].argmax() * CONFIG.sample_rate / CONFIG.window
+    features = log_mel((0.1 * np.sin(2 * np.pi * hertz * TIME)).astype(np.float32), CONFIG)
+    assert set(features.argmax(axis=0)) == {band}
+
+
+def test_a_batch_is_its_rows() -> None:
+    """What is heard does not depend on what else is in the batch."""
+    waves = torch.from_numpy(np.stack([SOUNDS["noise"], SOUNDS["tone"]]))
+    module = LogMel(CONFIG)
+    torch.testing.assert_close(module(waves)[1], module(waves[1:])[0], atol=TOLERANCE, rtol=0)
+
+
+def test_a_frame_hears_its_own_window_only() -> None:
+    wave = SOUNDS["noise"].copy()
+    before = log_mel(wave, CONFIG)
+    wave[CONFIG.hop * 10 + CONFIG.window :] = 0  # all after the window of frame 10
+    after = log_mel(wave, CONFIG)
+    np.testing.assert_array_equal(before[:, :11], after[:, :11])
+    assert not np.array_equal(before[:, 11], after[:, 11])
+
+
+@pytest.mark.parametrize(
+    "change", [{"floor": 1e-7}, {"mels": 41}, {"high": 8_000.0}, {"scale": 0.5}, {"hop": 161}]
+)
+def test_every_setting_changes_the_digest(change: dict[str, float]) -> None:
+    """An adapter made for one front end is told from another's by it."""
+    assert replace(CONFIG, **change).digest != CONFIG.digest  # type: ignore[arg-type]
+    assert replace(CONFIG).digest == CONFIG.digest
