@@ -8,8 +8,6 @@ import click
 
 from audio_data.clips import SPLITS, Split
 from kws.adapter import load_adapter
-from kws.config import UNKNOWN
-from kws.errors import UsageError
 
 from . import options
 from .measure import measure, merged
@@ -39,17 +37,15 @@ def evaluate(
     opened = open_base(base)
     loaded = load_adapter(adapter) if adapter else None
     labels = loaded.config.labels if loaded else opened.config.labels
-    if closed != (UNKNOWN not in labels):
-        trained = "without" if closed is False else "with"
-        raise UsageError(
-            f"this network was trained {trained} unknown and silence; "
-            f"{'leave out' if closed else 'add'} --closed"
-        )
     selection = Selection(
-        data=data, filters=filters, language=language, speaker_pattern=speaker_pattern
+        data=data,
+        filters=filters,
+        language=language,
+        speaker_pattern=speaker_pattern,
+        closed=closed,
     )
     recordings = Recordings.select(selection, opened.config.features, labels)
-    result = measure(merged(opened, loaded), recordings, split).report
+    result = measure(merged(opened, loaded), recordings, split, closed=closed).report
     click.echo(json.dumps(result, ensure_ascii=False) if as_json else _table(result))
 
 

@@ -57,7 +57,7 @@ class Recordings:
         for column, value in selection.filters:
             filters.setdefault(column, []).append(value)
         clips = read_corpus(selection.data, filters, selection.language, selection.speaker_pattern)
-        closed = selection.closed if labels is None else UNKNOWN not in labels
+        closed = selection.closed or (labels is not None and UNKNOWN not in labels)
         pool = []
         if filters and not closed:
             chosen = {(clip.language, clip.word) for clip in clips}

@@ -57,7 +57,8 @@ def make_task(
         clips: recordings of one language; every word is a keyword unless ``keywords`` says
             otherwise, and then the rest of them are unknown words.
         keywords: the words to spot.
-        pool: recordings of other languages; those whose word is no keyword are unknown words.
+        pool: recordings of other languages; where all words of this one are keywords, those
+            whose word is none are unknown words.
         labels: take these labels as they are, in this order (those a network was trained on).
         closed: keywords only, without unknown and silence.
         per_word: at most so many training clips of each keyword.
@@ -68,7 +69,7 @@ def make_task(
 
     """
     if labels is not None:
-        closed = UNKNOWN not in labels
+        closed = closed or UNKNOWN not in labels
         keywords = [label for label in labels if label not in (UNKNOWN, SILENCE)]
     language = _one_language(clips)
     words = {clip.word for clip in clips}
@@ -120,12 +121,17 @@ def _one_language(clips: Sequence[Clip]) -> str:
 
 
 def _strangers(clips: Iterable[Clip], pool: Iterable[Clip], spoken: set[str]) -> list[Clip]:
-    """Clips of words that are no keyword, whatever their language, each in a split."""
+    """Clips of words that are no keyword, each in a split: the language's own, else the pool's.
+
+    The pool keeps the splits it has as they are: its corpora may use one name for two people.
+    """
+    own = [clip for clip in clips if clip.word not in spoken]
+    if own:
+        return own
     folded = {word.casefold() for word in spoken}
     others = [clip for clip in pool if clip.word.casefold() not in folded]
-    split, _ = assign_splits(others) if others else ([], [])
-    own = [clip for clip in clips if clip.word not in spoken]
-    return own or split
+    decided = iter(assign_splits([clip for clip in others if clip.split is None])[0])
+    return [clip if clip.split else next(decided) for clip in others]
 
 
 def _thin(clips: Sequence[Clip], per_word: int, rng: random.Random) -> list[Clip]:
