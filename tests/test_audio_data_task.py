@@ -1,0 +1,219 @@
+"""From clips to a task: who is a keyword, who is unknown, and who is heard when."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from audio_data.clips import SPLITS, Clip, Split
+from audio_data.task import SHARE, Task, make_task
+from kws.config import SILENCE, UNKNOWN
+from kws.errors import UsageError
+
+PEOPLE: dict[str, Split] = {
+    **{f"t{number}": "train" for number in range(6)},
+    **{f"v{number}": "validation" for number in range(2)},
+    **{f"e{number}": "test" for number in range(2)},
+}
+
+
+def record(
+    words: Sequence[str],
+    language: str = "en",
+    people: dict[str, Split] = PEOPLE,
+    takes: int = 5,
+    licence: str | None = "CC0-1.0",
+) -> list[Clip]:
+    """Every word by everyone, some times."""
+    return [
+        Clip(
+            path=Path(f"{language}/{word}/{who}_{take}.wav"),
+            word=word,
+            language=language,
+            speaker=f"{language}-{who}",
+            split=split,
+            licence=licence,
+        )
+        for word in words
+        for who, split in people.items()
+        for take in range(takes)
+    ]
+
+
+def counts(task: Task, split: Split) -> Counter[str]:
+    return Counter(task.labels[example.label] for example in task.splits[split])
+
+
+ENGLISH, GERMAN = record(["yes", "no", "stop", "go"]), record(["ja", "NO", "halt"], "de")
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_unknown_and_silence_are_a_tenth_of_the_keywords_each(split: Split) -> None:
+    task = make_task(ENGLISH, keywords=["yes", "no"])
+    assert task.labels == ("no", "yes", UNKNOWN, SILENCE)
+    found = counts(task, split)
+    clips = 5 * sum(wanted == split for wanted in PEOPLE.values())
+    assert found["yes"] == found["no"] == clips
+    assert found[UNKNOWN] == found[SILENCE] == round(SHARE * 2 * clips)
+
+
+def test_unknown_words_are_those_that_are_no_keyword() -> None:
+    task = make_task(ENGLISH, keywords=["yes", "no"])
+    for split, examples in task.splits.items():
+        clips = [example.clip for example in examples if task.labels[example.label] == UNKNOWN]
+        assert {clip.word for clip in clips if clip} <= {"stop", "go"}
+        assert {clip.split for clip in clips if clip} == {split}  # nobody is in two splits
+
+
+def test_unknown_comes_from_other_languages_where_all_words_are_keywords() -> None:
+    task = make_task(ENGLISH, pool=GERMAN)
+    clips = [
+        example.clip
+        for examples in task.splits.values()
+        for example in examples
+        if task.labels[example.label] == UNKNOWN
+    ]
+    assert len(clips) == sum(round(SHARE * 4 * 5 * n) for n in (6, 2, 2))
+    assert {clip.language for clip in clips if clip} == {"de"}
+    assert {clip.word for clip in clips if clip} == {"ja", "halt"}  # NO sounds like a keyword
+    assert not task.warnings
+
+
+def test_names_in_other_corpora_do_not_matter() -> None:
+    """Two corpora of the pool each have a speaker 'a', in different splits."""
+    pool = record(["ja"], "de", {"a": "train", "b": "test"})
+    twin = [
+        Clip(path=Path("x.wav"), word="oui", language="fr", speaker="de-a", split="validation"),
+        Clip(path=Path("y.wav"), word="oui", language="fr", speaker="de-b", split="train"),
+    ]
+    task = make_task(ENGLISH, pool=[*pool, *twin])
+    for split, examples in task.splits.items():
+        strangers = {e.clip for e in examples if e.clip and e.clip.language != "en"}
+        assert {clip.split for clip in strangers} <= {split}
+        assert strangers
+
+
+def test_a_pool_without_splits_is_split() -> None:
+    pool = [
+        Clip(path=Path(f"fr/oui/{who}.wav"), word="oui", language="fr", speaker=f"fr{who}")
+        for who in range(30)
+    ]
+    task = make_task(ENGLISH, pool=pool)
+    found = [
+        {e.clip.path for e in task.splits[s] if e.clip and e.clip.word == "oui"} for s in SPLITS
+    ]
+    assert all(found)
+    assert not found[0] & found[1] | found[0] & found[2] | found[1] & found[2]
+
+
+def test_silence_has_no_clip_and_stands_last() -> None:
+    task = make_task(ENGLISH, keywords=["yes", "no"])
+    for examples in task.splits.values():
+        without = [example.clip is None for example in examples]
+        assert without == sorted(without)
+        assert {task.labels[e.label] for e in examples if e.clip is None} == {SILENCE}
+
+
+def test_closed_is_keywords_alone() -> None:
+    task = make_task(ENGLISH, keywords=["yes", "no"], pool=GERMAN, closed=True)
+    assert task.labels == task.keywords == ("no", "yes")
+    assert task.closed
+    for examples in task.splits.values():
+        assert {e.clip.word for e in examples if e.clip} == {"yes", "no"}
+        assert None not in [example.clip for example in examples]
+    assert not make_task(ENGLISH).closed
+
+
+def test_without_other_words_false_alarms_are_announced() -> None:
+    task = make_task(ENGLISH)
+    assert counts(task, "train")[UNKNOWN] == 0
+    assert counts(task, "train")[SILENCE] == round(SHARE * 4 * 30)
+    assert any("expect false alarms" in warning for warning in task.warnings)
+    assert not make_task(ENGLISH, closed=True).warnings
+
+
+@pytest.mark.parametrize("limit", [1, 4, 100])
+def test_per_word_thins_training_alone(limit: int) -> None:
+    task = make_task(ENGLISH, keywords=["yes", "no"], per_word=limit)
+    found = counts(task, "train")
+    assert found["yes"] == found["no"] == min(limit, 30)
+    assert found[SILENCE] == max(1, round(SHARE * 2 * min(limit, 30)))
+    whole = make_task(ENGLISH, keywords=["yes", "no"])
+    assert task.splits["test"] == whole.splits["test"]
+    assert task.splits["validation"] == whole.splits["validation"]
+
+
+def test_per_word_draws_by_its_seed() -> None:
+    drawn = [make_task(ENGLISH, per_word=3, seed=seed).splits["train"] for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1]
+    assert drawn[0] != drawn[2]
+
+
+def test_the_order_of_the_clips_changes_no_label() -> None:
+    task, other = make_task(ENGLISH), make_task(ENGLISH[::-1])
+    assert task.labels == other.labels == ("go", "no", "stop", "yes", UNKNOWN, SILENCE)
+
+
+def test_given_labels_keep_their_numbers() -> None:
+    """Evaluation counts in the order that the network was trained in."""
+    labels = ("yes", "no", UNKNOWN, SILENCE)
+    task = make_task(ENGLISH, labels=labels)
+    assert task.labels == labels
+    for example in task.splits["test"]:
+        if example.clip:
+            word = example.clip.word
+            assert labels[example.label] == (word if word in labels else UNKNOWN)
+
+
+def test_given_labels_without_unknown_are_closed() -> None:
+    task = make_task(ENGLISH, labels=("yes", "no"))
+    assert task.closed
+    assert set(counts(task, "test")) == {"yes", "no"}
+
+
+def test_licences_are_all_named() -> None:
+    clips = [*record(["yes"]), *record(["no"], licence="MIT"), *record(["go"], licence=None)]
+    assert make_task(clips).licences == ("CC0-1.0", "MIT")
+
+
+def test_a_word_with_one_clip_is_said_so() -> None:
+    lonely = Clip(path=Path("en/up/t0.wav"), word="up", language="en", speaker="en-t0")
+    task = make_task([*ENGLISH, lonely])
+    assert "up" in task.labels
+    assert any("word 'up' has 1 clip" in warning for warning in task.warnings)
+    assert counts(task, "train")["up"] == 1  # where it can be learnt
+
+
+def test_one_speaker_alone_is_said_so() -> None:
+    """Splits share the person, so that there is something to measure at all."""
+    clips = [
+        Clip(path=Path(f"en/{word}/{take}.wav"), word=word, language="en", speaker="me")
+        for word in ("yes", "no")
+        for take in range(20)
+    ]
+    task = make_task(clips)
+    assert all(task.splits.values())
+    assert any("1 speaker only" in w and "optimistic" in w for w in task.warnings)
+
+
+@pytest.mark.parametrize(
+    ("clips", "options", "message"),
+    [
+        ([], {}, "no recordings were selected"),
+        ([*ENGLISH, *GERMAN], {}, r"several languages \(de, en\).*--filter language=de"),
+        (ENGLISH, {"keywords": ["yes", "maybe"]}, "no recordings of maybe in en.*go, no, stop"),
+        (ENGLISH, {"labels": ("hola", UNKNOWN, SILENCE)}, "no recordings of hola in en"),
+        (ENGLISH, {"keywords": ["yes"], "closed": True}, "one keyword alone"),
+        (record(["yes", "no"], people={"e": "test"}), {}, "no clip is left to train on"),
+    ],
+)
+def test_tasks_that_cannot_be_are_refused(
+    clips: list[Clip], options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        make_task(clips, **options)  # type: ignore[arg-type]
+
+
+def test_one_keyword_with_unknown_is_a_task() -> None:
+    assert make_task(ENGLISH, keywords=["yes"]).labels == ("yes", UNKNOWN, SILENCE)
