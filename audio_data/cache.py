@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -39,10 +40,11 @@ def load_views(
     """
     folder = folder or cache_folder()
     cached = folder / f"{_key(paths, length, margin)}.npy"
-    if cached.is_file():
-        known: NDArray[np.int16] = np.load(cached, mmap_mode="r", allow_pickle=False)
+    shape = len(paths), length + 2 * margin
+    known = _load(cached)
+    if known is not None and known.shape == shape:
         return known
-    views = np.zeros((len(paths), length + 2 * margin), np.int16)
+    views = np.zeros(shape, np.int16)
 
     def fill(index: int) -> None:
         wave = place(decode(paths[index]), length, margin)
@@ -58,12 +60,20 @@ def load_views(
 def _key(paths: Sequence[Path], length: int, margin: int) -> str:
     digest = hashlib.sha256(f"{VERSION} {length} {margin}".encode())
     for path in paths:
-        try:
+        digest.update(f"{path.resolve()} ".encode())
+        with suppress(OSError):  # decoding names what is wrong with it
             stat = path.stat()
-        except OSError:
-            continue  # decoding names what is wrong with it
-        digest.update(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+            digest.update(f"{stat.st_size} {stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:32]
+
+
+def _load(path: Path) -> NDArray[np.int16] | None:
+    """What is cached, or None where nothing is or where it is damaged."""
+    try:
+        known: NDArray[np.int16] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, EOFError, ValueError):
+        return None
+    return known
 
 
 def _save(path: Path, views: NDArray[np.int16]) -> None:
@@ -75,4 +85,5 @@ def _save(path: Path, views: NDArray[np.int16]) -> None:
             np.save(file, views, allow_pickle=False)
         temporary.replace(path)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # no folder, or one that lets nothing be deleted
+            temporary.unlink()

@@ -1,0 +1,165 @@
+"""The cache gives what decoding gives, sooner, and never in its stead."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+import audio_data.cache
+from audio_data.cache import cache_folder, load_views
+from audio_data.decode import decode
+from audio_data.place import place
+from kws.config import SAMPLE_RATE
+from kws.errors import KwsError
+
+LENGTH, MARGIN = 8_000, 800
+
+
+def record(path: Path, frequency: float, seconds: float = 0.3) -> Path:
+    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    soundfile.write(path, 0.4 * np.sin(2 * np.pi * frequency * time), SAMPLE_RATE)
+    return path
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> list[Path]:
+    return [record(tmp_path / f"{n}.wav", 300 * (n + 1)) for n in range(5)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that were decoded, in any order."""
+    files: list[Path] = []
+
+    def watch(path: Path) -> NDArray[np.float32]:
+        files.append(path)
+        return decode(path)
+
+    monkeypatch.setattr(audio_data.cache, "decode", watch)
+    return files
+
+
+def load(clips: list[Path], folder: Path) -> NDArray[np.int16]:
+    return np.array(load_views(clips, length=LENGTH, margin=MARGIN, folder=folder))
+
+
+def test_views_are_the_placed_recordings_in_their_order(clips: list[Path], folder: Path) -> None:
+    views = load(clips, folder)
+    assert views.dtype == np.int16
+    for view, path in zip(views, clips, strict=True):
+        np.testing.assert_allclose(
+            view / 32_768, place(decode(path), LENGTH, MARGIN), atol=1 / 32_768
+        )
+
+
+def test_the_second_reading_is_equal_and_decodes_nothing(
+    clips: list[Path], folder: Path, decoded: list[Path]
+) -> None:
+    first = load(clips, folder)
+    assert sorted(decoded) == clips
+    decoded.clear()
+    np.testing.assert_array_equal(load(clips, folder), first)
+    assert not decoded
+
+
+def test_a_changed_file_is_seen(clips: list[Path], folder: Path, decoded: list[Path]) -> None:
+    """Also one of the same length, rewritten."""
+    before = load(clips, folder)
+    record(clips[2], 2_000)
+    stat = clips[2].stat()
+    os.utime(clips[2], ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))  # clocks can be coarse
+    decoded.clear()
+    after = load(clips, folder)
+    assert clips[2] in decoded
+    assert [np.array_equal(a, b) for a, b in zip(before, after, strict=True)] == [
+        True, True, False, True, True,
+    ]  # fmt: skip
+
+
+def test_order_and_settings_matter(clips: list[Path], folder: Path) -> None:
+    views = load(clips, folder)
+    np.testing.assert_array_equal(load(clips[::-1], folder), views[::-1])
+    wider = load_views(clips, length=LENGTH, margin=MARGIN + 1, folder=folder)
+    assert wider.shape == (5, LENGTH + 2 * MARGIN + 2)
+
+
+def test_a_missing_file_is_named_although_the_others_are_cached(
+    clips: list[Path], folder: Path
+) -> None:
+    """As many views as files, or an error: never fewer views."""
+    load(clips, folder)
+    with pytest.raises(KwsError, match=r"gone\.wav does not exist"):
+        load([*clips, folder / "gone.wav"], folder)
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"no array at all", None])
+def test_a_damaged_cache_is_made_again(
+    clips: list[Path], folder: Path, damage: bytes | None
+) -> None:
+    views = load(clips, folder)
+    (cached,) = folder.iterdir()
+    whole = cached.read_bytes()
+    cached.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
+    np.testing.assert_array_equal(load(clips, folder), views)
+    assert cached.read_bytes() == whole
+
+
+def test_an_array_of_another_shape_is_no_cache(clips: list[Path], folder: Path) -> None:
+    views = load(clips, folder)
+    (cached,) = folder.iterdir()
+    np.save(cached, views[:3])
+    np.testing.assert_array_equal(load(clips, folder), views)
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing(clips: list[Path], folder: Path) -> None:
+    views = load(clips, folder)
+    blocked = folder.parent / "file"
+    blocked.write_bytes(b"")  # no folder can be made below a file, not even by root
+    np.testing.assert_array_equal(load(clips, blocked / "cache"), views)
+    np.testing.assert_array_equal(load(clips, blocked), views)
+
+
+def test_a_full_disk_leaves_no_rest(
+    clips: list[Path], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    assert load(clips, folder).any()
+    assert not list(folder.iterdir())
+
+
+def test_progress_counts_every_file(clips: list[Path], folder: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    load_views(
+        clips,
+        length=LENGTH,
+        margin=MARGIN,
+        folder=folder,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen == [(number, 5) for number in range(1, 6)]
+
+
+def test_a_broken_recording_is_named(clips: list[Path], folder: Path) -> None:
+    clips[3].write_bytes(b"not a sound")
+    with pytest.raises(KwsError, match=r"3\.wav is not audio"):
+        load(clips, folder)
+    assert not folder.exists()  # nothing half-read is kept
+
+
+def test_the_folder_is_the_users_choice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("KWS_CACHE", str(tmp_path / "a"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "b"))
+    assert cache_folder() == tmp_path / "a"
+    monkeypatch.delenv("KWS_CACHE")
+    assert cache_folder() == tmp_path / "b" / "kws"
