@@ -22,15 +22,22 @@ def find_noise(data: Path) -> tuple[Path, ...]:
     root = data if data.is_dir() else data.parent
     folders = [root / name for name in FOLDERS if (root / name).is_dir()]
     return tuple(
-        sorted(file for folder in folders for file in folder.iterdir() if file.suffix in SUFFIXES)
+        sorted(
+            file
+            for folder in folders
+            for file in folder.iterdir()
+            if file.suffix.lower() in SUFFIXES
+        )
     )
 
 
 def load_noise(paths: Sequence[Path]) -> tuple[Tensor, Tensor]:
     """Training noise and held-out noise, each ``[M]`` of unit power; made if there is none."""
     waves = [decode(path) for path in paths] or [_pink(60)]
-    if min(len(wave) for wave in waves) < 10 * SAMPLE_RATE:
-        raise UsageError("each noise recording must last at least 10 seconds")
+    for path, wave in zip(paths, waves, strict=False):
+        if len(wave) < 10 * SAMPLE_RATE:
+            seconds = len(wave) / SAMPLE_RATE
+            raise UsageError(f"{path} lasts {seconds:.1f} s; noise must last at least 10 seconds")
     train, held = [], []
     for wave in waves:
         level = float(np.sqrt(np.mean(wave**2))) or 1.0
