@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ def write_bytes(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # no folder, or one that lets nothing be deleted
+            temporary.unlink()
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         hint = "the disk is full; free some space and run the same command again" if full else error
         raise KwsError(f"cannot write {path}: {hint}") from error
@@ -60,7 +62,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_tensors(path: Path, arrays: Arrays, metadata: Mapping[str, str] | None = None) -> None:
     """A safetensors file; there is no pickle in this project."""
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     write_bytes(path, save(whole, dict(metadata) if metadata else None))
 
 
@@ -70,7 +72,7 @@ def read_tensors(path: Path) -> Arrays:
         return load(path.read_bytes())
     except FileNotFoundError:
         raise KwsError(f"{path} does not exist; is {path.parent} the right folder?") from None
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, KeyError) as error:  # a type that NumPy lacks is a KeyError
         raise KwsError(
             f"{path} is truncated or no safetensors file ({error}); copy or make it again"
         ) from error

@@ -46,7 +46,11 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """What one epoch came to; ``compute_seconds`` is forward, backward and update."""
+    """What one epoch came to.
+
+    ``compute_seconds`` of its ``seconds`` are forward, backward and update; validation is in
+    neither.
+    """
 
     loss: float
     accuracy: float
@@ -133,13 +137,14 @@ def fit(
                 right += (logits.argmax(1) == labels).sum().item()
                 seen += len(labels)
                 watch(step + 1, steps, total / seen, right / seen)
+            seconds = time.perf_counter() - begin
             due = index + 1 == plan.epochs or (index + 1) % validate_every == 0
             history.append(
                 Epoch(
                     loss=total / seen,
                     accuracy=right / seen,
                     validation=validate(model) if validate and due else None,
-                    seconds=time.perf_counter() - begin,
+                    seconds=seconds,
                     compute_seconds=compute,
                 )
             )
