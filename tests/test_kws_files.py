@@ -1,0 +1,181 @@
+"""Files are whole or as they were, and damaged ones are named in one sentence."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from kws.errors import KwsError
+from kws.files import (
+    Arrays,
+    read_json,
+    read_metadata,
+    read_tensors,
+    sha256,
+    write_bytes,
+    write_json,
+    write_tensors,
+    write_text,
+)
+
+ARRAYS: Arrays = {
+    "matrix": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "half": np.array([0.5, -1.0], np.float16),
+    "count": np.array(7, np.int64),
+    "none": np.zeros(0, np.float32),
+    "turned": np.arange(6, dtype=np.float32).reshape(2, 3).T,
+}
+
+
+def test_tensors_come_back_equal(tmp_path: Path) -> None:
+    """With their types and shapes: a number without dimensions, and none at all, too."""
+    path = tmp_path / "new" / "folder" / "x.safetensors"
+    write_tensors(path, ARRAYS, {"who": "北京"})
+    found = read_tensors(path)
+    assert found.keys() == ARRAYS.keys()
+    for name, array in ARRAYS.items():
+        assert found[name].dtype == array.dtype
+        assert found[name].shape == array.shape
+        np.testing.assert_array_equal(found[name], array)
+    assert read_metadata(path) == {"who": "北京"}
+
+
+def test_equal_tensors_are_equal_bytes(tmp_path: Path) -> None:
+    """A digest names what a file holds."""
+    for name in ("a", "b"):
+        write_tensors(tmp_path / name, ARRAYS)
+    assert sha256(tmp_path / "a") == sha256(tmp_path / "b")
+    write_tensors(tmp_path / "b", ARRAYS | {"count": np.array(8)})
+    assert sha256(tmp_path / "a") != sha256(tmp_path / "b")
+
+
+def test_json_keeps_every_script_readable(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", {"words": ["نعم", "是"], "score": 0.1})
+    assert "نعم" in (tmp_path / "x.json").read_text(encoding="utf-8")
+    assert read_json(tmp_path / "x.json") == {"words": ["نعم", "是"], "score": 0.1}
+
+
+def test_replacing_leaves_one_file(tmp_path: Path) -> None:
+    for text in ("old", "new"):
+        write_text(tmp_path / "x", text)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("x", "new")]
+
+
+def test_readers_never_see_half_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name is given only to what has reached the disk whole."""
+    write_bytes(tmp_path / "x", b"old")
+    sync, seen = os.fsync, []
+
+    def look(number: int) -> None:
+        seen.append((tmp_path / "x").read_bytes())
+        sync(number)
+
+    monkeypatch.setattr(os, "fsync", look)
+    write_bytes(tmp_path / "x", b"new" * 1_000)
+    assert seen == [b"old"]
+    assert (tmp_path / "x").read_bytes() == b"new" * 1_000
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from kws.errors import KwsError
+from kws.files import write_bytes
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))
+path = Path(sys.argv[1])
+write_bytes(path.with_name("small"), b"s" * 1_000)
+try:
+    write_bytes(path, b"new" * 1_000)
+except KwsError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_keeps_the_old_file_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, path], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == (
+        f"cannot write {path}: the disk is full; free some space and run the same command again\n"
+    )
+    assert path.read_bytes() == b"old"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["small", "x"]
+
+
+def test_a_name_that_cannot_be_made_is_said_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(KwsError, match=r"cannot write .*file/below/x: .*Not a directory"):
+        write_bytes(tmp_path / "file" / "below" / "x", b"new")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(KwsError, match=r"cannot write .*folder: .*[Dd]irectory"):
+        write_bytes(tmp_path / "folder", b"new")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_every_truncation_of_a_file_of_tensors_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    write_tensors(path, ARRAYS, {"who": "me"})
+    whole = path.read_bytes()
+    for length in {0, 1, 7, 8, 9, len(whole) // 2, len(whole) - 1}:
+        path.write_bytes(whole[:length])
+        for read in (read_tensors, read_metadata):
+            with pytest.raises(KwsError, match=r"x\.safetensors is truncated or no safetensors"):
+                read(path)
+
+
+def header(text: str) -> bytes:
+    return len(text).to_bytes(8, "little") + text.encode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"RIFF" + bytes(40),
+        b"\x80\x04\x95 a pickle",
+        header("no json"),
+        header('{"x": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}') + bytes(15),
+        header('{"x": {"dtype": "F99", "shape": [4], "data_offsets": [0, 16]}}') + bytes(16),
+        header('{"x": {"dtype": "F32", "shape": [4], "data_offsets": [0, 8]}}') + bytes(8),
+        header('{"x": {"dtype": "BF16", "shape": [4], "data_offsets": [0, 8]}}') + bytes(8),
+        (2**63).to_bytes(8, "little") + b"{}",
+        save(ARRAYS) + b"more",
+    ],
+)
+def test_foreign_files_are_refused(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(KwsError, match=r"x\.safetensors is truncated or no safetensors"):
+        read_tensors(path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1, 2]", "\xff\xfe", '{"a": 1} more'])
+def test_damaged_json_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(KwsError, match=r"x\.json .*make it again"):
+        read_json(tmp_path / "x.json")
+
+
+def test_missing_files_are_named_with_their_folder(tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "x"
+    for read in (read_json, read_tensors, read_metadata):
+        with pytest.raises(KwsError, match=f"{path} does not exist; is {path.parent} the right"):
+            read(path)
+    with pytest.raises(KwsError, match=f"{path} cannot be read"):
+        sha256(path)
+
+
+def test_a_file_without_metadata_has_none(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "x", ARRAYS)
+    assert read_metadata(tmp_path / "x") == {}
+
+
+def test_metadata_is_read_from_a_file_of_the_format(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(save(ARRAYS, {"history": json.dumps([1, 2])}))
+    assert json.loads(read_metadata(tmp_path / "x")["history"]) == [1, 2]
