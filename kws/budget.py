@@ -37,7 +37,7 @@ class Budget:
                 raise UsageError(f"a budget of {text} is not between 0% and 100%")
             return cls(text, "share", number / 100)
         if unit == "":
-            if number != int(number):
+            if not number.is_integer():
                 raise UsageError(f"a budget of {text} parameters is not a whole number")
             return cls(text, "parameters", number)
         return cls(text, "bytes", number * UNITS[unit])
