@@ -14,7 +14,7 @@ from kws.files import read_json, write_json
 from kws.train import Plan
 from policy.methods import RATES
 
-from . import adapt, pretrain
+from . import adapt, options, pretrain
 from .measure import measure, merged
 from .progress import CONSOLE
 from .recordings import Recordings, Selection, pick_device
@@ -64,12 +64,21 @@ def bench() -> None:
 @click.argument("grid", type=click.Path(path_type=Path))
 @click.option("--records", default=RECORDS, show_default=True, type=click.Path(path_type=Path))
 @click.option("--work", default=Path("runs/bench"), type=click.Path(path_type=Path))
-@click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]))
-def run_grid(grid: Path, records: Path, work: Path, device: str) -> None:
+@click.option(
+    "--part",
+    default=(1, 1),
+    type=(int, int),
+    metavar="I N",
+    help="every N-th run from the I-th on, for one of N processes side by side",
+)
+@options.device
+def run_grid(grid: Path, records: Path, work: Path, part: tuple[int, int], device: str) -> None:
     """Run every cell of GRID that has no record yet."""
+    if not 1 <= part[0] <= part[1]:
+        raise UsageError(f"--part {part[0]} {part[1]} is not a part: give I from 1 to N")
     try:
         settings = tomllib.loads(grid.read_text(encoding="utf-8"))
-        todo = cells(settings)
+        todo = cells(settings)[part[0] - 1 :: part[1]]
     except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
         raise UsageError(f"{grid} is no grid that can be read ({error!r})") from error
     folder = records / grid.stem
