@@ -21,7 +21,7 @@ class AugmentConfig:
     probability: float = 0.8  # of shift and noise together, as in the BC-ResNet paper
     snr: tuple[float, float] = (10.0, 40.0)  # dB
     mask_bands: int = 3  # widest frequency mask
-    mask_frames: int = 20  # widest time mask
+    mask_frames: int = 10  # widest time mask; the paper has 20 for 200 epochs
     masks: int = 2  # of either kind
 
 

@@ -10,8 +10,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    import torch
+
+    from kws.train import EpochBatches
+    from models.bcresnet import BCResNet
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -84,3 +91,43 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, spoken: Path, kws: Kws) -> Pa
         assert code == 0, err
         (folder / f"{name}.json").write_text(out, encoding="utf-8")
     return folder
+
+
+@pytest.fixture
+def network() -> "BCResNet":
+    """The smallest network of four classes, as if pretrained: statistics unlike a new one's."""
+    import torch
+
+    from models.bcresnet import BCResNet
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = BCResNet(4)
+        network.train()
+        with torch.no_grad():
+            for _ in range(3):
+                network(torch.randn(8, 40, 20) + 1)
+    return network.eval().requires_grad_(False)
+
+
+class Toy:
+    """Two batches of noise an epoch, four classes; class k is louder in band 10 k."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def epoch(self, index: int) -> Iterator[tuple["torch.Tensor", "torch.Tensor"]]:
+        import torch
+
+        generator = torch.Generator().manual_seed(index)
+        for _ in range(len(self)):
+            labels = torch.randint(4, (8,), generator=generator)
+            features = torch.randn(8, 40, 20, generator=generator)
+            features[torch.arange(8), 10 * labels] += 3
+            yield features, labels
+
+
+@pytest.fixture
+def toy() -> "EpochBatches":
+    """Something to learn in no time."""
+    return Toy()
