@@ -17,7 +17,7 @@ from kws.deltas import Adaptation
 from kws.files import write_json
 from kws.sites import find_sites
 from kws.train import Epoch, Plan, fingerprint
-from policy.methods import FIXED, METHODS, RATES, Trainer
+from policy.methods import FIXED, METHODS, RATES, SHORTEST, Trainer
 from policy.methods import adapt as train_adapter
 from policy.selection import spent
 
@@ -28,7 +28,8 @@ from .progress import CONSOLE, training
 from .recordings import Recordings, Selection, pick_device, validator
 from .wiring import open_base
 
-EPOCHS, BATCH = 24, 32
+BATCH = 32
+STEPS = 1_000  # of one batch each, where --epochs is not given: minutes for any corpus
 
 
 @click.command()
@@ -41,7 +42,11 @@ EPOCHS, BATCH = 24, 32
 @click.option(
     "--budget", default="10%", show_default=True, help="10%, 900 (parameters) or 2KiB (all bytes)"
 )
-@click.option("--epochs", default=EPOCHS, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--epochs",
+    type=click.IntRange(1),
+    help=f"of all stages together; without it as many as {STEPS:,} steps of {BATCH} clips make",
+)
 @click.option(
     "--lr", type=click.FloatRange(0, min_open=True), help="peak; without it the method's own"
 )
@@ -60,7 +65,7 @@ def adapt(
     per_word: int | None,
     method: str,
     budget: str,
-    epochs: int,
+    epochs: int | None,
     lr: float | None,
     seed: int,
     device: str,
@@ -78,8 +83,10 @@ def adapt(
         per_word=per_word,
         seed=seed,
     )
-    plan = Plan(epochs=epochs, lr=lr or RATES[method], seed=seed)
-    config = run(open_base(base), selection, method, budget, plan, pick_device(device), out)
+    where = pick_device(device)
+    config = run(
+        open_base(base), selection, method, budget, out, epochs=epochs, lr=lr, device=where
+    )
     result = summary(config)
     if as_json:
         click.echo(json.dumps(result, ensure_ascii=False))
@@ -94,9 +101,11 @@ def run(
     selection: Selection,
     method: str,
     budget: str,
-    plan: Plan,
-    device: str,
     out: Path,
+    *,
+    epochs: int | None = None,
+    lr: float | None = None,
+    device: str = "cpu",
 ) -> AdapterConfig:
     """Adapt, and save adapter, record and pictures in ``out``."""
     begin = time.perf_counter()
@@ -111,12 +120,18 @@ def run(
         allowed = total
         CONSOLE.print(f"note: {method} owns what it owns, whatever the budget", style="yellow")
     augment = AugmentConfig(mask_bands=SPEC_WIDTHS[base.config.tau])
+    batches = recordings.training(augment, batch=BATCH, seed=selection.seed, device=device)
+    plan = Plan(
+        epochs=epochs or max(SHORTEST, -(-STEPS // len(batches))),
+        lr=lr or RATES[method],
+        seed=selection.seed,
+    )
     history: dict[str, list[Epoch]] = {}
     settings = [base.config.sha256, method, allowed, plan, augment, task.labels]
     settings += task.splits["train"]
     with training(f"adapting to {task.language}") as watch:
         trainer = Trainer(
-            batches=recordings.training(augment, batch=BATCH, seed=plan.seed, device=device),
+            batches=batches,
             plan=plan,
             validate=validator(*recordings.fixed("validation"), len(task.keywords)),
             folder=out,

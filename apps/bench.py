@@ -12,7 +12,6 @@ import click
 from kws.errors import UsageError
 from kws.files import read_json, write_json
 from kws.train import Plan
-from policy.methods import RATES
 
 from . import adapt, options, pretrain
 from .measure import measure, merged
@@ -110,9 +109,11 @@ def run_cell(cell: Cell, settings: dict[str, Any], out: Path, device: str) -> di
         from kws.adapter import load_adapter
 
         base = open_base(Path(settings["base"]))
-        plan = Plan(epochs=settings["epochs"], lr=rate or RATES[str(cell.method)], seed=cell.seed)
-        budget = cell.budget or "100%"
-        config = adapt.run(base, selection, str(cell.method), budget, plan, device, out)
+        method, budget = str(cell.method), cell.budget or "100%"
+        epochs = settings.get("epochs")
+        config = adapt.run(
+            base, selection, method, budget, out, epochs=epochs, lr=rate, device=device
+        )
         record["result"], adapter = adapt.summary(config), load_adapter(out)
     labels = adapter.config.labels if adapter else base.config.labels
     recordings = Recordings.select(selection, base.config.features, labels)

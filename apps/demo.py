@@ -142,7 +142,9 @@ def _adapt(base: Base, selection: Selection, size: Size, device: str, folder: Pa
     plan = Plan(epochs=size.adapter_epochs, lr=RATES[METHOD], seed=selection.seed)
     finished = _finished(plan, lambda: read_adapter_config(folder).training)
     if not finished or read_adapter_config(folder).base_sha256 != base.config.sha256:
-        adapt.run(base, selection, METHOD, BUDGET, plan, device, folder)
+        adapt.run(
+            base, selection, METHOD, BUDGET, folder, epochs=size.adapter_epochs, device=device
+        )
     return load_adapter(folder)
 
 

@@ -22,6 +22,7 @@ FIXED: Final = ("head", "norms", "full")  # own what they own, whatever the budg
 # Peak learning rates, chosen on validation among 3e-3 and 1e-2: few numbers have to move further.
 RATES: Final = dict.fromkeys(METHODS, 1e-2) | {"full": 3e-3}
 PENALTY = 1.0
+SHORTEST: Final = 4  # epochs of a method that trains in stages
 VALIDATE_EVERY: Final = 4  # epochs; validation costs as much as a third of an epoch of its size
 
 
@@ -97,8 +98,8 @@ def adapt(
     if method in ("random", "last"):
         scores = last_scores(sites) if method == "last" else random_scores(sites, generator)
         return train("final", grow(project(scores, sites, budget)), epochs, rate)
-    if first == 0:
-        raise UsageError(f"--method {method} trains in stages and needs at least 4 epochs")
+    if epochs < SHORTEST:
+        raise UsageError(f"--method {method} trains in stages: give it {SHORTEST} epochs or more")
     transferred = train("transfer", grow(sites), first, RATES["full"])
     if method == "largest":
         chosen = project(largest_scores(transferred.pieces()), sites, budget)
