@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 
 from kws.files import write_bytes, write_text
 
+from .adapt import STEPS
+
 Record = dict[str, Any]
 K = TypeVar("K")
 
@@ -40,9 +42,10 @@ def write_results(records: Sequence[Record], out: Path) -> None:
 
 def _settings(record: Record) -> str:
     settings = record["settings"]
-    clips = settings.get("per_word")
+    clips, epochs = settings.get("per_word"), settings.get("epochs")
     return (
-        f"Base {settings['base']}, {settings['epochs']} epochs for every method, "
+        f"Base {settings['base']}, {f'{epochs} epochs' if epochs else f'{STEPS:,} steps'} "
+        f"for every method, "
         f"{f'{clips} training clips of each word' if clips else 'all training clips'}, "
         f"{'without' if settings.get('closed') else 'with'} unknown and silence."
     )
