@@ -98,9 +98,9 @@ def test_a_damaged_base_and_what_hangs_on_it_are_made_again(
     for module in (pretrain, adapt):
         real = module.run
 
-        def note(*arguments, real=real):  # type: ignore[no-untyped-def]
-            learnt.append(arguments[-1])
-            return real(*arguments)
+        def note(*arguments, real=real, **options):  # type: ignore[no-untyped-def]
+            learnt.extend(item for item in arguments if isinstance(item, Path))
+            return real(*arguments, **options)
 
         monkeypatch.setattr(module, "run", note)
     (done.out / "base" / "base_model.safetensors").write_bytes(b"")
