@@ -10,13 +10,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     import torch
 
+    from kws.adapter import Adapter
+    from kws.base import Base
     from kws.train import EpochBatches
     from models.bcresnet import BCResNet
 
@@ -131,3 +133,51 @@ class Toy:
 def toy() -> "EpochBatches":
     """Something to learn in no time."""
     return Toy()
+
+
+MakeAdapter = Callable[..., "Adapter"]
+
+
+@pytest.fixture
+def base(network: "BCResNet") -> "Base":
+    """A base in memory, for ``ar``."""
+    from kws.base import Base, BaseConfig
+
+    labels = ("خلف", "أمام", "_unknown_", "_silence_")
+    config = BaseConfig(
+        architecture="bcresnet", tau=1.0, language="ar", labels=labels, sha256="a" * 64
+    )
+    return Base(config, network)
+
+
+@pytest.fixture
+def make_adapter(base: "Base") -> MakeAdapter:
+    """Adapters for ``base`` in memory, every language another; fields may be changed."""
+    import numpy as np
+
+    from kws.adapter import Adapter, AdapterConfig, stored_bytes
+    from kws.sites import find_sites
+
+    def make(language: str = "cmn", classes: int = 3, step: int = 5, **changes: Any) -> Adapter:
+        rng = np.random.default_rng(list(language.encode()))
+        chosen = find_sites(base.network)[::step]
+        spent = sum(site.size for site in chosen)
+        fields: dict[str, Any] = {
+            "language": language,
+            "labels": tuple(f"{language} {number}" for number in range(classes)),
+            "base_sha256": base.config.sha256,
+            "base_language": base.config.language,
+            "features_digest": base.config.features.digest,
+            "method": "swr",
+            "budget": "10%",
+            "budget_parameters": spent,
+            "spent_parameters": spent,
+            "head_parameters": classes * 33,
+            "stored_bytes": stored_bytes(spent, classes, 32),
+            "sites": tuple(site.name for site in chosen),
+        }
+        shapes = ((spent,), (classes, 32), (classes,))
+        numbers = [rng.normal(0, 0.3, shape).astype(np.float16) for shape in shapes]
+        return Adapter(AdapterConfig(**(fields | changes)), *numbers)
+
+    return make

@@ -1,0 +1,203 @@
+"""An adapter folder is read back as it was written, or refused in one sentence."""
+
+import json
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load, save
+
+from kws.adapter import (
+    CARD,
+    CONFIG,
+    MODEL,
+    Adapter,
+    AdapterConfig,
+    check_base,
+    load_adapter,
+    read_adapter_config,
+    save_adapter,
+    stored_bytes,
+)
+from kws.detector import DetectorConfig
+from kws.errors import KwsError
+
+Make = Callable[..., Adapter]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, make_adapter: Make) -> Path:
+    save_adapter(tmp_path / "cmn", make_adapter("cmn"), "# card\n")
+    return tmp_path / "cmn"
+
+
+def rewrite(folder: Path, **changes: Any) -> None:
+    """Change the configuration; a value of ... deletes the field."""
+    raw = json.loads((folder / CONFIG).read_text(encoding="utf-8")) | changes
+    raw = {name: value for name, value in raw.items() if value is not ...}
+    (folder / CONFIG).write_text(json.dumps(raw), encoding="utf-8")
+
+
+def retensor(folder: Path, **changes: Any) -> None:
+    """Change tensors; None deletes one."""
+    tensors = load((folder / MODEL).read_bytes()) | {
+        name.replace("__", "."): array for name, array in changes.items()
+    }
+    (folder / MODEL).write_bytes(save({n: t for n, t in tensors.items() if t is not None}))
+
+
+def test_an_adapter_comes_back_equal(tmp_path: Path, make_adapter: Make) -> None:
+    """Configuration, thresholds and every bit of every number."""
+    detector = DetectorConfig(threshold=0.7, patience=5)
+    metrics = {"validation": {"accuracy": 0.9, "per_word": {"北京": {"count": 3}}}}
+    adapter = make_adapter("cmn", detector=detector, metrics=metrics, licences=("MIT",))
+    save_adapter(tmp_path / "a" / "b", adapter, "# card\n")
+    found = load_adapter(tmp_path / "a" / "b")
+    assert found.config == adapter.config
+    assert found.config.detector.threshold == 0.7
+    for name, array in adapter.arrays().items():
+        assert found.arrays()[name].tobytes() == array.tobytes()
+        assert found.arrays()[name].dtype == np.float16
+    assert read_adapter_config(tmp_path / "a" / "b") == adapter.config
+
+
+@pytest.mark.parametrize("step", [1, 5, 1_000])
+@pytest.mark.parametrize("classes", [1, 40])
+def test_stored_bytes_are_the_files(
+    tmp_path: Path, make_adapter: Make, step: int, classes: int
+) -> None:
+    """What a budget in bytes buys; memory holds the numbers alone."""
+    adapter = make_adapter("cmn", classes, step)
+    save_adapter(tmp_path, adapter, "")
+    assert (tmp_path / MODEL).stat().st_size == adapter.config.stored_bytes
+    assert adapter.nbytes == 2 * (len(adapter.deltas) + 33 * classes)
+    assert adapter.nbytes < adapter.config.stored_bytes < adapter.nbytes + 400
+
+
+def test_a_language_without_deltas_is_a_head(tmp_path: Path, make_adapter: Make) -> None:
+    whole = make_adapter("cmn")
+    config = replace(whole.config, sites=(), spent_parameters=0)
+    head = Adapter(config, np.zeros(0, np.float16), whole.head_weight, whole.head_bias)
+    save_adapter(tmp_path, head, "")
+    assert load_adapter(tmp_path).deltas.shape == (0,)
+    assert (tmp_path / MODEL).stat().st_size == stored_bytes(0, 3, 32)
+
+
+def test_the_folder_is_what_people_know(folder: Path) -> None:
+    assert sorted(file.name for file in folder.iterdir()) == sorted([CARD, CONFIG, MODEL])
+    assert (CONFIG, MODEL) == ("adapter_config.json", "adapter_model.safetensors")
+    raw = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    assert set(raw) == {field.name for field in fields(AdapterConfig)}
+
+
+def test_the_configuration_is_written_last(
+    tmp_path: Path, make_adapter: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder with a configuration is a whole adapter, also after a kill."""
+    monkeypatch.setattr("kws.adapter.write_json", lambda *_: None)
+    save_adapter(tmp_path, make_adapter("cmn"), "# card\n")
+    assert (tmp_path / MODEL).is_file()
+    with pytest.raises(KwsError, match=r"adapter_config\.json does not exist"):
+        load_adapter(tmp_path)
+
+
+@pytest.mark.parametrize("keep", [0, 5, 100, -1])
+def test_a_truncated_file_is_refused(folder: Path, keep: int) -> None:
+    data = (folder / MODEL).read_bytes()
+    (folder / MODEL).write_bytes(data[:keep])
+    with pytest.raises(KwsError, match=r"adapter_model\.safetensors is truncated or no safe"):
+        load_adapter(folder)
+
+
+def test_a_pickle_is_never_opened(folder: Path) -> None:
+    """What torch.save and pickle write is no safetensors file."""
+    for data in (b"PK\x03\x04" + bytes(60), b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00true\x85R."):
+        (folder / MODEL).write_bytes(data)
+        with pytest.raises(KwsError, match="is truncated or no safetensors file"):
+            load_adapter(folder)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "odd"),
+    [
+        ({"extra": np.zeros(3, np.float16)}, "extra"),
+        ({"deltas": None}, "deltas"),
+        ({"head__bias": None, "bias": np.zeros(3, np.float16)}, "bias, head.bias"),
+    ],
+)
+def test_unexpected_and_missing_tensors_are_named(
+    folder: Path, tensors: dict[str, Any], odd: str
+) -> None:
+    retensor(folder, **tensors)
+    with pytest.raises(KwsError, match=rf"lacks or has unexpected tensors \({odd}\)"):
+        load_adapter(folder)
+
+
+@pytest.mark.parametrize("name", ["deltas", "head__weight", "head__bias"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_none_are_refused(folder: Path, name: str, bad: float) -> None:
+    array = load((folder / MODEL).read_bytes())[name.replace("__", ".")].copy()
+    array.reshape(-1)[-1] = bad
+    retensor(folder, **{name: array})
+    with pytest.raises(KwsError, match="does not fit its configuration"):
+        load_adapter(folder)
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"deltas": np.zeros(7, np.float16)},
+        {"deltas": np.zeros((2, 2), np.float16)},
+        {"head__weight": np.zeros((4, 32), np.float16)},
+        {"head__weight": np.zeros((3, 32), np.float32)},
+        {"head__bias": np.zeros(3, np.int16)},
+        {"head__bias": np.zeros((), np.float16)},
+    ],
+)
+def test_tensors_of_another_adapter_are_refused(folder: Path, tensors: dict[str, Any]) -> None:
+    retensor(folder, **tensors)
+    with pytest.raises(KwsError, match="does not fit its configuration"):
+        load_adapter(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 2}, "adapter of format 2, not 1"),
+        ({"format": ...}, "adapter of format None, not 1"),
+        ({"labels": ...}, "is no adapter's configuration .*labels"),
+        ({"method": ...}, "is no adapter's configuration .*method"),
+        ({"sites": None}, "is no adapter's configuration"),
+        ({"detector": {"loudness": 1}}, "is no adapter's configuration .*loudness"),
+        ({"detector": None}, "is no adapter's configuration"),
+        ({"detector": {"threshold": 2.0}}, "threshold must lie above 0 and at most 1"),
+        ({"surprise": 1}, "is no adapter's configuration .*surprise"),
+    ],
+)
+def test_foreign_configurations_are_refused(
+    folder: Path, changes: dict[str, Any], message: str
+) -> None:
+    rewrite(folder, **changes)
+    with pytest.raises(KwsError, match=message):
+        load_adapter(folder)
+
+
+def test_an_empty_folder_is_no_adapter(tmp_path: Path) -> None:
+    with pytest.raises(KwsError, match=r"adapter_config\.json does not exist; is .* the right"):
+        load_adapter(tmp_path)
+
+
+def test_another_base_is_refused_with_both_languages(make_adapter: Make) -> None:
+    adapter = make_adapter("cmn")
+    with pytest.raises(KwsError, match=r"adapter for cmn .* another base \(ar aaaaaaaa, not tr b"):
+        check_base(adapter, "b" * 64, adapter.config.features_digest, "tr")
+
+
+def test_another_front_end_is_refused(make_adapter: Make) -> None:
+    adapter = make_adapter("cmn")
+    with pytest.raises(KwsError, match=r"another front end .*, not 0123"):
+        check_base(adapter, adapter.config.base_sha256, "0123", "ar")
+    check_base(adapter, adapter.config.base_sha256, adapter.config.features_digest, "ar")

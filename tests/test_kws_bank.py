@@ -1,0 +1,311 @@
+"""Switching languages: from the base, back to the base, at no cost while listening."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from audio_data.logmel import log_mel
+from kws.adapter import Adapter
+from kws.bank import Bank
+from kws.base import Base
+from kws.detector import DetectorConfig
+from kws.errors import KwsError
+from kws.sites import HEAD, find_sites
+from models.cost import macs, operations
+
+Make = Callable[..., Adapter]
+
+
+@pytest.fixture
+def bank(base: Base, make_adapter: Make) -> Bank:
+    """Arabic, and Mandarin and Turkish on top."""
+    bank = Bank(base, partial(log_mel, config=base.config.features))
+    for language, classes in (("cmn", 3), ("tr", 6)):
+        bank.load_adapter(make_adapter(language, classes))
+    return bank
+
+
+@pytest.fixture
+def view() -> NDArray[np.float32]:
+    return np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
+
+
+def weights(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return all(torch.equal(first[name], second[name]) for name in first | second)
+
+
+def arrays(value: Any, seen: set[int]) -> Iterator[Tensor | NDArray[Any]]:
+    """Every tensor and array that an object holds, however deep."""
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, Tensor | np.ndarray):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from arrays(item, seen)
+    elif hasattr(value, "__dict__"):
+        yield from arrays(vars(value), seen)
+
+
+def held(bank: Bank) -> int:
+    """Bytes of the memory behind all of them, shared memory counted once."""
+    blocks = {}
+    for array in arrays(bank, set()):
+        if isinstance(array, Tensor):
+            storage = array.untyped_storage()
+            blocks[storage.data_ptr()] = storage.nbytes()
+        else:
+            blocks[array.ctypes.data] = array.nbytes
+    return sum(blocks.values())
+
+
+def test_the_base_itself_is_heard_at_first(bank: Bank, base: Base) -> None:
+    assert bank.languages == ("ar", "cmn", "tr")
+    assert bank.active_adapter == "ar"
+    assert bank.labels == base.config.labels
+    assert same(weights(bank.network), weights(base.network))
+
+
+def test_back_and_forth_is_bit_identical(bank: Bank, view: NDArray[np.float32]) -> None:
+    """Also after a hundred switches: nothing is ever subtracted."""
+    first = {}
+    for language in bank.languages:
+        bank.set_adapter(language)
+        first[language] = (bank.scores(view), weights(bank.network))
+    scores = [tuple(scores.round(6)) for scores, _ in first.values()]
+    assert len(set(scores)) == 3
+    for number in range(100):
+        language = bank.languages[(number * number + number // 3) % 3]
+        bank.set_adapter(language)
+        assert bank.active_adapter == language
+        assert same(weights(bank.network), first[language][1])
+    for language, (before, _) in first.items():
+        bank.set_adapter(language)
+        assert bank.scores(view).tobytes() == before.tobytes()
+
+
+def test_a_language_is_base_plus_deltas_and_its_own_head(
+    bank: Bank, base: Base, make_adapter: Make
+) -> None:
+    adapter = make_adapter("tr", 6)
+    bank.set_adapter("tr")
+    start = 0
+    for site in find_sites(base.network):
+        for name, shape in site.shapes.items():
+            expected = base.network.get_parameter(name).clone()
+            if site.name in adapter.config.sites:
+                size = expected.numel()
+                delta = torch.from_numpy(adapter.deltas[start : start + size]).float()
+                expected += delta.reshape(shape)
+                start += size
+            assert torch.equal(bank.network.get_parameter(name), expected), name
+    assert start == len(adapter.deltas)
+    head = bank.network.get_submodule(HEAD).get_parameter("weight")
+    assert torch.equal(head, torch.from_numpy(adapter.head_weight).float())
+    assert bank.labels == adapter.config.labels
+
+
+def test_the_base_is_never_written(bank: Bank, base: Base, view: NDArray[np.float32]) -> None:
+    before = weights(base.network)
+    for language in ("cmn", "tr", "ar", "cmn"):
+        bank.set_adapter(language)
+        bank.scores(view)
+    bank.merge_and_unload()
+    bank.delete_adapter("cmn")
+    assert same(before, weights(base.network))
+
+
+def test_listening_costs_what_the_base_costs(bank: Bank, base: Base) -> None:
+    """The same operations in the same order, and as many multiply-accumulates."""
+    features = torch.zeros(1, 40, 98)
+    expected = operations(base.network, features), macs(base.network, 98)
+    for language in ("cmn", "ar", "tr"):
+        bank.set_adapter(language)
+        classes = len(bank.labels)
+        assert operations(bank.network, features) == expected[0]
+        assert macs(bank.network, 98) - 32 * classes == expected[1] - 32 * 4
+
+
+def test_ten_languages_cost_ten_adapters_bytes(base: Base, make_adapter: Make) -> None:
+    """Loaded or active; there is one network, not eleven."""
+    bank = Bank(base, partial(log_mel, config=base.config.features))
+    alone = held(bank)
+    adapters = [make_adapter(f"x{number}", classes=4) for number in range(10)]
+    for number, adapter in enumerate(adapters, start=1):
+        bank.load_adapter(adapter)
+        assert bank.nbytes == sum(loaded.nbytes for loaded in adapters[:number])
+    assert held(bank) - alone == bank.nbytes == 10 * adapters[0].nbytes
+    for language in bank.languages:
+        bank.set_adapter(language)
+        active_head = 0 if language == "ar" else 4 * (4 * 32 + 4)  # in single precision
+        assert held(bank) - alone == bank.nbytes + active_head
+
+
+def test_merging_gives_the_active_language_a_network_of_its_own(
+    bank: Bank, view: NDArray[np.float32]
+) -> None:
+    bank.set_adapter("tr")
+    features = torch.from_numpy(log_mel(view, bank.base.config.features))[None]
+    merged = bank.merge_and_unload()
+    expected = bank.network(features)
+    assert torch.equal(merged(features), expected)
+    bank.set_adapter("cmn")
+    assert torch.equal(merged(features), expected)
+    with torch.no_grad():
+        for parameter in merged.parameters():
+            parameter.zero_()
+    bank.set_adapter("tr")
+    assert torch.equal(bank.network(features), expected)
+
+
+def test_disabling_is_the_base_for_a_while(bank: Bank, view: NDArray[np.float32]) -> None:
+    own = bank.scores(view)
+    bank.set_adapter("cmn")
+    mandarin = bank.scores(view)
+    with bank.disable_adapter():
+        assert bank.active_adapter == "ar"
+        assert bank.scores(view).tobytes() == own.tobytes()
+    assert bank.active_adapter == "cmn"
+    assert bank.scores(view).tobytes() == mandarin.tobytes()
+    with pytest.raises(ZeroDivisionError), bank.disable_adapter():
+        _ = 1 / 0
+    assert bank.active_adapter == "cmn"
+
+
+def test_deleting_forgets_a_language(bank: Bank, view: NDArray[np.float32]) -> None:
+    own, before = bank.scores(view), bank.nbytes
+    bank.set_adapter("cmn")
+    bank.delete_adapter("tr")
+    assert bank.active_adapter == "cmn"
+    bank.delete_adapter("cmn")
+    assert bank.languages == (bank.active_adapter,) == ("ar",)
+    assert bank.scores(view).tobytes() == own.tobytes()
+    assert bank.nbytes == 0 < before
+    with pytest.raises(KwsError, match="no adapter for 'cmn' is loaded"):
+        bank.delete_adapter("cmn")
+
+
+def test_an_unknown_language_names_the_known_and_changes_nothing(bank: Bank) -> None:
+    bank.set_adapter("tr")
+    before = weights(bank.network)
+    with pytest.raises(KwsError, match="no adapter for 'sw' is loaded; there are ar, cmn, tr"):
+        bank.set_adapter("sw")
+    assert bank.active_adapter == "tr"
+    assert same(before, weights(bank.network))
+
+
+def test_a_language_is_loaded_once(bank: Bank, make_adapter: Make) -> None:
+    with pytest.raises(KwsError, match=r"cmn is loaded already; delete_adapter\('cmn'\) first"):
+        bank.load_adapter(make_adapter("cmn"))
+    bank.delete_adapter("cmn")
+    assert bank.load_adapter(make_adapter("cmn")) == "cmn"
+
+
+def test_loading_does_not_switch(bank: Bank, make_adapter: Make) -> None:
+    before = weights(bank.network)
+    bank.load_adapter(make_adapter("sw"))
+    assert bank.active_adapter == "ar"
+    assert same(before, weights(bank.network))
+
+
+def test_more_words_of_the_bases_own_language(
+    bank: Bank, make_adapter: Make, view: NDArray[np.float32]
+) -> None:
+    """The adapter takes the name; without it, or disabled, the base is heard."""
+    own = bank.scores(view)
+    bank.load_adapter(make_adapter("ar", 5))
+    assert bank.languages == ("ar", "cmn", "tr")
+    assert len(bank.labels) == 4
+    bank.set_adapter("ar")
+    assert bank.active_adapter == "ar"
+    assert len(bank.scores(view)) == len(bank.labels) == 5
+    with bank.disable_adapter():
+        assert bank.scores(view).tobytes() == own.tobytes()
+    assert len(bank.labels) == 5
+    bank.delete_adapter("ar")
+    assert bank.scores(view).tobytes() == own.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"base_sha256": "b" * 64, "base_language": "en"}, r"another base \(en bbbbbbbb, not ar a"),
+        ({"features_digest": "0"}, "another front end"),
+        ({"sites": ("stem.0", "elsewhere")}, "names other sites"),
+        ({"sites": ("stem.0",)}, "names other sites"),
+    ],
+)
+def test_adapters_that_do_not_fit_are_refused(
+    bank: Bank, make_adapter: Make, changes: dict[str, Any], message: str
+) -> None:
+    """And leave no trace."""
+    before = bank.nbytes
+    with pytest.raises(KwsError, match=message):
+        bank.load_adapter(make_adapter("sw", **changes))
+    assert bank.languages == ("ar", "cmn", "tr")
+    assert bank.nbytes == before
+
+
+def test_a_site_named_twice_is_refused(bank: Bank, make_adapter: Make) -> None:
+    adapter = make_adapter("sw", step=1_000)  # the first site alone
+    twice = replace(adapter.config, sites=adapter.config.sites * 2)
+    doubled = replace(adapter, config=twice, deltas=np.tile(adapter.deltas, 2))
+    with pytest.raises(KwsError, match="names other sites"):
+        bank.load_adapter(doubled)
+
+
+def test_a_head_of_another_width_is_refused(bank: Bank, make_adapter: Make) -> None:
+    """Before it is heard, not in the middle of a stream."""
+    adapter = make_adapter("sw")
+    wide = replace(adapter, head_weight=np.zeros((3, 64), np.float16))
+    with pytest.raises(KwsError, match="head of another width"):
+        bank.load_adapter(wide)
+
+
+def test_nothing_learns_and_nothing_drops_out(bank: Bank) -> None:
+    for language in ("cmn", "ar", "tr"):
+        bank.set_adapter(language)
+        assert not any(module.training for module in bank.network.modules())
+        assert not any(parameter.requires_grad for parameter in bank.network.parameters())
+        assert not bank.merge_and_unload().training
+
+
+def test_a_base_in_training_mode_is_heard_in_evaluation_mode(
+    base: Base, view: NDArray[np.float32]
+) -> None:
+    """And its own mode is left alone."""
+    features = partial(log_mel, config=base.config.features)
+    expected = Bank(base, features).scores(view)
+    base.network.train()
+    assert Bank(base, features).scores(view).tobytes() == expected.tobytes()
+    assert base.network.training
+
+
+def test_scores_are_probabilities_of_one_view(bank: Bank, view: NDArray[np.float32]) -> None:
+    bank.set_adapter("tr")
+    scores = bank.scores(view)
+    assert scores.shape == (6,)
+    assert scores.sum() == pytest.approx(1, abs=1e-5)
+    batch = torch.from_numpy(log_mel(view, bank.base.config.features)).expand(3, -1, -1)
+    torch.testing.assert_close(bank.probabilities(batch), torch.from_numpy(scores).expand(3, -1))
+    with pytest.raises(KwsError, match="a view has 16000 samples"):
+        bank.scores(view[:-1])
+
+
+def test_every_language_has_its_own_thresholds(bank: Bank, make_adapter: Make) -> None:
+    strict = DetectorConfig(threshold=0.9)
+    bank.load_adapter(make_adapter("sw", detector=strict))
+    assert bank.detector_config("sw") == strict
+    assert bank.detector_config("ar") == DetectorConfig()

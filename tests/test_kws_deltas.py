@@ -1,0 +1,196 @@
+"""Deltas add to the base and never touch it."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from kws.deltas import Adaptation
+from kws.sites import HEAD, find_sites, flatten, freeze_statistics, positions, unflatten
+from kws.train import EpochBatches, Plan, fit
+
+CLASSES = 4
+
+
+def state(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def same(before: dict[str, Tensor], after: dict[str, Tensor]) -> bool:
+    return all(torch.equal(before[name], after[name]) for name in before | after)
+
+
+def clips(count: int = 6) -> Tensor:
+    return torch.randn(count, 40, 20, generator=torch.Generator().manual_seed(5))
+
+
+def with_head_of(network: nn.Module, adaptation: Adaptation) -> Adaptation:
+    """So that only the deltas can make a difference."""
+    adaptation.head.load_state_dict(network.get_submodule(HEAD).state_dict())
+    return adaptation.eval()
+
+
+def changed(adaptation: Adaptation) -> Adaptation:
+    """Deltas that are not zero."""
+    with torch.no_grad():
+        adaptation.delta.normal_(std=0.1, generator=torch.Generator().manual_seed(1))
+    return adaptation
+
+
+def constantly(gates: Tensor) -> Callable[[], Tensor]:
+    return lambda: gates
+
+
+def test_sites_are_all_parameters_but_the_heads(network: nn.Module) -> None:
+    sites = find_sites(network)
+    names = [name for site in sites for name in site.shapes]
+    assert set(names) == {n for n, _ in network.named_parameters() if not n.startswith(HEAD)}
+    assert len(names) == len(set(names))
+    assert sites[0].start == 0
+    assert [site.stop for site in sites[:-1]] == [site.start for site in sites[1:]]
+    assert sum(site.size for site in sites) == 8_836 == len(flatten(network, sites))
+
+
+def test_a_vector_and_its_parameters_are_each_other(network: nn.Module) -> None:
+    sites = find_sites(network)
+    named = unflatten(flatten(network, sites), sites)
+    assert same(named, {name: network.get_parameter(name) for name in named})
+    vector = torch.arange(8_836.0)
+    for site in sites:
+        mine = torch.cat([unflatten(vector, sites)[name].reshape(-1) for name in site.shapes])
+        assert torch.equal(mine, vector[positions([site])])
+
+
+def test_a_new_adaptation_computes_what_the_base_computes(network: nn.Module) -> None:
+    """Bit for bit, in every choice of sites."""
+    expected, sites = network(clips()), find_sites(network)
+    for chosen in ((), sites[:1], sites[3:9], sites):
+        adaptation = with_head_of(network, Adaptation(network, CLASSES, chosen))
+        assert torch.equal(adaptation(clips()), expected)
+
+
+def test_training_moves_neither_the_bases_tensors_nor_its_statistics(
+    network: nn.Module, toy: EpochBatches
+) -> None:
+    """In training mode, where normalisations would move theirs although nothing is required."""
+    before, sites = state(network), find_sites(network)
+    adaptation = Adaptation(network, CLASSES, sites)
+    fit(adaptation, toy, Plan(epochs=2, lr=1e-2))
+    assert adaptation.delta.abs().max() > 1e-3  # something was learnt
+    assert same(before, state(network))
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+    assert not any(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_only_normalisations_stay_in_evaluation_mode(network: nn.Module) -> None:
+    """Dropout works while adapting."""
+    Adaptation(network, CLASSES, find_sites(network)).train()
+    modes = {type(module): module.training for module in network.modules()}
+    assert not modes[nn.BatchNorm2d]
+    assert modes[nn.Dropout2d]
+    assert not any(m.training for m in network.modules() if isinstance(m, nn.BatchNorm2d))
+
+
+def test_freezing_statistics_leaves_an_evaluating_network_so(network: nn.Module) -> None:
+    freeze_statistics(network.eval())
+    assert not any(module.training for module in network.modules())
+
+
+def test_all_sites_are_as_many_deltas_as_full_fine_tuning(network: nn.Module) -> None:
+    """And what is to be trained is deltas and head, nothing else."""
+    sites = find_sites(network)
+    full = sum(p.numel() for n, p in network.named_parameters() if not n.startswith(HEAD))
+    adaptation = Adaptation(network, CLASSES, sites)
+    assert adaptation.delta.numel() == full
+    trained = {name: p.numel() for name, p in adaptation.named_parameters() if p.requires_grad}
+    assert trained == {"delta": full, "head.weight": 4 * 32, "head.bias": 4}
+    assert set(adaptation.state_dict()) == set(trained)  # a checkpoint holds no base
+
+
+def test_deltas_of_all_sites_can_express_any_network(network: nn.Module) -> None:
+    sites = find_sites(network)
+    wanted = torch.randn(8_836, generator=torch.Generator().manual_seed(3))
+    adaptation = Adaptation(network, CLASSES, sites)
+    with torch.no_grad():
+        adaptation.delta.copy_(wanted - adaptation.base)
+    torch.testing.assert_close(adaptation.vector(), wanted)
+
+
+def test_shared_sites_are_the_bases(network: nn.Module) -> None:
+    """What a language does not own is bit-identical to the base."""
+    sites = find_sites(network)
+    chosen = (sites[2], sites[7], sites[-1])
+    adaptation = changed(Adaptation(network, CLASSES, chosen))
+    owned = {name for site in chosen for name in site.shapes}
+    for name, value in adaptation.weights().items():
+        if not name.startswith(HEAD):
+            assert torch.equal(value, network.get_parameter(name)) == (name not in owned), name
+
+
+def test_closed_gates_are_the_base(network: nn.Module) -> None:
+    sites = find_sites(network)
+    gates = torch.zeros(len(sites))
+    adaptation = changed(Adaptation(network, CLASSES, sites, constantly(gates)))
+    assert torch.equal(with_head_of(network, adaptation)(clips()), network(clips()))
+
+
+def test_open_gates_are_no_gates(network: nn.Module) -> None:
+    sites = find_sites(network)
+    gated = changed(Adaptation(network, CLASSES, sites, constantly(torch.ones(len(sites)))))
+    plain = changed(Adaptation(network, CLASSES, sites))
+    assert torch.equal(gated.vector(), plain.vector())
+
+
+def test_every_gate_closes_its_own_site(network: nn.Module) -> None:
+    """W' = W + g dW, site by site."""
+    sites = find_sites(network)
+    for closed, site in enumerate(sites):
+        gates = torch.ones(len(sites))
+        gates[closed] = 0
+        adaptation = changed(Adaptation(network, CLASSES, sites, constantly(gates)))
+        moved = adaptation.vector() != adaptation.base
+        expected = torch.ones_like(moved)
+        expected[site.start : site.stop] = False
+        assert torch.equal(moved, expected), site.name
+
+
+def test_gradients_reach_chosen_deltas_gates_and_head(network: nn.Module) -> None:
+    sites = find_sites(network)[:4]
+    gates = torch.ones(4, requires_grad=True)
+    adaptation = changed(Adaptation(network, CLASSES, sites, constantly(gates))).eval()
+    adaptation(clips()).square().sum().backward()
+    for tensor in (adaptation.delta, gates, adaptation.head.weight, adaptation.head.bias):
+        assert tensor.grad is not None
+        assert tensor.grad.any()
+
+
+def test_pieces_are_each_sites_own_delta(network: nn.Module) -> None:
+    sites = find_sites(network)
+    chosen = (sites[1], sites[5])
+    adaptation = changed(Adaptation(network, CLASSES, chosen))
+    pieces = adaptation.pieces()
+    assert [len(piece) for piece in pieces] == [site.size for site in chosen]
+    assert torch.equal(torch.cat(pieces), adaptation.delta)
+
+
+def test_taking_over_keeps_the_sites_that_both_own(network: nn.Module) -> None:
+    sites = find_sites(network)
+    old = changed(Adaptation(network, CLASSES, (sites[2], sites[4], sites[6])))
+    new = Adaptation(network, CLASSES, (sites[1], sites[4], sites[6], sites[8])).take(old)
+    assert torch.equal(new.pieces()[1], old.pieces()[1])
+    assert torch.equal(new.pieces()[2], old.pieces()[2])
+    assert not new.pieces()[0].any()
+    assert not new.pieces()[3].any()
+    assert torch.equal(new.head.weight, old.head.weight)
+    assert torch.equal(new.head.bias, old.head.bias)
+    with torch.no_grad():
+        old.delta.zero_()
+    assert new.pieces()[1].any()  # a copy
+
+
+@pytest.mark.parametrize("classes", [1, 4, 40])
+def test_a_language_has_its_own_number_of_words(network: nn.Module, classes: int) -> None:
+    adaptation = Adaptation(network, classes, find_sites(network)[:2])
+    assert adaptation.eval()(clips()).shape == (6, classes)
+    assert network(clips()).shape == (6, 4)
