@@ -44,10 +44,10 @@ def list_adapters(folder: Path, as_json: bool) -> None:
     if not rows:
         click.echo(f"no adapters in {folder}; make one with kws adapt")
         return
-    table = Table("folder", "language", "method", "budget", "spent", "bytes", "validation", "base")
+    table = Table("language", "method", "budget", "spent", "bytes", "right", "base")
+    table.add_column("folder", overflow="fold")
     for row in rows:
         table.add_row(
-            str(row["folder"]),
             str(row["language"]),
             str(row["method"]),
             str(row["budget"] or "-"),
@@ -55,6 +55,7 @@ def list_adapters(folder: Path, as_json: bool) -> None:
             f"{row['stored_bytes']:,}",
             f"{row['validation_accuracy']:.1%}",
             str(row["base_sha256"])[:8],
+            str(row["folder"]),
         )
     Console().print(table)
 
