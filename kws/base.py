@@ -82,5 +82,8 @@ def load_base(folder: Path, build: Build) -> Base:
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
-        raise KwsError(f"{folder / MODEL} does not fit {config.architecture}: {error}") from error
+        raise KwsError(
+            f"{folder / MODEL} holds another network than {config.architecture} of width "
+            f"{config.tau:g} with {len(config.labels)} classes; pretrain or copy it again"
+        ) from error
     return Base(config, network.eval().requires_grad_(False))

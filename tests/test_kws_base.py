@@ -1,0 +1,115 @@
+"""A base is read back bit for bit, or refused in one sentence."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from kws.base import CONFIG, MODEL, Base, load_base, read_base_config, save_base
+from kws.config import FeatureConfig
+from kws.errors import KwsError
+from kws.files import sha256, write_json, write_tensors
+from models.registry import build
+
+
+@pytest.fixture
+def folder(tmp_path: Path, base: Base) -> Path:
+    config = replace(base.config, features=FeatureConfig(floor=1e-5), licences=("CC0-1.0",))
+    save_base(tmp_path / "base", config, base.network)
+    return tmp_path / "base"
+
+
+def rewrite(folder: Path, **changes: Any) -> None:
+    raw = json.loads((folder / CONFIG).read_text(encoding="utf-8")) | changes
+    (folder / CONFIG).write_text(json.dumps(raw), encoding="utf-8")
+
+
+def test_a_base_comes_back_equal(folder: Path, base: Base) -> None:
+    """Every tensor with its shape and type, and the front end's settings."""
+    found = load_base(folder, build)
+    expected, tensors = base.network.state_dict(), found.network.state_dict()
+    assert expected.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert torch.equal(tensor, expected[name])
+        assert tensor.dtype == expected[name].dtype
+    assert found.config.labels == base.config.labels
+    assert found.config.features == FeatureConfig(floor=1e-5)
+    assert found.config.sha256 == sha256(folder / MODEL)
+
+
+def test_a_loaded_base_listens_and_does_not_learn(folder: Path) -> None:
+    network = load_base(folder, build).network
+    assert not any(module.training for module in network.modules())
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_equal_weights_are_equal_bytes(tmp_path: Path, base: Base, folder: Path) -> None:
+    """So that the digest in an adapter names the base wherever it was copied."""
+    again = save_base(tmp_path / "again", base.config, load_base(folder, build).network)
+    assert (tmp_path / "again" / MODEL).read_bytes() == (folder / MODEL).read_bytes()
+    assert again.sha256 == read_base_config(folder).sha256
+
+
+def test_one_changed_byte_is_seen(folder: Path) -> None:
+    data = bytearray((folder / MODEL).read_bytes())
+    data[-1] ^= 1
+    (folder / MODEL).write_bytes(data)
+    with pytest.raises(KwsError, match=r"base_model\.safetensors is damaged or of another base"):
+        load_base(folder, build)
+
+
+@pytest.mark.parametrize("missing", [CONFIG, MODEL])
+def test_missing_files_are_named(folder: Path, missing: str) -> None:
+    (folder / missing).unlink()
+    with pytest.raises(KwsError, match=missing.replace(".", r"\.")):
+        load_base(folder, build)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 0}, "base of format 0, not 1"),
+        ({"features": {"mels": 40, "colour": "red"}}, "is no base's configuration .*colour"),
+        ({"features": None}, "is no base's configuration"),
+        ({"labels": 3}, "is no base's configuration"),
+        ({"more": 3}, "is no base's configuration .*more"),
+        ({"tau": 2.0}, "holds another network than bcresnet of width 2 with 4 classes"),
+        ({"labels": ["a", "b"]}, "holds another network than bcresnet of width 1 with 2 classes"),
+        ({"architecture": "dscnn"}, "unknown network dscnn"),
+    ],
+)
+def test_foreign_configurations_are_refused_in_one_line(
+    folder: Path, changes: dict[str, Any], message: str
+) -> None:
+    rewrite(folder, **changes)
+    with pytest.raises(KwsError, match=message) as error:
+        load_base(folder, build)
+    assert "\n" not in str(error.value)
+
+
+def test_a_foreign_safetensors_file_is_refused(folder: Path) -> None:
+    """Even where the configuration names its digest."""
+    write_tensors(folder / MODEL, {"weights": np.zeros(3, np.float32)})
+    rewrite(folder, sha256=sha256(folder / MODEL))
+    with pytest.raises(KwsError, match="holds another network than bcresnet"):
+        load_base(folder, build)
+    (folder / MODEL).write_bytes(b"no tensors")
+    rewrite(folder, sha256=sha256(folder / MODEL))
+    with pytest.raises(KwsError, match="is truncated or no safetensors file"):
+        load_base(folder, build)
+
+
+def test_an_adapter_is_no_base(tmp_path: Path, base: Base) -> None:
+    write_json(tmp_path / CONFIG, {"format": 1, "language": base.config.language})
+    with pytest.raises(KwsError, match=r"is no base's configuration .*features"):
+        load_base(tmp_path, build)
+
+
+def test_every_setting_is_written(folder: Path) -> None:
+    raw = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config = read_base_config(folder)
+    assert raw == json.loads(json.dumps(asdict(config)))

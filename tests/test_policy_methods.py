@@ -1,0 +1,184 @@
+"""One promise over every method: the budget is kept, the base is not touched."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from kws.deltas import Adaptation
+from kws.errors import UsageError
+from kws.sites import find_sites
+from kws.train import Epoch, EpochBatches, Plan
+from models.bcresnet import BCResNet
+from policy.methods import FIXED, METHODS, RATES, Trainer, adapt
+from policy.selection import spent
+
+TOTAL = 8_836
+CLASSES = 5  # one more than the base has
+BUDGETED = [method for method in METHODS if method not in FIXED]
+
+
+@pytest.fixture
+def trainer(toy: EpochBatches, tmp_path: Path) -> Trainer:
+    return make_trainer(toy, tmp_path)
+
+
+def make_trainer(
+    batches: EpochBatches, folder: Path, *, epochs: int = 4, lr: float = 1e-2, seed: int = 0
+) -> Trainer:
+    return Trainer(
+        batches=batches,
+        plan=Plan(epochs=epochs, lr=lr, seed=seed),
+        validate=lambda model: 0.0,
+        folder=folder,
+        fingerprint="settings",
+        watch=lambda *_: None,
+        history={},
+    )
+
+
+def state(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return all(torch.equal(first[name], second[name]) for name in first | second)
+
+
+def names(adaptation: Adaptation) -> list[str]:
+    return [site.name for site in adaptation.chosen]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_and_leaves_the_base_alone(
+    method: str, network: BCResNet, trainer: Trainer
+) -> None:
+    before = state(network)
+    trained = adapt(network, CLASSES, method, 883, trainer)
+    assert same(before, state(network))
+    assert trained.head.weight.shape == (CLASSES, 32)
+    assert trained.gates is None  # the policy is thrown away
+    assert sum(len(epochs) for epochs in trainer.history.values()) == 4
+    assert list(trainer.history)[-1] == "final"
+    if method != "head":
+        assert all(piece.any() for piece in trained.pieces())
+
+
+@pytest.mark.parametrize("method", BUDGETED)
+@pytest.mark.parametrize("budget", [1, 40, 883, TOTAL])
+def test_the_budget_is_never_exceeded(
+    method: str, budget: int, network: BCResNet, trainer: Trainer
+) -> None:
+    trained = adapt(network, CLASSES, method, budget, trainer)
+    used = spent(trained.chosen)
+    assert used == trained.delta.numel() <= budget
+    left = [site for site in find_sites(network) if site not in trained.chosen]
+    assert all(site.size > budget - used for site in left)  # and all of it is put to use
+    if budget < 8:
+        assert not trained.chosen  # a head alone
+    if budget == TOTAL:
+        assert used == TOTAL
+
+
+def test_fixed_methods_own_what_they_own(
+    network: BCResNet, toy: EpochBatches, tmp_path: Path
+) -> None:
+    sites = find_sites(network)
+    owned = {
+        method: adapt(
+            network, CLASSES, method, 5, make_trainer(toy, tmp_path / method, epochs=1)
+        ).chosen
+        for method in FIXED
+    }
+    assert owned["full"] == sites
+    assert owned["head"] == ()
+    assert owned["norms"] == tuple(site for site in sites if site.kind == "norm")
+
+
+def test_last_takes_the_sites_nearest_the_output(network: BCResNet, trainer: Trainer) -> None:
+    assert names(adapt(network, CLASSES, "last", 1_000, trainer))[-2:] == ["neck.1", "neck.2"]
+
+
+def test_largest_takes_the_sites_that_moved_furthest(
+    network: BCResNet, toy: EpochBatches, tmp_path: Path
+) -> None:
+    """In the stage that trains all of them."""
+    full = adapt(network, CLASSES, "full", 0, make_trainer(toy, tmp_path / "a", epochs=1, lr=3e-3))
+    moved = {s.name: p.norm() for s, p in zip(full.chosen, full.pieces(), strict=True)}
+    ranked = sorted(moved, key=lambda name: -moved[name])
+    chosen = names(
+        adapt(network, CLASSES, "largest", 2_000, make_trainer(toy, tmp_path / "b", epochs=4))
+    )
+    assert ranked[0] in chosen
+    assert sum(moved[name] for name in chosen) > sum(moved[n] for n in ranked[-len(chosen) :])
+
+
+@pytest.mark.parametrize("method", ["random", "swr"])
+def test_the_seed_decides(
+    method: str, network: BCResNet, toy: EpochBatches, tmp_path: Path
+) -> None:
+    trained = [
+        adapt(network, CLASSES, method, 883, make_trainer(toy, tmp_path / str(run), seed=seed))
+        for run, seed in enumerate((0, 0, 1))
+    ]
+    assert same(state(trained[0]), state(trained[1]))
+    assert names(trained[0]) == names(trained[1])
+    assert names(trained[0]) != names(trained[2])
+
+
+class CutError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("method", ["swr", "largest"])
+@pytest.mark.parametrize("steps", [3, 5, 7])
+def test_a_run_cut_in_any_stage_goes_on_as_if_it_was_not(
+    method: str, steps: int, network: BCResNet, toy: EpochBatches, tmp_path: Path
+) -> None:
+    """Two steps an epoch: after transfer, in the policy's stage, in the last one."""
+    whole = adapt(network, CLASSES, method, 883, make_trainer(toy, tmp_path / "whole"))
+    left = steps
+
+    def cut(*_: object) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise CutError
+
+    broken = make_trainer(toy, tmp_path / "cut")
+    with pytest.raises(CutError):
+        adapt(network, CLASSES, method, 883, Trainer(**(vars(broken) | {"watch": cut})))
+    torch.rand(steps)  # another process has another global generator
+    resumed = adapt(network, CLASSES, method, 883, make_trainer(toy, tmp_path / "cut"))
+    assert names(resumed) == names(whole)
+    assert same(state(resumed), state(whole))
+
+
+@pytest.mark.parametrize("method", ["swr", "largest"])
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_stages_need_four_epochs(
+    method: str, epochs: int, network: BCResNet, toy: EpochBatches, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=f"--method {method} trains in stages: .* 4 epochs"):
+        adapt(network, CLASSES, method, 883, make_trainer(toy, tmp_path, epochs=epochs))
+
+
+def test_unknown_methods_are_answered_with_the_known(network: BCResNet, trainer: Trainer) -> None:
+    with pytest.raises(UsageError, match="unknown method 'lora'; there are swr, random, largest"):
+        adapt(network, CLASSES, "lora", 883, trainer)
+
+
+def test_epochs_of_all_stages_are_those_asked_for(
+    network: BCResNet, toy: EpochBatches, tmp_path: Path
+) -> None:
+    """A method with stages trains no longer than one without."""
+    for method in BUDGETED:
+        trainer = make_trainer(toy, tmp_path / method, epochs=6)
+        adapt(network, CLASSES, method, 883, trainer)
+        history: list[Epoch] = [epoch for stage in trainer.history.values() for epoch in stage]
+        assert len(history) == 6
+
+
+def test_every_method_has_a_rate() -> None:
+    assert set(RATES) == set(METHODS)
