@@ -111,6 +111,6 @@ def adapt(
     def penalty(progress: float) -> Tensor:
         return PENALTY * overspend(policy.spending(), allowance(share, progress))
 
-    train("policy", gated, first, rate, penalty)
+    train("policy", gated, first, RATES["full"], penalty)
     chosen = project(policy.logits().detach().cpu(), sites, budget)
     return train("final", grow(chosen).take(gated), epochs - 2 * first, rate)
