@@ -47,9 +47,17 @@ def main() -> None:
         sys.exit(code if isinstance(code, int) else 0)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()  # the help itself
+        sys.exit(2)
     except click.ClickException as error:
-        click.echo(f"kws: {error.format_message()}", err=True)
+        _complain(error.format_message())
         sys.exit(2)
     except KwsError as error:
-        click.echo(f"kws: {error}", err=True)
+        _complain(str(error))
         sys.exit(2 if isinstance(error, UsageError) else 1)
+
+
+def _complain(sentence: str) -> None:
+    """One line, whatever a file name or a library put into it."""
+    click.echo(f"kws: {' '.join(sentence.splitlines())}", err=True)

@@ -35,10 +35,14 @@ def learning_curves(history: Mapping[str, Sequence[Epoch]], path: Path) -> None:
         ylim=(0, 1.05 * max(e.loss for e in epochs)),
     )
     right.plot(at, [100 * e.accuracy for e in epochs], label="training, augmented", color="C0")
-    valid = [(n, 100 * e.validation) for n, e in zip(at, epochs, strict=True) if e.validation]
+    valid = [
+        (n, 100 * e.validation) for n, e in zip(at, epochs, strict=True) if e.validation is not None
+    ]
     right.plot(*zip(*valid, strict=True), "o-", label="validation, other people", color="C1")
     right.set(title="Clips told right", xlabel="epoch", ylabel="%", ylim=(0, 101))
     right.legend(loc="lower right")
+    for axes in (left, right):
+        axes.set_xlim(0.5, len(epochs) + 0.5)
     start = 0
     for name, stage in history.items():
         for axes in (left, right):

@@ -1,0 +1,505 @@
+"""The commands as people call them: what they print, where, and with which exit code."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from apps.recordings import MARGIN
+from audio_data.augment import AugmentConfig
+from kws.adapter import MODEL, load_adapter
+from kws.base import load_base
+from kws.config import SAMPLE_RATE, FeatureConfig
+from models.registry import build
+
+Kws = Callable[..., tuple[int, str, str]]
+
+ADAPT_KEYS = [
+    "language",
+    "method",
+    "budget",
+    "spent_parameters",
+    "head_parameters",
+    "stored_bytes",
+    "sites",
+    "validation_accuracy",
+    "seconds",
+]
+EVALUATE_KEYS = [
+    "accuracy",
+    "count",
+    "per_word",
+    "per_speaker",
+    "worst_speaker",
+    "unknown_false_accept_rate",
+    "silence_false_accept_rate",
+]
+
+
+def succeed(kws: Kws, *arguments: object) -> Any:
+    """Run with ``--json``: one object on standard output, nothing else there."""
+    code, out, err = kws(*arguments, "--json")
+    assert code == 0, err
+    assert out.count("\n") == 1
+    return json.loads(out)
+
+
+def fail(kws: Kws, code: int, *arguments: object) -> str:
+    """Run what cannot be done: one line on standard error, nothing on standard output."""
+    found, out, err = kws(*arguments)
+    assert (found, out) == (code, ""), err
+    assert err.startswith("kws: ")
+    assert err.count("\n") == 1, err
+    return err
+
+
+def said(tiny: Path, name: str) -> Any:
+    """What the command that made ``tiny/<name>`` printed."""
+    return json.loads((tiny / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def rows(spoken: Path, language: str, split: str) -> list[dict[str, str]]:
+    with spoken.open(encoding="utf-8", newline="") as file:
+        found = [row for row in csv.DictReader(file) if row["language"] == language]
+    return [row for row in found if row["split"] == split]
+
+
+def record(path: Path, frequency: float, seconds: float = 0.5) -> Path:
+    """A tone that swells and fades, as a recording of a word."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    wave = 0.4 * np.sin(2 * np.pi * frequency * time) * np.sin(np.pi * time / seconds)
+    soundfile.write(path, wave, SAMPLE_RATE)
+    return path
+
+
+# --- the whole way --------------------------------------------------------------------------------
+
+
+def test_pretraining_makes_a_base(tiny: Path) -> None:
+    printed, base = said(tiny, "base"), load_base(tiny / "base", build)
+    assert base.config.language == printed["language"] == "en"
+    assert base.config.labels == ("no", "stop", "yes", "_unknown_", "_silence_")
+    assert base.config.sha256 == printed["sha256"]
+    assert printed["tau"] == 1
+    assert printed["parameters"] == sum(p.numel() for p in base.network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "language", "method"), [("de", "de", "swr"), ("es", "es", "last")]
+)
+def test_adapting_prints_what_was_promised(
+    tiny: Path, name: str, language: str, method: str
+) -> None:
+    printed, adapter = said(tiny, name), load_adapter(tiny / name)
+    assert list(printed) == ADAPT_KEYS
+    assert (printed["language"], printed["method"]) == (language, method)
+    assert printed["budget"] == "10%"
+    assert printed["spent_parameters"] == len(adapter.deltas) <= 883
+    assert printed["head_parameters"] == adapter.head_weight.size + adapter.head_bias.size == 165
+    assert printed["stored_bytes"] == (tiny / name / MODEL).stat().st_size
+    assert tuple(printed["sites"]) == adapter.config.sites
+    assert adapter.config.base_language == "en"
+    assert adapter.config.licences == ("synthetic, eSpeak NG",)
+
+
+@pytest.mark.parametrize("split", ["test", "validation"])
+@pytest.mark.parametrize(("name", "language"), [(None, "en"), ("de", "de"), ("es", "es")])
+def test_evaluating_prints_what_was_promised(
+    kws: Kws, spoken: Path, tiny: Path, name: str | None, language: str, split: str
+) -> None:
+    adapter = ["--adapter", tiny / name] if name else []
+    command = ["evaluate", "--base", tiny / "base", *adapter, "--data", spoken]
+    found = succeed(kws, *command, "--filter", f"language={language}", "--split", split)
+    clips = rows(spoken, language, split)
+    assert list(found) == EVALUATE_KEYS
+    assert found["count"] == len(clips) > 0
+    assert set(found["per_word"]) == {row["word"] for row in clips}
+    assert set(found["per_speaker"]) == {row["speaker"] for row in clips}
+    right = sum(word["accuracy"] * word["count"] for word in found["per_word"].values())
+    assert found["accuracy"] == pytest.approx(right / len(clips))
+    worst = min(person["accuracy"] for person in found["per_speaker"].values())
+    assert found["worst_speaker"]["accuracy"] == worst
+    for rate in ("unknown_false_accept_rate", "silence_false_accept_rate"):
+        assert 0 <= found[rate] <= 1
+
+
+def test_validation_is_measured_with_the_stored_numbers(kws: Kws, spoken: Path, tiny: Path) -> None:
+    """What ``adapt`` prints is what ``evaluate`` finds in the files."""
+    command = ["evaluate", "--base", tiny / "base", "--adapter", tiny / "de", "--data", spoken]
+    found = succeed(kws, *command, "--filter", "language=de", "--split", "validation")
+    assert found["accuracy"] == said(tiny, "de")["validation_accuracy"]
+
+
+def test_a_table_for_people(kws: Kws, spoken: Path, tiny: Path) -> None:
+    command = ["evaluate", "--base", tiny / "base", "--data", spoken, "--filter", "language=en"]
+    code, out, _ = kws(*command)
+    assert code == 0
+    assert f"over {len(rows(spoken, 'en', 'test'))} clips" in out
+    assert all(word in out for word in ("yes", "no", "stop"))
+
+
+def test_closed_measures_keywords_alone(kws: Kws, spoken: Path, tiny: Path) -> None:
+    """Also a network that knows unknown and silence: it is only asked which keyword it is."""
+    command = ["evaluate", "--base", tiny / "base", "--data", spoken, "--filter", "language=en"]
+    whole, closed = succeed(kws, *command), succeed(kws, *command, "--closed")
+    assert closed["unknown_false_accept_rate"] is None
+    assert closed["silence_false_accept_rate"] is None
+    assert closed["count"] == whole["count"]
+    assert closed["accuracy"] >= whole["accuracy"]
+
+
+def test_trained_closed_is_closed(kws: Kws, spoken: Path, tiny: Path, tmp_path: Path) -> None:
+    """With or without ``--closed`` when it is evaluated."""
+    command = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    options = ["--method", "head", "--epochs", 1, "--out", tmp_path, "--closed"]
+    assert succeed(kws, *command, *options)["head_parameters"] == 3 * 33
+    assert load_adapter(tmp_path).config.labels == ("ja", "links", "nein")
+    command = ["evaluate", "--base", tiny / "base", "--adapter", tmp_path, "--data", spoken]
+    found = [
+        succeed(kws, *command, "--filter", "language=de", *closed) for closed in ([], ["--closed"])
+    ]
+    assert found[0] == found[1]
+    assert found[0]["unknown_false_accept_rate"] is None
+
+
+def test_detections_are_objects_of_four_fields(kws: Kws, spoken: Path, tiny: Path) -> None:
+    """At a threshold that any sound reaches; in the language that is asked for."""
+    clip = spoken.parent / rows(spoken, "es", "test")[0]["path"]
+    command = ["detect", clip, "--base", tiny / "base"]
+    command += ["--adapter", tiny / "de", "--adapter", tiny / "es"]
+    for language, chosen in (
+        ("es", []),
+        ("de", ["--language", "de"]),
+        ("en", ["--language", "en"]),
+    ):
+        code, out, err = kws(*command, *chosen, "--threshold", 0.01, "--json")
+        assert (code, err) == (0, "")
+        (event,) = map(json.loads, out.splitlines())
+        assert list(event) == ["keyword", "language", "score", "time"]
+        assert event["language"] == language
+        assert 0.01 <= event["score"] <= 1
+        assert 0 < event["time"] <= soundfile.info(clip).duration + 0.72
+    assert kws(*command, "--threshold", 1, "--json") == (0, "", "")
+
+
+def test_adapters_are_listed(kws: Kws, tiny: Path) -> None:
+    found = succeed(kws, "adapters", "list", tiny)
+    assert [(row["language"], row["method"]) for row in found] == [("de", "swr"), ("es", "last")]
+    for row in found:
+        assert Path(row["folder"]) == tiny / row["language"]
+        assert row["stored_bytes"] == said(tiny, row["language"])["stored_bytes"]
+        assert row["base_sha256"] == said(tiny, "base")["sha256"]
+    code, out, err = kws("adapters", "list", tiny)
+    assert (code, err) == (0, "")
+    assert "swr" in out
+    assert "last" in out
+
+
+def test_a_damaged_adapter_does_not_hide_the_others(kws: Kws, tiny: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny / "de", tmp_path / "good")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "adapter_config.json").write_text("{")
+    code, out, err = kws("adapters", "list", tmp_path, "--json")
+    assert code == 0
+    assert [row["language"] for row in json.loads(out)] == ["de"]
+    assert "bad" in err
+
+
+def test_runs_leave_readable_pictures_and_cards(tiny: Path) -> None:
+    pictures = ["base/learning_curves.png", "base/confusion.png"]
+    pictures += [f"de/{name}.png" for name in ("learning_curves", "confusion", "sites")]
+    for name in pictures:
+        data = (tiny / name).read_bytes()
+        assert data.startswith(b"\x89PNG\r\n\x1a\n")
+        width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
+        assert min(width, height) > 300, name
+    card = (tiny / "de" / "README.md").read_text(encoding="utf-8")
+    for fact in ("swr", "10%", "synthetic, eSpeak NG", said(tiny, "base")["sha256"]):
+        assert fact in card
+    assert not list(tiny.rglob("checkpoint*"))
+    assert not list(tiny.rglob("*.tmp"))
+
+
+def test_absolute_paths_in_a_manifest_work(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path
+) -> None:
+    """Wherever the manifest lies."""
+    with spoken.open(encoding="utf-8", newline="") as file:
+        found = list(csv.DictReader(file))
+    with (tmp_path / "list.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, found[0])
+        writer.writeheader()
+        writer.writerows(row | {"path": str(spoken.parent / row["path"])} for row in found)
+    shutil.copytree(spoken.parent / "noise", tmp_path / "noise")
+    command = ["evaluate", "--base", tiny / "base", "--filter", "language=en"]
+    moved = succeed(kws, *command, "--data", tmp_path / "list.csv")
+    assert moved == succeed(kws, *command, "--data", spoken)
+
+
+def test_other_words_of_the_bases_own_language(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path
+) -> None:
+    command = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=en"]
+    options = ["--keywords", "stop", "--method", "head", "--epochs", 1, "--out", tmp_path]
+    assert succeed(kws, *command, *options)["language"] == "en"
+    assert load_adapter(tmp_path).config.labels == ("stop", "_unknown_", "_silence_")
+    clip = spoken.parent / rows(spoken, "en", "test")[0]["path"]
+    code, out, err = kws(
+        "detect",
+        clip,
+        "--base",
+        tiny / "base",
+        "--adapter",
+        tmp_path,
+        "--threshold",
+        0.01,
+        "--json",
+    )
+    assert (code, err) == (0, "")
+    assert json.loads(out)["keyword"] == "stop"
+
+
+def test_the_smallest_budget_that_holds_the_head_is_enough(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path
+) -> None:
+    """It is named when a budget in bytes is too small, and one byte less is too small."""
+    command = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    command += ["--method", "random", "--epochs", 1, "--out", tmp_path / "out", "--budget"]
+    error = fail(kws, 2, *command, "300B")
+    assert "300B cannot hold the head; the smallest that can is" in error
+    smallest = int(error.split()[-1].removesuffix("B"))
+    assert f"is {smallest}B" in fail(kws, 2, *command, f"{smallest - 1}B")
+    assert not (tmp_path / "out").exists()
+    found = succeed(kws, *command, f"{smallest}B")
+    assert found["stored_bytes"] == smallest
+    assert found["spent_parameters"] == 0
+    assert found["sites"] == []
+
+
+def test_the_margin_is_as_wide_as_augmentation_reaches() -> None:
+    """The farthest shift at the highest speed still finds recorded sound."""
+    config = AugmentConfig()
+    assert config.shift + config.speed * FeatureConfig().view / 2 <= MARGIN
+
+
+# --- thin data ------------------------------------------------------------------------------------
+
+
+def test_a_word_with_one_clip_is_trained_with_a_note(kws: Kws, tmp_path: Path) -> None:
+    for person in range(6):
+        record(tmp_path / "data" / "low" / f"p{person}_0.wav", 300 + 10 * person)
+        record(tmp_path / "data" / "high" / f"p{person}_0.wav", 2_000 + 10 * person)
+    record(tmp_path / "data" / "once" / "p0_0.wav", 700)
+    command = ["pretrain", "--data", tmp_path / "data", "--language", "x-tone", "--tau", 1]
+    command += ["--speaker-pattern", "(p[0-9])_", "--epochs", 1, "--out", tmp_path / "out"]
+    code, out, err = kws(*command, "--json")
+    assert code == 0, err
+    assert json.loads(out)["language"] == "x-tone"
+    assert "word 'once' has 1 clip" in " ".join(err.split())
+    labels = load_base(tmp_path / "out", build).config.labels
+    assert labels == ("high", "low", "once", "_unknown_", "_silence_")
+
+
+def test_one_speaker_alone_is_trained_with_a_note(kws: Kws, tiny: Path, tmp_path: Path) -> None:
+    for take in range(8):
+        record(tmp_path / "data" / "low" / f"me_{take}.wav", 300 + 10 * take)
+        record(tmp_path / "data" / "high" / f"me_{take}.wav", 2_000 + 10 * take)
+    command = ["adapt", "--base", tiny / "base", "--data", tmp_path / "data"]
+    command += ["--speaker-pattern", "(me)_", "--language", "x-tone", "--method", "head"]
+    code, out, err = kws(*command, "--epochs", 1, "--out", tmp_path / "out", "--json")
+    assert code == 0, err
+    assert json.loads(out)["language"] == "x-tone"
+    assert "1 speaker only: splits share people" in " ".join(err.split())
+
+
+# --- wrong use and bad input ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Callable[..., Path]:
+    """Write a manifest of one clip, with fields changed; None leaves the column out."""
+
+    def write(**changes: str | None) -> Path:
+        row: dict[str, str | None] = {
+            "path": str(record(tmp_path / "clip.wav", 400)),
+            "language": "en",
+            "word": "yes",
+            "speaker": "ann",
+            "split": "train",
+        }
+        row = {name: value for name, value in (row | changes).items() if value is not None}
+        with (tmp_path / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, row)
+            writer.writeheader()
+            writer.writerow(row)
+        return tmp_path / "manifest.csv"
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("code", "changes", "message"),
+    [
+        (1, {"speaker": None}, "lacks the column(s) speaker"),
+        (1, {"split": "training"}, "row 2 has split 'training'; allowed are train, validation"),
+        (1, {"path": "gone.wav"}, "gone.wav, which does not exist"),
+        (1, {"word": " "}, "row 2 has an empty word"),
+        (2, {"split": "test"}, "no clip is left to train on"),
+    ],
+)
+def test_manifests_with_mistakes(
+    kws: Kws,
+    manifest: Callable[..., Path],
+    tmp_path: Path,
+    code: int,
+    changes: dict[str, str | None],
+    message: str,
+) -> None:
+    command = ["pretrain", "--data", manifest(**changes), "--out", tmp_path / "out", "--tau", 1]
+    assert message in fail(kws, code, *command)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "options", "message"),
+    [
+        (2, ["--filter", "language=xx"], "language=xx selects nothing"),
+        (2, ["--filter", "colour=red"], "no column 'colour' to filter by"),
+        (2, ["--filter", "language"], "'language' is not of the form column=value"),
+        (2, [], "several languages (de, en, es)"),
+        (2, ["--filter", "language=en", "--keywords", "yes,maybe"], "no recordings of maybe"),
+        (2, ["--filter", "language=en", "--tau", "2.5"], "bcresnet with tau 1, 1.5, 2, 3, 6, 8"),
+        (2, ["--filter", "language=en", "--epochs", "0"], "0 is not in the range"),
+        (2, ["--filter", "language=en", "--lr", "0"], "0 is not in the range"),
+        (2, ["--filter", "language=en", "--seed", "-1"], "-1 is not in the range"),
+        (2, ["--filter", "language=en", "--surprise"], "No such option"),
+        (2, ["--language", "en"], "says the language itself"),
+    ],
+)
+def test_pretraining_that_cannot_be(
+    kws: Kws, spoken: Path, tmp_path: Path, code: int, options: list[str], message: str
+) -> None:
+    command = ["pretrain", "--data", spoken, "--out", tmp_path / "out", *options]
+    assert message in fail(kws, code, *command)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "options", "message"),
+    [
+        (2, ["--method", "lora"], "'lora' is not one of"),
+        (2, ["--budget", "ten"], "'ten' is no budget; write 10%, 900 (parameters) or 2KiB"),
+        (2, ["--budget", "120%"], "120% is not between 0% and 100%"),
+        (2, ["--method", "swr", "--epochs", "3"], "trains in stages"),
+        (2, ["--base", "gone"], "gone"),
+    ],
+)
+def test_adapting_that_cannot_be(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path, code: int, options: list[str], message: str
+) -> None:
+    command = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    if "--base" in options:
+        code = 1  # a folder that is not there is a failure to read it
+    assert message in fail(kws, code, *command, "--out", tmp_path / "out", *options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_gpu_that_is_not_there_is_refused(kws: Kws, spoken: Path, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    command = ["pretrain", "--data", spoken, "--filter", "language=en", "--device", "cuda"]
+    assert "choose --device cpu" in fail(kws, 2, *command, "--out", tmp_path / "out")
+
+
+def test_words_that_are_not_in_the_recordings_cannot_be_evaluated(
+    kws: Kws, spoken: Path, tiny: Path
+) -> None:
+    command = ["evaluate", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    assert "no recordings of no, stop, yes in de" in fail(kws, 2, *command)
+
+
+def test_an_adapter_of_another_base_is_refused(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path
+) -> None:
+    """By every command that takes one, with both languages in the sentence."""
+    base = tmp_path / "base"
+    command = ["pretrain", "--data", spoken, "--filter", "language=es", "--tau", 1, "--epochs", 1]
+    succeed(kws, *command, "--out", base)
+    chosen = ["--base", base, "--adapter", tiny / "de"]
+    clip = spoken.parent / rows(spoken, "de", "test")[0]["path"]
+    for command in (
+        ["evaluate", *chosen, "--data", spoken, "--filter", "language=de"],
+        ["detect", clip, *chosen],
+    ):
+        error = fail(kws, 1, *command)
+        assert "the adapter for de belongs to another base (en " in error
+        assert ", not es " in error
+
+
+@pytest.mark.parametrize("damage", ["truncated", "foreign", "missing", "another"])
+def test_damaged_adapters_are_refused(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path, damage: str
+) -> None:
+    adapter = tmp_path / "de"
+    shutil.copytree(tiny / "de", adapter)
+    data = (adapter / MODEL).read_bytes()
+    other = (tiny / "es" / MODEL).read_bytes()
+    changed = {"truncated": data[:-20], "foreign": b"RIFF" + data, "another": other, "missing": b""}
+    (adapter / MODEL).write_bytes(changed[damage])
+    if damage == "missing":
+        (adapter / MODEL).unlink()
+    clip = spoken.parent / rows(spoken, "de", "test")[0]["path"]
+    error = fail(kws, 1, "detect", clip, "--base", tiny / "base", "--adapter", adapter)
+    assert str(adapter / MODEL) in error
+
+
+@pytest.mark.parametrize("name", ["gone.wav", "empty.wav", "text.wav", "cut.wav"])
+def test_a_broken_recording_is_named_and_the_others_are_heard(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path, name: str
+) -> None:
+    clip = spoken.parent / rows(spoken, "en", "test")[0]["path"]
+    (tmp_path / "empty.wav").write_bytes(b"")
+    (tmp_path / "text.wav").write_text("no sound at all")
+    (tmp_path / "cut.wav").write_bytes(clip.read_bytes()[:2_000])
+    command = ["detect", tmp_path / name, clip, "--base", tiny / "base", "--threshold", 0.01]
+    code, out, err = kws(*command, "--json")
+    assert code == 1
+    assert err.startswith(f"kws: {tmp_path / name} ")
+    assert err.count("\n") == 1
+    assert json.loads(out)["file"] == str(clip)
+
+
+def test_a_broken_recording_stops_training_before_it_begins(
+    kws: Kws, manifest: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = manifest()
+    data = (tmp_path / "clip.wav").read_bytes()
+    (tmp_path / "clip.wav").write_bytes(data[: len(data) // 2])
+    code, out, err = kws("pretrain", "--data", path, "--tau", 1, "--out", tmp_path / "out")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1].startswith(f"kws: {tmp_path / 'clip.wav'} is truncated or damaged")
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_a_command_help_is_shown(kws: Kws) -> None:
+    code, out, err = kws()
+    assert (code, out) == (2, "")
+    assert err.startswith("Usage: ")
+    assert "pretrain" in err
+    code, out, err = kws("--help")
+    assert (code, err) == (0, "")
+    assert "pretrain" in out
+    assert "No such command" in fail(kws, 2, "sing")
+
+
+def test_an_error_is_one_line_whatever_is_in_it(kws: Kws, tmp_path: Path) -> None:
+    """A name with a line break, for instance."""
+    fail(kws, 2, "adapters", "list", tmp_path / "two\nlines")
