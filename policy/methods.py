@@ -19,8 +19,8 @@ from .swr import GatePolicy, allowance, overspend
 
 METHODS: Final = ("swr", "random", "largest", "last", "head", "norms", "full")
 FIXED: Final = ("head", "norms", "full")  # own what they own, whatever the budget
-# Peak learning rates, chosen on validation among 3e-3, 1e-2 and 3e-2: few numbers move further.
-RATES: Final = dict.fromkeys(METHODS, 3e-2) | {"full": 1e-2}
+# Peak learning rates, chosen on validation among 3e-3, 1e-2, 2e-2 and 3e-2 (English, tau 1).
+RATES: Final = dict.fromkeys(METHODS, 2e-2) | {"full": 1e-2}
 PENALTY = 1.0
 SHORTEST: Final = 4  # epochs of a method that trains in stages
 VALIDATE_EVERY: Final = 4  # epochs; validation costs as much as a third of an epoch of its size
