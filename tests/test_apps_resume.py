@@ -1,0 +1,127 @@
+"""A killed run goes on as if it had not been; a full disk costs nothing but the wait."""
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from kws.adapter import MODEL as ADAPTER
+from kws.base import MODEL as BASE
+
+Kws = Callable[..., tuple[int, str, str]]
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE = 300  # seconds after which a test gives up; nothing is measured by it
+
+
+@contextmanager
+def process(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """The command line in a process of its own, which does not outlive the test."""
+    running = subprocess.Popen(
+        [sys.executable, "-c", "from apps.cli import main; main()", *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+def wait_for(path: Path, running: subprocess.Popen[str]) -> None:
+    """Return as soon as the process has written ``path``."""
+    deadline = time.monotonic() + PATIENCE
+    while not path.exists():
+        assert running.poll() is None, running.communicate()[1]
+        assert time.monotonic() < deadline, f"no {path.name}"
+        time.sleep(0.002)
+
+
+def kill(running: subprocess.Popen[str]) -> None:
+    """As when the power fails."""
+    running.kill()
+    assert running.wait() == -9, "the run ended before it was killed; give it more epochs"
+
+
+def succeed(kws: Kws, *arguments: object) -> None:
+    code, _, err = kws(*arguments)
+    assert code == 0, err
+
+
+def pretraining(spoken: Path) -> list[object]:
+    return ["pretrain", "--data", spoken, "--filter", "language=en", "--tau", 1, "--epochs", 8]
+
+
+def adapting(spoken: Path, tiny: Path) -> list[object]:
+    data = ["--data", spoken, "--filter", "language=de", "--budget", 900]
+    return ["adapt", "--base", tiny / "base", *data, "--epochs", 16]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, spoken: Path, kws: Kws) -> bytes:
+    """The base of an uninterrupted run."""
+    out = tmp_path_factory.mktemp("whole")
+    succeed(kws, *pretraining(spoken), "--out", out)
+    return (out / BASE).read_bytes()
+
+
+def test_killed_pretraining_goes_on_to_the_same_base(
+    kws: Kws, spoken: Path, whole: bytes, tmp_path: Path
+) -> None:
+    """Byte for byte, once the same is asked for; other settings leave it as it is."""
+    command = [*pretraining(spoken), "--out", tmp_path]
+    with process(*command) as running:
+        wait_for(tmp_path / "checkpoint-pretrain.safetensors", running)
+        kill(running)
+    assert not (tmp_path / BASE).exists()
+    code, out, err = kws(*command, "--seed", 1)
+    assert (code, out) == (1, "")
+    assert "unfinished run with other settings" in err
+    succeed(kws, *command)
+    assert (tmp_path / BASE).read_bytes() == whole
+    assert not (tmp_path / "checkpoint-pretrain.safetensors").exists()
+
+
+def test_killed_adapting_goes_on_to_the_same_adapter(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path
+) -> None:
+    """Killed while the policy learns: the stage before it is not trained again."""
+    command = adapting(spoken, tiny)
+    out = tmp_path / "killed"
+    with process(*command, "--out", out) as running:
+        wait_for(out / "checkpoint-policy.safetensors", running)
+        kill(running)
+    assert not (out / ADAPTER).exists()
+    assert (out / "checkpoint-transfer.safetensors").is_file()
+    succeed(kws, *command, "--out", out)
+    succeed(kws, *command, "--out", tmp_path / "whole")
+    assert (out / ADAPTER).read_bytes() == (tmp_path / "whole" / ADAPTER).read_bytes()
+    assert sorted(file.name for file in out.glob("*")) == sorted(os.listdir(tmp_path / "whole"))
+
+
+def test_a_full_disk_stops_the_run_and_a_free_one_lets_it_go_on(
+    kws: Kws, spoken: Path, whole: bytes, tmp_path: Path
+) -> None:
+    """One sentence, exit code 1, the last checkpoint whole."""
+    command, checkpoint = pretraining(spoken), tmp_path / "checkpoint-pretrain.safetensors"
+    with process(*command, "--out", tmp_path) as running:
+        wait_for(checkpoint, running)
+        resource.prlimit(running.pid, resource.RLIMIT_FSIZE, (1_000, 1_000))
+        out, err = running.communicate(timeout=PATIENCE)
+    assert (running.returncode, out) == (1, ""), err
+    complaint = err.splitlines()[-1]
+    assert complaint.startswith(f"kws: cannot write {tmp_path}")
+    assert complaint.endswith("the disk is full; free some space and run the same command again")
+    assert "Traceback" not in err
+    assert [file.name for file in tmp_path.iterdir()] == [checkpoint.name]
+    succeed(kws, *command, "--out", tmp_path)
+    assert (tmp_path / BASE).read_bytes() == whole
