@@ -1,0 +1,77 @@
+"""A grid spans each run once; the report says what the records say."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apps.bench import Cell, cells, run_cell
+from apps.results import write_results
+from kws.config import FeatureConfig
+from kws.files import read_json
+
+GROUP = {"tasks": ["a", "b"], "methods": ["swr", "random"], "budgets": ["5%"], "seeds": [0, 1]}
+
+
+def record(method: str, budget: str | None, task: str, seed: int, right: float) -> dict[str, Any]:
+    measured = {"accuracy": right, "worst_speaker": {"accuracy": right}}
+    return {
+        "cell": {"task": task, "seed": seed, "method": method, "budget": budget, "tau": None},
+        "settings": {"base": "runs/base", "closed": True},
+        "result": {"spent_parameters": 100, "stored_bytes": 1_000},
+        "validation": measured,
+        "test": measured,
+    }
+
+
+def test_a_grid_spans_every_run_once() -> None:
+    found = cells({"cells": [GROUP, GROUP | {"seeds": [1, 2]}]})
+    assert len(found) == len(set(found)) == 2 * 2 * 3
+    assert len({cell.name for cell in found}) == len(found)
+
+
+def test_pretraining_and_methods_without_budget_are_runs_too() -> None:
+    found = cells({"cells": [{"tasks": ["a"], "taus": [1], "methods": ["full"], "seeds": [0]}]})
+    assert found == [Cell(task="a", seed=0, tau=1.0), Cell(task="a", seed=0, method="full")]
+
+
+def test_the_report_holds_means_spread_and_paired_differences(tmp_path: Path) -> None:
+    records = [
+        record(method, budget, task, seed, right + 0.01 * seed)
+        for task in ("a", "b")
+        for seed in (0, 1)
+        for method, budget, right in (
+            ("swr", "10%", 0.9),
+            ("random", "10%", 0.8),
+            ("full", None, 0.95),
+        )
+    ]
+    write_results(records, tmp_path / "results.md")
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "| swr | 10% | 90.5 ± 0.7 | 90.5 ± 0.7 | **90.50** | 1,000 |" in page
+    assert "| swr 10% - full | -5.00 ± 0.00 (standard error) | 0 better, 0 equal, 4 worse |" in page
+    assert "| swr 10% - random 10% | +10.00 ± 0.00" in page
+    assert (tmp_path / "accuracy_by_budget.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("method", ["swr", "head"])
+def test_a_run_leaves_all_that_the_report_reads(
+    method: str, tiny: Path, spoken: Path, tmp_path: Path
+) -> None:
+    settings = {
+        "data": str(spoken),
+        "base": str(tiny / "base"),
+        "epochs": 4,
+        "per_word": 2,
+        "tasks": {"german": ["language=de"]},
+    }
+    budget = "10%" if method == "swr" else None
+    done = run_cell(
+        Cell(task="german", seed=0, method=method, budget=budget), settings, tmp_path / "run", "cpu"
+    )
+    write_results([done], tmp_path / "results.md")
+    assert done["result"]["spent_parameters"] <= 883
+    assert f"| {method} | {budget or '-'} |" in (tmp_path / "results.md").read_text("utf-8")
+    assert read_json(tmp_path / "run" / "adapter_config.json")["features_digest"] == (
+        FeatureConfig().digest
+    )
