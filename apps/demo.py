@@ -88,7 +88,7 @@ def run(out: Path, size: Size, seed: int, device: str) -> tuple[list[Row], float
     """
     begun, console = time.monotonic(), Console(highlight=False)
     click.echo(
-        f"No recordings are needed. About three minutes on two cores; all of it goes to {out}.\n"
+        f"No recordings are needed. About four minutes on two cores; all of it goes to {out}.\n"
         "What is there already is not done again.\n"
     )
     with _step(console, f"Speech: {size.words} words a language by {size.speakers} made voices"):
