@@ -68,26 +68,27 @@ def plan(**changes: object) -> Plan:
     return replace(Plan(epochs=EPOCHS, lr=1e-2, seed=3), **changes)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("kind", MODELS)
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-@pytest.mark.parametrize("epoch", range(EPOCHS))
+@pytest.mark.parametrize(
+    ("kind", "optimizer"), [("pretraining", "sgd"), ("pretraining", "adamw"), ("adapting", "adamw")]
+)
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
-    toy: EpochBatches, tmp_path: Path, kind: str, optimizer: str, epoch: int
+    toy: EpochBatches, tmp_path: Path, kind: str, optimizer: str
 ) -> None:
     """Whichever epoch is cut; the process that goes on starts from scratch."""
     make, settings = MODELS[kind], plan(optimizer=optimizer)
     whole = make()
     history = fit(whole, toy, settings)
-    stage = Stage(tmp_path, "x", "settings")
-    with pytest.raises(CutError):
-        fit(make(), Cut(toy, epoch), settings, stage=stage)
-    assert stage.path.is_file() == (epoch > 0)
-    torch.rand(epoch + 1)  # another process has another global generator
-    resumed = make()
-    again = fit(resumed, toy, settings, stage=stage)
-    assert same(weights(whole), weights(resumed))
-    assert [e.loss for e in again] == [e.loss for e in history]
-    assert [e.accuracy for e in again] == [e.accuracy for e in history]
+    for epoch in range(EPOCHS):
+        stage = Stage(tmp_path, str(epoch), "settings")
+        with pytest.raises(CutError):
+            fit(make(), Cut(toy, epoch), settings, stage=stage)
+        assert stage.path.is_file() == (epoch > 0)
+        torch.rand(epoch + 1)  # another process has another global generator
+        resumed = make()
+        again = fit(resumed, toy, settings, stage=stage)
+        assert same(weights(whole), weights(resumed))
+        assert [e.loss for e in again] == [e.loss for e in history]
+        assert [e.accuracy for e in again] == [e.accuracy for e in history]
 
 
 def test_a_run_can_be_cut_again_and_again(toy: EpochBatches, tmp_path: Path) -> None:

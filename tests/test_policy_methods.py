@@ -68,8 +68,9 @@ def test_every_method_trains_and_leaves_the_base_alone(
 @pytest.mark.parametrize("method", BUDGETED)
 @pytest.mark.parametrize("budget", [1, 40, 883, TOTAL])
 def test_the_budget_is_never_exceeded(
-    method: str, budget: int, network: BCResNet, trainer: Trainer
+    method: str, budget: int, network: BCResNet, toy: EpochBatches, tmp_path: Path
 ) -> None:
+    trainer = make_trainer(toy, tmp_path, epochs=1 if method in ("random", "last") else 4)
     trained = adapt(network, CLASSES, method, budget, trainer)
     used = spent(trained.chosen)
     assert used == trained.delta.numel() <= budget
