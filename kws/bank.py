@@ -140,10 +140,7 @@ class Bank:
 
     def merge_and_unload(self) -> nn.Module:
         """A network of its own with the active language's weights."""
-        merged = copy.deepcopy(self.network)
-        for parameter in merged.parameters():
-            parameter.data = parameter.data.clone()
-        return merged
+        return copy.deepcopy(self.network)  # copies each parameter by itself: no view is left
 
     def detector_config(self, language: str) -> DetectorConfig:
         """A language's thresholds."""

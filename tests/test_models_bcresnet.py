@@ -89,6 +89,17 @@ def test_blocks_see_as_far_as_their_dilation() -> None:
     assert moved.nonzero().flatten().tolist() == [6, 10, 14]
 
 
+def test_stages_widen_their_view_and_halve_the_bands() -> None:
+    """As the paper's table has it, from 40 bands over the stem's 20 to 5."""
+    network, shapes = BCResNet(3).eval(), []
+    for block in network.blocks:
+        block.register_forward_hook(lambda block, _, out: shapes.append((block, out.shape)))
+    network(torch.zeros(1, MELS, FRAMES))
+    seen = [(block.time.dilation[1], shape[1], shape[2]) for block, shape in shapes]
+    assert seen == [(1, 8, 20)] * 2 + [(2, 12, 10)] * 2 + [(4, 16, 5)] * 4 + [(8, 20, 5)] * 4
+    assert all(shape[3] == FRAMES for _, shape in shapes)
+
+
 def test_each_band_is_normalised_by_itself() -> None:
     """A loud band does not change how a quiet one comes out."""
     norm = SubSpectralNorm(2, bands=5).train()

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from kws.deltas import Adaptation
 from kws.errors import UsageError
+from kws.files import read_tensors
 from kws.sites import find_sites
 from kws.train import Epoch, EpochBatches, Plan
 from models.bcresnet import BCResNet
@@ -126,6 +127,19 @@ def test_the_seed_decides(
     assert same(state(trained[0]), state(trained[1]))
     assert names(trained[0]) == names(trained[1])
     assert names(trained[0]) != names(trained[2])
+
+
+@pytest.mark.parametrize("method", ["swr", "largest"])
+def test_the_last_stage_goes_on_with_what_was_learnt(
+    method: str, network: BCResNet, toy: EpochBatches, tmp_path: Path
+) -> None:
+    """Deltas and head: with a rate of nearly nothing they stay what the stages before found."""
+    trainer = make_trainer(toy, tmp_path, lr=1e-12)
+    trained = adapt(network, CLASSES, method, 883, trainer)
+    assert trained.delta.abs().max() > 1e-4
+    before = trainer.stage(list(trainer.history)[-2]).path
+    head = torch.from_numpy(read_tensors(before)["model.head.weight"])
+    torch.testing.assert_close(trained.head.weight.detach(), head)
 
 
 class CutError(Exception):
