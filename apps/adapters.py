@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from kws.adapter import CONFIG, AdapterConfig, read_adapter_config
@@ -34,7 +35,7 @@ def list_adapters(folder: Path, as_json: bool) -> None:
                 "budget": config.budget,
                 "spent_parameters": config.spent_parameters,
                 "stored_bytes": config.stored_bytes,
-                "validation_accuracy": config.metrics["validation"]["accuracy"],
+                "validation_accuracy": config.metrics.get("validation", {}).get("accuracy"),
                 "base_sha256": config.base_sha256,
             }
         )
@@ -47,15 +48,16 @@ def list_adapters(folder: Path, as_json: bool) -> None:
     table = Table("language", "method", "budget", "spent", "bytes", "right", "base")
     table.add_column("folder", overflow="fold")
     for row in rows:
+        right = row["validation_accuracy"]
         table.add_row(
             str(row["language"]),
             str(row["method"]),
             str(row["budget"] or "-"),
             f"{row['spent_parameters']:,}",
             f"{row['stored_bytes']:,}",
-            f"{row['validation_accuracy']:.1%}",
+            "-" if right is None else f"{right:.1%}",
             str(row["base_sha256"])[:8],
-            str(row["folder"]),
+            escape(str(row["folder"])),
         )
     Console().print(table)
 

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 
 from apps.recordings import MARGIN
 from audio_data.augment import AugmentConfig
-from kws.adapter import MODEL, load_adapter
+from kws.adapter import MODEL, load_adapter, save_adapter
 from kws.base import load_base
 from kws.config import SAMPLE_RATE, FeatureConfig
 from models.registry import build
@@ -201,6 +202,18 @@ def test_adapters_are_listed(kws: Kws, tiny: Path) -> None:
     assert (code, err) == (0, "")
     assert "swr" in out
     assert "last" in out
+
+
+def test_an_adapter_that_nobody_measured_is_listed(kws: Kws, tiny: Path, tmp_path: Path) -> None:
+    """In a folder of any name."""
+    adapter = load_adapter(tiny / "de")
+    config = replace(adapter.config, metrics={})
+    save_adapter(tmp_path / "[my] words", replace(adapter, config=config), "")
+    (row,) = succeed(kws, "adapters", "list", tmp_path)
+    assert row["validation_accuracy"] is None
+    code, out, err = kws("adapters", "list", tmp_path)
+    assert (code, err) == (0, "")
+    assert "[my]words" in "".join(out.split())
 
 
 def test_a_damaged_adapter_does_not_hide_the_others(kws: Kws, tiny: Path, tmp_path: Path) -> None:
