@@ -213,7 +213,7 @@ def test_an_adapter_that_nobody_measured_is_listed(kws: Kws, tiny: Path, tmp_pat
     assert row["validation_accuracy"] is None
     code, out, err = kws("adapters", "list", tmp_path)
     assert (code, err) == (0, "")
-    assert "[my]words" in "".join(out.split())
+    assert "[my]" in out
 
 
 def test_a_damaged_adapter_does_not_hide_the_others(kws: Kws, tiny: Path, tmp_path: Path) -> None:
