@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from .sites import HEAD, Site, find_sites, flatten, freeze_statistics, positions, unflatten
+from .sites import HEAD, Site, flatten, freeze_statistics, unflatten
 
 
 class Adaptation(nn.Module):
@@ -41,18 +41,15 @@ class Adaptation(nn.Module):
         head = network.get_submodule(HEAD)
         assert isinstance(head, nn.Linear)
         self.chosen = tuple(chosen)
-        self.sites = find_sites(network)
         self.gates = gates
         self.head = nn.Linear(head.in_features, classes)
         self.delta = nn.Parameter(torch.zeros(sum(site.size for site in chosen)))
-        self.register_buffer("base", flatten(network, self.sites), persistent=False)
-        self.register_buffer("index", positions(chosen), persistent=False)
+        self.register_buffer("base", flatten(network, self.chosen), persistent=False)
         sizes = torch.tensor([site.size for site in chosen], dtype=torch.int64)
         self.register_buffer("sizes", sizes, persistent=False)
         self._network = (network.requires_grad_(False),)  # a tuple: it is no part of our state
 
     base: Tensor
-    index: Tensor
     sizes: Tensor
 
     @property
@@ -61,15 +58,15 @@ class Adaptation(nn.Module):
         return self._network[0]
 
     def vector(self) -> Tensor:
-        """All sites' effective parameters ``[P]``."""
+        """The chosen sites' effective parameters ``[n]``."""
         delta: Tensor = self.delta
         if self.gates is not None:
             delta = delta * self.gates().repeat_interleave(self.sizes)
-        return self.base.index_add(0, self.index, delta)
+        return self.base + delta
 
     def weights(self) -> dict[str, Tensor]:
-        """The effective parameters by name, head included."""
-        named = unflatten(self.vector(), self.sites)
+        """The parameters that differ from the base's, by name, head included."""
+        named = unflatten(self.vector(), self.chosen)
         return named | {f"{HEAD}.weight": self.head.weight, f"{HEAD}.bias": self.head.bias}
 
     def forward(self, features: Tensor) -> Tensor:
@@ -94,6 +91,7 @@ class Adaptation(nn.Module):
         """Continue from another adaptation: its head, and its deltas where both own the site."""
         with torch.no_grad():
             self.head.load_state_dict(other.head.state_dict())
-            full = torch.zeros_like(self.base).index_copy(0, other.index, other.delta)
-            self.delta.copy_(full[self.index])
+            theirs = dict(zip([site.name for site in other.chosen], other.pieces(), strict=True))
+            for site, piece in zip(self.chosen, self.pieces(), strict=True):
+                piece.copy_(theirs.get(site.name, torch.zeros(())))
         return self

@@ -1,6 +1,6 @@
 """Sites: the places of a network that a language may reparametrize."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,25 +48,21 @@ def find_sites(network: nn.Module) -> tuple[Site, ...]:
 
 
 def flatten(network: nn.Module, sites: Sequence[Site]) -> Tensor:
-    """A copy of all sites' parameters as one vector ``[P]``."""
+    """A copy of the sites' parameters as one vector ``[n]``."""
     names = [name for site in sites for name in site.shapes]
+    if not names:
+        return torch.zeros(0)
     return torch.cat([network.get_parameter(name).detach().reshape(-1) for name in names])
 
 
 def unflatten(vector: Tensor, sites: Sequence[Site]) -> dict[str, Tensor]:
-    """The vector ``[P]`` as named parameters; views, so gradients pass."""
+    """The vector ``[n]`` as named parameters; views, so gradients pass."""
     shapes = {name: shape for site in sites for name, shape in site.shapes.items()}
     sizes = [torch.Size(shape).numel() for shape in shapes.values()]
     pieces = vector.split(sizes)
     return {
         name: piece.view(shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)
     }
-
-
-def positions(sites: Iterable[Site]) -> Tensor:
-    """Where the given sites' parameters stand in the vector of all: ``[n]`` int64."""
-    spans = [torch.arange(site.start, site.stop) for site in sites]
-    return torch.cat(spans) if spans else torch.zeros(0, dtype=torch.int64)
 
 
 def freeze_statistics(network: nn.Module) -> None:
