@@ -78,7 +78,12 @@ def save_adapter(folder: Path, adapter: Adapter, card: str) -> None:
     """Write numbers and card first, and last the configuration that makes it an adapter."""
     write_tensors(folder / MODEL, adapter.arrays())
     write_text(folder / CARD, card)
-    write_json(folder / CONFIG, asdict(adapter.config))
+    save_adapter_config(folder, adapter.config)
+
+
+def save_adapter_config(folder: Path, config: AdapterConfig) -> None:
+    """Replace the configuration alone, in one step; the numbers stay as they are."""
+    write_json(folder / CONFIG, asdict(config))
 
 
 def read_adapter_config(folder: Path) -> AdapterConfig:
@@ -89,8 +94,8 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
     lists = [f.name for f in fields(AdapterConfig) if str(f.type).startswith("tuple")]
     try:
         raw |= {name: tuple(raw[name]) for name in lists}
-        return AdapterConfig(**(raw | {"detector": DetectorConfig(**raw["detector"])}))
-    except (TypeError, KeyError) as error:
+        return AdapterConfig(**(raw | {"detector": DetectorConfig.from_dict(raw["detector"])}))
+    except (TypeError, KeyError, AttributeError) as error:
         raise KwsError(f"{folder / CONFIG} is no adapter's configuration ({error})") from error
 
 

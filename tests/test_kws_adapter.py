@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ from kws.adapter import (
     load_adapter,
     read_adapter_config,
     save_adapter,
+    save_adapter_config,
     stored_bytes,
 )
-from kws.detector import DetectorConfig
+from kws.detector import DetectorConfig, Levels
 from kws.errors import KwsError
 
 Make = Callable[..., Adapter]
@@ -51,7 +52,7 @@ def retensor(folder: Path, **changes: Any) -> None:
 
 def test_an_adapter_comes_back_equal(tmp_path: Path, make_adapter: Make) -> None:
     """Configuration, thresholds and every bit of every number."""
-    detector = DetectorConfig(threshold=0.7, patience=5)
+    detector = DetectorConfig(threshold=0.7, patience=5, keywords={"cmn 0": Levels(0.8, 0.2)})
     metrics = {"validation": {"accuracy": 0.9, "per_word": {"北京": {"count": 3}}}}
     adapter = make_adapter("cmn", detector=detector, metrics=metrics, licences=("MIT",))
     save_adapter(tmp_path / "a" / "b", adapter, "# card\n")
@@ -62,6 +63,32 @@ def test_an_adapter_comes_back_equal(tmp_path: Path, make_adapter: Make) -> None
         assert found.arrays()[name].tobytes() == array.tobytes()
         assert found.arrays()[name].dtype == np.float16
     assert read_adapter_config(tmp_path / "a" / "b") == adapter.config
+
+
+def test_older_adapters_have_one_threshold_for_all_keywords(folder: Path) -> None:
+    detector = asdict(DetectorConfig(threshold=0.7))
+    del detector["keywords"]
+    rewrite(folder, detector=detector)
+    assert read_adapter_config(folder).detector == DetectorConfig(threshold=0.7)
+
+
+def test_new_settings_leave_the_numbers_and_the_card_alone(folder: Path) -> None:
+    before = {name: (folder / name).stat().st_mtime_ns for name in (MODEL, CARD)}
+    config = read_adapter_config(folder)
+    detector = DetectorConfig(keywords={"cmn 1": Levels(0.9, 0.3)})
+    save_adapter_config(folder, replace(config, detector=detector))
+    assert load_adapter(folder).config == replace(config, detector=detector)
+    assert {name: (folder / name).stat().st_mtime_ns for name in (MODEL, CARD)} == before
+    assert len(list(folder.iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    "keywords", [["a"], "a", 3, {"a": 0.5}, {"a": {"threshold": 0.5}}, {"a": None}]
+)
+def test_levels_that_are_none_are_refused(folder: Path, keywords: Any) -> None:
+    rewrite(folder, detector=asdict(DetectorConfig()) | {"keywords": keywords})
+    with pytest.raises(KwsError, match="is no adapter's configuration"):
+        read_adapter_config(folder)
 
 
 @pytest.mark.parametrize("step", [1, 5, 1_000])

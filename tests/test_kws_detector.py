@@ -1,12 +1,14 @@
 """One utterance is one event."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from kws.config import SILENCE, UNKNOWN
-from kws.detector import Detection, Detector, DetectorConfig
+from kws.detector import Detection, Detector, DetectorConfig, Levels
 from kws.errors import KwsError
 
 LABELS = ("yes", "no", UNKNOWN, SILENCE)
@@ -127,6 +129,91 @@ def test_scores_that_are_not_numbers_fire_nothing() -> None:
 def test_another_threshold_pulls_the_release_level_down() -> None:
     assert DetectorConfig(release=0.3).at(0.2) == DetectorConfig(threshold=0.2, release=0.2)
     assert DetectorConfig(release=0.3).at(0.9) == DetectorConfig(threshold=0.9, release=0.3)
+
+
+def own(**levels: Levels) -> Detector:
+    """A detector in which some keywords have levels of their own."""
+    config = DetectorConfig(smoothing=1, patience=1, refractory_seconds=0.0, keywords=levels)
+    return Detector(LABELS, "eng", config)
+
+
+def test_a_keyword_may_have_its_own_threshold() -> None:
+    hears = own(no=Levels(0.8, 0.3))
+    rows = [one("no", 0.7), NOTHING, one("yes", 0.7), NOTHING, one("no", 0.8)]
+    assert rounded(events(hears, rows)) == [("yes", 0.7, 0.2), ("no", 0.8, 0.4)]
+
+
+@pytest.mark.parametrize(("dip", "count"), [(0.65, 1), (0.55, 2)])
+def test_a_keyword_may_have_its_own_release_level(dip: float, count: int) -> None:
+    hears = own(yes=Levels(0.9, 0.6))
+    assert len(events(hears, [one("yes", 0.95), one("yes", dip), one("yes", 0.95)])) == count
+
+
+def test_a_keyword_below_its_own_threshold_does_not_take_anothers_place() -> None:
+    """However high it stood: it was not sure enough."""
+    config = DetectorConfig(smoothing=1, patience=2, keywords={"yes": Levels(0.9, 0.3)})
+    hears = Detector(LABELS, "eng", config)
+    rows = [(0.1, 0.6, 0.0, 0.0), (0.2, 0.7, 0.0, 0.0)]
+    high = [(0.8, 0.6, 0.0, 0.0), (0.85, 0.55, 0.0, 0.0)]
+    assert [event.keyword for event in events(hears, rows)] == ["no"]
+    hears.reset()
+    assert rounded(events(hears, high)) == [("no", 0.6, 0.1)]
+
+
+def test_one_threshold_for_all_takes_the_place_of_their_own() -> None:
+    config = DetectorConfig(keywords={"yes": Levels(0.9, 0.3)})
+    assert config.at(0.7) == DetectorConfig(threshold=0.7)
+
+
+def test_levels_for_a_word_that_is_not_spotted_are_refused() -> None:
+    with pytest.raises(KwsError, match="levels for maybe, which eng does not spot"):
+        own(maybe=Levels(0.9, 0.3))
+
+
+@pytest.mark.parametrize("levels", [{}, {"yes": Levels(0.9, 0.3), "no": Levels(0.1, 0.05)}])
+def test_settings_come_back_from_plain_values(levels: dict[str, Levels]) -> None:
+    config = DetectorConfig(threshold=0.6, patience=2, keywords=levels)
+    assert DetectorConfig.from_dict(asdict(config)) == config
+
+
+def babble(seed: int, rows: int = 400) -> NDArray[np.float32]:
+    """Scores that wander: sums of one, long and short peaks of every label."""
+    rng = np.random.default_rng(seed)
+    walk = np.cumsum(rng.normal(0, 0.8, (rows, len(LABELS))), axis=0)
+    walk -= np.linspace(0, 1, rows)[:, None] * walk[-1]
+    raised = np.exp(walk - walk.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True), np.float32)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(
+    "config",
+    [
+        DetectorConfig(),
+        DetectorConfig(smoothing=1, patience=1, refractory_seconds=0.0),
+        DetectorConfig(smoothing=5, patience=2, threshold=0.3, release=0.25),
+        DetectorConfig(patience=8, refractory_seconds=2.0, threshold=0.2, release=0.1),
+        DetectorConfig(keywords={"yes": Levels(0.9, 0.8), "no": Levels(0.3, 0.02)}),
+    ],
+)
+def test_replaying_a_stream_gives_the_events_of_stepping_through_it(
+    seed: int, config: DetectorConfig
+) -> None:
+    """Bit for bit, also after what is no number."""
+    rows = babble(seed)
+    rows[100:103] = np.nan
+    times = np.round(np.arange(len(rows)) * HOP, 6)
+    hears = Detector(LABELS, "eng", config)
+    stepped = events(hears, rows)
+    assert stepped
+    assert hears.replay(rows, times) == stepped
+    assert hears.replay(rows, times) == stepped
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2])
+def test_the_shortest_streams_can_be_replayed(rows: int) -> None:
+    scores = np.array([one("yes")] * rows, np.float32).reshape(-1, len(LABELS))
+    assert Detector(LABELS, "eng").replay(scores, HOP * np.arange(rows, dtype=np.float64)) == []
 
 
 @pytest.mark.parametrize(
