@@ -1,5 +1,6 @@
 """Augmentation of whole batches; every draw comes from the generator passed in."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +9,7 @@ from torch.nn import functional
 
 from kws.config import SAMPLE_RATE
 
+EQUALISER_POINTS = 8  # on the mel scale: slopes and broad resonances, no notches
 SPEC_WIDTHS = {1.0: 0, 1.5: 1, 2.0: 3, 3.0: 5, 6.0: 7, 8.0: 7}  # bands masked, by tau (paper)
 
 
@@ -18,10 +20,11 @@ class AugmentConfig:
     shift: int = SAMPLE_RATE // 10  # samples, either way
     speed: float = 0.1  # rate and pitch together, either way, as if another person spoke
     gain: tuple[float, float] = (-6.0, 6.0)  # dB
+    equaliser: float = 6.0  # dB, either way, as if through another microphone or room
     probability: float = 0.8  # of shift and noise together, as in the BC-ResNet paper
     snr: tuple[float, float] = (10.0, 40.0)  # dB
     mask_bands: int = 3  # widest frequency mask
-    mask_frames: int = 10  # widest time mask; the paper has 20 for 200 epochs
+    mask_frames: int = 5  # widest time mask; the paper has 20 for 200 epochs
     masks: int = 2  # of either kind
 
 
@@ -68,6 +71,24 @@ def draw_noise(noise: Tensor, batch: int, length: int, generator: torch.Generato
 def rms(waves: Tensor) -> Tensor:
     """Root mean square of each row: ``[B, N] -> [B, 1]``."""
     return waves.square().mean(dim=-1, keepdim=True).sqrt()
+
+
+def equalise(waves: Tensor, gains: Tensor) -> Tensor:
+    """Filter each row by gains at evenly spaced points of the mel scale, straight lines between.
+
+    Shape:
+        waves ``[B, N]``, gains ``[B, P]`` in dB from 0 Hz to half the sample rate -> ``[B, N]``
+
+    >>> wave = torch.randn((1, 160), generator=torch.Generator().manual_seed(0))
+    >>> torch.allclose(equalise(wave, torch.full((1, 4), 20.0)), 10 * wave, atol=1e-4)
+    True
+    """
+    length, last = waves.shape[1], gains.shape[1] - 1
+    hertz = torch.linspace(0, SAMPLE_RATE / 2, length // 2 + 1)
+    at = torch.log1p(hertz / 700) / math.log1p(SAMPLE_RATE / 2 / 700) * last  # in points
+    left = at.floor().long().clamp(max=last - 1)
+    curve = torch.lerp(gains[:, left], gains[:, left + 1], at - left)  # [B, N / 2 + 1] dB
+    return torch.fft.irfft(torch.fft.rfft(waves) * 10 ** (curve / 20), length)
 
 
 def add_noise(waves: Tensor, noise: Tensor, snr: Tensor) -> Tensor:

@@ -11,11 +11,13 @@ from torch import Tensor
 from kws.config import FeatureConfig
 
 from .augment import (
+    EQUALISER_POINTS,
     AugmentConfig,
     add_noise,
     crop,
     crop_at_speed,
     draw_noise,
+    equalise,
     mask_features,
     uniform,
 )
@@ -88,7 +90,7 @@ class Training:
             yield features, self.views.labels[rows].to(self.device)
 
     def _waves(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Shifted, at another speed and level, in noise: ``[B] -> [B, view]``."""
+        """Shifted, at another speed, level and colour, in noise: ``[B] -> [B, view]``."""
         config, count, margin = self.augment, len(rows), self.views.margin
         touched = torch.rand(count, generator=generator) < config.probability
         reach = min(margin, config.shift)
@@ -96,7 +98,10 @@ class Training:
         starts = margin + torch.where(touched, shift, 0)
         speeds = uniform((count,), 1 - config.speed, 1 + config.speed, generator)
         waves = crop_at_speed(self.views.waves[rows], starts, speeds, self.view) / 32_768
-        waves = waves * 10 ** (uniform((count, 1), *config.gain, generator) / 20)
+        gains = uniform((count, 1), *config.gain, generator)
+        slopes = (count, EQUALISER_POINTS)
+        bends = uniform(slopes, -config.equaliser, config.equaliser, generator)
+        waves = equalise(waves, gains + bends)
         noise = draw_noise(self.noise, count, self.view, generator)
         noisy = add_noise(waves, noise, uniform((count, 1), *config.snr, generator))
         waves = torch.where(touched[:, None], noisy, waves)

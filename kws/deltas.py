@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from .sites import HEAD, Site, flatten, freeze_statistics, unflatten
+from .sites import HEAD, Site, flatten, unflatten
 
 
 class Adaptation(nn.Module):
@@ -20,7 +20,8 @@ class Adaptation(nn.Module):
     base's tensors are read, never written.
 
     Args:
-        network: the base; it is put in training mode but for its normalisations' statistics.
+        network: the base; it stays in evaluation mode, so that its normalisations keep their
+            statistics and nothing is dropped of what few parameters learn.
         classes: K of the language's head.
         chosen: the sites that the language owns.
         gates: if given, called at each forward for g ``[len(chosen)]``; else all gates are open.
@@ -47,7 +48,8 @@ class Adaptation(nn.Module):
         self.register_buffer("base", flatten(network, self.chosen), persistent=False)
         sizes = torch.tensor([site.size for site in chosen], dtype=torch.int64)
         self.register_buffer("sizes", sizes, persistent=False)
-        self._network = (network.requires_grad_(False),)  # a tuple: it is no part of our state
+        # A tuple: it is no part of our state, and our training mode is not its.
+        self._network = (network.requires_grad_(False).eval(),)
 
     base: Tensor
     sizes: Tensor
@@ -72,11 +74,6 @@ class Adaptation(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         logits: Tensor = functional_call(self.network, self.weights(), (features,))
         return logits
-
-    def train(self, mode: bool = True) -> Self:
-        super().train(mode)
-        freeze_statistics(self.network.train(mode))
-        return self
 
     def to_device(self, device: str) -> Self:
         """Move this and the base together."""

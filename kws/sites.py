@@ -63,10 +63,3 @@ def unflatten(vector: Tensor, sites: Sequence[Site]) -> dict[str, Tensor]:
     return {
         name: piece.view(shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)
     }
-
-
-def freeze_statistics(network: nn.Module) -> None:
-    """Running statistics belong to the base: normalisations stay in evaluation mode."""
-    for module in network.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eval()

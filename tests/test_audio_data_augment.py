@@ -1,5 +1,6 @@
 """Augmentation does what it is told, and the same again from the same generator."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from audio_data.augment import (
     crop,
     crop_at_speed,
     draw_noise,
+    equalise,
     mask_features,
     rms,
     uniform,
@@ -23,7 +25,7 @@ from kws.config import FeatureConfig
 
 FEATURES = FeatureConfig()
 MARGIN = AugmentConfig().shift
-PLAIN = AugmentConfig(speed=0.0, gain=(0.0, 0.0), snr=(90.0, 90.0), mask_bands=0)
+PLAIN = AugmentConfig(speed=0.0, gain=(0.0, 0.0), equaliser=0.0, snr=(90.0, 90.0), mask_bands=0)
 STILL = replace(PLAIN, probability=0.0)  # nothing is augmented
 BETWEEN_SAMPLES = 1e-3  # of full scale: places are float32, so a sample is read a little beside
 
@@ -53,6 +55,19 @@ def training(augment: AugmentConfig, seed: int = 0, batch: int = 5) -> Training:
 
 def decibels(ratio: Tensor) -> Tensor:
     return 20 * ratio.log10()
+
+
+@pytest.mark.parametrize("point", range(5))
+def test_an_equaliser_raises_what_it_is_told_to(point: int) -> None:
+    """One of five points on the mel scale up to 8 kHz, and none of the others."""
+    points = [round(700 * math.expm1(math.log1p(8_000 / 700) * p / 4)) for p in range(5)]
+    time = torch.arange(FEATURES.sample_rate) / FEATURES.sample_rate
+    gains = torch.zeros(1, 5)
+    gains[0, point] = 12.0
+    for tone, raised in zip(points, gains[0].tolist(), strict=True):
+        wave = torch.cos(2 * torch.pi * tone * time)[None]
+        change = decibels(rms(equalise(wave, gains)) / rms(wave))
+        assert change.item() == pytest.approx(raised, abs=0.2), tone
 
 
 @pytest.mark.parametrize("snr", [-5.0, 0.0, 5.0, 30.0])
