@@ -2,10 +2,11 @@
 
 import io
 import math
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -17,11 +18,17 @@ from kws.config import SAMPLE_RATE
 from kws.engine import Engine
 from kws.errors import UsageError
 
+from .command import SECONDS, Command, parse
+from .keep import LIMIT, Keeper
 from .keys import Keys
+from .live import LiveEngine
 from .microphone import Microphone, list_devices
+from .panels import thresholds
 from .screen import Lines, Screen, Show, Source
+from .worker import CAPACITY
 
 FILE_BLOCK: Final = 1_280  # samples of a file that are fed at once, 80 ms
+CLOSING: Final = 5.0  # seconds that files and commands may still take when listening ends
 
 
 class Typed(Protocol):
@@ -35,7 +42,7 @@ class Typed(Protocol):
 class Recording:
     """A file in blocks, like a microphone; ``real_time`` hands them out as they would come."""
 
-    dropped = 0
+    dropped = overruns = 0
 
     def __init__(
         self,
@@ -93,7 +100,19 @@ def obey(typed: str, engine: Engine, show: Show) -> bool:
         if language and language != engine.language:
             engine.set_language(language)
             show.switched()
+        elif isinstance(engine, LiveEngine):
+            _turn(key, engine, show)
     return True
+
+
+def _turn(key: str, engine: LiveEngine, show: Show) -> None:
+    """Turn the thresholds, or close and open the ear, if the key says so."""
+    if key in "mM":
+        engine.muted = not engine.muted
+        show.note("muted: nothing is heard" if engine.muted else "listening again")
+    elif key in "+=-_":
+        engine.turn(up=key in "+=")
+        show.note(f"threshold {thresholds(engine)}")
 
 
 def _chosen(key: str, engine: Engine) -> str | None:
@@ -150,6 +169,34 @@ def _print_devices(context: click.Context, parameter: click.Parameter, wanted: b
     type=click.FloatRange(0, 1, min_open=True),
     help="instead of the one kept in each adapter, 0 to 1",
 )
+@click.option(
+    "--exec",
+    "command",
+    metavar="COMMAND",
+    help="run this on each detection, one run after another, without a shell: it finds "
+    "KWS_KEYWORD, KWS_LANGUAGE, KWS_SCORE and KWS_TIME in its environment and a JSON object on "
+    "its standard input",
+)
+@click.option(
+    "--exec-seconds",
+    default=SECONDS,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="after which such a run is ended",
+)
+@click.option(
+    "--save-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="keep the second and a half around each hit and near miss here, as WAV, with its scores "
+    "as JSON",
+)
+@click.option(
+    "--save-limit",
+    default=LIMIT,
+    show_default=True,
+    type=click.IntRange(1),
+    help="hits kept, and as many near misses; the oldest are deleted (500 of both: about 50 MB)",
+)
 def listen(
     base: Path,
     adapters: tuple[Path, ...],
@@ -160,10 +207,17 @@ def listen(
     as_json: bool,
     seconds: float,
     threshold: float | None,
+    command: str | None,
+    exec_seconds: float,
+    save_dir: Path | None,
+    save_limit: int,
 ) -> None:
     """Listen to the microphone and report keywords in the active language.
 
-    Keys: 1 to 9 choose a language, Tab or n the next one, q quits.
+    Keys: 1 to 9 choose a language, Tab or n the next one, + and - turn the threshold, m mutes,
+    q quits. A microphone that is unplugged is looked for until it is back.
+
+    No sound leaves this machine: nothing is sent, and nothing is kept without --save-dir.
     """
     if not seconds > 0:
         raise UsageError(f"--seconds must be above 0, not {seconds}")
@@ -172,8 +226,12 @@ def listen(
     write_any_script()
     from .wiring import open_bank
 
-    engine = Engine(open_bank(base, adapters, language), threshold=threshold)
-    with suppress(KeyboardInterrupt), ExitStack() as stack:  # Ctrl-C is a way to end
+    if command:
+        parse(command)  # before anything is loaded
+    engine = LiveEngine(open_bank(base, adapters, language), threshold=threshold)
+    # What a file holds may take its time; what a microphone hears must not pile up.
+    capacity = None if wav and not real_time else CAPACITY
+    with suppress(KeyboardInterrupt), terminable(), ExitStack() as stack:  # ways to end
         blocks: Recording | Microphone
         if wav:
             blocks = Recording(wav, real_time=real_time)
@@ -181,10 +239,36 @@ def listen(
             blocks = stack.enter_context(Microphone(device))
         keys = stack.enter_context(Keys())
         show = stack.enter_context(_show(engine, blocks, as_json))
+        wait = None if wav else CLOSING
+        if isinstance(blocks, Microphone):
+            blocks.tell = show.note
+        if save_dir:
+            keeper = Keeper(save_dir, engine, show.note, limit=save_limit, capacity=capacity)
+            stack.callback(keeper.close, wait)
+            engine.reactions.append(keeper.hear)
+        if command:
+            quiet = isinstance(show, Screen)
+            runs = Command(command, show.note, seconds=exec_seconds, quiet=quiet, capacity=capacity)
+            stack.callback(runs.close, wait)
+            engine.reactions.append(runs.hear)
         run(engine, blocks, keys, show, seconds)
 
 
-def _show(engine: Engine, source: Source, as_json: bool) -> AbstractContextManager[Show]:
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let a request to terminate end the program as Ctrl-C does: with the terminal given back."""
+
+    def end(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _show(engine: LiveEngine, source: Source, as_json: bool) -> AbstractContextManager[Show]:
     if as_json or not sys.stdout.isatty():
         return Lines(engine, source, as_json=as_json)
     return Screen(engine, source)

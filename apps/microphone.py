@@ -1,6 +1,7 @@
 """The microphone as an iterator of blocks, mono at 16 kHz whatever the device delivers."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, Full, Queue
@@ -18,6 +19,11 @@ BLOCK_SECONDS: Final = 0.04
 QUEUE_SECONDS: Final = 2.0  # how far the reader may fall behind before audio is dropped
 POLL_SECONDS: Final = 0.1  # longest wait for a block before an empty one is handed out
 LOST_SECONDS: Final = 5.0  # without a block; the first one can take two
+RETRY_SECONDS: Final = 0.5  # before a lost device is looked for again; then twice as long, ...
+LONGEST_SECONDS: Final = 10.0  # ... up to this
+CARD: Final = re.compile(r" \(hw:[^)]*\)$")  # the number that ALSA gives a card
+
+Wave = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -84,38 +90,34 @@ class Microphone:
     the oldest block is dropped and counted. An empty block is handed out when none came for a
     tenth of a second, so that the reader can look after other things.
 
+    A device that is lost is looked for until it is found again, ever less often. Meanwhile come
+    empty blocks, after one second of silence: so no word is heard that begins before the loss
+    and ends after it.
+
     Attributes:
         name: of the device.
         rate, channels: in which it was opened.
-        dropped: blocks that were lost so far.
+        dropped: blocks that the reader was too slow for.
+        overruns: times that the sound system itself lost audio.
+        tell: is called with a sentence when the device is lost, and when it is found again.
 
     Raises:
-        KwsError: there is no such device, it cannot be opened, or it stopped delivering audio.
+        KwsError: there is no such device, or it cannot be opened; at the start only.
 
     """
 
     def __init__(self, device: int | str | None = None) -> None:
         self._sound = _sounddevice()
-        self._device = choose(list_devices(), device)
-        self.name = self._device.name
-        self.rate, self.channels = _accepted(self._sound, self._device)
-        self.dropped = 0
+        self._wanted = device
+        self._use(choose(list_devices(), device))
+        self.dropped = self.overruns = 0
+        self.tell: Callable[[str], object] = lambda sentence: None
         self._stream: Any = None
-        self._queue: Queue[NDArray[np.float32]] = Queue(round(QUEUE_SECONDS / BLOCK_SECONDS))
-        self._resampler = soxr.ResampleStream(self.rate, SAMPLE_RATE, 1, dtype="float32")
 
     def __enter__(self) -> Self:
         """Start the stream."""
         try:
-            self._stream = self._sound.InputStream(
-                device=self._device.index,
-                samplerate=self.rate,
-                blocksize=round(self.rate * BLOCK_SECONDS),
-                channels=self.channels,
-                dtype="float32",
-                callback=self._heard,
-            )
-            self._stream.start()
+            self._open()
         except self._sound.PortAudioError as error:
             raise KwsError(f"cannot open the microphone {self.name}: {error}") from error
         return self
@@ -127,24 +129,70 @@ class Microphone:
         trace: TracebackType | None,
     ) -> None:
         """Close the device, also one that is gone."""
-        self._stream.close(ignore_errors=True)
+        self._close()
 
-    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+    def __iter__(self) -> Iterator[Wave]:
         """Yield what is heard until the reader stops iterating."""
-        waited = 0.0  # counted, not read from a clock: a suspended process has not waited
+        waited = pause = 0.0  # counted, not read from a clock: a suspended process has not waited
+        lost = False
         while True:
             try:
                 block = self._queue.get(timeout=POLL_SECONDS)
             except Empty:
                 waited += POLL_SECONDS
-                self._check_alive(waited)
                 yield np.zeros(0, np.float32)
+                if waited < (LOST_SECONDS if self._delivers() else pause):
+                    continue
+                if not lost:
+                    lost = True
+                    self.tell(f"the microphone is lost: {self.name}; looking for it")
+                    yield np.zeros(SAMPLE_RATE, np.float32)
+                waited, pause = 0.0, min(max(2 * pause, RETRY_SECONDS), LONGEST_SECONDS)
+                self._reopen()
             else:
-                waited = 0.0
+                if lost:
+                    self.tell(f"the microphone is back: {self.name}")
+                waited, pause, lost = 0.0, 0.0, False
                 yield self._converted(block)
 
-    def _heard(self, block: NDArray[np.float32], frames: int, time: Any, status: Any) -> None:
-        self.dropped += bool(status.input_overflow)
+    def _use(self, device: Device) -> None:
+        """Settle how a device will be opened, with nothing left of the one before."""
+        self._device, self.name = device, device.name
+        self.rate, self.channels = _accepted(self._sound, device)
+        self._queue: Queue[Wave] = Queue(round(QUEUE_SECONDS / BLOCK_SECONDS))
+        self._resampler = soxr.ResampleStream(self.rate, SAMPLE_RATE, 1, dtype="float32")
+
+    def _open(self) -> None:
+        self._stream = self._sound.InputStream(
+            device=self._device.index,
+            samplerate=self.rate,
+            blocksize=round(self.rate * BLOCK_SECONDS),
+            channels=self.channels,
+            dtype="float32",
+            callback=self._heard,
+        )
+        self._stream.start()
+
+    def _close(self) -> None:
+        if self._stream is not None:
+            self._stream.close(ignore_errors=True)
+            self._stream = None
+
+    def _delivers(self) -> bool:
+        return self._stream is not None and self._stream.active
+
+    def _reopen(self) -> None:
+        """Try once; what fails now may succeed later."""
+        self._close()
+        with suppress(self._sound.PortAudioError):
+            self._sound._terminate()  # PortAudio learns of devices when it is started only
+        with suppress(KwsError, self._sound.PortAudioError):
+            self._sound._initialize()
+            self._use(find_again(list_devices(), self._device.name, self._wanted))
+            self._open()
+
+    def _heard(self, block: Wave, frames: int, time: Any, status: Any) -> None:
+        self.overruns += bool(status.input_overflow)
         block = block.copy()  # the sound system uses its memory again
         try:
             self._queue.put_nowait(block)
@@ -154,18 +202,28 @@ class Microphone:
                 self._queue.get_nowait()
             self._queue.put_nowait(block)
 
-    def _check_alive(self, waited: float) -> None:
-        if not self._stream.active or waited >= LOST_SECONDS:
-            raise KwsError(
-                f"the microphone stopped delivering audio: {self.name}; "
-                "plug it in again and restart"
-            )
-
-    def _converted(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
-        mono: NDArray[np.float32] = block.mean(axis=1, dtype=np.float32)  # [T, C] -> [T]
+    def _converted(self, block: Wave) -> Wave:
+        mono: Wave = block.mean(axis=1, dtype=np.float32)  # [T, C] -> [T]
         if self.rate != SAMPLE_RATE:
             mono = self._resampler.resample_chunk(mono)
         return mono
+
+
+def find_again(devices: Sequence[Device], name: str, wanted: int | str | None) -> Device:
+    """Find a device that was lost: its number, and its card's, may be others by now.
+
+    Where none was asked for, the default one takes its place.
+
+    >>> back = Device(3, "USB Audio (hw:2,0)", 1, 48_000, default=False)
+    >>> find_again([back], "USB Audio (hw:1,0)", "1").index
+    3
+    """
+    for device in devices:
+        if CARD.sub("", device.name) == CARD.sub("", name):
+            return device
+    if wanted is not None and str(wanted).isdecimal():
+        raise KwsError(f"no input device {name!r}")
+    return choose(devices, wanted)
 
 
 def _sounddevice() -> Any:
@@ -190,10 +248,13 @@ def _default_index(sound: Any) -> int | None:
 
 
 def _accepted(sound: Any, device: Device) -> tuple[int, int]:
-    """Return the rate and channels to open a device with; mono and 16 kHz where it can."""
+    """Return the rate and channels to open a device with; mono at its own rate where it can.
+
+    Asked for another rate, ALSA would let sound alias: its own conversion has no filter.
+    """
     refusal: Exception | None = None
     for channels in dict.fromkeys((1, device.channels)):
-        for rate in dict.fromkeys((SAMPLE_RATE, device.rate)):
+        for rate in dict.fromkeys((device.rate, SAMPLE_RATE)):
             try:
                 sound.check_input_settings(
                     device=device.index, channels=channels, dtype="float32", samplerate=rate

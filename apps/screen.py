@@ -8,21 +8,17 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 import click
-import numpy as np
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.live import Live
-from rich.panel import Panel
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
 
 from kws.detector import Detection
-from kws.engine import Engine
+
+from .live import LiveEngine
+from .panels import KEYS, Picture, State, Traces, keyed
 
 FRAME_SECONDS: Final = 0.1  # between two drawings, at least
-ROWS: Final = 8  # keywords and detections shown
-QUIET: Final = -60.0  # dBFS, the left end of the level bar
-LOUD: Final = (-12.0, -3.0)  # dBFS, where the bar turns yellow and red
+METER_SECONDS: Final = 1.0  # over which the processor's share is taken
+KEPT: Final = 100  # detections, as many as the highest terminal shows
 
 
 class Source(Protocol):
@@ -35,7 +31,12 @@ class Source(Protocol):
 
     @property
     def dropped(self) -> int:
-        """Blocks that were lost so far."""
+        """Blocks that the reader was too slow for."""
+        ...
+
+    @property
+    def overruns(self) -> int:
+        """Times that the sound system itself lost audio."""
         ...
 
 
@@ -50,6 +51,10 @@ class Show(Protocol):
         """Another language is active."""
         ...
 
+    def note(self, sentence: str) -> None:
+        """Something else has happened."""
+        ...
+
     def update(self, found: Sequence[Detection]) -> None:
         """A block has been heard, with these detections."""
         ...
@@ -58,10 +63,11 @@ class Show(Protocol):
 class Lines:
     """One line for a detection on standard output, all else on standard error."""
 
-    def __init__(self, engine: Engine, source: Source, *, as_json: bool = False) -> None:
+    def __init__(self, engine: LiveEngine, source: Source, *, as_json: bool = False) -> None:
         self._engine = engine
         self._source = source
         self._as_json = as_json
+        self._said = 1  # losses of audio before they are told, ever more seldom
 
     def __enter__(self) -> Self:
         """Need nothing."""
@@ -78,38 +84,60 @@ class Lines:
     def ready(self) -> None:
         keys = ", ".join(f"{key} {language}".strip() for key, language in keyed(self._engine))
         click.echo(
-            f"listening on {self._source.name} in {self._engine.language}; "
-            f"keys: {keys}, Tab next, q quit",
+            f"listening on {self._source.name} in {self._engine.language}; keys: {keys}, {KEYS}",
             err=True,
         )
 
     def switched(self) -> None:
         click.echo(f"listening in {self._engine.language}", err=True)
 
+    def note(self, sentence: str) -> None:
+        click.echo(sentence, err=True)
+
     def update(self, found: Sequence[Detection]) -> None:
         for event in found:
             click.echo(json_line(event.as_dict()) if self._as_json else line(event))
+        lost = self._source.dropped + self._source.overruns
+        if lost >= self._said:
+            self._said = 2 * lost
+            self.note(
+                f"audio was lost: {self._source.dropped} blocks dropped, "
+                f"{self._source.overruns} overruns so far"
+            )
 
 
 class Screen:
-    """A screen that is drawn anew at most ten times a second, and once more at the end."""
+    """The whole terminal, drawn anew at most ten times a second; the last picture stays behind.
+
+    Args:
+        cpu: seconds of processor time that this process has used so far.
+
+    """
 
     def __init__(
         self,
-        engine: Engine,
+        engine: LiveEngine,
         source: Source,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
+        cpu: Callable[[], float] = time.process_time,
     ) -> None:
         self._engine = engine
         self._source = source
         self._clock = clock
         self._drawn = clock()
-        self._found: deque[Detection] = deque(maxlen=ROWS)
-        self._live = Live(self._picture(), console=console, auto_refresh=False)
+        self._meter = Meter(clock, cpu)
+        self._traces = Traces()
+        self._traces.update(engine)
+        self._found: deque[Detection] = deque(maxlen=KEPT)
+        self._note = ""
+        self._console = console or Console()
+        self._live = Live(
+            self._picture(), console=self._console, screen=True, auto_refresh=False, transient=True
+        )
 
     def __enter__(self) -> Self:
-        """Take the lower part of the terminal."""
+        """Take the terminal."""
         self._live.start(refresh=True)
         return self
 
@@ -119,18 +147,23 @@ class Screen:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Leave the last picture standing."""
-        self._draw()
+        """Give the terminal back, and leave the last picture on it."""
         self._live.stop()
+        self._console.print(self._picture(), height=self._console.height - 1, end="")
 
     def ready(self) -> None:
         self._draw()
 
     def switched(self) -> None:
+        self._traces.update(self._engine)
         self._draw()
+
+    def note(self, sentence: str) -> None:
+        self._note = sentence  # drawn with the next picture: it may come from another thread
 
     def update(self, found: Sequence[Detection]) -> None:
         self._found.extend(found)
+        self._traces.update(self._engine)
         if self._clock() - self._drawn >= FRAME_SECONDS:
             self._draw()
 
@@ -138,16 +171,36 @@ class Screen:
         self._drawn = self._clock()
         self._live.update(self._picture(), refresh=True)
 
-    def _picture(self) -> RenderableType:
-        return picture(self._engine, self._source, self._found)
+    def _picture(self) -> Picture:
+        state = State(
+            self._engine,
+            self._traces,
+            self._source.name,
+            self._source.dropped,
+            self._source.overruns,
+            tuple(self._found),
+            self._meter.share(),
+            self._note,
+        )
+        return Picture(state)
 
 
-def keyed(engine: Engine) -> list[tuple[str, str]]:
-    """Every language with the key that selects it, if it is among the first nine."""
-    return [
-        (str(number) if number < 10 else "", language)
-        for number, language in enumerate(engine.languages, start=1)
-    ]
+class Meter:
+    """The share of one processor core that was used over the last second or so."""
+
+    def __init__(self, clock: Callable[[], float], cpu: Callable[[], float]) -> None:
+        self._clock, self._cpu = clock, cpu
+        self._since = clock(), cpu()
+        self._share: float | None = None
+
+    def share(self) -> float | None:
+        """None in the first second."""
+        now = self._clock(), self._cpu()
+        passed = now[0] - self._since[0]
+        if passed >= METER_SECONDS:
+            self._share = (now[1] - self._since[1]) / passed
+            self._since = now
+        return self._share
 
 
 def line(event: Detection) -> str:
@@ -162,80 +215,3 @@ def line(event: Detection) -> str:
 def json_line(record: object) -> str:
     """One line of JSON in its own script."""
     return json.dumps(record, ensure_ascii=False)
-
-
-def picture(engine: Engine, source: Source, found: Sequence[Detection]) -> RenderableType:
-    """The whole screen: 14 lines of 80 columns where the languages fit in one."""
-    columns = Table.grid(expand=True)
-    columns.add_column(ratio=1)
-    columns.add_column(ratio=1)
-    columns.add_row(
-        Panel(_keywords(engine), title=Text(f"keywords of {engine.language}"), height=ROWS + 2),
-        Panel(_detections(found), title="heard", height=ROWS + 2),
-    )
-    return Group(_title(engine, source), _level(engine), _languages(engine), columns)
-
-
-def _title(engine: Engine, source: Source) -> RenderableType:
-    lost = f"{source.dropped} blocks dropped"
-    title = Table.grid(expand=True)
-    title.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-    title.add_column(no_wrap=True, justify="right")
-    title.add_row(
-        Text.assemble(("kws listen ", "bold"), source.name),
-        Text.assemble(
-            f" {engine.seconds:.1f} s heard, ", (lost, "bold red" if source.dropped else "dim")
-        ),
-    )
-    return title
-
-
-def _level(engine: Engine) -> RenderableType:
-    quiet, loud = (engine.level < bound for bound in LOUD)
-    colour = "green" if quiet else "yellow" if loud else "red"
-    level = Table.grid(padding=(0, 1), expand=True)
-    level.add_column(width=5)
-    level.add_column(ratio=1)
-    level.add_column(justify="right", width=10)
-    level.add_row("level", _bar(1 - engine.level / QUIET, colour), f"{engine.level:.0f} dBFS")
-    return level
-
-
-def _languages(engine: Engine) -> RenderableType:
-    text = Text()
-    for key, language in keyed(engine):
-        text.append(
-            f" {key} {language} ", "bold reverse" if language == engine.language else ""
-        ).append(" ")
-    return text.append(" Tab next, q quit", "dim")
-
-
-def _keywords(engine: Engine) -> RenderableType:
-    scores = np.round(engine.scores, 2)
-    best = np.argsort(-scores, kind="stable")[:ROWS]  # the quiet ones keep their places
-    table = Table.grid(padding=(0, 1), expand=True)
-    table.add_column(no_wrap=True, overflow="ellipsis", width=14)
-    table.add_column(ratio=1)
-    table.add_column(justify="right", width=4)
-    for index in best:
-        score = float(scores[index])
-        table.add_row(Text(engine.labels[index]), _bar(score, "cyan"), f"{score:.2f}")
-    return table
-
-
-def _detections(found: Sequence[Detection]) -> RenderableType:
-    table = Table.grid(padding=(0, 1), expand=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-    table.add_column(justify="right", no_wrap=True)
-    for event in found:
-        keyword = Text(event.keyword, "bold")
-        table.add_row(f"{event.time:.2f} s", Text(event.language), keyword, f"{event.score:.2f}")
-    return table
-
-
-def _bar(filled: float, colour: str) -> ProgressBar:
-    return ProgressBar(
-        total=1, completed=min(max(filled, 0), 1), complete_style=colour, finished_style=colour
-    )

@@ -56,6 +56,8 @@ class Heard:
 
     def switched(self) -> None: ...
 
+    def note(self, sentence: str) -> None: ...
+
     def update(self, found: Sequence[Detection]) -> None:
         self.events += found
 

@@ -1,7 +1,8 @@
 """Listening and detecting: the loop, what is shown, and the two commands."""
 
-import io
 import json
+import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,16 +14,14 @@ import pytest
 import soundfile
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
-from rich.cells import cell_len
-from rich.console import Console
 
 import apps.listen
 from apps.detect import detect
-from apps.listen import Recording, listen, obey, run
-from apps.screen import Lines, Screen, picture
+from apps.listen import Recording, listen, obey, run, terminable
+from apps.live import LiveEngine
+from apps.screen import Lines
 from kws.config import SAMPLE_RATE
 from kws.detector import Detection, DetectorConfig
-from kws.engine import Engine
 from kws.errors import KwsError, UsageError
 
 Wave = NDArray[np.float32]
@@ -81,13 +80,16 @@ class Notes:
     def switched(self) -> None:
         self.events.append("switched")
 
+    def note(self, sentence: str) -> None:
+        self.events.append(sentence)
+
     def update(self, found: Sequence[Detection]) -> None:
         self.events += [(event.language, event.keyword) for event in found]
 
 
 class Source:
     name = "Built-in Audio"
-    dropped = 0
+    dropped = overruns = 0
 
 
 def silence(seconds: float) -> Wave:
@@ -105,27 +107,27 @@ def cut(*parts: Wave) -> Iterator[Wave]:
 
 
 @pytest.fixture
-def engine() -> Engine:
-    return Engine(Loudness())
+def engine() -> LiveEngine:
+    return LiveEngine(Loudness())
 
 
 # --- the loop -----------------------------------------------------------------------------------
 
 
-def test_a_key_changes_the_language_between_two_words(engine: Engine) -> None:
+def test_a_key_changes_the_language_between_two_words(engine: LiveEngine) -> None:
     notes, typist = Notes(), Typist(*[""] * 20, "2")
     run(engine, cut(word(), silence(1.5), word(), silence(1)), typist, notes)
     assert notes.events == ["ready", ("ara", "خلف"), "switched", ("cmn", "北京")]
     assert engine.seconds == 3.5
 
 
-def test_a_word_at_the_very_end_is_heard(engine: Engine) -> None:
+def test_a_word_at_the_very_end_is_heard(engine: LiveEngine) -> None:
     notes = Notes()
     run(engine, cut(silence(1), word(0.3)), Typist(), notes)
     assert notes.events == ["ready", ("ara", "خلف")]
 
 
-def test_ready_waits_for_the_first_audio(engine: Engine) -> None:
+def test_ready_waits_for_the_first_audio(engine: LiveEngine) -> None:
     class Early(Notes):
         def ready(self) -> None:
             self.events.append(f"ready after {polls}")
@@ -143,7 +145,7 @@ def test_ready_waits_for_the_first_audio(engine: Engine) -> None:
     assert notes.events == ["ready after 3"]
 
 
-def test_q_stops_while_no_audio_comes(engine: Engine) -> None:
+def test_q_stops_while_no_audio_comes(engine: LiveEngine) -> None:
     def nothing() -> Iterator[Wave]:
         for _ in range(3):
             yield silence(0)
@@ -153,7 +155,7 @@ def test_q_stops_while_no_audio_comes(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.00001, 0.25, 1.0, 1.23])
-def test_it_stops_after_so_much_audio(engine: Engine, seconds: float) -> None:
+def test_it_stops_after_so_much_audio(engine: LiveEngine, seconds: float) -> None:
     run(engine, cut(silence(3)), Typist(), Notes(), seconds)
     assert engine.seconds == pytest.approx(seconds, abs=1 / SAMPLE_RATE)
 
@@ -171,17 +173,52 @@ def test_it_stops_after_so_much_audio(engine: Engine, seconds: float) -> None:
         ("0x\n ?", "ara"),
     ],
 )
-def test_keys_choose_the_language(engine: Engine, typed: str, language: str) -> None:
+def test_keys_choose_the_language(engine: LiveEngine, typed: str, language: str) -> None:
     assert obey(typed, engine, Notes())
     assert engine.language == language
 
 
-def test_keys_after_q_are_not_obeyed(engine: Engine) -> None:
+def test_keys_after_q_are_not_obeyed(engine: LiveEngine) -> None:
     assert not obey("2q3", engine, Notes())
     assert engine.language == "cmn"
 
 
-def test_only_a_change_is_announced(engine: Engine) -> None:
+def test_keys_turn_the_threshold_and_say_so(engine: LiveEngine) -> None:
+    notes = Notes()
+    assert obey("++-", engine, notes)
+    assert [note for note in notes.events if "threshold" in note] == [
+        "threshold 0.55 (+0.05)",
+        "threshold 0.60 (+0.10)",
+        "threshold 0.55 (+0.05)",
+    ]
+
+
+def test_a_higher_threshold_is_not_reached(engine: LiveEngine) -> None:
+    notes = Notes()
+    run(engine, cut(word(), silence(2), word(), silence(1)), Typist(*[""] * 20, "+" * 9), notes)
+    heard = [event for event in notes.events if isinstance(event, tuple)]
+    assert heard == [("ara", "خلف")]
+    assert engine.thresholds[0] == pytest.approx(0.95)
+
+
+def test_nothing_is_heard_while_muted_and_time_goes_on(engine: LiveEngine) -> None:
+    notes, told = Notes(), []
+    engine.reactions.append(lambda samples, found: told.append(samples))
+    typed = ["m", *[""] * 24, "m"]
+    run(engine, cut(word(), silence(2), word(), silence(1)), Typist(*typed), notes)
+    assert notes.events == [
+        "muted: nothing is heard",
+        "ready",
+        "listening again",
+        ("ara", "خلف"),
+    ]
+    assert engine.seconds == 4.0
+    heard = np.concatenate(told)
+    assert not heard[: round(2.5 * SAMPLE_RATE)].any()  # nor can it be kept
+    assert heard.any()
+
+
+def test_only_a_change_is_announced(engine: LiveEngine) -> None:
     notes = Notes()
     obey("1 1 2 2", engine, notes)
     assert notes.events == ["switched"]
@@ -205,64 +242,8 @@ def test_a_recording_can_be_heard_at_its_own_pace(tmp_path: Path) -> None:
 # --- what is shown ------------------------------------------------------------------------------
 
 
-def drawn(engine: Engine, found: Sequence[Detection] = (), **settings: object) -> list[str]:
-    file = io.StringIO()
-    console = Console(file=file, width=80, height=24, **settings)  # type: ignore[arg-type]
-    console.print(picture(engine, Source(), found))
-    return file.getvalue().splitlines()
-
-
-@pytest.mark.parametrize("language", ["ara", "cmn", "eng"])
-def test_the_screen_fits_80_by_24_in_any_script(engine: Engine, language: str) -> None:
-    engine.set_language(language)
-    engine.feed(word(0.9))
-    keyword = engine.labels[0]
-    found = [Detection(keyword, language, 0.93, 12.4), Detection("很" * 60, "x" * 8, 1, 4e4)] * 4
-    lines = drawn(engine, found)
-    assert len(lines) <= 24
-    assert max(map(cell_len, lines)) <= 80
-    text = "\n".join(lines)
-    for shown in (keyword, "1 ara", "2 cmn", "3 eng", "-6 dBFS", "0.9 s", "0 blocks dropped"):
-        assert shown in text
-    assert text.count(f"12.40 s {language}") == 4
-
-
-def test_the_screen_shows_which_language_is_active(engine: Engine) -> None:
-    def reversed_part() -> str:
-        lines = drawn(engine, force_terminal=True, color_system="standard")
-        return (
-            next(line for line in lines if "1 ara" in line).split("\x1b[1;7m")[1].split("\x1b")[0]
-        )
-
-    assert reversed_part() == " 1 ara "
-    engine.set_language("eng")
-    assert reversed_part() == " 3 eng "
-
-
-def test_many_languages_fit_and_the_first_nine_have_keys() -> None:
-    engine = Engine(Loudness([f"l{n:02}" for n in range(30)]))
-    lines = drawn(engine)
-    assert len(lines) <= 24
-    assert "9 l08" in "\n".join(lines)
-    assert "10 l09" not in "\n".join(lines)
-
-
-def test_the_screen_is_drawn_at_most_ten_times_a_second(engine: Engine) -> None:
-    now, file = 0.0, io.StringIO()
-    console = Console(file=file, width=80, height=24, force_terminal=True)
-    with Screen(engine, Source(), console, clock=lambda: now) as screen:
-        start = file.getvalue().count("dBFS")
-        for _ in range(200):
-            now += 0.01
-            screen.update([])
-        during = file.getvalue().count("dBFS") - start
-        screen.update([Detection("北京", "cmn", 1, 2)])
-    assert 15 <= during <= 20
-    assert "北京" in file.getvalue()
-
-
 def test_lines_for_people_and_for_programs(
-    engine: Engine, capsys: pytest.CaptureFixture[str]
+    engine: LiveEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     event = Detection("北京", "cmn", 0.91239, 3.2)
     for as_json in (False, True):
@@ -274,7 +255,8 @@ def test_lines_for_people_and_for_programs(
         "    3.20 s  cmn  北京  0.91",
         '{"keyword": "北京", "language": "cmn", "score": 0.9124, "time": 3.2}',
     ]
-    ready = "listening on Built-in Audio in ara; keys: 1 ara, 2 cmn, 3 eng, Tab next, q quit"
+    keys = "1 ara, 2 cmn, 3 eng, Tab next, + - threshold, m mute, q quit"
+    ready = f"listening on Built-in Audio in ara; keys: {keys}"
     assert shown.err.splitlines() == [ready, ready]
 
 
@@ -424,7 +406,7 @@ class FakeMicrophone:
     """Hears a word, then what the test says."""
 
     name = "USB Audio"
-    dropped = 0
+    dropped = overruns = 0
     closed = False
     then: Iterable[Wave] = ()
 
@@ -452,6 +434,42 @@ def test_ctrl_c_ends_listening_cleanly(monkeypatch: pytest.MonkeyPatch, options:
     assert "[red]go" in result.stdout
     assert FakeMicrophone.closed
     assert result.stderr.startswith("listening on USB Audio in eng; keys: 1 ara, 2 cmn, 3 eng")
+
+
+@pytest.mark.usefixtures("files")
+def test_hits_are_kept_and_answered(tmp_path: Path) -> None:
+    """All of them, however fast a file is heard."""
+    code = "import sys, os; open('log', 'a').write(os.environ['KWS_KEYWORD'] + sys.stdin.read())"
+    run_it = shlex.join([sys.executable, "-c", code])
+    options = ["--save-dir", "kept", "--exec", run_it, "--exec-seconds", "60"]
+    result = call("listen", *BANK, "--wav", "two.wav", "--json", *options)
+    events = records(result.stdout)
+    kept = sorted(tmp_path.glob("kept/*.json"))
+    assert [json.loads(path.read_text(encoding="utf-8"))["keyword"] for path in kept] == [
+        event["keyword"] for event in events
+    ]
+    lines = (tmp_path / "log").read_text(encoding="utf-8").splitlines()
+    assert lines == [f"{event['keyword']}{json.dumps(event)}" for event in events]
+
+
+@pytest.mark.usefixtures("files")
+def test_a_command_that_does_not_exist_is_wrong_use() -> None:
+    result = call("listen", "--base", "no base", "--exec", "no-such-program x", ok=False)
+    assert isinstance(result.exception, UsageError)
+    assert "there is no program 'no-such-program'" in str(result.exception)
+
+
+def test_the_help_says_that_no_sound_leaves_the_machine() -> None:
+    text = " ".join(CliRunner().invoke(listen, ["--help"]).output.split())
+    assert "No sound leaves this machine" in text
+    assert "[default: 500" in text
+
+
+def test_a_request_to_terminate_gives_the_terminal_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), terminable():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_listening_needs_no_torch() -> None:

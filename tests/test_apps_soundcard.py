@@ -1,9 +1,9 @@
 """The microphone over a sound system made up here: every rate, and every mishap."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -64,7 +64,16 @@ class Sound:
     accepted: Sequence[tuple[int, int]] = ((SAMPLE_RATE, 1),)  # rates and channels
     busy: bool = False
     streams: list[Stream] = field(default_factory=list)
+    starts: int = 1  # of PortAudio
+    coming: Sequence[Sequence[dict[str, Any]]] = ()  # devices after each further start
     PortAudioError = SoundError
+
+    def _terminate(self) -> None:
+        self.starts += 1
+
+    def _initialize(self) -> None:
+        if self.coming:
+            self.devices, *self.coming = self.coming
 
     def query_devices(self, kind: str | None = None) -> Any:
         if kind is None:
@@ -135,8 +144,32 @@ def test_a_device_is_opened_at_its_own_rate_and_resampled_without_seams(
     np.testing.assert_allclose(heard, whole[: len(heard)], atol=1e-5)
 
 
-def test_a_device_that_takes_16_khz_is_opened_so(install: Install) -> None:
-    sound = install(Sound([device(0, "default", 32)], accepted=[(44_100, 1), (16_000, 1)]))
+@pytest.mark.parametrize("rate", [44_100, 48_000])
+def test_blocks_of_any_length_join_without_clicks(install: Install, rate: int) -> None:
+    """A tone cut into uneven blocks stays a tone: no seam rises above the resampler's own floor."""
+    sound = install(Sound([device(0, "USB", 1, rate)], accepted=[(rate, 1)]))
+    wave, cuts = tone(rate), np.cumsum([0, *[1, 7, 441, 1_764, 3, 999] * 12])
+    heard = []
+    with Microphone() as microphone:
+        blocks = iter(microphone)
+        for start, stop in pairwise(cuts):
+            sound.streams[0].callback(wave[start:stop, None].copy(), stop - start, None, FINE)
+            heard.append(next(blocks))
+    joined = np.concatenate(heard)
+    whole = soxr.resample(wave[: cuts[-1]], rate, SAMPLE_RATE)
+    assert len(joined) > 0.5 * SAMPLE_RATE
+    np.testing.assert_allclose(joined, whole[: len(joined)], atol=1e-5)
+
+
+def test_a_device_is_opened_at_its_own_rate_even_if_it_would_take_another(install: Install) -> None:
+    accepted = [(16_000, 1), (48_000, 1)]
+    install(Sound([device(0, "USB", 1, 48_000)], accepted=accepted))
+    with Microphone() as microphone:
+        assert microphone.rate == 48_000
+
+
+def test_a_device_that_refuses_its_own_rate_is_opened_at_16_khz(install: Install) -> None:
+    sound = install(Sound([device(0, "default", 32)], accepted=[(16_000, 1)]))
     wave = tone(SAMPLE_RATE)
     with Microphone() as microphone:
         sound.streams[0].hear(wave[:, None])
@@ -165,35 +198,114 @@ def test_the_oldest_blocks_are_dropped_and_counted_when_the_reader_is_slow(
     np.testing.assert_array_equal(heard, ramp[SAMPLE_RATE:])
 
 
-def test_an_overflow_of_the_sound_system_is_counted(install: Install) -> None:
+def test_an_overrun_of_the_sound_system_is_counted(install: Install) -> None:
     sound = install(Sound([device(0, "USB")]))
     with Microphone() as microphone:
         sound.streams[0].hear(tone(SAMPLE_RATE)[:1_280, None], SimpleNamespace(input_overflow=True))
-    assert microphone.dropped == 2
+    assert (microphone.dropped, microphone.overruns) == (0, 2)
 
 
-def test_unplugged_while_listening_is_one_sentence_after_what_was_heard(install: Install) -> None:
-    sound = install(Sound([device(0, "USB Audio")]))
-    with Microphone() as microphone:
-        blocks = iter(microphone)
-        sound.streams[0].hear(tone(SAMPLE_RATE)[:640, None])
-        sound.streams[0].active = False
-        assert len(next(blocks)) == 640
-        with pytest.raises(KwsError, match="delivering audio: USB Audio; plug it in again and"):
-            next(blocks)
-    assert sound.streams[0].closed
+def heard_until(blocks: Iterator[Wave], enough: Callable[[Wave], bool]) -> Wave:
+    """What comes until the last block is one that was waited for."""
+    heard = []
+    for block in islice(blocks, 10_000):
+        heard.append(block)
+        if enough(block):
+            return np.concatenate(heard)
+    pytest.fail("it never came")
 
 
-def test_a_device_that_stays_silent_is_given_up(
-    install: Install, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting is counted in tenths of what it is."""
+    for name, seconds in (("LOST", 0.02), ("RETRY", 0.002), ("LONGEST", 0.008)):
+        monkeypatch.setattr(apps.microphone, f"{name}_SECONDS", seconds)
+
+
+GONE: Sequence[dict[str, Any]] = [device(0, "HDMI", 0)]
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(("wanted", "name"), [("1", "USB Audio (hw:1,0)"), ("usb", "USB Audio")])
+def test_a_device_that_was_unplugged_is_found_again_under_another_number(
+    install: Install, wanted: str, name: str
 ) -> None:
-    monkeypatch.setattr(apps.microphone, "LOST_SECONDS", 0.02)
-    install(Sound([device(0, "USB Audio")]))
+    there = [device(0, "HDMI", 0), device(1, name)]
+    back = [device(0, "HDMI", 0), device(1, "Camera"), device(2, name.replace("hw:1", "hw:2"))]
+    sound = install(Sound(there, coming=[GONE] * 5 + [back]))
+    said: list[str] = []
+    before, after = tone(SAMPLE_RATE)[:640], tone(SAMPLE_RATE, 300)[:640]
+    with Microphone(wanted) as microphone:
+        microphone.tell = said.append
+        blocks = iter(microphone)
+        sound.streams[0].hear(before[:, None])
+        sound.streams[0].active = False
+        heard = heard_until(blocks, lambda block: len(block) == SAMPLE_RATE)
+        np.testing.assert_array_equal(heard, np.r_[before, np.zeros(SAMPLE_RATE)])
+        assert not len(heard_until(blocks, lambda block: len(sound.streams) == 2))
+        assert said == [f"the microphone is lost: {name}; looking for it"]
+        sound.streams[1].hear(after[:, None])
+        np.testing.assert_array_equal(heard_until(blocks, lambda block: len(block) > 0), after)
+    assert [stream.device for stream in sound.streams] == [1, 2]
+    assert said[1:] == [f"the microphone is back: {name.replace('hw:1', 'hw:2')}"]
+    assert all(stream.closed for stream in sound.streams)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_device_that_stays_silent_is_opened_again_and_said_to_be_lost_once(
+    install: Install,
+) -> None:
+    sound = install(Sound([device(0, "USB Audio")]))
+    said: list[str] = []
+    with Microphone() as microphone:
+        microphone.tell = said.append
+        heard_until(iter(microphone), lambda block: len(sound.streams) == 4)
+    assert said == ["the microphone is lost: USB Audio; looking for it"]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_another_default_takes_the_place_of_a_lost_one_but_not_of_one_asked_for(
+    install: Install,
+) -> None:
+    for wanted in (None, "usb"):
+        sound = install(Sound([device(0, "USB Audio")], coming=[[device(0, "Built-in")]]))
+        with Microphone(wanted) as microphone:
+            blocks = iter(microphone)
+            sound.streams[0].active = False
+            for _ in range(100):
+                next(blocks)
+            assert microphone.name == ("USB Audio" if wanted else "Built-in")
+            assert (len(sound.streams) == 1) == (wanted == "usb")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_it_is_looked_for_ever_less_often(install: Install) -> None:
+    sound = install(Sound([device(0, "USB Audio")], coming=[GONE] * 1_000))
+    when = []
     with Microphone() as microphone:
         blocks = iter(microphone)
-        assert sum(len(next(blocks)) for _ in range(15)) == 0
-        with pytest.raises(KwsError, match="stopped delivering audio"):
-            list(islice(blocks, 10))
+        sound.streams[0].active = False
+        for number in range(60):
+            before = sound.starts
+            next(blocks)
+            if sound.starts > before:
+                when.append(number)
+    assert np.diff(when).tolist()[:4] == [2, 4, 8, 8]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_device_is_found_at_another_rate_than_before(install: Install) -> None:
+    back = [device(0, "USB Audio", 1, 48_000)]
+    sound = install(Sound([device(0, "USB Audio")], coming=[back]))
+    with Microphone() as microphone:
+        blocks = iter(microphone)
+        sound.streams[0].active = False
+        sound.accepted = [(48_000, 1)]
+        heard_until(blocks, lambda block: len(sound.streams) == 2)
+        sound.streams[1].hear(tone(48_000)[:, None])
+        heard = received(microphone)
+    assert microphone.rate == 48_000
+    np.testing.assert_allclose(heard[9:], tone(SAMPLE_RATE)[9 : len(heard)], atol=1e-2)
 
 
 def test_a_pause_shorter_than_that_is_no_loss(

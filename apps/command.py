@@ -1,0 +1,129 @@
+"""Run a program when a keyword is heard."""
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kws.detector import Detection
+from kws.errors import UsageError
+
+from .screen import json_line
+from .worker import CAPACITY, Tell, Worker
+
+SECONDS: Final = 10.0  # that a run may take
+
+
+class Command:
+    """Runs a program for each detection, one after another, beside the listener.
+
+    No shell is involved: the words of the command are fixed, and what was heard comes as
+    environment variables and as JSON on standard input. A run that takes too long is ended,
+    with all that it started.
+
+    Args:
+        text: program and arguments, quoted as for a shell.
+        tell: takes a sentence when a run fails.
+        seconds: that a run may take.
+        capacity: detections that may wait; None for any number.
+        quiet: whether to throw away what it prints; else that goes to standard error.
+
+    Raises:
+        UsageError: the text is empty or badly quoted, or there is no such program.
+
+    """
+
+    def __init__(
+        self,
+        text: str,
+        tell: Tell,
+        *,
+        seconds: float = SECONDS,
+        capacity: int | None = CAPACITY,
+        quiet: bool = False,
+    ) -> None:
+        self._arguments = parse(text)
+        self._tell = tell
+        self._seconds = seconds
+        self._output = subprocess.DEVNULL if quiet else 2  # standard error
+        self._running: subprocess.Popen[bytes] | None = None
+        self._worker = Worker("--exec", tell, capacity)
+
+    def hear(self, samples: NDArray[np.float32], found: Sequence[Detection]) -> None:
+        """Run it once for each detection; returns at once."""
+        for event in found:
+            self._worker.submit(partial(self._run, event))
+
+    def close(self, seconds: float | None = None) -> None:
+        """Let the runs end, but wait no longer than so many seconds; then end them."""
+        if not self._worker.close(seconds):
+            self._tell("--exec: not all commands were run to their end")
+            if self._running:
+                _end(self._running)
+
+    def _run(self, event: Detection) -> None:
+        with subprocess.Popen(
+            self._arguments,
+            stdin=subprocess.PIPE,
+            stdout=self._output,
+            stderr=self._output,
+            env=os.environ | variables(event),
+            start_new_session=True,  # so that it can be ended as a whole, and Ctrl-C spares it
+        ) as process:
+            self._running = process
+            record = json_line(event.as_dict()) + "\n"
+            try:
+                process.communicate(record.encode(errors="replace"), timeout=self._seconds)
+            except subprocess.TimeoutExpired:
+                _end(process)
+                self._tell(f"{self._name} took more than {self._seconds:g} s and was ended")
+            else:
+                if process.returncode:
+                    self._tell(f"{self._name} failed with exit code {process.returncode}")
+            self._running = None
+
+    @property
+    def _name(self) -> str:
+        return f"--exec: {self._arguments[0]}"
+
+
+def parse(text: str) -> list[str]:
+    """Split a command into its words, and make sure that there is such a program."""
+    try:
+        arguments = shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"--exec {text!r} is badly quoted: {error}") from None
+    if not arguments:
+        raise UsageError("--exec needs a command, for example --exec 'notify-send keyword'")
+    if not shutil.which(arguments[0]):
+        raise UsageError(f"--exec: there is no program {arguments[0]!r}; give its whole path")
+    return arguments
+
+
+def variables(event: Detection) -> dict[str, str]:
+    """What was heard, as environment variables.
+
+    >>> variables(Detection("go", "eng", 0.98765, 1.28))["KWS_SCORE"]
+    '0.9877'
+    """
+    fields = {f"KWS_{name.upper()}": str(value) for name, value in event.as_dict().items()}
+    return {name: _environmental(value) for name, value in fields.items()}
+
+
+def _environmental(text: str) -> str:
+    """UTF-8 whatever the locale says, without the one character that cannot be passed."""
+    return os.fsdecode(text.replace("\0", "").encode(errors="replace"))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and what it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

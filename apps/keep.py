@@ -1,0 +1,210 @@
+"""Keep the sound around what was heard, and around what was nearly heard."""
+
+import io
+import re
+import unicodedata
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from kws.config import SAMPLE_RATE
+from kws.detector import Detection
+from kws.errors import KwsError
+from kws.files import write_bytes, write_json
+
+from .live import LiveEngine
+from .worker import CAPACITY, Tell, Worker
+
+BEFORE: Final = 1.25  # seconds of sound kept before a decision; it saw the last of them
+AFTER: Final = 0.25  # seconds kept after it
+NEAR: Final = 0.6  # of its threshold that a keyword must reach for a near miss
+OVER: Final = 1.0  # seconds after its peak at which a near miss is settled
+MEMORY: Final = round(5 * SAMPLE_RATE)  # samples remembered; blocks are shorter than a second
+LIMIT: Final = 500  # hits, and as many near misses
+NAME: Final = re.compile(r"(\d{6,})-(hit|near)-.*\.(wav|json)")
+
+Wave = NDArray[np.float32]
+Row = tuple[float, str, NDArray[np.float32]]  # time, language, scores [K]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A decision worth keeping the sound of."""
+
+    kind: str  # hit or near
+    keyword: str
+    language: str
+    labels: tuple[str, ...]
+    score: float
+    threshold: float
+    time: float  # seconds of audio
+
+
+class Keeper:
+    """Writes a WAV and a JSON file for each hit and near miss, the oldest making way.
+
+    A near miss is a keyword that came near its threshold, or reached it too briefly, and was
+    not reported. The JSON file holds the scores of every class around that time.
+
+    Args:
+        folder: for the files; others in it are left alone.
+        engine: that hears.
+        tell: takes a sentence when a file cannot be written.
+        limit: hits kept, and near misses kept.
+        capacity: clips that may wait to be written; None for any number.
+
+    Raises:
+        KwsError: the folder cannot be made.
+
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        engine: LiveEngine,
+        tell: Tell,
+        *,
+        limit: int = LIMIT,
+        capacity: int | None = CAPACITY,
+    ) -> None:
+        self._shelf = Shelf(folder, limit)
+        self._engine = engine
+        self._worker = Worker("--save-dir", tell, capacity)
+        self._audio = np.zeros(0, np.float32)  # the last of what was fed
+        self._fed = 0  # samples
+        self._rows: deque[Row] = deque(maxlen=64)  # of the last decisions
+        self._due: list[Moment] = []
+        self._peak: Moment | None = None  # of what may become a near miss
+        self._settled = False  # what is loud now has been kept
+
+    def hear(self, samples: Wave, found: Sequence[Detection]) -> None:
+        """Remember the sound, and have written what is complete; returns at once."""
+        self._audio = np.concatenate([self._audio, samples])[-MEMORY:]
+        self._fed += len(samples)
+        for event in found:
+            index = self._engine.labels.index(event.keyword)
+            self._due.append(self._moment("hit", index, event.score, event.time))
+            self._peak, self._settled = None, True
+        if self._engine.decisions and (not self._rows or self._rows[-1][0] != self._engine.time):
+            row = (self._engine.time, self._engine.language, self._engine.scores)
+            self._rows.append(row)
+            self._look_for_near_misses()
+        self._write_due(self._fed / SAMPLE_RATE)
+
+    def close(self, seconds: float | None = None) -> None:
+        """Write what is left, but wait no longer than so many seconds."""
+        self._settle()
+        self._write_due(np.inf)
+        self._worker.close(seconds)
+
+    def _look_for_near_misses(self) -> None:
+        engine = self._engine
+        nearness = engine.scores / engine.thresholds  # [K]
+        best = int(nearness.argmax())
+        if nearness[best] < NEAR:
+            self._settle()
+            self._settled = False
+        elif self._peak and engine.time - self._peak.time > OVER:
+            self._settle()
+            self._settled = True
+        elif not self._settled and (not self._peak or engine.scores[best] > self._peak.score):
+            self._peak = self._moment("near", best, float(engine.scores[best]), engine.time)
+
+    def _moment(self, kind: str, index: int, score: float, time: float) -> Moment:
+        engine = self._engine
+        threshold = float(engine.thresholds[index])
+        keyword = engine.labels[index]
+        return Moment(kind, keyword, engine.language, engine.labels, score, threshold, time)
+
+    def _settle(self) -> None:
+        if self._peak:
+            self._due.append(self._peak)
+        self._peak = None
+
+    def _write_due(self, now: float) -> None:
+        """Hand over the moments whose sound is complete by ``now`` seconds."""
+        ready = [moment for moment in self._due if moment.time + AFTER <= now]
+        self._due = [moment for moment in self._due if moment.time + AFTER > now]
+        for moment in ready:
+            start = self._fed - len(self._audio)  # sample that the memory begins with
+            begin = max(0, start, round((moment.time - BEFORE) * SAMPLE_RATE))
+            wave = self._audio[begin - start : round((moment.time + AFTER) * SAMPLE_RATE) - start]
+            record = self._record(moment, begin / SAMPLE_RATE)
+            self._worker.submit(partial(self._shelf.add, moment, wave, record))
+
+    def _record(self, moment: Moment, begin: float) -> dict[str, Any]:
+        end = moment.time + AFTER
+        rows = [row for row in self._rows if begin <= row[0] <= end and row[1] == moment.language]
+        return {
+            "kind": "hit" if moment.kind == "hit" else "near miss",
+            "keyword": moment.keyword,
+            "language": moment.language,
+            "score": round(moment.score, 4),
+            "threshold": round(moment.threshold, 4),
+            "time": round(moment.time, 4),
+            "begin": round(begin, 4),
+            "written": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "times": [round(time, 4) for time, _, _ in rows],
+            "scores": {
+                label: [round(float(scores[index]), 4) for _, _, scores in rows]
+                for index, label in enumerate(moment.labels)
+            },
+        }
+
+
+class Shelf:
+    """A folder of numbered clips of two kinds, so many of each."""
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self._folder, self._limit = folder, limit
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            there = [found for path in folder.iterdir() if (found := NAME.fullmatch(path.name))]
+        except OSError as error:
+            raise KwsError(f"cannot keep clips in {folder}: {error.strerror or error}") from error
+        self._next = 1 + max((int(found[1]) for found in there), default=0)
+        self._kept = {
+            kind: deque(sorted({int(found[1]) for found in there if found[2] == kind}))
+            for kind in ("hit", "near")
+        }
+
+    def add(self, moment: Moment, wave: Wave, record: dict[str, Any]) -> None:
+        """Write one clip, and delete the oldest of its kind if that is one too many."""
+        number, self._next = self._next, self._next + 1
+        path = self._folder / f"{number:06}-{moment.kind}-{plain(moment.keyword)}.wav"
+        write_bytes(path, wav(wave))
+        write_json(path.with_suffix(".json"), {"file": path.name, **record})
+        kept = self._kept[moment.kind]
+        kept.append(number)
+        while len(kept) > self._limit:
+            self._remove(kept.popleft())
+
+    def _remove(self, number: int) -> None:
+        for path in self._folder.glob(f"{number:06}-*"):
+            if NAME.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+
+
+def wav(wave: Wave) -> bytes:
+    """A WAV file, mono, 16 bits, 16 kHz."""
+    memory = io.BytesIO()
+    soundfile.write(memory, wave, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    return memory.getvalue()
+
+
+def plain(keyword: str) -> str:
+    """As much of a keyword as every file system takes, in its own script.
+
+    >>> plain("../ja nein"), plain("हाँ"), plain("///")
+    ('ja-nein', 'हाँ', 'keyword')
+    """
+    letters = [c if unicodedata.category(c)[0] in "LMN" else "-" for c in keyword[:32]]
+    return re.sub("-+", "-", "".join(letters)).strip("-") or "keyword"

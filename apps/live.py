@@ -1,0 +1,101 @@
+"""An engine with a dial, a mute switch, and ears that others may lend."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kws.config import SAMPLE_RATE, SILENCE, UNKNOWN
+from kws.detector import Detection, Detector, DetectorConfig, Levels
+from kws.engine import Engine, Spotter
+
+STEP: Final = 0.05  # of probability, by which a key turns the thresholds
+LOWEST: Final = 0.05  # to which keys turn them
+HIGHEST: Final = 0.95
+
+
+class Reaction(Protocol):
+    """Is told what was fed and what was found in it; must return at once."""
+
+    def __call__(self, samples: NDArray[np.float32], found: Sequence[Detection]) -> None:
+        """Take samples ``[T]`` as the engine heard them: silence while it is muted."""
+        ...
+
+
+class LiveEngine(Engine):
+    """An engine whose thresholds can be turned up and down, and whose ear can be closed.
+
+    Attributes:
+        reactions: are called after everything that is fed, and after the flush.
+        raised: by how much every threshold differs from what it was at the start.
+        muted: what is fed counts as silence.
+        thresholds: ``[K]``, what each class of the active language must reach; infinite for
+            those that never fire.
+
+    """
+
+    raised = 0.0
+    muted = False
+
+    def __init__(self, spotter: Spotter, *, threshold: float | None = None) -> None:
+        self.reactions: list[Reaction] = []
+        super().__init__(spotter, threshold=threshold)
+
+    @property
+    def time(self) -> float:
+        """Seconds of audio at which the last decision was taken."""
+        return self.decisions * self.hop / SAMPLE_RATE
+
+    def turn(self, up: bool) -> None:
+        """Turn all thresholds by one step, if there is room; the keywords keep their distances."""
+        before, self.raised = self.raised, round(self.raised + (STEP if up else -STEP), 4)
+        made = self._new_detector()
+        if made.config == self._detector.config:
+            self.raised = before
+        else:
+            self._detector = made
+
+    def feed(self, samples: NDArray[np.float32]) -> list[Detection]:
+        """Take samples as every engine does; nothing of them is heard while muted."""
+        heard = np.zeros_like(samples) if self.muted else samples
+        return self._told(heard, super().feed(heard))
+
+    def flush(self) -> list[Detection]:
+        """End the stream as every engine does."""
+        return self._told(np.zeros(0, np.float32), super().flush())
+
+    def _told(self, samples: NDArray[np.float32], found: list[Detection]) -> list[Detection]:
+        for reaction in self.reactions:
+            reaction(samples, found)
+        return found
+
+    def _new_detector(self) -> Detector:
+        made = super()._new_detector()
+        config = shifted(made.config, self.raised)
+        levels = [config.levels(label).threshold for label in made.labels]
+        spotted = [label not in (UNKNOWN, SILENCE) for label in made.labels]
+        self.thresholds = np.where(spotted, levels, np.inf)
+        return Detector(made.labels, self.language, config)
+
+
+def shifted(config: DetectorConfig, by: float) -> DetectorConfig:
+    """Move every level up or down, within what a probability can be.
+
+    >>> shifted(DetectorConfig(threshold=0.5, release=0.3), -0.25).levels("go")
+    Levels(threshold=0.25, release=0.05)
+    """
+    if not by:
+        return config
+    common = _shifted(Levels(config.threshold, config.release), by)
+    own = {word: _shifted(levels, by) for word, levels in config.keywords.items()}
+    return replace(config, threshold=common.threshold, release=common.release, keywords=own)
+
+
+def _shifted(levels: Levels, by: float) -> Levels:
+    threshold, release = (
+        round(float(np.clip(level + by, min(level, LOWEST), max(level, HIGHEST))), 4)
+        for level in (levels.threshold, levels.release)
+    )
+    return Levels(threshold, release)

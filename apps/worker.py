@@ -1,0 +1,48 @@
+"""Work that must not keep the listener waiting."""
+
+from collections.abc import Callable
+from queue import Queue
+from threading import Thread
+from typing import Final
+
+from kws.errors import KwsError
+
+CAPACITY: Final = 16  # jobs that may wait
+Tell = Callable[[str], object]
+
+
+class Worker:
+    """Does one job after another on a thread of its own; what a job complains of is told.
+
+    Args:
+        name: of the jobs, for people.
+        tell: takes a sentence.
+        capacity: jobs that may wait; a job more is left out. None: any number.
+
+    """
+
+    def __init__(self, name: str, tell: Tell, capacity: int | None = CAPACITY) -> None:
+        self._name, self._tell, self._capacity = name, tell, capacity
+        self._jobs: Queue[Callable[[], None] | None] = Queue()
+        self._thread = Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Have it done later; returns at once."""
+        if self._capacity is not None and self._jobs.qsize() >= self._capacity:
+            self._tell(f"{self._name}: {self._capacity} are waiting already, this one is left out")
+        else:
+            self._jobs.put(job)
+
+    def close(self, seconds: float | None = None) -> bool:
+        """Wait until all is done, but no longer than so many seconds; whether all is done."""
+        self._jobs.put(None)
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                job()
+            except (KwsError, OSError) as error:
+                self._tell(f"{self._name}: {error}")

@@ -1,0 +1,163 @@
+"""Programs run on a detection: what they are told, and that they cannot hold anything up."""
+
+import json
+import os
+import shlex
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from apps.command import Command, parse, variables
+from apps.worker import Worker
+from kws.detector import Detection
+from kws.errors import KwsError, UsageError
+
+NOTHING = np.zeros(0, np.float32)
+HOSTILE = (
+    "$(touch pwned); `touch pwned`; touch pwned",
+    "'\"; touch pwned #",
+    "a\nb\x1b[2J",
+    "nul\0byte",
+    "--help",
+    "صوت 北京 😀 \udcff",
+    "",
+)
+
+
+def python(code: str) -> str:
+    return shlex.join([sys.executable, "-c", code])
+
+
+def event(keyword: str = "go", time: float = 1.28) -> Detection:
+    return Detection(keyword, "eng", 0.91239, time)
+
+
+LOG = """
+import json, os, sys
+told = {name: value for name, value in os.environ.items() if name.startswith("KWS_")}
+print(json.dumps([sys.argv[1:], told, sys.stdin.read()]), file=open("log", "a"))
+"""
+
+
+@pytest.fixture
+def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is told; the programs run in a folder of their own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KWS_CACHE")
+    return []
+
+
+@pytest.mark.parametrize("keyword", HOSTILE)
+def test_a_keyword_is_data_and_never_code(said: list[str], keyword: str) -> None:
+    command = Command(python(LOG) + " '$KWS_KEYWORD' ';' touch pwned", said.append)
+    command.hear(NOTHING, [event(keyword)])
+    command.close()
+    assert said == []
+    arguments, told, stdin = json.loads(Path("log").read_text())
+    assert arguments == ["$KWS_KEYWORD", ";", "touch", "pwned"]  # no shell has read them
+    shown = keyword.replace("\0", "").replace("\udcff", "?")
+    language, score, time = "eng", "0.9124", "1.28"
+    assert told == {
+        "KWS_KEYWORD": shown,
+        "KWS_LANGUAGE": language,
+        "KWS_SCORE": score,
+        "KWS_TIME": time,
+    }
+    assert json.loads(stdin) == event(keyword.replace("\udcff", "?")).as_dict()
+    assert os.listdir() == ["log"]
+
+
+def test_detections_are_answered_in_their_order(said: list[str]) -> None:
+    code = "import os; print(os.environ['KWS_KEYWORD'], file=open('log', 'a'))"
+    command = Command(python(code), said.append)
+    command.hear(NOTHING, [event(f"word {number}") for number in range(3)])
+    command.hear(NOTHING, [])
+    command.close()
+    assert Path("log").read_text().splitlines() == ["word 0", "word 1", "word 2"]
+
+
+def test_a_command_that_fails_is_told_and_the_next_one_runs(said: list[str]) -> None:
+    command = Command(python("import sys; sys.exit(3)"), said.append)
+    command.hear(NOTHING, [event(), event()])
+    command.close()
+    assert said == [f"--exec: {sys.executable} failed with exit code 3"] * 2
+
+
+HANG = shlex.join(["sh", "-c", "sleep 600 & echo $! > child; wait"])
+
+
+def is_running(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def test_a_command_that_hangs_is_ended_with_all_that_it_started(said: list[str]) -> None:
+    command = Command(HANG, said.append, seconds=2)
+    command.hear(NOTHING, [event()])
+    command.close()
+    assert said == ["--exec: sh took more than 2 s and was ended"]
+    child = int(Path("child").read_text())
+    for _ in range(100):  # the system may take a moment to bury it
+        if not is_running(child):
+            break
+        time.sleep(0.1)
+    assert not is_running(child)
+
+
+def test_a_command_that_hangs_holds_up_neither_the_listener_nor_the_end(said: list[str]) -> None:
+    command = Command(python("import time; time.sleep(600)"), said.append, seconds=600, capacity=2)
+    for _ in range(50):
+        command.hear(NOTHING, [event()])
+    command.close(seconds=0.1)
+    left_out = [note for note in said if "2 are waiting already" in note]
+    assert 47 <= len(left_out) <= 48
+    assert "--exec: not all commands were run to their end" in said
+
+
+def test_a_command_that_reads_nothing_and_prints_much_is_no_harm(said: list[str]) -> None:
+    command = Command(python("print('x' * 10_000_000)"), said.append, quiet=True)
+    command.hear(NOTHING, [event("y" * 1_000)])
+    command.close()
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "needs a command"),
+        ("  ", "needs a command"),
+        ("echo 'a", "badly quoted"),
+        ("no-such-program --loud", "there is no program 'no-such-program'"),
+        ("/etc/passwd", "there is no program '/etc/passwd'"),
+    ],
+)
+def test_a_command_that_cannot_be_is_refused_at_the_start(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse(text)
+
+
+def test_what_a_program_is_told_can_be_passed_in_every_locale() -> None:
+    for value in variables(event("صوت 北京\0")).values():
+        assert b"\0" not in os.fsencode(value)
+
+
+def test_a_worker_tells_of_errors_and_goes_on() -> None:
+    told: list[str] = []
+    worker = Worker("work", told.append)
+    done = threading.Event()
+
+    def fail() -> None:
+        raise KwsError("it cannot be")
+
+    worker.submit(fail)
+    worker.submit(done.set)
+    assert worker.close()
+    assert done.is_set()
+    assert told == ["work: it cannot be"]

@@ -1,0 +1,192 @@
+"""Keeping the sound around hits and near misses."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from apps.keep import LIMIT, Keeper, plain
+from apps.live import LiveEngine
+from kws.config import SAMPLE_RATE
+from kws.detector import DetectorConfig
+from kws.errors import KwsError
+
+Wave = NDArray[np.float32]
+
+
+class Level:
+    """A spotter that scores the keyword as high as the middle of its view is loud."""
+
+    labels = ("go/../stop", "_silence_")
+    languages = ("eng", "deu")
+    active_adapter = "eng"
+
+    def set_adapter(self, language: str) -> None:
+        self.active_adapter = language
+
+    def scores(self, view: Wave) -> Wave:
+        score = float(np.abs(view[6_000:10_000]).mean())
+        scores: Wave = np.array([score, 1 - score], np.float32)
+        return scores
+
+    def detector_config(self, language: str) -> DetectorConfig:
+        return DetectorConfig(threshold=0.5, smoothing=1, patience=3)
+
+
+def said(score: float, seconds: float = 0.5) -> Wave:
+    """A sound that scores so high, and quiet after it."""
+    loud = np.full(round(seconds * SAMPLE_RATE), score, np.float32)
+    return np.r_[loud, np.zeros(2 * SAMPLE_RATE, np.float32)]
+
+
+def kept(folder: Path) -> list[dict[str, Any]]:
+    records = []
+    for path in sorted(folder.glob("*.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        assert record["file"] == path.with_suffix(".wav").name
+        records.append(record)
+    return records
+
+
+def hear(folder: Path, *waves: Wave, **settings: Any) -> list[str]:
+    """What is told while sounds are heard in blocks of a hop; all are written at the end."""
+    engine, told = LiveEngine(Level()), list[str]()
+    keeper = Keeper(folder, engine, told.append, capacity=None, **settings)
+    engine.reactions.append(keeper.hear)
+    wave = np.concatenate(waves)
+    for start in range(0, len(wave), 1_280):
+        engine.feed(wave[start : start + 1_280])
+    engine.flush()
+    keeper.close()
+    return told
+
+
+def test_a_hit_is_kept_with_the_sound_around_it_and_its_scores(tmp_path: Path) -> None:
+    wave = np.r_[np.zeros(2 * SAMPLE_RATE, np.float32), said(0.8)]
+    wave += 0.01 * np.random.default_rng(0).standard_normal(len(wave)).astype(np.float32)
+    assert hear(tmp_path / "new" / "kept", wave) == []
+    (record,) = kept(tmp_path / "new" / "kept")
+    assert (record["kind"], record["keyword"]) == ("hit", "go/../stop")
+    assert (record["language"], record["threshold"]) == ("eng", 0.5)
+    path = tmp_path / "new" / "kept" / record["file"]
+    info = soundfile.info(path)
+    assert (info.samplerate, info.channels, info.subtype) == (16_000, 1, "PCM_16")
+    assert info.duration == 1.5
+    begin = round(record["begin"] * SAMPLE_RATE)
+    heard, _ = soundfile.read(path, dtype="float32")
+    np.testing.assert_allclose(heard, wave[begin : begin + len(heard)], atol=1e-4)
+    assert record["begin"] == pytest.approx(record["time"] - 1.25)
+    scores = record["scores"]["go/../stop"]
+    assert len(scores) == len(record["times"]) == len(record["scores"]["_silence_"])
+    assert record["score"] in scores
+    assert record["times"][scores.index(record["score"])] <= record["time"]
+
+
+@pytest.mark.parametrize(
+    ("score", "seconds", "kinds"),
+    [
+        (0.28, 0.5, []),  # below six tenths of the threshold
+        (0.4, 0.5, ["near miss"]),
+        (0.8, 0.26, ["near miss"]),  # too briefly
+        (0.8, 0.5, ["hit"]),
+        (0.4, 5.0, ["near miss"]),  # a sound that goes on is one
+    ],
+)
+def test_what_is_a_near_miss(
+    tmp_path: Path, score: float, seconds: float, kinds: list[str]
+) -> None:
+    hear(tmp_path, np.zeros(SAMPLE_RATE, np.float32), said(score, seconds))
+    assert [record["kind"] for record in kept(tmp_path)] == kinds
+
+
+def test_several_are_kept_in_their_order(tmp_path: Path) -> None:
+    hear(tmp_path, said(0.8), said(0.4), said(0.8), said(0.45))
+    records = kept(tmp_path)
+    assert [record["kind"] for record in records] == ["hit", "near miss"] * 2
+    times = [record["time"] for record in records]
+    assert times == sorted(times)
+
+
+def test_a_word_at_the_very_end_is_kept(tmp_path: Path) -> None:
+    hear(tmp_path, said(0.8)[: round(0.4 * SAMPLE_RATE)])
+    (record,) = kept(tmp_path)
+    assert record["kind"] == "hit"
+    assert soundfile.info(tmp_path / record["file"]).duration == pytest.approx(0.4)
+
+
+def test_the_oldest_of_each_kind_make_way(tmp_path: Path) -> None:
+    """Over several runs; and near misses do not displace hits."""
+    hear(tmp_path, said(0.8), *[said(0.4)] * 5, limit=3)
+    hear(tmp_path, said(0.8), *[said(0.4)] * 2, limit=3)
+    kinds = [record["kind"] for record in kept(tmp_path)]
+    assert kinds.count("hit") == 2
+    assert kinds.count("near miss") == 3
+    assert len(os.listdir(tmp_path)) == 2 * 5
+    assert [int(record["file"][:6]) for record in kept(tmp_path)] == [1, 6, 7, 8, 9]
+
+
+def test_other_files_in_the_folder_are_left_alone(tmp_path: Path) -> None:
+    mine = ["holiday.wav", "000001-notes.txt", "000001-hits.wav", "1-hit-go.wav", "000002-hit"]
+    for name in mine:
+        (tmp_path / name).write_text("mine")
+    hear(tmp_path, *[said(0.8)] * 4, limit=1)
+    assert all((tmp_path / name).read_text() == "mine" for name in mine)
+    assert len(os.listdir(tmp_path)) == len(mine) + 2
+
+
+def test_a_folder_that_cannot_be_written_is_told_and_listening_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    engine, told = LiveEngine(Level()), list[str]()
+    keeper = Keeper(folder, engine, told.append)
+    engine.reactions.append(keeper.hear)
+    folder.rmdir()
+    folder.write_text("a file in its place")
+    assert engine.feed(said(0.8))
+    keeper.close()
+    assert len(told) == 1
+    assert told[0].startswith("--save-dir: cannot write")
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(KwsError, match="cannot keep clips in"):
+        Keeper(tmp_path / "file", LiveEngine(Level()), print)
+
+
+@pytest.mark.parametrize(
+    "word", ["../../etc/passwd", "a\0b", "con\n", "..", "-rf", "很" * 500, "\x1b[2J", "a/b\\c:d"]
+)
+def test_no_keyword_makes_a_harmful_file_name(word: str) -> None:
+    name = plain(word)
+    assert name
+    assert not set(name) & set("/\\\0\n\x1b:.")
+    assert not name.startswith("-")
+    assert len(name.encode()) < 200
+
+
+@pytest.mark.parametrize("changes", [["deu"], ["deu", "eng"]])
+def test_a_change_of_language_does_not_mix_scores(tmp_path: Path, changes: Sequence[str]) -> None:
+    engine = LiveEngine(Level())
+    keeper = Keeper(tmp_path, engine, print, capacity=None)
+    engine.reactions.append(keeper.hear)
+    wave = said(0.4)
+    for number, start in enumerate(range(0, len(wave), 1_280)):
+        if number == 12:
+            for language in changes:
+                engine.set_language(language)
+        engine.feed(wave[start : start + 1_280])
+    keeper.close()
+    for record in kept(tmp_path):
+        assert len(record["times"]) == len(set(record["times"]))
+    assert kept(tmp_path)
+
+
+def test_the_default_bound_is_stated_truly() -> None:
+    """Half a thousand of both kinds take about 50 MB."""
+    assert pytest.approx(50e6, rel=0.1) == 2 * LIMIT * 1.5 * SAMPLE_RATE * 2

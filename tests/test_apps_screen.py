@@ -1,0 +1,238 @@
+"""The live screen: what it shows, and that it fits every terminal."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from rich.cells import cell_len
+from rich.console import Console
+
+from apps.live import LiveEngine, shifted
+from apps.panels import CELL, Picture, State, Traces, picture, thresholds
+from apps.screen import Meter, Screen
+from kws.config import SAMPLE_RATE
+from kws.detector import Detection, DetectorConfig, Levels
+
+Wave = NDArray[np.float32]
+
+ARABIC = ("خلف", "أمام", "توقف")
+MANDARIN = ("北京", "语音识别系统打开空调关闭向左转", "中国")
+
+
+class Loud:
+    """A spotter that hears the first keyword where the middle of its view is loud."""
+
+    def __init__(
+        self,
+        labels: Sequence[str] = ARABIC,
+        languages: Sequence[str] = ("ara", "cmn", "eng"),
+        config: DetectorConfig | None = None,
+    ) -> None:
+        self.labels = (*labels, "_unknown_", "_silence_")
+        self.languages = tuple(languages)
+        self.active_adapter = self.languages[0]
+        self._config = config or DetectorConfig(smoothing=1, patience=1)
+
+    def set_adapter(self, language: str) -> None:
+        self.active_adapter = language
+
+    def scores(self, view: Wave) -> Wave:
+        out = np.zeros(len(self.labels), np.float32)
+        out[0 if np.abs(view[6_000:10_000]).mean() > 0.1 else -1] = 0.9
+        return out
+
+    def detector_config(self, language: str) -> DetectorConfig:
+        return self._config
+
+
+class Source:
+    name = "Built-in Audio"
+    dropped = overruns = 0
+
+
+def heard(engine: LiveEngine, seconds: float = 0.9) -> Traces:
+    """The traces after so much loud sound."""
+    traces = Traces()
+    traces.update(engine)
+    for _ in range(round(seconds * SAMPLE_RATE) // engine.hop):
+        engine.feed(np.full(engine.hop, 0.5, np.float32))
+        traces.update(engine)
+    return traces
+
+
+def state(engine: LiveEngine, **changes: object) -> State:
+    plain = State(engine, heard(engine), "Built-in Audio", cpu=0.031, note="all is well")
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def drawn(shown: State, width: int = 80, height: int = 24, **settings: object) -> list[str]:
+    file = io.StringIO()
+    console = Console(file=file, width=width, height=height, **settings)  # type: ignore[arg-type]
+    console.print(Picture(shown), end="")
+    return file.getvalue().splitlines()
+
+
+FOUND = (Detection("خلف", "ara", 0.93, 12.4), Detection("很" * 60, "x" * 8, 1, 4e4)) * 4
+
+
+@pytest.mark.parametrize("words", [ARABIC, MANDARIN])
+@pytest.mark.parametrize("count", [3, 40])
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40)])
+def test_all_that_matters_is_on_the_screen(
+    words: Sequence[str], count: int, width: int, height: int
+) -> None:
+    labels = [f"{word}{n or ''}" for n in range(20) for word in words][:count]
+    engine = LiveEngine(Loud(labels))
+    lines = drawn(state(engine, found=FOUND), width, height)
+    assert len(lines) <= height
+    assert max(map(cell_len, lines)) == width
+    text = "\n".join(lines)
+    for part in (words[0], "1 ara", "2 cmn", "3 eng", "-6 dBFS", "0.9 s", "0.90", "▇"):
+        assert part in text
+    for part in ("CPU 3.1 %", "0 blocks dropped, 0 overruns", "threshold 0.50", "all is well"):
+        assert part in text
+    for key in ("Tab next", "+ - threshold", "m mute", "q quit"):
+        assert key in text
+    assert text.count("12.40 s خلف") == 4
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 5, 8, 13, 21, 34, 59, 60, 61])
+@pytest.mark.parametrize("height", [1, 2, 3, 7, 9, 12, 50])
+def test_no_terminal_is_too_small(width: int, height: int) -> None:
+    engine = LiveEngine(Loud(MANDARIN * 9, [f"l{n:02}" for n in range(30)]))
+    lines = picture(state(engine, found=FOUND), width, height)
+    assert len(lines) <= height
+    assert {sum(cell_len(part.text) for part in line) for line in lines} == {width}
+    assert len(drawn(state(engine, found=FOUND), width, height)) <= height
+
+
+def test_the_active_language_is_marked_and_visible_among_many() -> None:
+    engine = LiveEngine(Loud(ARABIC, [f"l{n:02}" for n in range(90)]))
+    assert "9 l08" in "\n".join(drawn(state(engine)))
+    assert "10 l09" not in "\n".join(drawn(state(engine)))
+    engine.set_language("l89")
+    lines = drawn(state(engine), force_terminal=True, color_system="standard")
+    marked = [line for line in lines if "\x1b[1;7m" in line]
+    assert [line.split("\x1b[1;7m")[1].split("\x1b")[0].strip() for line in marked] == ["l89"]
+
+
+def test_losses_and_the_closed_ear_are_shown() -> None:
+    engine = LiveEngine(Loud())
+    engine.muted = True
+    text = "\n".join(drawn(state(engine, dropped=3, overruns=2, cpu=None)))
+    assert "3 blocks dropped, 2 overruns" in text
+    assert "MUTED" in text
+    assert "dBFS" not in text
+
+
+def test_names_cannot_steer_the_terminal() -> None:
+    engine = LiveEngine(Loud(["\x1b[2Jgo\n", "\x07"]))
+    found = [Detection("\x1b]0;title\x07", "\x9b2J", 1.0, 1.0)]
+    text = "\n".join(drawn(state(engine, found=found, name="mic\x1b[2J", note="a\nb")))
+    assert not {"\x1b", "\x07", "\x9b"} & set(text)
+    assert len(text.splitlines()) == 16
+
+
+def test_traces_move_with_the_decisions_and_forget_another_language() -> None:
+    engine, traces = LiveEngine(Loud()), Traces()
+    loud, quiet = np.full(engine.hop, 0.5, np.float32), np.zeros(engine.hop, np.float32)
+    for block in [loud] * 10 + [quiet] * 20:
+        engine.feed(block)
+        traces.update(engine)
+        traces.update(engine)  # a screen may look more often than decisions fall
+    word = np.flatnonzero(traces.cells[0])
+    assert 4 <= len(word) <= 6
+    assert (np.diff(word) == 1).all()
+    assert traces.cells.shape[1] - 1 - word[-1] == 30 // CELL - 8
+    engine.set_language("cmn")
+    traces.update(engine)
+    assert not traces.cells.any()
+
+
+def test_the_likeliest_words_are_shown_in_the_order_of_the_labels() -> None:
+    labels = [f"word {n:02}" for n in range(60)]
+    shown = state(LiveEngine(Loud(labels)))
+    shown.traces.cells[[50, 7], -1] = 0.8
+    rows = [line for line in drawn(shown) if "word" in line]
+    assert len(rows) < 20
+    names = [row[2:9] for row in rows]
+    assert names == sorted(names)
+    assert {"word 00", "word 07", "word 50"} <= set(names)
+
+
+def test_the_screen_is_drawn_at_most_ten_times_a_second_and_its_last_picture_stays() -> None:
+    engine, now, file = LiveEngine(Loud()), 0.0, io.StringIO()
+    console = Console(file=file, width=80, height=24, force_terminal=True)
+    with Screen(engine, Source(), console, clock=lambda: now, cpu=lambda: now / 4) as screen:
+        start = file.getvalue().count("dBFS")
+        for _ in range(200):
+            now += 0.01
+            screen.update([])
+        during = file.getvalue().count("dBFS") - start
+        screen.update([Detection("北京", "cmn", 1, 2)])
+        screen.note("the microphone is lost: USB Audio; looking for it")
+    assert 15 <= during <= 20
+    last = file.getvalue().rpartition("\x1b[?1049l")[2]  # after the other screen was left
+    for part in ("北京", "the microphone is lost", "CPU 25.0 %"):
+        assert part in last
+
+
+def test_the_share_of_the_processor_is_of_the_last_second() -> None:
+    now = used = 0.0
+    meter = Meter(lambda: now, lambda: used)
+    shares = []
+    for step in range(60):
+        now += 0.1
+        used += 0.05 if step < 30 else 0.01
+        shares.append(meter.share())
+    assert shares[:9] == [None] * 9
+    assert shares[20] == pytest.approx(0.5)
+    assert shares[-1] == pytest.approx(0.1)
+
+
+# --- the dial -------------------------------------------------------------------------------------
+
+
+def test_turning_keeps_the_distances_between_keywords() -> None:
+    config = DetectorConfig(keywords={"أمام": Levels(0.8, 0.6)})
+    engine = LiveEngine(Loud(config=config))
+    assert thresholds(engine) == "0.50 to 0.80"
+    engine.turn(up=True)
+    engine.turn(up=True)
+    np.testing.assert_allclose(engine.thresholds, [0.6, 0.9, 0.6, np.inf, np.inf])
+    assert thresholds(engine) == "0.60 to 0.90 (+0.10)"
+    engine.turn(up=False)
+    engine.turn(up=False)
+    assert (thresholds(engine), engine.raised) == ("0.50 to 0.80", 0)
+
+
+def test_turning_ends_where_there_is_no_room_and_starts_back_at_once() -> None:
+    engine = LiveEngine(Loud())
+    for _ in range(100):
+        engine.turn(up=True)
+    assert engine.thresholds[0] == 0.95
+    for _ in range(100):
+        engine.turn(up=False)
+    assert engine.thresholds[0] == pytest.approx(0.05)
+    engine.turn(up=True)
+    assert engine.thresholds[0] == pytest.approx(0.1)
+
+
+def test_a_threshold_beyond_the_dial_is_left_where_it_is() -> None:
+    highest = DetectorConfig(threshold=1.0, release=0.3)
+    assert shifted(highest, 0.05).threshold == 1.0
+    assert shifted(DetectorConfig(threshold=0.02, release=0.01), -0.05).threshold == 0.02
+
+
+def test_the_thresholds_follow_the_language() -> None:
+    class Two(Loud):
+        def detector_config(self, language: str) -> DetectorConfig:
+            return DetectorConfig(threshold={"ara": 0.5, "cmn": 0.7}.get(language, 0.6))
+
+    engine = LiveEngine(Two())
+    engine.turn(up=True)
+    engine.set_language("cmn")
+    assert engine.thresholds[0] == pytest.approx(0.75)
