@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from audio_data.augment import SPEC_WIDTHS, AugmentConfig
+from audio_data.augment import AugmentConfig
 from audio_data.task import Task
 from kws.adapter import STORED, Adapter, AdapterConfig, save_adapter, stored_bytes
 from kws.base import Base
@@ -29,7 +29,7 @@ from .recordings import Recordings, Selection, pick_device, validator
 from .wiring import open_base
 
 BATCH = 32
-STEPS = 1_000  # of one batch each, where --epochs is not given: minutes for any corpus
+STEPS = 1_000  # minutes for any corpus
 
 
 @click.command()
@@ -42,10 +42,13 @@ STEPS = 1_000  # of one batch each, where --epochs is not given: minutes for any
 @click.option(
     "--budget", default="10%", show_default=True, help="10%, 900 (parameters) or 2KiB (all bytes)"
 )
+@click.option("--epochs", type=click.IntRange(1), help="of all stages together")
 @click.option(
-    "--epochs",
+    "--steps",
+    default=STEPS,
+    show_default=True,
     type=click.IntRange(1),
-    help=f"of all stages together; without it as many as {STEPS:,} steps of {BATCH} clips make",
+    help=f"of {BATCH} clips each, rounded up to whole epochs, where --epochs is not given",
 )
 @click.option(
     "--lr", type=click.FloatRange(0, min_open=True), help="peak; without it the method's own"
@@ -66,6 +69,7 @@ def adapt(
     method: str,
     budget: str,
     epochs: int | None,
+    steps: int,
     lr: float | None,
     seed: int,
     device: str,
@@ -83,9 +87,16 @@ def adapt(
         per_word=per_word,
         seed=seed,
     )
-    where = pick_device(device)
     config = run(
-        open_base(base), selection, method, budget, out, epochs=epochs, lr=lr, device=where
+        open_base(base),
+        selection,
+        method,
+        budget,
+        out,
+        epochs=epochs,
+        steps=steps,
+        lr=lr,
+        device=pick_device(device),
     )
     result = summary(config)
     if as_json:
@@ -104,6 +115,7 @@ def run(
     out: Path,
     *,
     epochs: int | None = None,
+    steps: int = STEPS,
     lr: float | None = None,
     device: str = "cpu",
 ) -> AdapterConfig:
@@ -119,10 +131,10 @@ def run(
     if method in FIXED:
         allowed = total
         CONSOLE.print(f"note: {method} owns what it owns, whatever the budget", style="yellow")
-    augment = AugmentConfig(mask_bands=SPEC_WIDTHS[base.config.tau])
+    augment = AugmentConfig(mask_bands=0)  # the few parameters of a language hardly overfit
     batches = recordings.training(augment, batch=BATCH, seed=selection.seed, device=device)
     plan = Plan(
-        epochs=epochs or max(SHORTEST, -(-STEPS // len(batches))),
+        epochs=epochs or max(SHORTEST, -(-steps // len(batches))),
         lr=lr or RATES[method],
         seed=selection.seed,
     )

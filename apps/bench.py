@@ -110,9 +110,16 @@ def run_cell(cell: Cell, settings: dict[str, Any], out: Path, device: str) -> di
 
         base = open_base(Path(settings["base"]))
         method, budget = str(cell.method), cell.budget or "100%"
-        epochs = settings.get("epochs")
         config = adapt.run(
-            base, selection, method, budget, out, epochs=epochs, lr=rate, device=device
+            base,
+            selection,
+            method,
+            budget,
+            out,
+            epochs=settings.get("epochs"),
+            steps=settings.get("steps", adapt.STEPS),
+            lr=rate,
+            device=device,
         )
         record["result"], adapter = adapt.summary(config), load_adapter(out)
     labels = adapter.config.labels if adapter else base.config.labels

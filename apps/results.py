@@ -42,9 +42,9 @@ def write_results(records: Sequence[Record], out: Path) -> None:
 
 def _settings(record: Record) -> str:
     settings = record["settings"]
-    clips, epochs = settings.get("per_word"), settings.get("epochs")
+    clips, epochs, steps = map(settings.get, ("per_word", "epochs", "steps"))
     return (
-        f"Base {settings['base']}, {f'{epochs} epochs' if epochs else f'{STEPS:,} steps'} "
+        f"Base {settings['base']}, {f'{epochs} epochs' if epochs else f'{steps or STEPS:,} steps'} "
         f"for every method, "
         f"{f'{clips} training clips of each word' if clips else 'all training clips'}, "
         f"{'without' if settings.get('closed') else 'with'} unknown and silence."
