@@ -15,6 +15,7 @@ COMMANDS = (
     "evaluate",
     "detect",
     "listen",
+    "collect",
     "adapters",
     "data",
     "bench",

@@ -44,6 +44,11 @@ class Keys:
 
             termios.tcsetattr(self._input, termios.TCSADRAIN, self._before)
 
+    @property
+    def closed(self) -> bool:
+        """Whether no key can come any more."""
+        return self._input is None
+
     def poll(self) -> str:
         """Return the keys that have come, oldest first; cursor and function keys are left out."""
         if self._input is None or not select.select([self._input], [], [], 0)[0]:

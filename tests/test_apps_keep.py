@@ -42,7 +42,7 @@ class Level:
 def said(score: float, seconds: float = 0.5) -> Wave:
     """A sound that scores so high, and quiet after it."""
     loud = np.full(round(seconds * SAMPLE_RATE), score, np.float32)
-    return np.r_[loud, np.zeros(2 * SAMPLE_RATE, np.float32)]
+    return np.concatenate([loud, np.zeros(2 * SAMPLE_RATE, np.float32)])
 
 
 def kept(folder: Path) -> list[dict[str, Any]]:

@@ -350,3 +350,34 @@ def test_listen_hears_words_and_switches(
     ]
     assert all(list(event) == ["keyword", "language", "score", "time"] for event in found)
     assert [event["time"] for event in found] == sorted(event["time"] for event in found)
+
+
+def test_collect_records_words(virtual_microphone: VirtualMicrophone, tmp_path: Path) -> None:
+    """The sound server may deliver two seconds at once: so there is a second before the word."""
+    said = np.concatenate([np.zeros(SAMPLE_RATE, np.float32), tone(SAMPLE_RATE, 1_234.0, 0.5)])
+    soundfile.write(tmp_path / "word.wav", said, SAMPLE_RATE)
+    command = ["-c", "from apps.cli import main; main()", "collect", "--language", "de"]
+    command += ["--words", "ja,nein", "--speaker", "s01", "--out", str(tmp_path / "data")]
+    command += ["--repeats", "1", "--seconds", "5", "--json"]
+    with virtual_microphone.start(*command) as program:
+        for word in ("ja", "nein"):
+            program.wait_for(program.errors, f"say: {word}")
+            program.wait_for(program.errors, "now")
+            virtual_microphone.play(tmp_path / "word.wav")
+            assert program.wait_for(program.errors, "").startswith("good: 0.5")
+            program.type("\n")
+            program.wait_for(program.errors, f"kept {tmp_path / 'data' / word}")
+        code, lines, errors = program.finish()
+    assert (code, errors) == (0, [])
+    assert json.loads(lines[-1])["clips"] == {"ja": 1, "nein": 1}
+    with (tmp_path / "data" / "manifest.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["word"], row["speaker"], row["split"]) for row in rows] == [
+        ("ja", "s01", "unsplit"),
+        ("nein", "s01", "unsplit"),
+    ]
+    for row in rows:
+        wave, rate = soundfile.read(tmp_path / "data" / row["path"], dtype="float32")
+        assert rate == SAMPLE_RATE
+        assert len(wave) / rate == pytest.approx(1.1, abs=0.1)  # the word and its margins
+        assert np.abs(np.fft.rfft(wave)).argmax() * rate / len(wave) == pytest.approx(1_234, abs=2)

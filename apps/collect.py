@@ -1,0 +1,264 @@
+"""``kws collect``: ask a person for words, and keep what can be learnt from."""
+
+import json
+import sys
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, ExitStack, suppress
+from pathlib import Path
+from typing import Final, Protocol
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from audio_data.collection import Collection, Format, check_words, remaining
+from audio_data.takes import Take, judge
+from kws.config import SAMPLE_RATE
+from kws.errors import UsageError
+
+from .keys import Keys
+from .listen import Typed, terminable, write_any_script
+from .microphone import Microphone
+from .prompt import Lines, Prompt, Screen
+from .screen import Source
+
+LEAD_SECONDS: Final = 0.6  # between a key, whose click may be heard, and the recording
+READ_SECONDS: Final = 1.5  # to read why a recording was rejected
+
+Wave = NDArray[np.float32]
+
+
+class Session:
+    """Asks for one word after another until all have been said as often as wanted.
+
+    It is fed the blocks of a microphone and what was typed meanwhile, and is always in one of
+    three states: waiting for the moment to record, recording, or waiting for a decision.
+
+    Args:
+        collection: keeps the clips.
+        words: to be said, each ``repeats`` times, those that are there already counted.
+        prompt: tells the person.
+        seconds: of one recording.
+        ask: whether a good recording is kept only when a key says so.
+
+    """
+
+    def __init__(
+        self,
+        collection: Collection,
+        words: tuple[str, ...],
+        repeats: int,
+        prompt: Prompt,
+        *,
+        seconds: float,
+        ask: bool,
+    ) -> None:
+        self._collection = collection
+        self._words, self._repeats = words, repeats
+        self._prompt = prompt
+        self._length = round(seconds * SAMPLE_RATE)
+        self._ask = ask
+        self.kept = 0
+        self._word = ""  # that is asked for; none once all is said
+        self._take: Take | None = None  # that waits for a decision
+        self._ahead = 0  # samples to pass before the recording
+        self._heard: Wave = np.zeros(0, np.float32)  # of the recording
+        self._lost = 0  # losses of audio before it
+        self._next()
+
+    @property
+    def asks(self) -> bool:
+        """Whether it waits for a key."""
+        return self._take is not None
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to say."""
+        return not self._word
+
+    def feed(self, block: Wave, typed: str, lost: int = 0) -> bool:
+        """Take a block and what was typed; False once the person has had enough, or all is said.
+
+        ``lost`` counts how often audio was lost so far: a recording with a gap is rejected.
+        """
+        for key in typed:
+            if key in "qQ":
+                return False
+            self._press(key)
+        if self._take is None and self._word:
+            self._hear(block, lost)
+        return bool(self._word)
+
+    def _press(self, key: str) -> None:
+        if key in "uU":
+            self._undo()
+        elif self._take and key in "\r\n yYaA":
+            self._keep(self._take)
+        elif self._take and key in "rR":
+            self._prompt.note("once more")
+            self._begin(LEAD_SECONDS)
+
+    def _hear(self, block: Wave, lost: int) -> None:
+        """Let the lead pass, then record."""
+        ahead = min(len(block), self._ahead)
+        self._ahead -= ahead
+        if ahead == len(block):
+            return
+        if not len(self._heard):
+            self._lost = lost
+            self._prompt.speak()
+        self._heard = np.concatenate([self._heard, block[ahead:]])
+        self._prompt.level(block)
+        if len(self._heard) >= self._length:
+            self._judge(gap=lost != self._lost)
+
+    def _judge(self, gap: bool) -> None:
+        take = judge(self._heard[: self._length])
+        problem = "some audio was lost meanwhile; the computer is busy" if gap else take.problem
+        self._prompt.heard(take, problem)
+        if problem:
+            self._begin(READ_SECONDS)
+        elif self._ask:
+            self._take = take
+            self._prompt.ask()
+        else:
+            self._keep(take)
+
+    def _keep(self, take: Take) -> None:
+        path = self._collection.add(self._word, take.wave)
+        self.kept += 1
+        self._prompt.note(f"kept {path}")
+        self._next()
+
+    def _undo(self) -> None:
+        word = self._collection.undo()
+        if word is None:
+            self._prompt.note("there is nothing to undo")
+            return
+        self.kept -= 1
+        self._prompt.note(f"the last clip of {word!r} is deleted")
+        self._next()
+
+    def _next(self) -> None:
+        """Ask for what has been said least often."""
+        left = remaining(self._words, self._repeats, self._collection.counts())
+        self._word = left[0] if left else ""
+        if self._word:
+            total = len(self._words) * self._repeats
+            self._prompt.word(self._word, total - len(left) + 1, total)
+            self._begin(LEAD_SECONDS)
+
+    def _begin(self, lead: float) -> None:
+        """Record anew, after so many seconds."""
+        self._take = None
+        self._ahead = round(lead * SAMPLE_RATE)
+        self._heard = np.zeros(0, np.float32)
+
+
+class Keyboard(Typed, Protocol):
+    """Where keys come from, or come from no more."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether no key can come any more."""
+        ...
+
+
+def run(session: Session, blocks: Iterable[Wave], keys: Keyboard, source: Source) -> None:
+    """Record until all is said, ``q`` is typed, or the blocks end.
+
+    Raises:
+        UsageError: a key is needed, but none can come.
+
+    """
+    if session.done:
+        return
+    for block in blocks:
+        if not session.feed(block, keys.poll(), source.dropped + source.overruns):
+            break
+        if session.asks and keys.closed:
+            raise UsageError("no keys can be typed here; add --yes to keep every good clip")
+
+
+@click.command()
+@click.option("--language", required=True, help="BCP 47 tag, for example de")
+@click.option("--words", required=True, help="word,word,…: what to say")
+@click.option("--speaker", required=True, help="who speaks, for example s01; always the same")
+@click.option(
+    "--out",
+    default="recordings",
+    show_default=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="folder of words, and of their manifest.csv",
+)
+@click.option(
+    "--repeats",
+    default=10,
+    show_default=True,
+    type=click.IntRange(1),
+    help="clips of each word, those recorded before counted",
+)
+@click.option("-d", "--device", help="microphone: index, or a part of its name")
+@click.option(
+    "--seconds",
+    default=2.0,
+    show_default=True,
+    type=click.FloatRange(1, 10),
+    help="of one recording, in which the word is said",
+)
+@click.option("-y", "--yes", is_flag=True, help="keep every good clip without asking")
+@click.option(
+    "--format",
+    "file_format",
+    default="flac",
+    show_default=True,
+    type=click.Choice(["flac", "wav"]),
+)
+@click.option("--json", "as_json", is_flag=True, help="one JSON object about what is there now")
+def collect(
+    language: str,
+    words: str,
+    speaker: str,
+    out: Path,
+    repeats: int,
+    device: str | None,
+    seconds: float,
+    yes: bool,
+    file_format: Format,
+    as_json: bool,
+) -> None:
+    """Record words with a microphone, for ``kws adapt --data FOLDER``.
+
+    Each word is asked for in turn; what is clipped, silent, cut, too short or too long is said
+    again. Keys: Enter keeps a clip, r records it again, u deletes the last one, q quits. Call it
+    again to go on, and with at least three speakers, so that nobody is both learnt and tested.
+    """
+    write_any_script()
+    wanted = check_words(words.split(","))
+    collection = Collection(out, language, speaker, file_format)
+    with suppress(KeyboardInterrupt), terminable(), ExitStack() as stack:
+        keys = stack.enter_context(Keys())
+        microphone = stack.enter_context(Microphone(device))
+        prompt = stack.enter_context(_prompt(microphone))
+        microphone.tell = prompt.note
+        session = Session(collection, wanted, repeats, prompt, seconds=seconds, ask=not yes)
+        run(session, microphone, keys, microphone)
+    report(collection, wanted, repeats, as_json=as_json)
+
+
+def _prompt(source: Source) -> AbstractContextManager[Prompt]:
+    return Screen(source) if sys.stderr.isatty() else Lines()
+
+
+def report(collection: Collection, words: tuple[str, ...], repeats: int, *, as_json: bool) -> None:
+    """Print what there is of this person now, and what comes next."""
+    counts = collection.counts()
+    have = {word: counts[word] for word in words}
+    if as_json:
+        facts = {"manifest": str(collection.manifest), "speaker": collection.speaker, "clips": have}
+        click.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    for word, count in have.items():
+        click.echo(f"{count:5} of {repeats}  {word}")
+    if any(have.values()):
+        click.echo(f"in {collection.manifest}, for kws adapt --data {collection.folder}")

@@ -1,0 +1,163 @@
+"""A folder of recordings that grows clip by clip: ``<word>/<speaker>_<number>`` and a manifest."""
+
+import csv
+import hashlib
+import io
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from kws.config import SAMPLE_RATE, SILENCE, UNKNOWN
+from kws.errors import KwsError, UsageError
+from kws.files import write_bytes, write_text
+
+from .corpus import MANIFEST
+from .manifest import NOBODY, REQUIRED, UNSPLIT, Row, read_rows
+
+Format = Literal["flac", "wav"]
+RESERVED: Final = ("noise", "clips")  # folders that other readers know
+
+
+class Collection:
+    """What one person says in one language, kept beside what others have said.
+
+    The manifest is replaced after each clip, so a program that is killed loses none. It names
+    no split: who trains and who tests is decided when the recordings are used, by people.
+
+    Args:
+        folder: that holds, or will hold, ``manifest.csv``.
+        language: BCP 47.
+        speaker: a name of the person's own, a pseudonym will do.
+
+    Raises:
+        UsageError: language or speaker is empty.
+        KwsError: there is a manifest that cannot be read, or lacks a column.
+
+    """
+
+    def __init__(
+        self, folder: Path, language: str, speaker: str, file_format: Format = "flac"
+    ) -> None:
+        self.folder, self.language, self.speaker = folder, language.strip(), speaker.strip()
+        self._format = file_format
+        if not self.language:
+            raise UsageError("--language must be a BCP 47 tag, for example de")
+        if self.speaker.lower() in NOBODY:
+            raise UsageError("--speaker must name the person, for example s01")
+        self._mine: list[str] = []  # paths added here, as the manifest has them
+        self._read()
+
+    @property
+    def manifest(self) -> Path:
+        """The CSV file."""
+        return self.folder / MANIFEST
+
+    def counts(self) -> Counter[str]:
+        """How many clips of each word this person has."""
+        return Counter(row["word"] for row in self._read()[1] if self._is_mine(row))
+
+    def add(self, word: str, wave: NDArray[np.float32]) -> Path:
+        """Keep a clip ``[T]``, mono at 16 kHz: first the file, then its row."""
+        columns, rows = self._read()
+        path = self._free(word)
+        memory = io.BytesIO()
+        soundfile.write(memory, wave, SAMPLE_RATE, format=self._format.upper(), subtype="PCM_16")
+        write_bytes(path, memory.getvalue())
+        name = path.relative_to(self.folder).as_posix()
+        row = {
+            "path": name,
+            "language": self.language,
+            "word": word,
+            "speaker": self.speaker,
+            "split": UNSPLIT,
+        }
+        self._write(columns, [*rows, row])
+        self._mine.append(name)
+        return path
+
+    def undo(self) -> str | None:
+        """Remove the clip that was added last, and return its word; None if there is none."""
+        if not self._mine:
+            return None
+        name = self._mine.pop()
+        columns, rows = self._read()
+        word = next((row["word"] for row in rows if row["path"] == name), None)
+        self._write(columns, [row for row in rows if row["path"] != name])
+        with suppress(OSError):  # the row is gone; a file that stays is in nobody's way
+            (self.folder / name).unlink()
+        return word
+
+    def _is_mine(self, row: Row) -> bool:
+        return (row["language"], row["speaker"]) == (self.language, self.speaker)
+
+    def _free(self, word: str) -> Path:
+        """A file that does not exist yet."""
+        folder = self.folder / safe(word)
+        number = 1
+        while (path := folder / f"{safe(self.speaker)}_{number:03}.{self._format}").exists():
+            number += 1
+        return path
+
+    def _read(self) -> tuple[list[str], list[Row]]:
+        """Columns and rows, as they are on the disk now: others may record too."""
+        if not self.manifest.exists():
+            return list(REQUIRED), []
+        columns, numbered = read_rows(self.manifest)
+        missing = [name for name in REQUIRED if name not in columns]
+        if missing:
+            raise KwsError(
+                f"{self.manifest} lacks the column(s) {', '.join(missing)}; choose another --out"
+            )
+        return columns, [row for _, row in numbered]
+
+    def _write(self, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.manifest, text.getvalue())
+
+
+def remaining(words: Sequence[str], repeats: int, have: Counter[str]) -> list[str]:
+    """What is still to be said: every word once, then every word again, and so on.
+
+    >>> remaining(["ja", "nein"], 2, Counter({"ja": 1}))
+    ['nein', 'ja', 'nein']
+    """
+    return [word for turn in range(repeats) for word in words if have[word] <= turn]
+
+
+def check_words(words: Sequence[str]) -> tuple[str, ...]:
+    """Each word once, without spaces around it; a UsageError where one cannot be said."""
+    found = tuple(dict.fromkeys(word.strip() for word in words if word.strip()))
+    if not found:
+        raise UsageError("--words needs at least one word, for example --words ja,nein")
+    for word in found:
+        if word in (UNKNOWN, SILENCE):
+            raise UsageError(f"{word} is no word to say; other words make the unknown")
+        if any(unicodedata.category(letter) == "Cc" for letter in word):
+            raise UsageError(f"{word!r} holds a control character; write the word alone")
+    return found
+
+
+def safe(name: str) -> str:
+    """Name a file or folder after a word, in its own script, wherever it lies.
+
+    >>> safe("ja"), safe("你好"), safe("../x"), safe("noise")
+    ('ja', '你好', 'x-d6b96a97', 'noise-efe2a5c0')
+    """
+    name = unicodedata.normalize("NFC", name)
+    letters = [c if unicodedata.category(c)[0] in "LMN" or c in "'_" else "-" for c in name[:40]]
+    plain = re.sub("-+", "-", "".join(letters)).strip("-_")
+    if plain == name and plain not in RESERVED:
+        return plain
+    digest = hashlib.sha256(name.encode(errors="replace")).hexdigest()[:8]
+    return f"{plain or 'word'}-{digest}"

@@ -1,0 +1,148 @@
+"""A collection of recordings: its files, its manifest, and going on where it stopped."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from audio_data.collection import Collection, check_words, remaining, safe
+from audio_data.corpus import read_corpus
+from audio_data.splits import assign_splits
+from kws.config import SAMPLE_RATE
+from kws.errors import KwsError, UsageError
+
+WAVE = (0.25 * np.sin(np.arange(SAMPLE_RATE // 2) / 5)).astype(np.float32)
+
+
+@pytest.mark.parametrize("file_format", ["flac", "wav"])
+def test_clips_are_read_back_as_they_were_added(tmp_path: Path, file_format: str) -> None:
+    collection = Collection(tmp_path / "new", "de", "s01", file_format)  # type: ignore[arg-type]
+    for word in ("ja", "nein", "ja"):
+        collection.add(word, WAVE)
+    clips = read_corpus(tmp_path / "new")
+    names = [clip.path.relative_to(tmp_path / "new").as_posix() for clip in clips]
+    assert names == [
+        f"{name}.{file_format}" for name in ("ja/s01_001", "nein/s01_001", "ja/s01_002")
+    ]
+    assert {(clip.language, clip.speaker, clip.split) for clip in clips} == {("de", "s01", None)}
+    info = soundfile.info(clips[0].path)
+    assert (info.samplerate, info.channels, info.subtype) == (SAMPLE_RATE, 1, "PCM_16")
+    heard, _ = soundfile.read(clips[0].path, dtype="float32")
+    np.testing.assert_allclose(heard, WAVE, atol=1e-4)
+
+
+def test_it_goes_on_where_it_stopped_beside_other_speakers(tmp_path: Path) -> None:
+    for speaker in ("s01", "s02", "s01"):
+        collection = Collection(tmp_path, "de", speaker)
+        for word in ("ja", "ja", "nein"):
+            collection.add(word, WAVE)
+    assert Collection(tmp_path, "de", "s01").counts() == {"ja": 4, "nein": 2}
+    assert Collection(tmp_path, "de", "s02").counts() == {"ja": 2, "nein": 1}
+    assert Collection(tmp_path, "fr", "s01").counts() == {}
+    clips = read_corpus(tmp_path)
+    assert len({clip.path for clip in clips}) == 9
+
+
+def test_nothing_that_is_there_is_overwritten(tmp_path: Path) -> None:
+    """Neither a clip of a run that was killed before it wrote the row, nor anything else."""
+    (tmp_path / "ja").mkdir()
+    (tmp_path / "ja" / "s01_001.flac").write_bytes(b"mine")
+    path = Collection(tmp_path, "de", "s01").add("ja", WAVE)
+    assert path.name == "s01_002.flac"
+    assert (tmp_path / "ja" / "s01_001.flac").read_bytes() == b"mine"
+
+
+def test_the_last_clips_can_be_undone_but_not_those_of_before(tmp_path: Path) -> None:
+    Collection(tmp_path, "de", "s01").add("ja", WAVE)
+    collection = Collection(tmp_path, "de", "s01")
+    collection.add("nein", WAVE)
+    path = collection.add("ja", WAVE)
+    assert [collection.undo() for _ in range(3)] == ["ja", "nein", None]
+    assert not path.exists()
+    assert collection.counts() == {"ja": 1}
+
+
+def test_other_columns_and_rows_of_the_manifest_stay(tmp_path: Path) -> None:
+    text = "path,language,word,speaker,split,mood\nx/1.wav,en,yes,ann,train,glad\n"
+    (tmp_path / "manifest.csv").write_text(text)
+    collection = Collection(tmp_path, "de", "s01")
+    collection.add("ja", WAVE)
+    new = "ja/s01_001.flac,de,ja,s01,unsplit,\n"
+    assert (tmp_path / "manifest.csv").read_text() == text + new
+    collection.undo()
+    assert (tmp_path / "manifest.csv").read_text() == text
+
+
+def test_the_manifest_is_whole_after_each_clip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full loses what it cannot hold, and nothing else."""
+    collection = Collection(tmp_path, "de", "s01")
+    collection.add("ja", WAVE)
+    before = (tmp_path / "manifest.csv").read_bytes()
+
+    def full(path: Path, text: str) -> None:
+        raise KwsError(f"cannot write {path}: the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("audio_data.collection.write_text", full)
+        with pytest.raises(KwsError, match="full"):
+            collection.add("ja", WAVE)
+    assert (tmp_path / "manifest.csv").read_bytes() == before
+    collection.add("ja", WAVE)
+    assert len(read_corpus(tmp_path)) == 2
+
+
+def test_a_manifest_of_another_form_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").write_text("path,word\na.wav,ja\n")
+    with pytest.raises(KwsError, match="lacks the column"):
+        Collection(tmp_path, "de", "s01")
+
+
+@pytest.mark.parametrize(("language", "speaker"), [("", "s01"), ("de", ""), ("de", "unknown")])
+def test_a_language_and_a_person_are_needed(tmp_path: Path, language: str, speaker: str) -> None:
+    with pytest.raises(UsageError):
+        Collection(tmp_path, language, speaker)
+
+
+def test_three_speakers_are_split_by_people(tmp_path: Path) -> None:
+    for speaker in ("s01", "s02", "s03"):
+        collection = Collection(tmp_path, "de", speaker)
+        for word in ("ja", "nein"):
+            collection.add(word, WAVE)
+    clips, warnings = assign_splits(read_corpus(tmp_path))
+    splits = {clip.speaker: clip.split for clip in clips}
+    assert sorted(map(str, splits.values())) == ["test", "train", "validation"]
+    assert not warnings
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../x", "/etc/passwd", "a\\b", "..", ".hidden", "_x_", "C:", "很" * 300, "a b", "-x"],
+)
+def test_any_word_and_any_name_make_a_file_inside_the_folder(tmp_path: Path, name: str) -> None:
+    path = Collection(tmp_path, "de", name).add(name, WAVE)
+    assert path.resolve().parent.parent == tmp_path.resolve()
+    (clip,) = read_corpus(tmp_path)
+    assert (clip.word, clip.speaker) == (name, name)
+
+
+def test_different_words_have_different_folders() -> None:
+    words = ["ja nein", "ja-nein", "ja/nein", "noise", "clips", "_noise", "é", "e", "हाँ", "हा"]
+    assert len({safe(word) for word in words}) == len(words)
+    assert not {safe(word) for word in words} & {"noise", "clips"}
+
+
+def test_words_are_checked_before_anything_is_recorded() -> None:
+    assert check_words([" ja", "nein ", "ja", ""]) == ("ja", "nein")
+    for words in ([""], ["_unknown_"], ["a\nb"], ["x\x1b"]):
+        with pytest.raises(UsageError):
+            check_words(words)
+
+
+def test_what_is_left_is_said_in_turns() -> None:
+    assert remaining(["a", "b"], 2, Counter()) == ["a", "b", "a", "b"]
+    assert remaining(["a", "b"], 3, Counter({"a": 3, "b": 1})) == ["b", "b"]
+    assert remaining(["a"], 1, Counter({"a": 7})) == []
