@@ -1,0 +1,123 @@
+"""Thresholds keep the rate that was asked for and miss little, found from scores alone."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from kws.calibration import GRID, Choice, Sweep, choose, hours_needed, sweep
+from kws.config import SILENCE, UNKNOWN
+from kws.detector import DetectorConfig
+from kws.errors import KwsError
+from kws.stream_metrics import Recorded, Spoken, miss_report
+
+LABELS = ("easy", "hard", UNKNOWN, SILENCE)
+HOP = 1_600  # samples, 0.1 s
+EVERY = 120  # decisions between two words
+CONFIG = DetectorConfig(smoothing=1, patience=2)
+
+
+def stream(seed: int, count: int, means: dict[str, float], *, said: bool) -> Recorded:
+    """Utterances of three decisions each; how high they score follows a normal law in log odds."""
+    rng = np.random.default_rng(seed)
+    scores = np.zeros((count * EVERY, len(LABELS)), np.float32)
+    spoken = []
+    for index in range(count):
+        word = list(means)[index % len(means)]
+        row = index * EVERY + 10
+        odds = rng.normal(means[word], 1.5)
+        scores[row : row + 3, LABELS.index(word)] = 1 / (1 + np.exp(-odds))
+        spoken.append(Spoken(word, row / 10, row / 10 + 0.2))
+    return Recorded(LABELS, "en", scores, HOP, tuple(spoken) if said else ())
+
+
+NEGATIVES = stream(1, 600, {"easy": -2.0, "hard": 2.0}, said=False)  # 2 hours
+POSITIVES = stream(2, 200, {"easy": 4.0, "hard": 4.0}, said=True)
+
+
+@pytest.fixture(scope="module")
+def tried() -> Sweep:
+    return sweep(NEGATIVES, [POSITIVES], CONFIG)
+
+
+@pytest.fixture(scope="module")
+def chosen(tried: Sweep) -> dict[float, Choice]:
+    return {rate: choose(NEGATIVES, tried, CONFIG, rate) for rate in (0.5, 5.0, 50.0)}
+
+
+def misses(config: DetectorConfig) -> int:
+    return int(miss_report(POSITIVES, config)["misses"])
+
+
+@pytest.mark.parametrize("rate", [0.5, 5.0, 50.0])
+def test_the_rate_is_kept(chosen: dict[float, Choice], rate: float) -> None:
+    assert chosen[rate].kept
+    events = NEGATIVES.detect(chosen[rate].config)
+    assert len(events) <= rate * NEGATIVES.hours
+
+
+def test_more_false_accepts_mean_fewer_misses(chosen: dict[float, Choice]) -> None:
+    lost = [misses(chosen[rate].config) for rate in (0.5, 5.0, 50.0)]
+    assert lost == sorted(lost, reverse=True)
+    assert lost[0] > lost[-1]
+
+
+@pytest.mark.parametrize("rate", [5.0, 50.0])
+def test_keywords_by_themselves_miss_less_than_under_one_threshold(
+    tried: Sweep, chosen: dict[float, Choice], rate: float
+) -> None:
+    fits = tried.false_accepts.sum(axis=1) <= rate * NEGATIVES.hours  # [G]
+    assert misses(chosen[rate].config) < 0.7 * tried.misses.sum(axis=1)[fits].min()
+    own = chosen[rate].config
+    assert own.levels("easy").threshold < own.levels("hard").threshold
+
+
+def test_release_levels_stay_well_below_thresholds(chosen: dict[float, Choice]) -> None:
+    for choice in chosen.values():
+        for levels in choice.config.keywords.values():
+            assert levels.release <= min(CONFIG.release, 0.61 * levels.threshold)
+
+
+def test_what_was_set_before_does_not_matter(tried: Sweep, chosen: dict[float, Choice]) -> None:
+    """Calibrating twice gives the same; the other settings are kept."""
+    few = (0.5, 0.9)
+    before = sweep(NEGATIVES, [POSITIVES], chosen[5.0].config, few)
+    assert before.det == sweep(NEGATIVES, [POSITIVES], CONFIG, few).det
+    again = choose(NEGATIVES, tried, chosen[5.0].config, 5.0)
+    assert again.config == chosen[5.0].config
+    assert replace(again.config, keywords={}) == CONFIG
+
+
+def test_the_trade_off_falls_along_rising_thresholds(tried: Sweep) -> None:
+    det = tried.det
+    assert [point["threshold"] for point in det] == list(GRID)
+    rates = [point["false_accepts_per_hour"] for point in det]
+    lost = [point["miss_rate"] for point in det]
+    assert rates == sorted(rates, reverse=True)
+    assert lost == sorted(lost)
+    assert rates[0] > 150
+    assert lost[-1] > 0.9
+
+
+def test_a_network_that_is_always_sure_cannot_keep_a_rate() -> None:
+    sure = replace(NEGATIVES, scores=(NEGATIVES.scores > 0).astype(np.float32))
+    choice = choose(sure, sweep(sure, [POSITIVES], CONFIG, (0.5, 0.9, 0.9999)), CONFIG, 0.5)
+    assert not choice.kept
+    assert {levels.threshold for levels in choice.config.keywords.values()} == {0.9999}
+
+
+def test_a_sound_without_false_accepts_misses_as_little_as_can_be() -> None:
+    quiet = replace(NEGATIVES, scores=0 * NEGATIVES.scores)
+    tried = sweep(quiet, [POSITIVES], CONFIG)
+    choice = choose(quiet, tried, CONFIG, 0.5)
+    assert choice.kept
+    assert misses(choice.config) == tried.misses.sum(axis=1).min()
+
+
+def test_hours_needed_is_what_bounds_a_rate_without_any_event() -> None:
+    assert hours_needed(3.0) == pytest.approx(1.0, abs=2e-3)
+
+
+def test_a_rate_of_nothing_is_refused() -> None:
+    with pytest.raises(KwsError, match="above 0, not 0"):
+        choose(NEGATIVES, sweep(NEGATIVES, [], CONFIG, (0.5,)), CONFIG, 0.0)
