@@ -1,0 +1,116 @@
+"""Which recordings a stream is made of: one half to choose thresholds with, one to report on.
+
+No person and no stretch of noise is in both halves, and none of either was trained on.
+"""
+
+import random
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from kws.errors import UsageError
+
+from .clips import Clip
+from .corpus import read_corpus
+from .manifest import Filters
+from .noise import find_noise
+from .splits import assign_splits
+from .task import make_task
+
+Half = Literal["validation", "test"]
+HALVES: Final[tuple[Half, Half]] = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class Material:
+    """The recordings of one half."""
+
+    half: Half
+    language: str
+    keywords: tuple[Clip, ...]  # of the words that are to be heard
+    others: tuple[Clip, ...]  # of words that are not, in this language and in others
+    noise: tuple[Path, ...]  # a half has its own stretch of each
+
+
+def read_material(
+    path: Path,
+    labels: Sequence[str],
+    *,
+    filters: Filters | None = None,
+    language: str | None = None,
+    speaker_pattern: str | None = None,
+    per_word: int | None = None,
+) -> dict[Half, Material]:
+    """Choose from a corpus what validation people and test people say.
+
+    The halves are the splits that training keeps apart: those of the corpus, or those that
+    follow from people's names, or where people are unknown from the names of files.
+
+    Args:
+        path: as for :func:`read_corpus`.
+        labels: of the network; they say what is a keyword.
+        filters: select the keywords' recordings; other words are taken from all of the corpus.
+        language: as for :func:`read_corpus`.
+        speaker_pattern: likewise.
+        per_word: at most so many recordings of each keyword in a half.
+
+    Raises:
+        UsageError: a keyword has no recording, or a half has none of any.
+
+    """
+    clips = read_corpus(path, filters, language, speaker_pattern)
+    task = make_task(clips, labels=labels, closed=True)
+    everything = read_corpus(path, None, language, speaker_pattern) if filters else []
+    others = _others(clips, everything, task.keywords)
+    noise = find_noise(path)
+    halves: dict[Half, Material] = {}
+    for half in HALVES:
+        said = [example.clip for example in task.splits[half] if example.clip]
+        if not said:
+            raise UsageError(
+                f"there are no {half} recordings of {task.language}; "
+                "give recordings of at least three people, or a manifest that splits them"
+            )
+        halves[half] = Material(
+            half,
+            task.language,
+            tuple(_thin(said, per_word)),
+            tuple(clip for clip in others if clip.split == half),
+            noise,
+        )
+    return halves
+
+
+def says(word: str, keywords: Collection[str]) -> bool:
+    """Whether a word, or one of several in a phrase, is spelt like a keyword.
+
+    >>> says("Yes", ["yes", "no"]), says("oh no", ["yes", "no"]), says("note", ["yes", "no"])
+    (True, True, False)
+    """
+    folded = {keyword.casefold() for keyword in keywords}
+    return word.casefold() in folded or not folded.isdisjoint(word.casefold().split())
+
+
+def _others(
+    clips: Sequence[Clip], everything: Iterable[Clip], keywords: Sequence[str]
+) -> list[Clip]:
+    """Words that are no keyword, each in the split in which training has it."""
+    chosen = {(clip.language, clip.word) for clip in clips}
+    own = [clip for clip in assign_splits(clips)[0] if not says(clip.word, keywords)]
+    pool = [
+        clip
+        for clip in everything
+        if (clip.language, clip.word) not in chosen and not says(clip.word, keywords)
+    ]
+    decided = iter(assign_splits([clip for clip in pool if clip.split is None])[0])
+    return own + [clip if clip.split else next(decided) for clip in pool]
+
+
+def _thin(clips: Sequence[Clip], per_word: int | None) -> list[Clip]:
+    if per_word is None:
+        return list(clips)
+    by_word: dict[str, list[Clip]] = {}
+    for clip in random.Random(0).sample(clips, len(clips)):
+        by_word.setdefault(clip.word, []).append(clip)
+    return [clip for word in sorted(by_word) for clip in by_word[word][:per_word]]

@@ -1,0 +1,261 @@
+"""Hours of sound to hear: words and noise that must not be reported, and keywords in noise.
+
+A stream is made while it is played, piece by piece, and the same from the same seed.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kws.config import SAMPLE_RATE
+from kws.errors import UsageError
+from kws.stream_metrics import AFTER, Spoken
+
+from .clips import Clip
+from .decode import decode
+from .material import Half, Material
+from .noise import HELD_OUT
+from .place import speech_span
+from .synthesis import background
+
+Wave = NDArray[np.float32]
+Chunk = tuple[Wave, tuple[Spoken, ...]]  # samples [T], and the keywords that begin in them
+
+SHARES: Final = {"speech": 0.7, "noise": 0.2, "silence": 0.1}  # of the time of a negative stream
+STRETCH: Final = 20.0  # seconds of one room, roughly
+FADE: Final = SAMPLE_RATE // 100  # samples, at the ends of what is laid in
+PEAK: Final = 0.95  # of full scale, the most
+PRESENT: Final = 0.1  # of its mean power, at least, a noise has while a word is said
+
+
+class Stream(Protocol):
+    """Sound in pieces, in order; every ``iter`` begins anew with the same."""
+
+    @property
+    def expected_seconds(self) -> float:
+        """About how long it lasts."""
+        ...
+
+    def __iter__(self) -> Iterator[Chunk]: ...
+
+
+class Ledger:
+    """Counts what was played, and how much of it was new."""
+
+    def __init__(self) -> None:
+        self._played: dict[tuple[str, str], tuple[float, float]] = {}  # seconds: played, there are
+
+    def add(self, kind: str, name: str, played: float, whole: float) -> None:
+        """Note ``played`` seconds of a recording that lasts ``whole`` seconds."""
+        before, _ = self._played.get((kind, name), (0.0, 0.0))
+        self._played[kind, name] = before + played, whole
+
+    @property
+    def distinct_seconds(self) -> dict[str, float]:
+        """Seconds of recordings by kind, each counted once however often it was played."""
+        total: dict[str, float] = {}
+        for (kind, _), pair in self._played.items():
+            total[kind] = total.get(kind, 0.0) + min(pair)
+        return total
+
+    @property
+    def played_seconds(self) -> float:
+        """Seconds of recordings of all kinds; silence is none."""
+        return sum(played for played, _ in self._played.values())
+
+
+class Noise:
+    """One half's stretch of every noise, each of unit power; made noise where there is none."""
+
+    def __init__(self, paths: Sequence[Path], half: Half) -> None:
+        self._pieces = [_held(path, half) for path in paths] or [
+            background("pink", 20, _generator(0, "noise", half))
+        ]
+        self._names = [str(path) for path in paths] or ["made"]
+        self._pieces = [piece / (_rms(piece) or 1.0) for piece in self._pieces]
+
+    def draw(self, samples: int, rng: np.random.Generator, ledger: Ledger | None = None) -> Wave:
+        """Return ``samples`` of one noise from anywhere in it, to and fro where it is shorter."""
+        index = int(rng.integers(len(self._pieces)))
+        piece = self._pieces[index]
+        at = int(rng.integers(len(piece))) + np.arange(samples)
+        at = np.abs((at + len(piece) - 1) % max(1, 2 * len(piece) - 2) - (len(piece) - 1))
+        if ledger:
+            seconds = samples / SAMPLE_RATE, len(piece) / SAMPLE_RATE
+            ledger.add("noise", self._names[index], *seconds)
+        return np.asarray(piece[at], np.float32)
+
+
+class NegativeStream:
+    """Sound without any keyword: stretches of words, of noise, and of silence in turn.
+
+    Words come at many levels with gaps between them, mostly over noise. All words are played
+    before one comes again, then at another level, in another noise, between other words.
+
+    Attributes:
+        ledger: what was played so far since the last ``iter``.
+
+    Args:
+        material: one half's recordings.
+        seconds: to play.
+        seed: the same seed makes the same stream.
+
+    """
+
+    def __init__(self, material: Material, seconds: float, seed: int = 0) -> None:
+        self._material = material
+        self._noise = Noise(material.noise, material.half)
+        self._seed = seed
+        self.expected_seconds = seconds
+        self.ledger = Ledger()
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """Yield stretches, without truth as there is no keyword in them."""
+        rng = _generator(self._seed, "negatives", self._material.half)
+        self.ledger = Ledger()
+        words = _cycle(self._material.others, rng)
+        shares = {k: v for k, v in SHARES.items() if k != "speech" or self._material.others}
+        played = dict.fromkeys(shares, 0)  # samples
+        left = round(self.expected_seconds * SAMPLE_RATE)
+        while left > 0:
+            kind = min(shares, key=lambda kind: played[kind] / shares[kind])
+            if kind == "speech":
+                wave = self._speech(words, rng)
+            else:
+                wave = self._hum(rng) if kind == "noise" else _silence(rng)
+            played[kind] += len(wave)
+            yield wave[:left], ()
+            left -= len(wave)
+
+    def _speech(self, words: Iterator[Clip], rng: np.random.Generator) -> Wave:
+        level = rng.uniform(-36, -16)  # dBFS of speech
+        pieces: list[Wave] = []
+        while sum(map(len, pieces)) < STRETCH * SAMPLE_RATE:
+            clip = next(words)
+            wave = decode(clip.path)
+            self.ledger.add("words", str(clip.path), *[len(wave) / SAMPLE_RATE] * 2)
+            pieces += [_gap(rng, 0.1, 1.0), _at_level(wave, level + rng.uniform(-4, 4))]
+        speech = np.concatenate(pieces)
+        below = rng.uniform(0, 40)  # dB
+        noise = self._noise.draw(len(speech), rng, self.ledger)
+        return _bounded(_soft(speech + _gain(level - below) * noise))
+
+    def _hum(self, rng: np.random.Generator) -> Wave:
+        samples = round(rng.uniform(0.3, 0.7) * STRETCH * SAMPLE_RATE)
+        noise = self._noise.draw(samples, rng, self.ledger)
+        return _bounded(_soft(_gain(rng.uniform(-50, -16)) * noise))
+
+
+class PositiveStream:
+    """Every keyword recording once, in noise, with at least a second between two words.
+
+    The signal-to-noise ratio is that of the word's active part: its power to that of the noise
+    under it. Level and noise change from word to word.
+
+    Args:
+        material: one half's recordings.
+        snr: dB.
+        seed: the same seed makes the same stream.
+
+    """
+
+    def __init__(self, material: Material, snr: float, seed: int = 0) -> None:
+        self._material, self._snr, self._seed = material, snr, seed
+        self._noise = Noise(material.noise, material.half)
+        self.expected_seconds = 4.0 * len(material.keywords)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """Yield one word at a time with the noise around it."""
+        rng = _generator(self._seed, "positives", self._material.half, str(self._snr))
+        clips = self._material.keywords
+        at = 0  # samples
+        for index in rng.permutation(len(clips)).tolist():
+            wave = decode(clips[index].path)
+            before, after = _gap(rng, 0.8, 1.6), _gap(rng, AFTER + 0.1, AFTER + 0.6)
+            begin, end = (len(before) + edge for edge in speech_span(wave))
+            wave = np.concatenate([before, _at_level(wave, rng.uniform(-32, -16)), after])
+            noise = self._under(len(wave), begin, end, rng)
+            noise *= _rms(wave[begin:end]) / _rms(noise[begin:end]) * _gain(-self._snr)
+            truth = Spoken(clips[index].word, (at + begin) / SAMPLE_RATE, (at + end) / SAMPLE_RATE)
+            yield _bounded(_soft(wave + noise)), (truth,)
+            at += len(wave)
+
+    def _under(self, samples: int, begin: int, end: int, rng: np.random.Generator) -> Wave:
+        """Noise that is there while the word is said."""
+        for _ in range(50):
+            noise = self._noise.draw(samples, rng)
+            if _rms(noise[begin:end]) ** 2 >= PRESENT:
+                break
+        else:
+            noise = background("pink", samples / SAMPLE_RATE, rng)
+        return noise
+
+
+def _held(path: Path, half: Half) -> Wave:
+    """One half of the part of a noise that is never trained on."""
+    wave = decode(path)
+    if len(wave) < 10 * SAMPLE_RATE:
+        seconds = len(wave) / SAMPLE_RATE
+        raise UsageError(f"{path} lasts {seconds:.1f} s; noise must last at least 10 seconds")
+    first = round(len(wave) * (1 - HELD_OUT))
+    middle = (first + len(wave)) // 2
+    return wave[first:middle] if half == "validation" else wave[middle:]
+
+
+def _cycle(clips: Sequence[Clip], rng: np.random.Generator) -> Iterator[Clip]:
+    """All clips in one order, then all in another, without end."""
+    while clips:
+        for index in rng.permutation(len(clips)).tolist():
+            yield clips[index]
+
+
+def _silence(rng: np.random.Generator) -> Wave:
+    """Digital silence, or the hiss of a quiet room."""
+    samples = round(rng.uniform(0.25, 0.5) * STRETCH * SAMPLE_RATE)
+    hiss = rng.standard_normal(samples).astype(np.float32)
+    quiet = rng.random() < 0.3
+    return np.asarray(hiss * (0 if quiet else _gain(rng.uniform(-80, -60))), np.float32)
+
+
+def _gap(rng: np.random.Generator, least: float, most: float) -> Wave:
+    """Nothing, for so many seconds."""
+    return np.zeros(round(rng.uniform(least, most) * SAMPLE_RATE), np.float32)
+
+
+def _at_level(wave: Wave, level: float) -> Wave:
+    """A clip with soft ends whose word has the level in dBFS, or less where it would clip."""
+    begin, end = speech_span(wave)
+    gain = _gain(level) / (_rms(wave[begin:end]) or 1.0)
+    loudest = float(np.abs(wave).max()) or 1.0
+    return _soft(np.asarray(wave * min(float(gain), PEAK / loudest), np.float32))
+
+
+def _bounded(wave: Wave) -> Wave:
+    return np.asarray(wave * min(1.0, PEAK / (float(np.abs(wave).max()) or 1.0)), np.float32)
+
+
+def _soft(wave: Wave) -> Wave:
+    """Fade both ends, so that laying it in makes no click."""
+    out, fade = wave.copy(), min(FADE, len(wave) // 2)
+    ramp = np.linspace(0, 1, fade, dtype=np.float32)
+    out[:fade] *= ramp
+    out[len(out) - fade :] *= ramp[::-1]
+    return out
+
+
+def _rms(wave: Wave) -> float:
+    return float(np.sqrt(np.mean(np.square(wave, dtype=np.float64)))) if len(wave) else 0.0
+
+
+def _gain(decibels: float) -> np.float32:
+    return np.float32(10 ** (decibels / 20))
+
+
+def _generator(seed: int, *name: str) -> np.random.Generator:
+    """Make the generator that belongs to one named stream of one seed."""
+    digest = hashlib.sha256("\0".join(name).encode()).digest()
+    return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])

@@ -1,0 +1,347 @@
+"""Streams are the same from the same seed, honest about people and noise, and exact in time."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from audio_data.clips import SPLITS, Clip
+from audio_data.long import BLOCK, Recordings
+from audio_data.manifest import write_manifest
+from audio_data.material import HALVES, Material, read_material
+from audio_data.streams import PEAK, Chunk, Ledger, NegativeStream, Noise, PositiveStream
+from kws.config import SAMPLE_RATE
+from kws.errors import KwsError, UsageError
+from kws.stream_metrics import AFTER, Spoken
+
+Wave = NDArray[np.float32]
+LABELS = ("high", "low", "_unknown_", "_silence_")
+
+
+def tone(frequency: float, seconds: float = 0.4) -> Wave:
+    """A tone between two silences of a fifth of a second."""
+    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    return np.pad(0.3 * np.sin(2 * np.pi * frequency * time), 3_200).astype(np.float32)
+
+
+def write(path: Path, wave: Wave, rate: int = SAMPLE_RATE) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, wave, rate, subtype="FLOAT")
+    return path
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two keywords and other words in two languages, by one person a split; two noises."""
+    folder = tmp_path_factory.mktemp("tones")
+    pitches = {("x", "low"): 300, ("x", "high"): 2_000, ("x", "odd"): 700, ("y", "tall"): 3_000}
+    pitches |= {("y", "LOW"): 310, ("y", "low tide"): 320}
+    clips = [
+        Clip(
+            path=write(folder / f"{language}/{word}/{split}_{take}.wav", tone(pitch + 9 * take)),
+            word=word,
+            language=language,
+            speaker=f"{language}-{split}",
+            split=split,
+        )
+        for (language, word), pitch in pitches.items()
+        for split in SPLITS
+        for take in range(2)
+    ]
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        spectrum = np.fft.rfft(rng.normal(0, 0.1, 20 * SAMPLE_RATE))
+        spectrum[: len(spectrum) // 2] = 0  # all above 4 kHz, where no word is
+        write(folder / "noise" / f"{name}.wav", np.fft.irfft(spectrum).astype(np.float32))
+    write_manifest(folder / "manifest.csv", clips)
+    return folder / "manifest.csv"
+
+
+@pytest.fixture(scope="module")
+def material(corpus: Path) -> Material:
+    return read_material(corpus, LABELS, filters={"language": ["x"]})["validation"]
+
+
+def joined(stream: Iterable[Chunk]) -> tuple[Wave, list[Spoken]]:
+    chunks = list(stream)
+    return np.concatenate([wave for wave, _ in chunks]), [w for _, truth in chunks for w in truth]
+
+
+def rms(wave: Wave) -> float:
+    return float(np.sqrt(np.mean(np.square(wave, dtype=np.float64))))
+
+
+# --- who is heard ---------------------------------------------------------------------------------
+
+
+def test_a_half_holds_its_own_people_alone(corpus: Path) -> None:
+    halves = read_material(corpus, LABELS, filters={"language": ["x"]})
+    for name, found in halves.items():
+        assert {clip.speaker for clip in found.keywords} == {f"x-{name}"}
+        assert {clip.speaker for clip in found.others} == {f"x-{name}", f"y-{name}"}
+        assert len(found.keywords) == 4
+
+
+def test_what_is_spelt_like_a_keyword_is_no_negative(corpus: Path, material: Material) -> None:
+    """In any language, in any case, and inside a phrase."""
+    assert {clip.word for clip in material.others} == {"odd", "tall"}
+    assert {clip.word for clip in material.keywords} == {"low", "high"}
+
+
+def test_without_other_languages_the_own_words_remain(corpus: Path) -> None:
+    found = read_material(corpus, LABELS, filters={"language": ["x"], "word": ["low", "high"]})
+    assert {clip.word for clip in found["test"].others} == {"odd", "tall"}
+    alone = read_material(corpus.parent / "x", LABELS, speaker_pattern="^([a-z]+)_")
+    assert {clip.word for clip in alone["test"].others} == {"odd"}
+
+
+def test_recordings_without_a_split_stay_where_training_has_them(tmp_path: Path) -> None:
+    clips = [
+        Clip(
+            path=write(tmp_path / f"{word}/{who}.wav", tone(400)),
+            word=word,
+            language="x" if word in ("low", "high") else "y",
+            speaker=f"p{who}",
+        )
+        for word in ("low", "high", "tall")
+        for who in range(12)
+    ]
+    write_manifest(tmp_path / "manifest.csv", clips)
+    halves = read_material(tmp_path, LABELS, filters={"language": ["x"]})
+    people = [{c.speaker for c in (*h.keywords, *h.others)} for h in halves.values()]
+    assert not people[0] & people[1]
+    assert len(people[0] | people[1]) < 12
+
+
+def test_few_of_each_keyword(corpus: Path) -> None:
+    found = read_material(corpus, LABELS, filters={"language": ["x"]}, per_word=1)["test"]
+    assert sorted(clip.word for clip in found.keywords) == ["high", "low"]
+    assert len(found.others) == 4
+
+
+def test_a_half_without_keywords_is_refused(corpus: Path) -> None:
+    chosen = {"language": ["x"], "split": ["train", "test"]}
+    with pytest.raises(UsageError, match="there are no validation recordings of x"):
+        read_material(corpus, LABELS, filters=chosen)
+
+
+def test_halves_hear_other_stretches_of_a_noise_and_none_that_is_trained_on(tmp_path: Path) -> None:
+    """Samples that grow tell where in the recording they stood."""
+    ramp = np.linspace(0, 1, 20 * SAMPLE_RATE).astype(np.float32)
+    path = write(tmp_path / "ramp.wav", ramp)
+    rng = np.random.default_rng(0)
+    drawn = {half: Noise([path], half).draw(10 * SAMPLE_RATE, rng) for half in HALVES}
+    spans = {half: (wave.min() / rms(wave), wave.max() / rms(wave)) for half, wave in drawn.items()}
+    for half, low in zip(HALVES, (0.8, 0.9), strict=True):
+        high, middle = low + 0.1, low + 0.05
+        assert spans[half] == pytest.approx((low / middle, high / middle), abs=0.01)
+
+
+def test_noise_shorter_than_what_is_drawn_goes_to_and_fro(tmp_path: Path) -> None:
+    """So that no step is louder than any in the recording."""
+    wave = np.sin(np.arange(10 * SAMPLE_RATE) / 50).astype(np.float32)
+    noise = Noise([write(tmp_path / "slow.wav", wave)], "test")
+    drawn = noise.draw(5 * SAMPLE_RATE, np.random.default_rng(0))
+    assert len(drawn) == 5 * SAMPLE_RATE
+    assert np.abs(np.diff(drawn)).max() < 0.03
+    assert rms(drawn) == pytest.approx(1, abs=0.02)
+
+
+def test_short_noise_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="at least 10 seconds"):
+        Noise([write(tmp_path / "short.wav", tone(400))], "test")
+
+
+def test_without_noise_some_is_made() -> None:
+    first, second = (Noise([], half).draw(1_000, np.random.default_rng(0)) for half in HALVES)
+    assert rms(first) > 0
+    assert not np.array_equal(first, second)
+
+
+# --- negatives ------------------------------------------------------------------------------------
+
+
+def test_negatives_last_as_long_as_asked_and_hold_no_keyword(material: Material) -> None:
+    wave, truth = joined(NegativeStream(material, 90.5))
+    assert len(wave) == 90.5 * SAMPLE_RATE
+    assert truth == []
+    assert np.abs(wave).max() <= PEAK + 1e-6
+    assert wave.dtype == np.float32
+
+
+@pytest.mark.parametrize("kind", ["negative", "positive"])
+def test_streams_repeat_bit_for_bit(material: Material, kind: str) -> None:
+    def make(seed: int) -> NegativeStream | PositiveStream:
+        if kind == "negative":
+            return NegativeStream(material, 60, seed)
+        return PositiveStream(material, 10, seed)
+
+    stream = make(1)
+    first = joined(stream)
+    for again in (stream, make(1)):
+        assert np.array_equal(joined(again)[0], first[0])
+        assert joined(again)[1] == first[1]
+    other = joined(make(2))[0]
+    assert not np.array_equal(other[:SAMPLE_RATE], first[0][:SAMPLE_RATE])
+
+
+def test_memory_holds_a_piece_at_a_time(material: Material) -> None:
+    """A stream of a thousand hours begins at once."""
+    wave, _ = next(iter(NegativeStream(material, 3_600_000)))
+    assert len(wave) < 60 * SAMPLE_RATE
+
+
+def test_what_repeats_is_told(material: Material) -> None:
+    """Four recordings of 0.8 s and two stretches of 2 s are all there is."""
+    stream = NegativeStream(material, 240)
+    for _ in stream:
+        pass
+    assert stream.ledger.distinct_seconds == pytest.approx({"words": 3.2, "noise": 4.0})
+    assert stream.ledger.played_seconds > 200
+
+
+def test_every_word_is_played_before_one_comes_again(material: Material) -> None:
+    """At other levels each time."""
+    stream = NegativeStream(material, 30)
+    next(iter(stream))
+    played = [
+        seconds for (kind, _), (seconds, _) in stream.ledger._played.items() if kind == "words"
+    ]
+    assert len(played) == 4
+    assert max(played) - min(played) <= 0.81
+
+
+def test_negatives_without_other_words_are_noise_and_silence(corpus: Path) -> None:
+    found = read_material(corpus, LABELS, filters={"language": ["x"]})["test"]
+    bare = Material(found.half, found.language, found.keywords, (), found.noise)
+    stream = NegativeStream(bare, 60)
+    wave, _ = joined(stream)
+    assert len(wave) == 60 * SAMPLE_RATE
+    assert set(stream.ledger.distinct_seconds) == {"noise"}
+
+
+def test_a_ledger_counts_nothing_twice() -> None:
+    ledger = Ledger()
+    for _ in range(3):
+        ledger.add("words", "a", 1.0, 1.0)
+    ledger.add("words", "b", 0.5, 2.0)
+    ledger.add("noise", "a", 1.0, 4.0)
+    assert ledger.distinct_seconds == {"words": 1.5, "noise": 1.0}
+    assert ledger.played_seconds == 4.5
+
+
+# --- positives ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("snr", [20.0, 0.0, -6.0])
+def test_words_lie_where_the_truth_says_at_the_ratio_asked_for(
+    material: Material, snr: float
+) -> None:
+    """All words are below 4 kHz, and all noise is above."""
+    wave, truth = joined(PositiveStream(material, snr))
+    assert sorted(word.word for word in truth) == ["high", "high", "low", "low"]
+    for word in truth:
+        part = wave[round(word.begin * SAMPLE_RATE) : round(word.end * SAMPLE_RATE)]
+        power = np.abs(np.fft.rfft(part)) ** 2
+        peak, half = int(power.argmax()), len(power) // 2
+        if snr > 0:
+            pitch = {"low": 300, "high": 2_000}[word.word]
+            assert peak / len(part) * SAMPLE_RATE == pytest.approx(pitch, abs=15)
+        ratio = 10 * np.log10(power[:half].sum() / power[half:].sum())
+        assert ratio == pytest.approx(snr, abs=0.1)
+        assert word.end - word.begin == pytest.approx(0.46, abs=0.03)  # 30 ms more at both ends
+
+
+def test_words_are_far_enough_apart_to_be_told_apart(material: Material) -> None:
+    stream = PositiveStream(material, 10)
+    wave, truth = joined(stream)
+    ends = [0.0, *(word.end for word in truth)]
+    begins = [*(word.begin for word in truth), len(wave) / SAMPLE_RATE]
+    gaps = np.subtract(begins, ends)
+    assert gaps[0] >= 0.8
+    assert (gaps[1:-1] > AFTER + 0.8).all()
+    assert gaps[-1] > AFTER
+    assert len(wave) / SAMPLE_RATE == pytest.approx(stream.expected_seconds, rel=0.25)
+
+
+def test_levels_change_from_word_to_word(material: Material) -> None:
+    wave, truth = joined(PositiveStream(material, 30))
+    parts = [wave[round(w.begin * SAMPLE_RATE) : round(w.end * SAMPLE_RATE)] for w in truth]
+    levels = 20 * np.log10([rms(part) for part in parts])
+    assert levels.max() - levels.min() > 3
+    assert levels.min() > -34
+    assert np.abs(wave).max() <= PEAK + 1e-6
+
+
+def test_noise_is_there_while_the_word_is_said(corpus: Path, tmp_path: Path) -> None:
+    """Not only before or after it, where a recording of noise falls silent."""
+    found = read_material(corpus, LABELS, filters={"language": ["x"]})["test"]
+    bursts = np.random.default_rng(0).normal(0, 0.1, 30 * SAMPLE_RATE).astype(np.float32)
+    bursts[np.arange(len(bursts)) // SAMPLE_RATE % 3 > 0] = 0  # one second of three
+    noise = (write(tmp_path / "bursts.wav", bursts),)
+    bursty = Material(found.half, found.language, found.keywords, (), noise)
+    wave, truth = joined(PositiveStream(bursty, 0))
+    for word in truth:
+        part = wave[round(word.begin * SAMPLE_RATE) : round(word.end * SAMPLE_RATE)]
+        assert rms(part) > 0.01
+        assert np.abs(wave).max() <= PEAK + 1e-6
+
+
+# --- long recordings ------------------------------------------------------------------------------
+
+
+def test_long_recordings_are_heard_whole_a_piece_at_a_time(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    first = rng.normal(0, 0.1, (BLOCK + 5) * SAMPLE_RATE).astype(np.float32)
+    write(tmp_path / "a.wav", first)
+    write(tmp_path / "deep" / "b.flac.wav", tone(400, 2.6))
+    (tmp_path / "notes.txt").write_text("no sound")
+    stream = Recordings(tmp_path)
+    chunks = [wave for wave, truth in stream if not truth]
+    assert max(map(len, chunks)) <= BLOCK * SAMPLE_RATE
+    assert np.array_equal(np.concatenate(chunks), np.concatenate([first, tone(400, 2.6)]))
+    assert stream.expected_seconds == BLOCK + 8
+    assert stream.ledger.distinct_seconds == {"recordings": BLOCK + 8}
+
+
+@pytest.mark.parametrize("rate", [8_000, 44_100])
+def test_long_recordings_are_resampled_without_seams(tmp_path: Path, rate: int) -> None:
+    time = np.arange(rate * (BLOCK + 1)) / rate
+    write(tmp_path / "tone.wav", (0.5 * np.sin(2 * np.pi * 440 * time)).astype(np.float32), rate)
+    wave, _ = joined(Recordings(tmp_path / "tone.wav"))
+    assert len(wave) == pytest.approx((BLOCK + 1) * SAMPLE_RATE, abs=2)
+    expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(len(wave)) / SAMPLE_RATE)
+    assert np.abs(wave - expected)[1_000:-1_000].max() < 1e-3
+
+
+def empty(path: Path) -> Path:
+    return write(path, np.zeros(0, np.float32))
+
+
+def text(path: Path) -> Path:
+    path.write_text("no sound at all")
+    return path
+
+
+def broken(path: Path) -> Path:
+    return write(path, np.array([0.1, np.nan], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"), [(empty, "is empty"), (text, "is not audio"), (broken, "holds NaN")]
+)
+def test_long_recordings_that_cannot_be_read(
+    tmp_path: Path, make: Callable[[Path], Path], message: str
+) -> None:
+    make(tmp_path / "x.wav")
+    with pytest.raises(KwsError, match=message):
+        list(Recordings(tmp_path))
+
+
+def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "gone", text(tmp_path / "x.txt")):
+        with pytest.raises(UsageError, match="holds no recordings"):
+            Recordings(path)
