@@ -24,6 +24,7 @@ class BaseConfig:
     tau: float
     language: str
     labels: tuple[str, ...]
+    causal: bool = False  # hears no later frame, and so runs on a stream
     features: FeatureConfig = field(default_factory=FeatureConfig)
     sha256: str = ""  # of the weights' file; adapters name it
     training: dict[str, Any] = field(default_factory=dict)
@@ -61,6 +62,8 @@ def read_base_config(folder: Path) -> BaseConfig:
     try:
         features = FeatureConfig(**raw.pop("features"))
         raw |= {name: tuple(raw[name]) for name in ("labels", "licences")}
+        if not isinstance(raw.get("causal", False), bool):  # the weights would fit either way
+            raise TypeError(f"causal is true or false, not {raw['causal']!r}")
         config = BaseConfig(features=features, **raw)
     except (TypeError, KeyError) as error:
         raise KwsError(f"{folder / CONFIG} is no base's configuration ({error})") from error

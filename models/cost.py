@@ -1,13 +1,15 @@
 """What a network computes, counted by running it rather than by trusting a formula."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .bcresnet import MELS
+from .bcresnet import MELS, BCResNet
+from .streaming import feed, initial_state
 
 
 @torch.no_grad()
@@ -28,19 +30,52 @@ def macs(network: nn.Module, frames: int) -> int:
     8.0 83,367,360
 
     """
+    mode = network.training
+    try:
+        network.eval()
+        return _counted(network, lambda: network(torch.zeros(1, MELS, frames)))
+    finally:
+        network.train(mode)
+
+
+@torch.no_grad()
+def stream_macs(network: BCResNet, frames: int = 1) -> int:
+    """Multiply-accumulates of a stream's next frames, with a decision at each.
+
+    Every frame costs the same, however many are fed at once. The means that the decisions are
+    made of are additions and not counted: span times the network's width at each decision.
+
+    >>> from .bcresnet import TAUS
+    >>> for tau in TAUS:  # of one frame, and of the 100 frames of a second
+    ...     network = BCResNet(12, tau, causal=True).eval()
+    ...     print(f"{tau} {stream_macs(network):>9,} {stream_macs(network, 100):>11,}")
+    1.0    24,956   2,495,600
+    1.5    46,194   4,619,400
+    2.0    73,272   7,327,200
+    3.0   144,948  14,494,800
+    6.0   500,136  50,013,600
+    8.0   853,728  85,372,800
+
+    """
+    state = initial_state(network)
+    return _counted(network, lambda: feed(network, state, torch.zeros(1, MELS, frames)))
+
+
+def _counted(network: nn.Module, run: Callable[[], object]) -> int:
+    """Multiply-accumulates of the network's layers while ``run`` runs it.
+
+    Each output is a sum over as many products as one filter has weights.
+    """
     counts: list[int] = []
 
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        """Each output is a sum over as many products as one filter has weights."""
         counts.append(output.numel() * math.prod(layer.get_parameter("weight").shape[1:]))
 
     layers = [m for m in network.modules() if isinstance(m, nn.modules.conv._ConvNd | nn.Linear)]
     handles = [layer.register_forward_hook(count) for layer in layers]
-    mode = network.training
     try:
-        network.eval()(torch.zeros(1, MELS, frames))
+        run()
     finally:
-        network.train(mode)
         for handle in handles:
             handle.remove()
     return sum(counts)

@@ -21,4 +21,6 @@ def build(config: BaseConfig) -> nn.Module:
             f"unknown network {config.architecture} of width {config.tau:g}; "
             f"there is bcresnet with tau {known}"
         )
-    return BCResNet(len(config.labels), config.tau)
+    return BCResNet(
+        len(config.labels), config.tau, causal=config.causal, span=config.features.frames
+    )

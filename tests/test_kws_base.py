@@ -13,6 +13,7 @@ from kws.base import CONFIG, MODEL, Base, load_base, read_base_config, save_base
 from kws.config import FeatureConfig
 from kws.errors import KwsError
 from kws.files import sha256, write_json, write_tensors
+from models.bcresnet import BCResNet
 from models.registry import build
 
 
@@ -54,6 +55,28 @@ def test_equal_weights_are_equal_bytes(tmp_path: Path, base: Base, folder: Path)
     assert again.sha256 == read_base_config(folder).sha256
 
 
+def test_a_causal_base_comes_back_causal(folder: Path, base: Base) -> None:
+    """Its weights are those of any base; only the configuration tells."""
+    digest = read_base_config(folder).sha256
+    config = save_base(folder, replace(base.config, causal=True), base.network)
+    found = load_base(folder, build)
+    assert found.config.causal
+    assert found.config.sha256 == config.sha256 == digest
+    assert isinstance(found.network, BCResNet)
+    assert found.network.causal
+
+
+def test_older_bases_are_not_causal(folder: Path) -> None:
+    """Their configuration does not speak of it."""
+    raw = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    del raw["causal"]
+    (folder / CONFIG).write_text(json.dumps(raw), encoding="utf-8")
+    found = load_base(folder, build)
+    assert isinstance(found.network, BCResNet)
+    assert not found.network.causal
+    assert not found.config.causal
+
+
 def test_one_changed_byte_is_seen(folder: Path) -> None:
     data = bytearray((folder / MODEL).read_bytes())
     data[-1] ^= 1
@@ -76,6 +99,7 @@ def test_missing_files_are_named(folder: Path, missing: str) -> None:
         ({"features": {"mels": 40, "colour": "red"}}, "is no base's configuration .*colour"),
         ({"features": None}, "is no base's configuration"),
         ({"labels": 3}, "is no base's configuration"),
+        ({"causal": "no"}, "is no base's configuration .*causal is true or false, not 'no'"),
         ({"more": 3}, "is no base's configuration .*more"),
         ({"tau": 2.0}, "holds another network than bcresnet of width 2 with 4 classes"),
         ({"labels": ["a", "b"]}, "holds another network than bcresnet of width 1 with 2 classes"),

@@ -6,9 +6,10 @@ from torch import nn
 
 from kws.base import BaseConfig
 from kws.config import FeatureConfig
-from kws.errors import UsageError
+from kws.errors import KwsError, UsageError
+from kws.sites import find_sites
 from models.bcresnet import MELS, TAUS, BCResNet, BroadcastedBlock, SubSpectralNorm
-from models.cost import macs, operations
+from models.cost import macs, operations, stream_macs
 from models.registry import build
 
 FRAMES = FeatureConfig().frames
@@ -87,6 +88,92 @@ def test_blocks_see_as_far_as_their_dilation() -> None:
     with torch.no_grad():
         moved = (block(click) - block(quiet)).abs().amax(dim=(0, 1, 2))
     assert moved.nonzero().flatten().tolist() == [6, 10, 14]
+
+
+def test_causal_blocks_see_what_came_before_only() -> None:
+    torch.manual_seed(0)
+    block = BroadcastedBlock(4, 4, stride=1, dilation=4, dropout=0.1, causal=True).eval()
+    click = torch.zeros(1, 4, 10, 21)
+    click[..., 5, 10] = 1.0
+    with torch.no_grad():
+        moved = (block(click) - block(torch.zeros_like(click))).abs().amax(dim=(0, 1, 2))
+    assert moved.nonzero().flatten().tolist() == [10, 14, 18]
+
+
+@pytest.mark.parametrize("tau", [1.0, 2.0])
+def test_a_causal_network_has_the_same_parameters(tau: float) -> None:
+    """Names, shapes, order and sites: what is made for one form fits the other."""
+    plain, causal = BCResNet(5, tau), BCResNet(5, tau, causal=True)
+    shapes = [[(name, p.shape) for name, p in n.state_dict().items()] for n in (plain, causal)]
+    assert shapes[0] == shapes[1]
+    assert find_sites(plain) == find_sites(causal)
+    causal.load_state_dict(plain.state_dict())
+
+
+def test_no_later_frame_changes_a_causal_decision() -> None:
+    """Which it does in a network that is not causal."""
+    torch.manual_seed(0)
+    causal, plain = BCResNet(5, causal=True).eval(), BCResNet(5).eval()
+    features = torch.randn(1, MELS, 40)
+    later = features.clone()
+    later[..., 25:] += 3
+    with torch.no_grad():
+        before, after = causal.frames(features), causal.frames(later)
+        assert (plain.trunk(features) != plain.trunk(later))[..., 24].any()
+    assert torch.equal(before[:, :25], after[:, :25])
+    assert (before != after)[:, 25:].any(dim=2).all()
+
+
+@pytest.mark.parametrize("frames", [1, 20, FRAMES, 230])
+def test_a_causal_network_decides_at_the_last_frame(frames: int) -> None:
+    network = BCResNet(5, causal=True).eval()
+    features = torch.randn(2, MELS, frames, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        every = network.frames(features)
+        assert every.shape == (2, frames, 5)
+        torch.testing.assert_close(every[:, -1], network(features), atol=1e-5, rtol=0)
+
+
+def test_history_is_what_a_causal_decision_depends_on() -> None:
+    """No frame more and no frame less, in numbers fine enough to see the weakest."""
+    torch.manual_seed(0)
+    network = BCResNet(3, causal=True, span=10).double().eval()
+    assert network.receptive_field == 117
+    assert network.history == 126
+    features = torch.randn(1, MELS, 140, dtype=torch.float64, requires_grad=True)
+    network(features).square().sum().backward()
+    assert features.grad is not None
+    touched = features.grad.abs().amax(dim=(0, 1)).nonzero().flatten()
+    assert touched.tolist() == list(range(140 - network.history, 140))
+
+
+def test_only_causal_networks_decide_at_every_frame() -> None:
+    with pytest.raises(KwsError, match="not causal decides once a view"):
+        BCResNet(3).frames(torch.zeros(1, MELS, FRAMES))
+
+
+def test_a_causal_decision_spans_one_view() -> None:
+    config = BaseConfig(
+        architecture="bcresnet",
+        tau=1.0,
+        language="en",
+        labels=("a", "b"),
+        causal=True,
+        features=FeatureConfig(hop=200),
+    )
+    network = build(config)
+    assert isinstance(network, BCResNet)
+    assert network.causal
+    assert network.span == config.features.frames == 78
+
+
+@pytest.mark.parametrize("tau", [1.0, 2.0])
+def test_a_streams_frame_costs_what_a_clips_frame_costs(tau: float) -> None:
+    """And its decision one head more; ten frames cost ten times one, in one piece or in ten."""
+    network = BCResNet(12, tau, causal=True).eval()
+    head = network.width * 12
+    assert stream_macs(network) - head == (macs(network, FRAMES) - head) / FRAMES
+    assert stream_macs(network, 10) == 10 * stream_macs(network)
 
 
 def test_stages_widen_their_view_and_halve_the_bands() -> None:
