@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from audio_data.features import TOLERANCE, LogMel
-from audio_data.logmel import log_mel, mel_filters
+from audio_data.logmel import feed, initial_state, lead, log_mel, mel_filters
 from kws.config import FeatureConfig
 
 Array = NDArray[np.float32]
@@ -108,3 +108,64 @@ def test_every_setting_changes_the_digest(change: dict[str, float]) -> None:
     """An adapter made for one front end is told from another's by it."""
     assert replace(CONFIG, **change).digest != CONFIG.digest  # type: ignore[arg-type]
     assert replace(CONFIG).digest == CONFIG.digest
+
+
+def streamed(wave: Array, sizes: list[int], config: FeatureConfig) -> Array:
+    """Features of a stream that comes in pieces of these sizes, the last to its end."""
+    state, pieces = initial_state(config), []
+    for piece in np.split(wave, np.cumsum(sizes)):
+        features, state = feed(state, piece, config)
+        assert len(state) < config.window  # memory does not grow
+        assert features.dtype == np.float32
+        pieces.append(features)
+    return np.concatenate(pieces, axis=1)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+@pytest.mark.parametrize("size", [1, 7, 159, 160, 161, 480, 1_280, 5_000, 20_000])
+def test_a_stream_has_a_clips_frames(size: int, config: FeatureConfig) -> None:
+    """After those that begin in the silence before it, however it is cut."""
+    wave = SOUNDS["sweep"] + SOUNDS["faint noise"]
+    found = streamed(wave, [size] * (len(wave) // size), config)
+    silence = np.zeros(lead(config) * config.hop, np.float32)
+    np.testing.assert_allclose(found[:, lead(config) :], log_mel(wave, config), atol=TOLERANCE)
+    whole = log_mel(np.concatenate([silence, wave]), config)
+    np.testing.assert_allclose(found, whole, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_stream_may_be_cut_at_random(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    wave = rng.normal(0, 0.1, 3 * CONFIG.view).astype(np.float32)
+    sizes = rng.integers(0, [2, 400, 3_000][seed % 3], 60).tolist()
+    found = streamed(wave, sizes, CONFIG)
+    np.testing.assert_allclose(found[:, lead(CONFIG) :], log_mel(wave, CONFIG), atol=TOLERANCE)
+
+
+def test_every_hop_of_a_stream_ends_a_frame() -> None:
+    """So that a decision every eight hops has eight new frames, from the first on."""
+    state = initial_state(CONFIG)
+    for piece in np.split(SOUNDS["noise"][: 10 * 1_280], 10):
+        features, state = feed(state, piece, CONFIG)
+        assert features.shape == (CONFIG.mels, 8)
+    nothing, same = feed(state, piece[:0], CONFIG)
+    assert nothing.shape == (CONFIG.mels, 0)
+    np.testing.assert_array_equal(same, state)
+
+
+def test_a_streams_frame_hears_its_newest_samples() -> None:
+    """And the state it began from stays as it was."""
+    state = initial_state(CONFIG)
+    _, state = feed(state, SOUNDS["noise"][:1_600], CONFIG)
+    before = state.copy()
+    piece = SOUNDS["noise"][1_600:1_760].copy()
+    heard, _ = feed(state, piece, CONFIG)
+    piece[-20:] += 10  # the window is near zero at its border
+    louder, _ = feed(state, piece, CONFIG)
+    assert heard.shape[1] == 1
+    assert not np.allclose(heard, louder, atol=TOLERANCE)
+    np.testing.assert_array_equal(before, state)
+
+
+def test_a_silent_stream_is_exactly_zero() -> None:
+    assert not streamed(SOUNDS["silence"], [1_000, 3], CONFIG).any()
