@@ -22,7 +22,7 @@ from kws.train import predict
 
 from .progress import counting
 
-MARGIN = 2_400  # samples kept on either side of a view: the farthest shift at the highest speed
+MARGIN = 2_800  # samples kept on either side of a view: the farthest shift at the highest speed
 
 
 @dataclass(frozen=True, kw_only=True)

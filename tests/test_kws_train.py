@@ -22,11 +22,11 @@ def pretraining() -> nn.Module:
     """With dropout and running statistics."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
-        return BCResNet(4)
+        return BCResNet(4, dropout=0.1)
 
 
 def adapting() -> nn.Module:
-    """Deltas over a frozen network, which keeps its dropout."""
+    """Deltas over a frozen network."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
         network = BCResNet(4)
