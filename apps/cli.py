@@ -13,6 +13,7 @@ COMMANDS = (
     "pretrain",
     "adapt",
     "evaluate",
+    "calibrate",
     "detect",
     "listen",
     "collect",

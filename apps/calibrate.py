@@ -1,0 +1,164 @@
+"""``kws calibrate``: set the thresholds of a language for a rate of false accepts."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from audio_data.material import read_material
+from kws.adapter import read_adapter_config, save_adapter_config
+from kws.calibration import Choice, choose, hours_needed, sweep
+from kws.errors import KwsError, UsageError
+from kws.stream_metrics import miss_report, rate_report
+
+from . import options, trial
+from .listen import write_any_script
+from .scoring import open_scorer
+from .trial import HOURS, SNRS, Trial, grouped, percent, play, rounded, seconds
+from .wiring import open_bank
+
+
+@click.command()
+@options.base
+@click.option("--adapter", required=True, type=options.FOLDER, help="whose thresholds are set")
+@options.data
+@click.option(
+    "--negatives",
+    type=options.EXISTING,
+    help="folder of long recordings without any keyword, heard instead of a made stream",
+)
+@click.option(
+    "--false-accepts-per-hour",
+    "per_hour",
+    default=0.5,
+    show_default=True,
+    type=click.FloatRange(0, 3_600, min_open=True),
+    callback=trial.finite,
+    help="of all keywords together",
+)
+@trial.hours
+@trial.snr
+@trial.per_word
+@options.seed
+@options.as_json
+def calibrate(
+    base: Path,
+    adapter: Path,
+    data: Path,
+    filters: tuple[tuple[str, str], ...],
+    language: str | None,
+    speaker_pattern: str | None,
+    negatives: Path | None,
+    per_hour: float,
+    hours: float | None,
+    snrs: tuple[float, ...],
+    per_word: int | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Set the thresholds of an adapter, each keyword its own.
+
+    Validation people say the keywords. What must not be heard is a stream made of what
+    validation people say in other words and languages, of noise and of silence; or --negatives.
+    Only the configuration in the adapter's folder changes.
+    """
+    write_any_script()
+    if negatives and hours:
+        raise UsageError("--negatives are heard whole; leave --hours out")
+    config = read_adapter_config(adapter)
+    bank = open_bank(base, [adapter])
+    if not os.access(adapter, os.W_OK):
+        raise KwsError(f"{adapter} cannot be written to; calibrate a copy of it")
+    material = read_material(
+        data,
+        config.labels,
+        filters=grouped(filters),
+        language=language,
+        speaker_pattern=speaker_pattern,
+        per_word=per_word,
+    )["validation"]
+    heard = play(
+        open_scorer(bank),
+        material,
+        hours=hours or HOURS,
+        snrs=tuple(dict.fromkeys(snrs)) or SNRS,
+        seed=seed,
+        recordings=negatives,
+    )
+    tried = sweep(heard.negatives, list(heard.positives.values()), config.detector)
+    choice = choose(heard.negatives, tried, config.detector, per_hour)
+    result = _result(heard, choice, per_hour)
+    metrics = config.metrics | {"calibration": result}
+    save_adapter_config(adapter, replace(config, detector=choice.config, metrics=metrics))
+    shown = {"language": config.language, **result}
+    click.echo(json.dumps(shown, ensure_ascii=False) if as_json else _table(shown))
+
+
+def _result(heard: Trial, choice: Choice, per_hour: float) -> dict[str, Any]:
+    negatives = rate_report(heard.negatives, choice.config)
+    levels = {word: choice.config.levels(word) for word in heard.negatives.keywords}
+    result = {
+        "asked_per_hour": per_hour,
+        "kept": choice.kept,
+        "negatives": negatives | {"distinct_hours": heard.distinct_hours},
+        "positives": {
+            f"{ratio:g}": miss_report(stream, choice.config)
+            for ratio, stream in heard.positives.items()
+        },
+        "thresholds": {word: level.threshold for word, level in levels.items()},
+        "notes": [*_doubts(heard, choice, per_hour), *heard.notes],
+    }
+    shortened: dict[str, Any] = rounded(result)
+    return shortened
+
+
+def _doubts(heard: Trial, choice: Choice, per_hour: float) -> list[str]:
+    """Where the rate that was asked for is not shown."""
+    hours, found = heard.negatives.hours, []
+    if not choice.kept:
+        found.append(
+            f"no thresholds keep {per_hour:g} per hour on this sound; these come nearest: "
+            "train with more words and noise that are no keyword"
+        )
+    needed = hours_needed(per_hour)
+    distinct = sum(heard.distinct_hours.values())
+    if min(hours, distinct) < needed:
+        amount = f"{hours if hours < needed else distinct:.2f} hours"
+        kind = "" if hours < needed else " of different recordings"
+        found.append(
+            f"{amount}{kind} are too few to show {per_hour:g} per hour: even without a false "
+            f"accept it takes {needed:.1f}; give more with --negatives"
+        )
+    return found
+
+
+def _table(result: dict[str, Any]) -> str:
+    negatives = result["negatives"]
+    lines = [
+        f"{result['language']}: thresholds for {result['asked_per_hour']:g} false accepts per hour",
+        f"{negatives['hours']:.2f} h without keywords: {negatives['false_accepts']} false accepts, "
+        f"{negatives['per_hour']:.2f} per hour, at most {negatives['upper_95']:.2f} "
+        "with 95 % confidence",
+    ]
+    for ratio, found in result["positives"].items():
+        lines.append(
+            f"{ratio} dB: {found['misses']} of {found['count']} keywords missed "
+            f"({percent(found['miss_rate'])}), heard {seconds(found['latency_seconds'])} "
+            "after their end"
+        )
+    lines.append(
+        "  threshold  false accepts  " + "  ".join(f"missed at {r} dB" for r in result["positives"])
+    )
+    for word, threshold in result["thresholds"].items():
+        missed = [
+            percent(f["per_keyword"][word]["miss_rate"]) for f in result["positives"].values()
+        ]
+        columns = "  ".join(
+            f"{share:>{len(f'missed at {r} dB')}}"
+            for share, r in zip(missed, result["positives"], strict=True)
+        )
+        lines.append(f"  {threshold:9.4f}  {negatives['per_keyword'][word]:13}  {columns}  {word}")
+    return "\n".join(lines + [f"note: {note}" for note in result["notes"]])

@@ -1,0 +1,88 @@
+"""The picture of what fewer false accepts cost: misses against false accepts per hour."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from kws.files import write_bytes
+
+DPI: Final = 110
+TICKS: Final = (0.5, 1, 2, 5, 10, 20, 50, 100)  # % missed
+MARKS: Final = "osD^v"
+
+
+def draw_det(result: Mapping[str, Any], path: Path) -> None:
+    """Draw the curve of each signal-to-noise ratio and the points that were chosen beforehand.
+
+    Both axes are logarithmic; none at all is drawn at half an event.
+    """
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    axes = figure.subplots()
+    least = 0.5 / result["hours"]  # false accepts per hour
+    low = 100.0  # %
+    for number, (ratio, curve) in enumerate(result["det"].items()):
+        color = f"C{number}"
+        count = result["points"][0]["snr"][ratio]["count"]
+        fewest = 50 / max(1, count)  # %
+        x = [max(least, point["false_accepts_per_hour"]) for point in curve]
+        y = [max(fewest, 100 * point["miss_rate"]) for point in curve]
+        low = min(low, fewest, *y)
+        axes.plot(x, y, ".-", color=color, markersize=3, linewidth=1, label=f"{ratio} dB")
+        for mark, point in zip(MARKS, result["points"], strict=False):
+            found = point["snr"][ratio]
+            axes.plot(
+                max(least, point["negatives"]["per_hour"]),
+                max(fewest, 100 * (found["miss_rate"] or 0)),
+                mark,
+                color=color,
+                markersize=9,
+                markeredgecolor="black",
+                label=f"{ratio} dB, {_aim(point)}",
+            )
+    _decorate(axes, result, least, low)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI)
+    write_bytes(path, buffer.getvalue())
+
+
+def _aim(point: Mapping[str, Any]) -> str:
+    aim = point["aim_per_hour"]
+    return "as stored" if aim is None else f"chosen for {aim:g} per hour"
+
+
+def _decorate(axes: Axes, result: Mapping[str, Any], least: float, low: float) -> None:
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.axvspan(least / 1.5, least * 1.4, color="0.92", zorder=0)
+    axes.annotate(
+        f"none in {result['hours']:.1f} h",
+        (least / 1.47, 1),
+        xycoords=("data", "axes fraction"),
+        rotation=90,
+        ha="left",
+        va="top",
+        xytext=(0, -6),
+        textcoords="offset points",
+        color="0.4",
+        fontsize="small",
+    )
+    axes.set(
+        xlim=(least / 1.5, None),
+        ylim=(low / 1.3, 115),
+        xlabel="false accepts per hour",
+        ylabel="keywords missed, %",
+        title=f"{result['language']}: one threshold for all keywords (lines), "
+        "and thresholds chosen on other people (marks)",
+    )
+    axes.set_yticks([tick for tick in TICKS if tick >= low / 1.3])
+    axes.minorticks_off()
+    plain = FuncFormatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_major_formatter(plain)
+    axes.yaxis.set_major_formatter(plain)
+    axes.grid(color="0.9")
+    axes.legend(fontsize="small")

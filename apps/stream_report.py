@@ -1,0 +1,141 @@
+"""Stream evaluation: thresholds chosen on one half, reported on the other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from audio_data.material import Half, Material
+from kws.calibration import Sweep, choose, hours_needed, sweep
+from kws.detector import DetectorConfig
+from kws.stream_metrics import miss_report, rate_report
+
+from .det import draw_det
+from .scoring import Scorer
+from .trial import Trial, kinds, percent, play, rounded, seconds
+
+RATES: Final = (0.5, 2.0)  # false accepts per hour
+
+
+@dataclass(frozen=True)
+class Point:
+    """Settings under test; ``aim`` is the rate they were chosen for, None of those stored."""
+
+    aim: float | None
+    config: DetectorConfig
+    chosen: dict[str, Any] | None  # the false accepts of the half they were chosen on
+
+
+def evaluate_stream(
+    scorer: Scorer,
+    halves: Mapping[Half, Material],
+    stored: DetectorConfig,
+    *,
+    hours: float,
+    snrs: Sequence[float],
+    seed: int,
+    picture: Path,
+) -> dict[str, Any]:
+    """Play both halves; choose on validation, report on test, and draw the trade-off."""
+    chosen_on = play(scorer, halves["validation"], hours=hours, snrs=snrs, seed=seed)
+    points = [*_points(chosen_on, stored), Point(None, stored, None)]
+    reported = play(scorer, halves["test"], hours=hours, snrs=snrs, seed=seed)
+    curves = {
+        f"{ratio:g}": sweep(reported.negatives, [stream], stored)
+        for ratio, stream in reported.positives.items()
+    }
+    result: dict[str, Any] = rounded(
+        {
+            "language": scorer.language,
+            "hours": reported.negatives.hours,
+            "distinct_hours": reported.distinct_hours,
+            "chosen_on": {
+                "hours": chosen_on.negatives.hours,
+                "distinct_hours": chosen_on.distinct_hours,
+            },
+            "points": [_report(point, reported) for point in points],
+            "det": {ratio: curve.det for ratio, curve in curves.items()},
+            "picture": str(picture),
+            "notes": [*_doubts(reported), *reported.notes],
+        }
+    )
+    draw_det(result, picture)
+    return result
+
+
+def _points(heard: Trial, stored: DetectorConfig) -> list[Point]:
+    tried: Sweep = sweep(heard.negatives, list(heard.positives.values()), stored)
+    choices = [choose(heard.negatives, tried, stored, rate) for rate in RATES]
+    return [
+        Point(
+            rate,
+            choice.config,
+            rate_report(heard.negatives, choice.config) | {"kept": choice.kept},
+        )
+        for rate, choice in zip(RATES, choices, strict=True)
+    ]
+
+
+def _report(point: Point, heard: Trial) -> dict[str, Any]:
+    return {
+        "aim_per_hour": point.aim,
+        "chosen": point.chosen,
+        "negatives": rate_report(heard.negatives, point.config),
+        "snr": {
+            f"{ratio:g}": miss_report(stream, point.config)
+            for ratio, stream in heard.positives.items()
+        },
+        "thresholds": {
+            word: point.config.levels(word).threshold for word in heard.negatives.keywords
+        },
+    }
+
+
+def _doubts(heard: Trial) -> list[str]:
+    needed = hours_needed(min(RATES))
+    if heard.negatives.hours >= needed:
+        return []
+    return [
+        f"{heard.negatives.hours:.2f} hours are too few to show {min(RATES):g} per hour: "
+        f"even without a false accept it takes {needed:.1f}"
+    ]
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Show the result to people."""
+    lines = [
+        f"{result['language']}: {result['hours']:.2f} h without keywords, made of "
+        f"{kinds(result['distinct_hours'])}; thresholds chosen on other people"
+    ]
+    for point in result["points"]:
+        heard = point["negatives"]
+        lines.append(
+            f"{_title(point)}: {heard['per_hour']:.2f} false accepts per hour "
+            f"({heard['false_accepts']}; at most {heard['upper_95']:.2f} with 95 % confidence)"
+        )
+        lines += [
+            f"  {ratio} dB: {percent(found['miss_rate'])} of {found['count']} missed, "
+            f"{found['confusions']} for another keyword; latency "
+            f"{seconds(found['latency_seconds'])}"
+            for ratio, found in point["snr"].items()
+        ]
+    lines += _per_keyword(result["points"][0])
+    lines += [f"note: {note}" for note in result["notes"]]
+    return "\n".join([*lines, str(result["picture"])])
+
+
+def _title(point: Mapping[str, Any]) -> str:
+    aim = point["aim_per_hour"]
+    return "thresholds as stored" if aim is None else f"thresholds for {aim:g} per hour"
+
+
+def _per_keyword(point: Mapping[str, Any]) -> list[str]:
+    lines = [f"each keyword, {_title(point)}: threshold, false accepts, missed"]
+    for word, threshold in point["thresholds"].items():
+        missed = "  ".join(
+            f"{percent(found['per_keyword'][word]['miss_rate']):>6} at {ratio} dB"
+            for ratio, found in point["snr"].items()
+        )
+        count = point["negatives"]["per_keyword"][word]
+        lines.append(f"  {threshold:.4f}  {count:4}  {missed}  {word}")
+    return lines

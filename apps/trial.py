@@ -1,0 +1,152 @@
+"""Streams of one half, played and recorded; what calibration and stream evaluation share."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from audio_data.long import Recordings
+from audio_data.material import Material
+from audio_data.streams import NegativeStream, PositiveStream
+from kws.stream_metrics import Recorded
+
+from .progress import counting
+from .scoring import Scorer, hear
+
+HOURS: Final = 6.0  # of negatives: without a false accept they show fewer than 0.5 per hour
+LONGEST: Final = 1_000.0  # hours
+SNRS: Final = (10.0,)  # dB
+OFTEN: Final = 1.5  # recordings that come so often on average are said to be repeated
+
+
+def finite(
+    context: click.Context, parameter: click.Parameter, value: float | tuple[float, ...] | None
+) -> float | tuple[float, ...] | None:
+    """Refuse what is no number; the ranges let it pass."""
+    given = value if isinstance(value, tuple) else (value,)
+    if not all(number is None or math.isfinite(number) for number in given):
+        raise click.BadParameter(f"{value} is no number")
+    return value
+
+
+hours = click.option(
+    "--hours",
+    type=click.FloatRange(0, LONGEST, min_open=True),
+    callback=finite,
+    help=f"of sound without keywords, made of the corpus  [default: {HOURS:g}]",
+)
+snr = click.option(
+    "--snr",
+    "snrs",
+    multiple=True,
+    type=click.FloatRange(-20, 60),
+    callback=finite,
+    help=f"dB, of keywords in noise; repeat for more  [default: {SNRS[0]:g}]",
+)
+per_word = click.option(
+    "--per-word", type=click.IntRange(1), help="at most N recordings of each keyword"
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What the network made of one half.
+
+    Attributes:
+        negatives: sound without keywords.
+        positives: keywords in noise, by signal-to-noise ratio in dB.
+        distinct_hours: of recordings in the negatives by kind, each counted once.
+        repeated: how often they came, on average.
+        speech: whether words are among the negatives.
+
+    """
+
+    negatives: Recorded
+    positives: Mapping[float, Recorded]
+    distinct_hours: Mapping[str, float]
+    repeated: float
+    speech: bool
+
+    @property
+    def notes(self) -> list[str]:
+        """What weakens the numbers."""
+        found = []
+        if not self.speech:
+            found.append("there are no words beside the keywords: the negatives are noise alone")
+        if self.repeated > OFTEN:
+            found.append(
+                f"{self.negatives.hours:.2f} h of negatives were made of "
+                f"{kinds(self.distinct_hours)}, which come {self.repeated:.1f} times on average, "
+                "at other levels, in other noise and another order"
+            )
+        return found
+
+
+def play(
+    scorer: Scorer,
+    material: Material,
+    *,
+    hours: float = HOURS,
+    snrs: Sequence[float] = SNRS,
+    seed: int = 0,
+    recordings: Path | None = None,
+) -> Trial:
+    """Play the streams of one half; ``recordings`` are heard instead of made negatives."""
+    made = Recordings(recordings) if recordings else NegativeStream(material, hours * 3600, seed)
+    with counting(f"{material.half}: sound without keywords, s") as progress:
+        negatives = hear(scorer, made, progress)
+    positives = {}
+    for ratio in snrs:
+        with counting(f"{material.half}: keywords at {ratio:g} dB, s") as progress:
+            stream = PositiveStream(material, ratio, seed)
+            positives[ratio] = hear(scorer, stream, progress)
+    distinct = made.ledger.distinct_seconds
+    return Trial(
+        negatives,
+        positives,
+        {kind: amount / 3600 for kind, amount in distinct.items()},
+        made.ledger.played_seconds / max(1.0, sum(distinct.values())),
+        bool(recordings or material.others),
+    )
+
+
+def grouped(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    """What ``--filter`` gave: wanted values by column."""
+    filters: dict[str, list[str]] = {}
+    for column, value in pairs:
+        filters.setdefault(column, []).append(value)
+    return filters
+
+
+def rounded(value: Any) -> Any:
+    """The same with numbers as short as they are exact: for JSON and people."""
+    if isinstance(value, float):
+        return round(value, 5)
+    if isinstance(value, Mapping):
+        return {key: rounded(item) for key, item in value.items()}
+    return [rounded(item) for item in value] if isinstance(value, list) else value
+
+
+def kinds(distinct_hours: Mapping[str, float]) -> str:
+    """How much there is of what, for people.
+
+    >>> kinds({"words": 0.92, "noise": 0.033})
+    '0.92 h of words and 0.03 h of noise'
+    """
+    shown = [f"{amount:.2f} h of {kind}" for kind, amount in distinct_hours.items()]
+    return " and ".join(shown) or "silence"
+
+
+def percent(rate: float | None) -> str:
+    """A share for people; a dash where there is none."""
+    return "-" if rate is None else f"{rate:.1%}"
+
+
+def seconds(latency: Mapping[str, float] | None) -> str:
+    """A latency for people."""
+    if latency is None:
+        return "-"
+    return f"{latency['median']:.2f} s (90 %: {latency['p90']:.2f} s)"

@@ -1,0 +1,169 @@
+"""Calibration sets thresholds, says what they rest on, and touches nothing else."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from kws.adapter import CARD, CONFIG, MODEL, load_adapter
+from kws.config import SAMPLE_RATE
+from kws.detector import DetectorConfig
+
+Kws = Callable[..., tuple[int, str, str]]
+
+KEYS = [
+    "language",
+    "asked_per_hour",
+    "kept",
+    "negatives",
+    "positives",
+    "thresholds",
+    "notes",
+]
+WORDS = {"ja", "nein", "links"}
+SHORT = ("--hours", 0.005)  # 18 seconds
+
+
+@pytest.fixture
+def adapter(tiny: Path, tmp_path: Path) -> Path:
+    """A copy of the German adapter, to be written to."""
+    return Path(shutil.copytree(tiny / "de", tmp_path / "de"))
+
+
+@pytest.fixture
+def command(tiny: Path, spoken: Path, adapter: Path) -> list[object]:
+    command = ["calibrate", "--base", tiny / "base", "--adapter", adapter, "--data", spoken]
+    return [*command, "--filter", "language=de"]
+
+
+def succeed(kws: Kws, *arguments: object) -> Any:
+    code, out, err = kws(*arguments, "--json")
+    assert code == 0, err
+    assert out.count("\n") == 1
+    return json.loads(out)
+
+
+def said(spoken: Path, split: str) -> int:
+    with spoken.open(encoding="utf-8", newline="") as file:
+        return sum(
+            row["language"] == "de" and row["split"] == split for row in csv.DictReader(file)
+        )
+
+
+def test_thresholds_are_found_for_each_keyword_and_stored(
+    kws: Kws, spoken: Path, adapter: Path, command: list[object]
+) -> None:
+    before = {name: (adapter / name).read_bytes() for name in (MODEL, CARD)}
+    old = load_adapter(adapter).config
+    found = succeed(kws, *command, *SHORT, "--snr", 10, "--snr", 0)
+    assert list(found) == KEYS
+    new = load_adapter(adapter).config
+    assert {word: levels.threshold for word, levels in new.detector.keywords.items()} == (
+        found["thresholds"]
+    )
+    assert set(found["thresholds"]) == WORDS
+    assert new.metrics["validation"] == old.metrics["validation"]
+    assert new.metrics["calibration"] == {key: found[key] for key in KEYS[1:]}
+    assert {name: (adapter / name).read_bytes() for name in before} == before
+    assert set(found["positives"]) == {"10", "0"}
+    for heard in found["positives"].values():
+        assert heard["count"] == said(spoken, "validation")
+        assert set(heard["per_keyword"]) == WORDS
+
+
+def test_the_rate_is_told_with_its_hours_and_bound(
+    kws: Kws, adapter: Path, command: list[object]
+) -> None:
+    """Eighteen seconds cannot show one false accept in two hours, and that is said."""
+    found = succeed(kws, *command, *SHORT)
+    negatives = found["negatives"]
+    assert negatives["hours"] == pytest.approx(0.005, abs=1e-4)
+    assert set(negatives["distinct_hours"]) == {"words", "noise"}
+    assert negatives["per_hour"] == pytest.approx(negatives["false_accepts"] / 0.005, rel=0.01)
+    assert negatives["upper_95"] >= 2.99 / 0.005
+    if found["kept"]:
+        assert negatives["false_accepts"] == 0  # half a one is allowed in an hour
+    assert any("too few to show 0.5 per hour" in note for note in found["notes"])
+    assert any("it takes 6.0" in note for note in found["notes"])
+
+
+def test_calibrating_again_gives_the_same(kws: Kws, adapter: Path, command: list[object]) -> None:
+    written = []
+    for _ in range(2):
+        succeed(kws, *command, *SHORT, "--per-word", 1)
+        written.append((adapter / CONFIG).read_bytes())
+    assert written[0] == written[1]
+
+
+def test_long_recordings_take_the_place_of_the_made_stream(
+    kws: Kws, adapter: Path, command: list[object], tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 12 * SAMPLE_RATE).astype(np.float32)
+    (tmp_path / "long").mkdir()
+    soundfile.write(tmp_path / "long" / "a.wav", noise, SAMPLE_RATE)
+    chosen = ["--negatives", tmp_path / "long", "--per-word", 1]
+    found = succeed(kws, *command, *chosen, "--false-accepts-per-hour", 3_600)
+    assert found["negatives"]["hours"] == pytest.approx(12 / 3_600, abs=1e-5)
+    assert found["negatives"]["distinct_hours"] == {
+        "recordings": pytest.approx(12 / 3_600, abs=1e-5)
+    }
+    assert found["kept"]
+    assert found["notes"] == []
+
+
+def test_a_table_for_people(kws: Kws, adapter: Path, command: list[object]) -> None:
+    code, out, err = kws(*command, *SHORT, "--per-word", 1)
+    assert (code, err) == (0, "")
+    assert out.startswith("de: thresholds for 0.5 false accepts per hour\n")
+    assert "with 95 % confidence" in out
+    assert "10 dB: " in out
+    assert all(f"  {word}\n" in out for word in WORDS)
+    assert "note: " in out
+
+
+@pytest.mark.parametrize(
+    ("code", "options", "message"),
+    [
+        (2, ["--false-accepts-per-hour", 0], "0.0 is not in the range"),
+        (2, ["--false-accepts-per-hour", "nan"], "nan is no number"),
+        (2, ["--hours", 0], "0.0 is not in the range"),
+        (2, ["--hours", "nan"], "nan is no number"),
+        (2, ["--snr", "inf"], "is not in the range"),
+        (2, ["--per-word", 0], "0 is not in the range"),
+        (2, ["--negatives", "gone"], "gone holds no recordings"),
+        (2, ["--negatives", "x", "--hours", 1], "leave --hours out"),
+        (2, ["--filter", "language=es"], "of several languages"),
+        (2, ["--filter", "word=ja"], "no recordings of links, nein in de"),
+        (2, ["--filter", "split=train"], "there are no validation recordings of de"),
+        (1, ["--adapter", "gone"], "gone/adapter_config.json does not exist"),
+        (1, ["--base", "gone"], "gone/base_config.json does not exist"),
+        (1, ["--data", "gone.csv"], "gone.csv does not exist"),
+    ],
+)
+def test_what_cannot_be_calibrated_changes_nothing(
+    kws: Kws, adapter: Path, command: list[object], code: int, options: list[object], message: str
+) -> None:
+    before = (adapter / CONFIG).read_bytes()
+    found, out, err = kws(*command, *options)
+    assert (found, out) == (code, ""), err
+    assert message in err
+    assert err.startswith("kws: ")
+    assert err.count("\n") == 1
+    assert (adapter / CONFIG).read_bytes() == before
+    assert load_adapter(adapter).config.detector == DetectorConfig()
+
+
+def test_an_adapter_of_another_base_is_refused(
+    kws: Kws, adapter: Path, command: list[object]
+) -> None:
+    raw = json.loads((adapter / CONFIG).read_text(encoding="utf-8"))
+    (adapter / CONFIG).write_text(json.dumps(raw | {"base_sha256": "b" * 64}), encoding="utf-8")
+    code, _, err = kws(*command)
+    assert code == 1
+    assert "the adapter for de belongs to another base" in err

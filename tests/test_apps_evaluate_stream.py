@@ -1,0 +1,285 @@
+"""Stream evaluation hears what the listener hears, and reports on people it did not choose on."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from apps.scoring import BatchScorer, LiveScorer, Scorer, hear, open_scorer
+from apps.stream_report import evaluate_stream, table
+from apps.wiring import open_bank
+from audio_data.clips import SPLITS, Clip
+from audio_data.manifest import write_manifest
+from audio_data.material import read_material
+from audio_data.streams import NegativeStream, PositiveStream
+from kws.bank import Bank
+from kws.config import SAMPLE_RATE
+from kws.detector import Detection, DetectorConfig
+from kws.engine import VIEW, Engine
+from kws.errors import KwsError
+
+Kws = Callable[..., tuple[int, str, str]]
+Wave = NDArray[np.float32]
+
+ROOT = Path(__file__).resolve().parent.parent
+TOLERANCE = 1e-5  # of probabilities
+LABELS = ("high", "low", "_unknown_", "_silence_")
+REPORT_KEYS = [
+    "language",
+    "hours",
+    "distinct_hours",
+    "chosen_on",
+    "points",
+    "det",
+    "picture",
+    "notes",
+]
+
+
+# --- scores ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bank() -> Bank:
+    """What comes along: a network made at random hardly tells one sound from another."""
+    return open_bank(ROOT / "models/zoo/ara", [ROOT / "models/zoo/cmn"])
+
+
+@pytest.fixture
+def sound() -> Wave:
+    """Three seconds that change, with samples that are no numbers."""
+    time = np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE
+    wave = np.sin(2 * np.pi * 300 * time**2) * np.abs(np.sin(2 * time))
+    wave += np.random.default_rng(0).normal(0, 0.1, len(time))
+    wave[20_000:20_100] = np.nan
+    return wave.astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_many_views_at_once_score_as_the_live_engine_does(
+    bank: Bank, sound: Wave, seed: int
+) -> None:
+    """Whatever the pieces in which the sound comes."""
+    rng = np.random.default_rng(seed)
+    cuts = np.sort(rng.integers(0, len(sound), 6))
+    batch, live = BatchScorer(bank), LiveScorer(bank)
+    assert isinstance(open_scorer(bank), BatchScorer)
+    pieces = np.split(sound, cuts)
+    found = np.concatenate([batch.feed(piece) for piece in pieces])
+    expected = np.concatenate([live.feed(piece) for piece in pieces])
+    assert found.shape == expected.shape == (len(sound) // batch.hop, len(bank.labels))
+    assert batch.hop == live.hop
+    np.testing.assert_allclose(found, expected, atol=TOLERANCE, rtol=0)
+    assert np.ptp(expected, axis=0).max() > 100 * TOLERANCE
+    batch.reset()
+    np.testing.assert_allclose(batch.feed(sound[:5_000]), found[:3], atol=TOLERANCE, rtol=0)
+
+
+def test_less_than_a_hop_gives_no_decision(bank: Bank) -> None:
+    for scorer in (BatchScorer(bank), LiveScorer(bank)):
+        assert scorer.feed(np.zeros(scorer.hop - 1, np.float32)).shape[0] == 0
+        assert scorer.feed(np.zeros(1, np.float32)).shape == (1, len(bank.labels))
+
+
+# --- an ear that cannot err -----------------------------------------------------------------------
+
+
+class Ear:
+    """A spotter that hears low and high tones, however loud, and nothing else."""
+
+    def __init__(self) -> None:
+        self.languages = ("x",)
+        self.active_adapter = "x"
+        self.labels = LABELS
+
+    def set_adapter(self, language: str) -> None:
+        raise KwsError("there is but one")
+
+    def detector_config(self, language: str) -> DetectorConfig:
+        return DetectorConfig()
+
+    def scores(self, view: Wave) -> Wave:
+        power = np.abs(np.fft.rfft(view[VIEW // 2 :])) ** 2  # bins of 2 Hz
+        shares = [power[900:1_100].sum(), power[100:200].sum(), 0.05 * power.sum() + 1e-9]
+        found = np.array([*shares, 0.0])
+        return np.asarray(found / found.sum(), np.float32)
+
+
+def tone(path: Path, frequency: float) -> Path:
+    time = np.arange(round(0.4 * SAMPLE_RATE)) / SAMPLE_RATE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    wave = np.pad(0.3 * np.sin(2 * np.pi * frequency * time), 3_200)
+    soundfile.write(path, wave, SAMPLE_RATE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two keywords and another word; the test person says each three times, others twice."""
+    folder = tmp_path_factory.mktemp("tones")
+    clips = [
+        Clip(
+            path=tone(folder / f"{word}/{split}_{take}.wav", pitch),
+            word=word,
+            language="x",
+            speaker=split,
+            split=split,
+        )
+        for word, pitch in (("low", 300), ("high", 2_000), ("other", 5_000))
+        for split in SPLITS
+        for take in range(3 if split == "test" else 2)
+    ]
+    spectrum = np.fft.rfft(np.random.default_rng(0).normal(0, 0.1, 20 * SAMPLE_RATE))
+    spectrum[: len(spectrum) // 2] = 0  # all above 4 kHz, where no keyword is
+    (folder / "noise").mkdir()
+    soundfile.write(folder / "noise" / "hiss.wav", np.fft.irfft(spectrum), SAMPLE_RATE)
+    write_manifest(folder / "manifest.csv", clips)
+    return folder / "manifest.csv"
+
+
+@pytest.fixture(scope="module")
+def result(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return evaluate_stream(
+        LiveScorer(Ear()),
+        read_material(corpus, LABELS),
+        DetectorConfig(),
+        hours=60 / 3600,
+        snrs=(30.0, -20.0),
+        seed=0,
+        picture=tmp_path_factory.mktemp("det") / "det.png",
+    )
+
+
+def test_a_perfect_ear_hears_every_word_once(result: dict[str, Any]) -> None:
+    assert list(result) == REPORT_KEYS
+    assert [point["aim_per_hour"] for point in result["points"]] == [0.5, 2.0, None]
+    for point in result["points"]:
+        assert point["negatives"]["false_accepts"] == 0
+        clear = point["snr"]["30"]
+        assert (clear["misses"], clear["confusions"], clear["false_accepts"]) == (0, 0, 0)
+        assert abs(clear["latency_seconds"]["median"]) < 0.4
+
+
+def test_what_noise_hides_is_missed(result: dict[str, Any]) -> None:
+    assert result["points"][0]["snr"]["-20"]["miss_rate"] > 0.5
+
+
+def test_the_report_is_on_the_test_person(result: dict[str, Any]) -> None:
+    """Who says each keyword three times."""
+    for point in result["points"]:
+        assert point["snr"]["30"]["count"] == 6
+        assert {k: v["count"] for k, v in point["snr"]["30"]["per_keyword"].items()} == {
+            "low": 3,
+            "high": 3,
+        }
+    assert result["points"][0]["chosen"]["kept"]
+    assert result["points"][-1]["chosen"] is None
+
+
+def test_hours_are_told_beside_what_they_were_made_of(result: dict[str, Any]) -> None:
+    assert result["hours"] == pytest.approx(60 / 3600, abs=1e-4)
+    assert result["distinct_hours"]["words"] == pytest.approx(3 * 0.8 / 3600, abs=1e-4)
+    assert any("too few to show 0.5 per hour" in note for note in result["notes"])
+    assert any("times on average" in note for note in result["notes"])
+
+
+def test_the_picture_is_one(result: dict[str, Any]) -> None:
+    image = matplotlib.image.imread(result["picture"])
+    assert image.shape[0] > 400
+    assert image.shape[1] > 600
+    assert np.ptp(image) == 1
+
+
+def test_a_table_for_people(result: dict[str, Any]) -> None:
+    shown = table(result)
+    assert "thresholds for 0.5 per hour: 0.00 false accepts per hour" in shown
+    assert "thresholds as stored" in shown
+    assert "30 dB: 0.0% of 6 missed" in shown
+    assert all(f"  {word}" in shown for word in ("low", "high"))
+
+
+def live(stream: PositiveStream | NegativeStream, engine: Engine) -> list[Detection]:
+    """What the engine reports when it is fed a stream in blocks of its own choosing."""
+    wave = np.concatenate([wave for wave, _ in stream])
+    return [
+        e for start in range(0, len(wave), 5_000) for e in engine.feed(wave[start : start + 5_000])
+    ]
+
+
+def test_recorded_scores_give_the_events_of_the_live_engine(corpus: Path) -> None:
+    """The promise that what is measured is what runs."""
+    material = read_material(corpus, LABELS)["test"]
+    scorer: Scorer = LiveScorer(Ear())
+    stream = PositiveStream(material, 10)
+    events = live(stream, Engine(Ear()))
+    assert len(events) == 6
+    assert hear(scorer, stream).detect(DetectorConfig()) == events
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def command(tiny: Path, spoken: Path, tmp_path: Path) -> list[object]:
+    command = ["evaluate", "--base", tiny / "base", "--adapter", tiny / "de", "--data", spoken]
+    return [*command, "--filter", "language=de"]
+
+
+def test_the_command_prints_and_draws(kws: Kws, command: list[object], tmp_path: Path) -> None:
+    options = ["--stream", "--hours", 0.004, "--per-word", 1, "--out", tmp_path / "a.png"]
+    code, out, err = kws(*command, *options, "--snr", 10, "--snr", 0, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert list(found) == REPORT_KEYS
+    assert found["language"] == "de"
+    assert list(found["det"]) == ["10", "0"]
+    assert set(found["points"][0]["thresholds"]) == {"ja", "links", "nein"}
+    assert (tmp_path / "a.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--snr", 10], "--snr needs --stream"),
+        (["--hours", 1], "--hours needs --stream"),
+        (["--out", "x.png"], "--out needs --stream"),
+        (["--stream", "--split", "test"], "--split cannot go with --stream"),
+        (["--stream", "--closed"], "--closed cannot go with --stream"),
+        (["--stream", "--snr", "loud"], "'loud' is not a valid float"),
+    ],
+)
+def test_options_that_would_go_unheard_are_refused(
+    kws: Kws, command: list[object], options: list[object], message: str
+) -> None:
+    code, out, err = kws(*command, *options)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+# --- real speech ----------------------------------------------------------------------------------
+
+
+def test_real_words_are_heard_live_as_they_are_measured(bank: Bank, shared_data: Path) -> None:
+    """The adapter that comes along, on one recording of each word in a little noise."""
+    halves = read_material(
+        shared_data / "manifest.csv",
+        bank.labels,
+        filters={"language": ["cmn"]},
+        per_word=1,
+    )
+    assert len({clip.language for clip in halves["test"].others}) >= 3
+    stream = PositiveStream(halves["test"], 20)
+    config = bank.detector_config("cmn")
+    recorded = hear(open_scorer(bank), stream)
+    events = recorded.detect(config)
+    assert len(recorded.spoken) == 12
+    found = live(stream, Engine(bank))
+    assert [(e.keyword, e.time) for e in found] == [(e.keyword, e.time) for e in events]
+    assert len(events) >= 3
