@@ -88,7 +88,8 @@ def equalise(waves: Tensor, gains: Tensor) -> Tensor:
     at = torch.log1p(hertz / 700) / math.log1p(SAMPLE_RATE / 2 / 700) * last  # in points
     left = at.floor().long().clamp(max=last - 1)
     curve = torch.lerp(gains[:, left], gains[:, left + 1], at - left)  # [B, N / 2 + 1] dB
-    return torch.fft.irfft(torch.fft.rfft(waves) * 10 ** (curve / 20), length)
+    filtered: Tensor = torch.fft.irfft(torch.fft.rfft(waves) * 10 ** (curve / 20), length)
+    return filtered
 
 
 def add_noise(waves: Tensor, noise: Tensor, snr: Tensor) -> Tensor:
