@@ -18,6 +18,7 @@ COMMANDS = (
     "listen",
     "collect",
     "adapters",
+    "export",
     "data",
     "bench",
 )

@@ -63,10 +63,10 @@ def detect(
     threshold: float | None,
 ) -> None:
     """Find keywords in FILES."""
-    from .wiring import open_bank
+    from .wiring import open_runtime
 
     write_any_script()
-    engine = Engine(open_bank(base, adapters, language), threshold=threshold)
+    engine = Engine(open_runtime(base, adapters, language), threshold=threshold)
     failed = False
     for file in files:
         try:

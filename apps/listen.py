@@ -224,11 +224,11 @@ def listen(
     if wav and device is not None:
         raise UsageError("give either --wav or --device, not both")
     write_any_script()
-    from .wiring import open_bank
+    from .wiring import open_runtime
 
     if command:
         parse(command)  # before anything is loaded
-    engine = LiveEngine(open_bank(base, adapters, language), threshold=threshold)
+    engine = LiveEngine(open_runtime(base, adapters, language), threshold=threshold)
     # What a file holds may take its time; what a microphone hears must not pile up.
     capacity = None if wav and not real_time else CAPACITY
     with suppress(KeyboardInterrupt), terminable(), ExitStack() as stack:  # ways to end

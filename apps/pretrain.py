@@ -9,13 +9,16 @@ import click
 import torch
 
 from audio_data.augment import SPEC_WIDTHS, AugmentConfig
-from kws.base import BaseConfig, save_base
+from kws.base import MODEL, BaseConfig, save_base
 from kws.config import FeatureConfig
-from kws.files import write_json, write_text
+from kws.files import read_tensors, write_bytes, write_json, write_text
 from kws.train import Epoch, Plan, Stage, fingerprint, fit
+from models.folded import fold
+from models.session import FILE
 
 from . import options, pictures
 from .card import base_card
+from .export import base_file
 from .measure import measure
 from .progress import CONSOLE, training
 from .recordings import Recordings, Selection, pick_device, validator
@@ -97,6 +100,7 @@ def run(selection: Selection, tau: float, plan: Plan, device: str, out: Path) ->
         history = fit(network, batches, plan, validate=validate, stage=stage, watch=watch)
     metrics = _metrics(network, history)
     saved = save_base(out, replace(config, metrics=metrics), network)
+    write_bytes(out / FILE, base_file(fold(saved, read_tensors(out / MODEL))))
     write_json(out / "history.json", {"pretrain": [asdict(epoch) for epoch in history]})
     write_text(out / "README.md", base_card(saved))
     pictures.learning_curves({"pretrain": history}, out / "learning_curves.png")

@@ -1,25 +1,75 @@
-"""The composition root: folders on disk to a base and a bank."""
+"""The composition root: folders on disk to a base, a bank or a runtime."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from audio_data import frontend
 from audio_data.logmel import log_mel
 from kws.adapter import load_adapter
-from kws.bank import Bank
-from kws.base import Base, load_base
-from models.registry import build
+from kws.base import MODEL, BaseConfig, read_base_config
+from kws.config import FeatureConfig
+from kws.errors import KwsError
+from kws.files import Arrays, read_tensors
+from kws.runtime import Network, Runtime
+from models import compiled
+from models.folded import fold
+
+if TYPE_CHECKING:  # training needs torch, listening does not
+    from kws.bank import Bank
+    from kws.base import Base
 
 
-def open_base(folder: Path) -> Base:
+def open_base(folder: Path) -> "Base":
     """The base of a folder."""
+    from kws.base import load_base
+    from models.registry import build
+
     return load_base(folder, build)
 
 
-def open_bank(base: Path, adapters: Sequence[Path] = (), language: str | None = None) -> Bank:
+def open_bank(base: Path, adapters: Sequence[Path] = (), language: str | None = None) -> "Bank":
     """A base with adapters; active is ``language``, else the last adapter, else the base's own."""
+    from kws.bank import Bank
+
     opened = open_base(base)
     bank = Bank(opened, partial(log_mel, config=opened.config.features))
     names = [bank.load_adapter(load_adapter(folder)) for folder in adapters]
     bank.set_adapter(language or (names[-1] if names else opened.config.language))
     return bank
+
+
+def open_runtime(
+    base: Path,
+    adapters: Sequence[Path] = (),
+    language: str | None = None,
+    *,
+    kernels: bool = True,
+) -> Runtime:
+    """Open the same without torch, for listening; without ``kernels`` by NumPy and ONNX Runtime."""
+    config = read_base_config(base)
+    tensors = read_tensors(base / MODEL)
+    build = _network_builder(base, kernels and compiled.library() is not None)
+    front_end = partial(_front_end, config.features, kernels)
+    runtime = Runtime(config, tensors, build, front_end)
+    names = [runtime.load_adapter(load_adapter(folder)) for folder in adapters]
+    runtime.set_adapter(language or (names[-1] if names else config.language))
+    return runtime
+
+
+def _network_builder(base: Path, kernels: bool) -> Callable[[BaseConfig, Arrays], Network]:
+    if kernels:
+        return lambda config, tensors: compiled.Compiled(fold(config, tensors))
+    from models.session import FILE, SessionNetwork, open_session
+
+    if not (base / FILE).is_file():
+        raise KwsError(f"{base} has no {FILE}; make it once with: kws export --base {base}")
+    session = open_session(base / FILE)
+    return lambda config, tensors: SessionNetwork(session, fold(config, tensors))
+
+
+def _front_end(config: FeatureConfig, kernels: bool) -> frontend.FrontEnd:
+    if kernels and frontend.library() is not None:
+        return frontend.CompiledFrontEnd(config)
+    return frontend.FrontEnd(config)

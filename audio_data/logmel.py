@@ -35,7 +35,8 @@ def mel_filters(config: FeatureConfig) -> Array:
 
 
 @functools.cache
-def _hann(length: int) -> Array:
+def hann(length: int) -> Array:
+    """The periodic window ``[length]``."""
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)  # periodic
     return np.asarray(window, dtype=np.float32)
 
@@ -51,7 +52,7 @@ def log_mel(wave: Array, config: FeatureConfig) -> Array:
     strides = (config.hop * wave.itemsize, wave.itemsize)
     # A view, as sliding_window_view makes it in the time of several spectra.
     frames = np.ndarray(shape, wave.dtype, wave, strides=strides)
-    spectrum = np.fft.rfft(frames * _hann(config.window))  # [T, window // 2 + 1]
+    spectrum = np.fft.rfft(frames * hann(config.window))  # [T, window // 2 + 1]
     power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
     mel = power @ mel_filters(config)  # [T, F]
     return np.asarray(np.log1p(mel / config.floor).T * config.scale, dtype=np.float32)

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from .config import FeatureConfig
 from .errors import KwsError
 from .files import read_json, read_tensors, sha256, write_json, write_tensors
+
+if TYPE_CHECKING:
+    from torch import nn
 
 CONFIG, MODEL = "base_config.json", "base_model.safetensors"
 FORMAT = 1
@@ -33,7 +33,7 @@ class BaseConfig:
     format: int = FORMAT
 
 
-Build = Callable[[BaseConfig], nn.Module]
+Build = Callable[[BaseConfig], "nn.Module"]
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Base:
     """A pretrained network in evaluation mode; nothing writes to it."""
 
     config: BaseConfig
-    network: nn.Module
+    network: "nn.Module"
 
 
-def save_base(folder: Path, config: BaseConfig, network: nn.Module) -> BaseConfig:
+def save_base(folder: Path, config: BaseConfig, network: "nn.Module") -> BaseConfig:
     """Write weights first, then the configuration that names their digest."""
     arrays = {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()}
     write_tensors(folder / MODEL, arrays)
@@ -79,6 +79,8 @@ def load_base(folder: Path, build: Build) -> Base:
         KwsError: a file is missing, truncated, damaged, or does not fit the network.
 
     """
+    import torch  # the runtime reads the configuration without it
+
     config = read_base_config(folder)
     network = build(config)
     tensors = {n: torch.from_numpy(a) for n, a in read_tensors(folder / MODEL).items()}

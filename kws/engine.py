@@ -1,7 +1,7 @@
 """From a stream of samples to detections, in any language of a bank."""
 
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,8 +45,46 @@ class Spotter(Protocol):
         ...
 
 
+class Ear(Protocol):
+    """One stream's way to decisions; remembers what it must, and follows the active language."""
+
+    def reset(self) -> None:
+        """Begin another stream, after silence."""
+        ...
+
+    def hear(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Take the next hop ``[T]``; return the probabilities ``[K]`` at its end."""
+        ...
+
+
+@runtime_checkable
+class Listener(Spotter, Protocol):
+    """A spotter with ears of its own, which need not see a whole view for every decision."""
+
+    def ear(self, hop: int) -> Ear:
+        """Return an ear that decides every ``hop`` samples."""
+        ...
+
+
+class Views:
+    """The ear of any spotter: shows it the last second at every decision."""
+
+    def __init__(self, spotter: Spotter, hop: int) -> None:
+        self._spotter = spotter
+        self._audio = np.zeros(VIEW, np.float32)
+
+    def reset(self) -> None:
+        """Begin another stream, after silence."""
+        self._audio[:] = 0
+
+    def hear(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Take the next hop, at most a view; the spotter may keep the view it is given."""
+        self._audio = np.concatenate((self._audio[len(samples) :], samples))
+        return self._spotter.scores(self._audio.copy())
+
+
 class Engine:
-    """Cuts a stream into views, scores each, and reports what the detector makes of it.
+    """Cuts a stream into hops, scores each end, and reports what the detector makes of it.
 
     A decision falls on every multiple of the hop, counted in samples since the start, however
     the stream is cut into blocks. It sees the last second; before the stream there was silence.
@@ -55,7 +93,6 @@ class Engine:
     Attributes:
         language: the active one; ``languages`` are all.
         scores: ``[K]`` of the active language, averaged as the detector sees them.
-        level: dBFS of the last hop, at least -100.
         decisions: taken so far.
         seconds: of audio fed so far.
         non_finite: samples that were NaN or infinite, heard as silence.
@@ -82,7 +119,11 @@ class Engine:
         self._tail = round(tail_seconds * SAMPLE_RATE)  # samples
         self._spotter = spotter
         self._threshold = threshold
-        self._audio = np.zeros(VIEW + self.hop, np.float32)  # one view, then the hop being filled
+        self._ear: Ear = (
+            spotter.ear(self.hop) if isinstance(spotter, Listener) else Views(spotter, self.hop)
+        )
+        self._audio = np.zeros(self.hop, np.float32)  # the hop being filled
+        self._last = np.zeros(self.hop, np.float32)  # the hop before
         self.language = spotter.active_adapter
         self._detector = self._new_detector()
         self.reset()
@@ -103,18 +144,23 @@ class Engine:
         return self._detector.smoothed
 
     @property
+    def level(self) -> float:
+        """DBFS of the last hop, at least -100."""
+        return _dbfs(self._last)
+
+    @property
     def seconds(self) -> float:
         """Audio fed so far."""
         return self._fed / SAMPLE_RATE
 
     def reset(self) -> None:
         """Begin another stream, in the same language."""
-        self._audio[:] = 0
+        self._ear.reset()
+        self._last[:] = 0
         self._filled = 0  # samples of the hop being filled
         self._fed = 0  # samples
         self.decisions = 0
         self.non_finite = 0
-        self.level = QUIETEST
         self._detector.reset()
 
     def set_language(self, language: str) -> None:
@@ -139,12 +185,15 @@ class Engine:
                 f"samples must be mono and floating-point, "
                 f"not {samples.dtype} of shape {samples.shape}"
             )
-        with np.errstate(over="ignore"):  # beyond float32 is infinite, counted below
-            samples = samples.astype(np.float32, copy=False)
-        finite = np.isfinite(samples)
-        self.non_finite += len(samples) - int(finite.sum())
         self._fed += len(samples)
-        return self._advance(np.where(finite, samples, np.float32(0)))
+        if samples.dtype != np.float32:
+            with np.errstate(over="ignore"):  # beyond float32 is infinite, counted below
+                samples = samples.astype(np.float32)
+        finite = np.isfinite(samples)
+        if not finite.all():
+            self.non_finite += len(samples) - int(finite.sum())
+            samples = np.where(finite, samples, np.float32(0))
+        return self._advance(samples)
 
     def flush(self) -> list[Detection]:
         """End the stream: a little silence lets the last word pass the middle of a view.
@@ -160,21 +209,18 @@ class Engine:
         while len(samples):
             piece = samples[: self.hop - self._filled]
             samples = samples[len(piece) :]
-            start = VIEW + self._filled
-            self._audio[start : start + len(piece)] = piece
+            self._audio[self._filled : self._filled + len(piece)] = piece
             self._filled += len(piece)
             if self._filled == self.hop:
                 found += self._decide()
         return found
 
     def _decide(self) -> list[Detection]:
-        self._audio[:VIEW] = self._audio[self.hop :]
+        self._audio, self._last = self._last, self._audio
         self._filled = 0
         self.decisions += 1
-        view = self._audio[:VIEW].copy()  # the spotter's to keep
-        self.level = _dbfs(view[-self.hop :])
         time = self.decisions * self.hop / SAMPLE_RATE
-        event = self._detector.step(self._spotter.scores(view), time)
+        event = self._detector.step(self._ear.hear(self._last), time)
         return [event] if event else []
 
     def _new_detector(self) -> Detector:

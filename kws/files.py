@@ -37,6 +37,14 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise KwsError(f"cannot write {path}: {hint}") from error
 
 
+def read_bytes(path: Path) -> bytes:
+    """A whole file, or one sentence that says why not."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise KwsError(f"{path} cannot be read ({error.strerror})") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """:func:`write_bytes` in UTF-8."""
     write_bytes(path, text.encode())

@@ -274,7 +274,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return bank
 
     wiring = ModuleType("apps.wiring")
-    wiring.__dict__["open_bank"] = open_bank
+    wiring.__dict__["open_runtime"] = open_bank
     monkeypatch.setitem(sys.modules, "apps.wiring", wiring)
     monkeypatch.chdir(tmp_path)
     soundfile.write("two.wav", np.r_[silence(1), word(), silence(1.5), word(0.4)], SAMPLE_RATE)

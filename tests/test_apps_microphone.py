@@ -268,7 +268,7 @@ class Loud:
         return DetectorConfig()
 
 sys.modules["apps.wiring"] = ModuleType("apps.wiring")
-sys.modules["apps.wiring"].open_bank = lambda base, adapters, language: Loud()
+sys.modules["apps.wiring"].open_runtime = lambda base, adapters, language: Loud()
 from apps.listen import listen
 listen(["--base", "base", "--language", "ara", "--json"])
 """

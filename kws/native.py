@@ -1,0 +1,27 @@
+"""Compiled code beside a module, where the installation could build it."""
+
+import ctypes
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+
+def open_library(stem: Path) -> ctypes.CDLL | None:
+    """``<stem>.<suffix>``, or ``<stem>_wide`` where the processor can run that; None without.
+
+    The library must have ``kws_wide()``, which says whether it can.
+    """
+    plain = _open(stem)
+    if plain is not None and plain.kws_wide():
+        return _open(stem.with_name(f"{stem.name}_wide")) or plain
+    return plain
+
+
+def _open(stem: Path) -> ctypes.CDLL | None:
+    for suffix in EXTENSION_SUFFIXES:
+        path = stem.with_name(stem.name + suffix)
+        if path.is_file():
+            try:
+                return ctypes.CDLL(str(path))
+            except OSError:  # made for another machine
+                return None
+    return None

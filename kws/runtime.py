@@ -1,0 +1,246 @@
+"""The bank that listens: one base and many languages, without torch.
+
+Its verbs are those of :class:`kws.bank.Bank`, its scores those of the network with the adapter
+merged. Each language's weights are laid out when it is loaded, so that switching only chooses
+among them. How features and networks are computed is passed in.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .adapter import Adapter, check_base
+from .base import BaseConfig
+from .detector import DetectorConfig
+from .engine import Ear, Views
+from .errors import KwsError
+from .files import Arrays
+
+HEAD: Final = "head"  # as in kws/sites.py, which needs torch
+Array = NDArray[np.float32]
+
+
+class Network(Protocol):
+    """One language's network; a stream's state goes in and is changed."""
+
+    causal: bool
+    history: int  # frames that a decision depends on
+
+    def start(self) -> Array:
+        """A state in which nothing was heard, not even silence."""
+        ...
+
+    def hear(self, state: Array, features: Array) -> Array:
+        """Take frames ``[F, n]``; return the probabilities ``[K]`` at the last of them.
+
+        A causal network goes on from ``state``; another sees the ``history`` frames given, alone.
+        """
+        ...
+
+
+class FrontEnd(Protocol):
+    """Features of a stream, and of clips."""
+
+    def reset(self) -> None:
+        """Begin another stream."""
+        ...
+
+    def feed(self, samples: Array) -> Array:
+        """Take samples ``[N]``, return the frames that they end ``[F, n]``."""
+        ...
+
+    def clip(self, wave: Array) -> Array:
+        """``[N] -> [F, T]``, whatever the stream is."""
+        ...
+
+
+class Runtime:
+    """One base and its adapters, for listening.
+
+    Args:
+        config: of the base.
+        tensors: of the base, by name.
+        build: a base's configuration and a language's tensors to its network.
+        front_end: makes one for each stream.
+
+    """
+
+    def __init__(
+        self,
+        config: BaseConfig,
+        tensors: Arrays,
+        build: Callable[[BaseConfig, Arrays], Network],
+        front_end: Callable[[], FrontEnd],
+    ) -> None:
+        self.config = config
+        self._tensors = tensors
+        self._build = build
+        self._front_end = front_end
+        self._clips = front_end()
+        self._adapters: dict[str, Adapter] = {}
+        self._base_network = build(config, tensors)
+        self._networks: dict[str, Network] = {}
+        self._active: str | None = None  # None: the base as it is
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The base's own language, then the adapters' in the order of loading."""
+        return tuple(dict.fromkeys((self.config.language, *self._adapters)))
+
+    @property
+    def active_adapter(self) -> str:
+        """The language that is heard."""
+        return self._active or self.config.language
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Classes of the active language."""
+        return self._adapters[self._active].config.labels if self._active else self.config.labels
+
+    @property
+    def network(self) -> Network:
+        """The active language's."""
+        return self._networks[self._active] if self._active else self._base_network
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that all loaded adapters hold as they are stored, the base not counted."""
+        return sum(adapter.nbytes for adapter in self._adapters.values())
+
+    def load_adapter(self, adapter: Adapter) -> str:
+        """Add a language and return its name; it is not active yet.
+
+        Raises:
+            KwsError: the adapter is for another base, or the language is loaded already.
+
+        """
+        config = self.config
+        check_base(adapter, config.sha256, config.features.digest, config.language)
+        language = adapter.config.language
+        if language in self._adapters:
+            raise KwsError(f"{language} is loaded already; delete_adapter('{language}') first")
+        self._networks[language] = self._build(config, merged(self._tensors, adapter))
+        self._adapters[language] = adapter
+        return language
+
+    def set_adapter(self, language: str) -> None:
+        """Switch to a loaded language.
+
+        Raises:
+            KwsError: it is not loaded; the sentence names those that are.
+
+        """
+        if language not in self.languages:
+            known = ", ".join(self.languages)
+            raise KwsError(f"no adapter for '{language}' is loaded; there are {known}")
+        self._active = language if language in self._adapters else None
+
+    def delete_adapter(self, language: str) -> None:
+        """Forget a language; if it was active, the base's own takes its place."""
+        if language not in self._adapters:
+            raise KwsError(f"no adapter for '{language}' is loaded")
+        del self._adapters[language], self._networks[language]
+        if self._active == language:
+            self._active = None
+
+    @contextmanager
+    def disable_adapter(self) -> Iterator[None]:
+        """The base's own language inside the ``with``, the one before after it."""
+        before, self._active = self._active, None
+        try:
+            yield
+        finally:
+            self._active = before
+
+    def detector_config(self, language: str) -> DetectorConfig:
+        """A language's thresholds."""
+        adapter = self._adapters.get(language)
+        return adapter.config.detector if adapter else DetectorConfig()
+
+    def scores(self, view: Array) -> Array:
+        """One second of sound ``[16000]`` to probabilities ``[K]``; nothing was before it."""
+        if view.shape != (self.config.features.view,):
+            raise KwsError(f"a view has {self.config.features.view} samples, not {view.shape}")
+        network = self.network
+        return network.hear(network.start(), self._clips.clip(view))
+
+    def ear(self, hop: int) -> Ear:
+        """What hears a stream with a decision every ``hop`` samples."""
+        if hop % self.config.features.hop:
+            if self._base_network.causal:
+                raise KwsError(f"decisions must fall on frames, not every {hop} samples")
+            return Views(self, hop)  # views that begin between two frames share none
+        return Streaming(self, self._front_end(), self.config.features.mels)
+
+
+class Streaming:
+    """An ear that computes each frame's features once, and a causal network's layers too.
+
+    It follows the bank's active language. What a causal network remembers depends on the language;
+    after a change the frames that it still depends on are heard once more.
+    """
+
+    def __init__(self, bank: Runtime, front_end: FrontEnd, mels: int) -> None:
+        self._bank = bank
+        self._front_end = front_end
+        self._recent = np.zeros((mels, bank.network.history), np.float32)  # newest last
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin another stream, after silence, in which features are zero."""
+        self._front_end.reset()
+        self._recent[:] = 0
+        self._network: Network | None = None  # whose state it is
+        self._state = np.zeros(0, np.float32)
+
+    def hear(self, samples: Array) -> Array:
+        """Take one hop; return the probabilities ``[K]`` in the active language."""
+        features = self._front_end.feed(samples)
+        n = features.shape[1]
+        self._recent[:, :-n] = self._recent[:, n:]
+        self._recent[:, -n:] = features[:, -self._recent.shape[1] :]
+        network = self._bank.network
+        if network is self._network and network.causal:
+            return network.hear(self._state, features)
+        self._network, self._state = network, network.start()
+        return network.hear(self._state, self._recent)
+
+
+def merged(base: Arrays, adapter: Adapter) -> Arrays:
+    """The base's tensors with a language's deltas added and its head in place.
+
+    Raises:
+        KwsError: the adapter names other sites than the base has.
+
+    """
+    config = adapter.config
+    tensors, start = dict(base), 0
+    deltas = adapter.deltas.astype(np.float32)
+    sites = [name for name in config.sites if name != HEAD and f"{name}.weight" in base]
+    if len(set(sites)) != len(config.sites):
+        raise KwsError(f"the adapter for {config.language} names other sites than the base has")
+    for name in (f"{site}.{kind}" for site in sites for kind in ("weight", "bias")):
+        if name in base:
+            stop = start + base[name].size
+            if stop > len(deltas):
+                break
+            tensors[name] = base[name] + deltas[start:stop].reshape(base[name].shape)
+            start = stop
+    else:
+        if start == len(deltas):
+            return tensors | _head(base, adapter)
+    raise KwsError(f"the adapter for {config.language} names other sites than the base has")
+
+
+def _head(base: Arrays, adapter: Adapter) -> Arrays:
+    if adapter.head_weight.shape[1] != base[f"{HEAD}.weight"].shape[1]:
+        raise KwsError(
+            f"the adapter for {adapter.config.language} has a head of another width than the base"
+        )
+    return {
+        f"{HEAD}.weight": adapter.head_weight.astype(np.float32),
+        f"{HEAD}.bias": adapter.head_bias.astype(np.float32),
+    }

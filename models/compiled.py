@@ -1,0 +1,106 @@
+"""The network as compiled code: ``bcresnet.c``, where the installation could build it."""
+
+import ctypes
+import functools
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kws.errors import KwsError
+from kws.native import open_library
+
+from .folded import Array, Folded
+
+MAX_BLOCKS: Final = 32  # as in bcresnet.c
+MELS: Final = 40
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The compiled code, or None where there is none."""
+    found = open_library(Path(__file__).with_name("_bcresnet"))
+    if found is not None:
+        pointer, size = ctypes.c_void_p, ctypes.c_int64
+        found.kws_sizes.argtypes = (pointer, size, pointer)
+        found.kws_hear.argtypes = (pointer, pointer, pointer, pointer, pointer, size, pointer)
+    return found
+
+
+class Compiled:
+    """One language's network; it keeps no state.
+
+    Attributes:
+        causal: whether a state goes on.
+        history: frames ``[F, history]`` that a decision depends on.
+
+    Raises:
+        KwsError: the code was not built, or the network is none that it can run.
+
+    """
+
+    def __init__(self, network: Folded) -> None:
+        found = library()
+        if found is None:
+            raise KwsError("the compiled network is not there; install again with a C compiler")
+        self.causal, self.history = network.causal, network.history
+        self._shape, self._weights = _shape(network), _packed(network)
+        sizes = np.zeros(3, np.int64)
+        if (
+            found.kws_sizes(self._shape.ctypes.data, network.span, sizes.ctypes.data)
+            or sizes[0] != self._weights.size
+        ):
+            raise KwsError(
+                "the compiled network cannot run this network; pretrain or copy it again"
+            )
+        self._state_size = int(sizes[1])
+        self._scratch = np.empty(int(sizes[2]), np.float32)
+        self._scores = np.empty(len(network.head[1]), np.float32)
+        self._hear = found.kws_hear
+        arrays = self._shape, self._weights, self._scratch, self._scores
+        self._at = tuple(array.ctypes.data for array in arrays)
+
+    def start(self) -> Array:
+        """A state in which nothing was heard, not even silence."""
+        return np.zeros(self._state_size, np.float32)
+
+    def hear(self, state: Array, features: Array) -> Array:
+        """Take frames ``[F, n]``; return the probabilities ``[K]`` at the last of them.
+
+        A causal network goes on from ``state``, which is changed; another sees these frames alone.
+        """
+        if not (features.flags.c_contiguous and features.dtype == np.float32):
+            features = np.ascontiguousarray(features, np.float32)
+        if len(features) != MELS or state.shape != (self._state_size,):
+            raise KwsError(f"frames {features.shape} or state {state.shape} of another network")
+        shape, weights, scratch, scores = self._at
+        if self._hear(
+            shape, weights, state.ctypes.data, scratch, features.ctypes.data,
+            features.shape[1], scores,
+        ):  # fmt: skip
+            raise KwsError(f"a decision takes {self.history} frames, not {features.shape[1]}")
+        return self._scores.copy()
+
+
+def _shape(network: Folded) -> NDArray[np.int32]:
+    """The C structure of that name."""
+    shape = np.zeros(6 + 4 * MAX_BLOCKS, np.int32)
+    head, stem = network.head[0], network.stem[1]
+    shape[:6] = (
+        network.causal, network.span, len(stem), head.shape[1], len(head), len(network.blocks)
+    )  # fmt: skip
+    rows = [(b.channels, len(b.point), b.stride, b.dilation) for b in network.blocks]
+    shape[6 : 6 + 4 * len(rows)] = np.array(rows).ravel()
+    return shape
+
+
+def _packed(network: Folded) -> Array:
+    """All weights in the order in which they are used."""
+    arrays = [*network.stem]
+    for block in network.blocks:
+        taps, scale, shift = block.frequency
+        filters = taps[:, None] * scale[:, :, None]  # [O, bands, 3]
+        arrays += [*(block.widen or ()), filters, shift, *block.time, block.point]
+    arrays += [network.neck, *network.last, *network.head]
+    return np.concatenate([array.ravel() for array in arrays])

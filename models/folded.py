@@ -1,0 +1,150 @@
+"""A network's weights as listening needs them: NumPy only, every normalisation folded away.
+
+In evaluation a normalisation is a scale and a shift. Those after a convolution become part of its
+weights; that of a sub-band becomes one filter for each channel and band.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kws.base import BaseConfig
+from kws.errors import KwsError
+from kws.files import Arrays
+
+Array = NDArray[np.float32]
+
+EPSILON: Final = 1e-5  # of every normalisation, PyTorch's default
+BLOCKS: Final = (2, 2, 4, 4)  # blocks of the four stages, as in models/bcresnet.py
+STRIDES: Final = (1, 2, 2, 1)  # over frequency, at the first block of each stage
+ROWS: Final = 20  # bands after the stem
+BANDS: Final = 5  # of sub-spectral normalisation
+
+
+@dataclass(frozen=True)
+class Block:
+    """One broadcasted block; O channels out."""
+
+    stride: int
+    dilation: int
+    widen: tuple[Array, Array] | None  # [O, C], [O]
+    frequency: tuple[Array, Array, Array]  # [O, 3]; scale and shift [O, bands]
+    time: tuple[Array, Array]  # [O, 3], [O]
+    point: Array  # [O, O]
+
+    @property
+    def channels(self) -> int:
+        """What comes in."""
+        return self.widen[0].shape[1] if self.widen else len(self.point)
+
+
+@dataclass(frozen=True)
+class Folded:
+    """The whole network; D is its width."""
+
+    causal: bool
+    span: int  # frames of one decision's mean
+    stem: tuple[Array, Array]  # [C, 5, 5], [C]
+    blocks: tuple[Block, ...]
+    neck: Array  # [C, 5, 5]
+    last: tuple[Array, Array]  # [D, C], [D]
+    head: tuple[Array, Array]  # [K, D], [K]
+
+    @property
+    def history(self) -> int:
+        """Frames that a decision depends on; of a network that is not causal those of one view."""
+        before = 4 + sum(2 * block.dilation for block in self.blocks) + 4
+        return self.span + before if self.causal else self.span
+
+
+def fold(config: BaseConfig, tensors: Arrays) -> Folded:
+    """The network of a base's configuration with these tensors, named as in its file.
+
+    Raises:
+        KwsError: tensors are missing or of another shape.
+
+    """
+    if config.architecture != "bcresnet":
+        raise KwsError(f"the runtime knows bcresnet, not {config.architecture}")
+    try:
+        return _fold(config, tensors)
+    except (KeyError, ValueError) as error:
+        raise KwsError(
+            f"the weights are not those of {config.architecture} of width {config.tau:g} "
+            f"({error}); pretrain or copy the base again"
+        ) from error
+
+
+def weights(network: Folded) -> Arrays:
+    """The weights by name, in the shapes that a graph's convolutions take."""
+    found = {
+        "stem.w": network.stem[0][:, None],
+        "stem.b": network.stem[1],
+        "neck.w": network.neck[:, None],
+        "last.w": network.last[0][:, :, None, None],
+        "last.b": network.last[1],
+        "head.w": network.head[0],
+        "head.b": network.head[1],
+    }
+    rows = ROWS
+    for index, block in enumerate(network.blocks):
+        name = f"block{index}"
+        if block.widen:
+            found[f"{name}.widen.w"] = block.widen[0][:, :, None, None]
+            found[f"{name}.widen.b"] = block.widen[1]
+        rows //= block.stride
+        taps, scale, shift = block.frequency
+        found[f"{name}.frequency.w"] = taps[:, None, :, None]
+        found[f"{name}.frequency.scale"] = np.repeat(scale, rows // BANDS, axis=1)[None, :, :, None]
+        found[f"{name}.frequency.b"] = np.repeat(shift, rows // BANDS, axis=1)[None, :, :, None]
+        found[f"{name}.time.w"] = block.time[0][:, None, None]
+        found[f"{name}.time.b"] = block.time[1]
+        found[f"{name}.point"] = block.point[:, :, None, None]
+    return found
+
+
+def _fold(config: BaseConfig, tensors: Arrays) -> Folded:
+    get = {name: np.asarray(array, np.float64) for name, array in tensors.items()}
+    blocks: list[Block] = []
+    for stage, count in enumerate(BLOCKS):
+        for step in range(count):
+            name = f"blocks.{len(blocks)}"
+            blocks.append(_block(get, name, STRIDES[stage] if step == 0 else 1, 2**stage))
+    scale, shift = _norm(get, "stem.1")
+    stem = _single(get["stem.0.weight"][:, 0] * scale[:, None, None]), _single(shift)
+    scale, shift = _norm(get, "neck.2")
+    last = _single(get["neck.1.weight"][:, :, 0, 0] * scale[:, None]), _single(shift)
+    neck = _single(get["neck.0.weight"][:, 0])
+    head = _single(get["head.weight"]), _single(get["head.bias"])
+    return Folded(config.causal, config.features.frames, stem, tuple(blocks), neck, last, head)
+
+
+def _block(get: dict[str, NDArray[np.float64]], name: str, stride: int, dilation: int) -> Block:
+    widen = None
+    if f"{name}.widen.0.weight" in get:
+        scale, shift = _norm(get, f"{name}.widen.1")
+        widen = (
+            _single(get[f"{name}.widen.0.weight"][:, :, 0, 0] * scale[:, None]),
+            _single(shift),
+        )
+    scale, shift = (x.reshape(-1, BANDS) for x in _norm(get, f"{name}.subnorm.norm"))
+    taps = get[f"{name}.frequency.weight"].reshape(-1, 3)
+    frequency = _single(taps), _single(scale), _single(shift)
+    scale, shift = _norm(get, f"{name}.norm")
+    time = _single(get[f"{name}.time.weight"].reshape(-1, 3) * scale[:, None]), _single(shift)
+    point = _single(get[f"{name}.point.weight"][:, :, 0, 0])
+    return Block(stride, dilation, widen, frequency, time, point)
+
+
+def _norm(
+    get: dict[str, NDArray[np.float64]], name: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scale and shift."""
+    scale = get[f"{name}.weight"] / np.sqrt(get[f"{name}.running_var"] + EPSILON)
+    return scale, get[f"{name}.bias"] - get[f"{name}.running_mean"] * scale
+
+
+def _single(array: NDArray[np.float64]) -> Array:
+    return np.ascontiguousarray(array, np.float32)

@@ -1,0 +1,235 @@
+"""The network as an ONNX graph, with the weights of :mod:`models.folded`. Needs onnx.
+
+Two files come of it: the base's, whose weights are inputs, so that one session serves every
+language; and a language's own, with weights, front end and labels inside, which needs nothing
+else of this project.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from .folded import Array, Folded
+from .folded import weights as weights_of
+
+OPSET: Final = 17
+IR: Final = 8
+MELS: Final = 40
+
+
+class Graph:
+    """Nodes in the making; every method returns the name of what it adds."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self._names: dict[bytes, str] = {}
+
+    def add(self, kind: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
+        """One node; the name of its output, or a list where there are several."""
+        names = [f"{kind}{len(self.nodes)}_{i}" for i in range(outputs)]
+        self.nodes.append(helper.make_node(kind, inputs, names, **attributes))
+        return names[0] if outputs == 1 else names
+
+    def constant(self, value: Any, name: str = "") -> str:
+        """An initializer; integers are those of shapes."""
+        array = np.asarray(value)
+        array = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
+        key = array.dtype.str.encode() + str(array.shape).encode() + array.tobytes()
+        if name or key not in self._names:
+            self._names[key] = name or f"constant{len(self.constants)}"
+            self.constants.append(numpy_helper.from_array(array, self._names[key]))
+        return self._names[key]
+
+    def last(self, x: str, count: int, axis: int) -> str:
+        """The last of an axis."""
+        ends = self.constant([np.iinfo(np.int64).max])
+        at: str = self.add("Slice", x, self.constant([-count]), ends, self.constant([axis]))
+        return at
+
+    def reshape(self, x: str, *shape: int) -> str:
+        """Another shape; -1 is what is left."""
+        name: str = self.add("Reshape", x, self.constant(list(shape)))
+        return name
+
+
+class _State:
+    """One vector, taken apart at the begin and put together from what comes after."""
+
+    def __init__(self, graph: Graph, shapes: list[tuple[int, ...]], name: str) -> None:
+        self._graph = graph
+        sizes = [math.prod(shape) for shape in shapes]
+        self.size = sum(sizes)
+        parts = graph.add("Split", name, graph.constant(sizes), outputs=len(sizes), axis=0)
+        reshaped = [graph.reshape(x, *shape) for x, shape in zip(parts, shapes, strict=True)]
+        self._before = iter(zip(reshaped, shapes, strict=True))
+        self._after: list[str] = []
+
+    def seen(self, x: str) -> str:
+        """What came before, then x, on the last axis."""
+        before, shape = next(self._before)
+        axis = len(shape) - 1
+        seen: str = self._graph.add("Concat", before, x, axis=axis)
+        self._after.append(self._graph.reshape(self._graph.last(seen, shape[-1], axis), -1))
+        return seen
+
+    def after(self) -> str:
+        """The state that follows."""
+        name: str = self._graph.add("Concat", *self._after, axis=0)
+        return name
+
+
+def state_shapes(network: Folded) -> list[tuple[int, ...]]:
+    """What a causal graph remembers of every convolution over time, and of the mean."""
+    inner = [(1, len(block.point), 1, 2 * block.dilation) for block in network.blocks]
+    deep = (1, len(network.neck), network.neck.shape[1], 4)
+    return [(1, 1, MELS, 4), *inner, deep, (1, network.head[0].shape[1], network.span - 1)]
+
+
+def base_model(network: Folded) -> bytes:
+    """Features ``[F, n]``, state and weights to scores ``[n, K]`` and state; see Session.
+
+    A network that is not causal has no state and gives one row.
+    """
+    graph = Graph()
+    inputs: list[tuple[str, tuple[object, ...]]] = [
+        ("features", (MELS, "n" if network.causal else network.span))
+    ]
+    for name, array in weights_of(network).items():
+        shape = ("K", *array.shape[1:]) if name.startswith("head") else array.shape
+        inputs.append((name, shape))
+    scores, after, size = _network(graph, network, "features", "state")
+    return _model(graph, inputs, scores, after, size, {})
+
+
+def language_model(
+    network: Folded, front: Mapping[str, Array], hop: int, metadata: Mapping[str, object]
+) -> bytes:
+    """Sound and state to scores and state, with everything inside.
+
+    Args:
+        network: of the language.
+        front: the front end's matrices: ``dft`` ``[2 * bins, window]`` with the window in it,
+            ``mel`` ``[F, bins]`` divided by the floor, and ``scale``.
+        hop: samples of one frame.
+        metadata: kept in the file as JSON.
+
+    """
+    graph = Graph()
+    window, view = front["dft"].shape[1], (network.span - 1) * hop + front["dft"].shape[1]
+    for name, array in weights_of(network).items():
+        graph.constant(array, name)
+    kept = (window - 1) // hop * hop if network.causal else view  # samples
+    heard, inner = ("state", "")
+    if network.causal:
+        sizes = graph.constant([kept, sum(math.prod(s) for s in state_shapes(network))])
+        heard, inner = graph.add("Split", "state", sizes, outputs=2, axis=0)
+    joined = graph.add("Concat", heard, "audio", axis=0)
+    tail = graph.last(joined, kept, 0)
+    sound = graph.reshape(joined if network.causal else tail, 1, 1, -1)
+    dft = graph.constant(front["dft"][:, None])
+    spectrum = graph.add("Conv", sound, dft, strides=[hop])  # [1, 2 bins, n]
+    squares = graph.add("Mul", spectrum, spectrum)
+    bins = len(front["dft"]) // 2
+    halves = graph.add("Split", squares, graph.constant([bins, bins]), outputs=2, axis=1)
+    power = graph.reshape(graph.add("Add", *halves), bins, -1)
+    mel = graph.add("MatMul", graph.constant(front["mel"]), power)
+    loud = graph.add("Log", graph.add("Add", mel, graph.constant(1.0)))
+    features = graph.add("Mul", loud, graph.constant(front["scale"]))
+    scores, after, size = _network(graph, network, features, inner)
+    after = graph.add("Concat", tail, after, axis=0) if network.causal else tail
+    inputs: list[tuple[str, tuple[object, ...]]] = [("audio", ("N",))]
+    return _model(graph, inputs, scores, after, kept + size, metadata)
+
+
+def _network(graph: Graph, network: Folded, features: str, name: str) -> tuple[str, str, int]:
+    """Names of scores ``[n, K]`` and of the state after, and that state's size."""
+    state = _State(graph, state_shapes(network), name) if network.causal else None
+    x = graph.reshape(features, 1, 1, MELS, -1)
+    x = _over_time(graph, state, x, "stem", 4, pads=2, stride=2, bias=True)
+    x = graph.add("Relu", x)
+    for index, block in enumerate(network.blocks):
+        b, out, shortcut = f"block{index}", len(block.point), x
+        if block.widen:
+            x = graph.add("Relu", graph.add("Conv", x, f"{b}.widen.w", f"{b}.widen.b"))
+        x = graph.add(
+            "Conv", x, f"{b}.frequency.w", group=out, pads=[1, 0, 1, 0], strides=[block.stride, 1]
+        )  # fmt: skip
+        wide = graph.add("Mul", x, f"{b}.frequency.scale")
+        wide = graph.add("Add", wide, f"{b}.frequency.b")
+        mean = graph.add("ReduceMean", wide, axes=[2], keepdims=1)
+        look = 2 * block.dilation
+        y = _over_time(
+            graph, state, mean, f"{b}.time", look, group=out, dilation=block.dilation, bias=True
+        )
+        y = graph.add("Mul", y, graph.add("Sigmoid", y))
+        y = graph.add("Conv", y, f"{b}.point")
+        y = graph.add("Add", wide, y)
+        x = graph.add("Relu", y if block.widen else graph.add("Add", y, shortcut))
+    x = _over_time(graph, state, x, "neck", 4, group=len(network.neck))
+    x = graph.add("Relu", graph.add("Conv", x, "last.w", "last.b"))
+    width = network.head[0].shape[1]
+    x = graph.reshape(x, 1, width, -1)
+    x = state.seen(x) if state else x
+    x = graph.add("AveragePool", x, kernel_shape=[network.span])  # [1, D, n]
+    x = graph.add("Transpose", graph.reshape(x, width, -1), perm=[1, 0])
+    x = graph.add("Gemm", x, "head.w", "head.b", transB=1)
+    scores = graph.add("Softmax", x, axis=1)
+    return scores, state.after() if state else "", state.size if state else 0
+
+
+def _over_time(
+    graph: Graph,
+    state: _State | None,
+    x: str,
+    name: str,
+    reach: int,
+    *,
+    pads: int = 0,
+    stride: int = 1,
+    group: int = 1,
+    dilation: int = 1,
+    bias: bool = False,
+) -> str:
+    beside = 0 if state else reach // 2
+    inputs = [state.seen(x) if state else x, f"{name}.w", *([f"{name}.b"] if bias else [])]
+    y: str = graph.add(
+        "Conv", *inputs, pads=[pads, beside, pads, beside], strides=[stride, 1], group=group,
+        dilations=[1, dilation],
+    )  # fmt: skip
+    return y
+
+
+def _model(
+    graph: Graph,
+    inputs: list[tuple[str, tuple[Any, ...]]],
+    scores: str,
+    after: str,
+    size: int,
+    metadata: Mapping[str, object],
+) -> bytes:
+    nodes = [*graph.nodes, helper.make_node("Identity", [scores], ["scores"])]
+    outputs: list[tuple[str, tuple[Any, ...]]] = [("scores", ("frames", "classes"))]
+    if size:
+        nodes.append(helper.make_node("Identity", [after], ["next_state"]))
+        inputs = [*inputs, ("state", (size,))]
+        outputs.append(("next_state", (size,)))
+    made = helper.make_graph(
+        nodes,
+        "kws",
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in inputs],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in outputs],
+        graph.constants,
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
+    helper.set_model_props(
+        model, {key: json.dumps(value, ensure_ascii=False) for key, value in metadata.items()}
+    )
+    onnx.checker.check_model(model)
+    data: bytes = model.SerializeToString()
+    return data

@@ -1,0 +1,97 @@
+"""Listening never meets torch: the commands run where it cannot be imported."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from apps.export import language_file
+from apps.wiring import open_bank, open_runtime
+from kws.adapter import load_adapter
+from kws.base import MODEL, read_base_config
+from kws.files import read_tensors
+from kws.runtime import merged
+from models.folded import fold
+
+ROOT = Path(__file__).resolve().parent.parent
+ZOO = ROOT / "models" / "zoo"
+Wave = NDArray[np.float32]
+TOLERANCE = 1e-5  # on probabilities
+
+WITHOUT = """
+import sys
+
+class Wall:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "torchaudio", "librosa", "onnx"}:
+            raise ModuleNotFoundError(f"no {name} here", name=name)
+
+sys.meta_path.insert(0, Wall())
+try:
+    import torch
+except ModuleNotFoundError:
+    from apps.cli import main
+    main()
+"""
+
+
+def run(*arguments: object) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, *map(str, arguments)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wave() -> Wave:
+    rng = np.random.default_rng(0)
+    envelope = np.sin(np.arange(24_000) / 1_500) ** 2
+    return (0.1 * rng.standard_normal(24_000) * envelope).astype(np.float32)
+
+
+def test_detect_and_listen_and_adapters(tmp_path: Path, wave: Wave) -> None:
+    memory = io.BytesIO()
+    soundfile.write(memory, wave, 16_000, format="WAV", subtype="FLOAT")
+    (tmp_path / "a.wav").write_bytes(memory.getvalue())
+    bank = "--base", ZOO / "ara", "--adapter", ZOO / "cmn", "--json", "--threshold", 1e-9
+    detected = run("detect", tmp_path / "a.wav", *bank)
+    assert detected == run("listen", "--wav", tmp_path / "a.wav", *bank)
+    assert json.loads(detected.splitlines()[0])["language"] == "cmn"
+    assert json.loads(run("adapters", "list", ZOO, "--json"))[0]["language"] == "cmn"
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+@pytest.mark.parametrize("language", ["ara", "cmn"])
+def test_the_runtime_scores_as_torch_does(
+    wave: Wave,
+    language: str,
+    kernels: bool,
+) -> None:
+    folders = ZOO / "ara", [ZOO / "cmn"], language
+    expected = open_bank(*folders).scores(wave[:16_000])
+    found = open_runtime(*folders, kernels=kernels).scores(wave[:16_000])
+    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
+
+
+def test_an_exported_language_needs_only_onnxruntime(wave: Wave) -> None:
+    config, adapter = read_base_config(ZOO / "ara"), load_adapter(ZOO / "cmn")
+    network = fold(config, merged(read_tensors(ZOO / "ara" / MODEL), adapter))
+    session = onnxruntime.InferenceSession(language_file(config, network, adapter))
+    expected = open_bank(ZOO / "ara", [ZOO / "cmn"]).scores(wave[-16_000:])
+    (size,) = next(one.shape for one in session.get_inputs() if one.name == "state")
+    state = np.zeros(size, np.float32)
+    for start in range(0, len(wave), 999):  # any sizes
+        piece = wave[start : start + 999]
+        scores, state = session.run(None, {"audio": piece, "state": state})
+    np.testing.assert_allclose(scores[0], expected, rtol=0, atol=TOLERANCE)
+    kept = session.get_modelmeta().custom_metadata_map
+    assert tuple(json.loads(kept["labels"])) == adapter.config.labels
