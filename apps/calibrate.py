@@ -16,9 +16,9 @@ from kws.stream_metrics import miss_report, rate_report
 
 from . import options, trial
 from .listen import write_any_script
-from .scoring import open_scorer
+from .scoring import LiveScorer
 from .trial import HOURS, SNRS, Trial, grouped, percent, play, rounded, seconds
-from .wiring import open_bank
+from .wiring import open_runtime
 
 
 @click.command()
@@ -69,7 +69,7 @@ def calibrate(
     if negatives and hours:
         raise UsageError("--negatives are heard whole; leave --hours out")
     config = read_adapter_config(adapter)
-    bank = open_bank(base, [adapter])
+    bank = open_runtime(base, [adapter])
     if not os.access(adapter, os.W_OK):
         raise KwsError(f"{adapter} cannot be written to; calibrate a copy of it")
     material = read_material(
@@ -81,7 +81,7 @@ def calibrate(
         per_word=per_word,
     )["validation"]
     heard = play(
-        open_scorer(bank),
+        LiveScorer(bank),
         material,
         hours=hours or HOURS,
         snrs=tuple(dict.fromkeys(snrs)) or SNRS,

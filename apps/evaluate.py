@@ -10,17 +10,17 @@ from click.core import ParameterSource
 from audio_data.clips import SPLITS, Split
 from audio_data.material import read_material
 from kws.adapter import load_adapter
-from kws.bank import Bank
 from kws.errors import UsageError
+from kws.runtime import Runtime
 
 from . import options, trial
 from .listen import write_any_script
 from .measure import measure, merged
 from .recordings import Recordings, Selection
-from .scoring import open_scorer
+from .scoring import LiveScorer
 from .stream_report import evaluate_stream
 from .stream_report import table as stream_table
-from .wiring import open_bank, open_base
+from .wiring import open_base, open_runtime
 
 STREAM_ONLY = ("snrs", "hours", "out", "per_word", "seed")
 CLIPS_ONLY = ("split", "closed")
@@ -71,7 +71,7 @@ def evaluate(
         write_any_script()
         adapters = [adapter] if adapter else []
         result = _evaluate_stream(
-            open_bank(base, adapters),
+            open_runtime(base, adapters),
             Selection(
                 data=data,
                 filters=filters,
@@ -102,7 +102,7 @@ def evaluate(
 
 
 def _evaluate_stream(
-    bank: Bank, selection: Selection, hours: float, snrs: tuple[float, ...], picture: Path
+    bank: Runtime, selection: Selection, hours: float, snrs: tuple[float, ...], picture: Path
 ) -> dict[str, Any]:
     halves = read_material(
         selection.data,
@@ -113,7 +113,7 @@ def _evaluate_stream(
         per_word=selection.per_word,
     )
     return evaluate_stream(
-        open_scorer(bank),
+        LiveScorer(bank),
         halves,
         bank.detector_config(bank.active_adapter),
         hours=hours,
