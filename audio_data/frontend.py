@@ -63,22 +63,38 @@ class CompiledFrontEnd(FrontEnd):
         self._scratch = np.empty((2 * config.window + 4) * LANES, np.float32)
         arrays = self._plan, self._tables, self._spans, self._scratch
         self._at = tuple(array.ctypes.data for array in arrays)
+        self._wave = np.zeros(0, np.float32)  # as long as the longest piece asks for
         super().__init__(config)
 
+    def reset(self) -> None:
+        self._held = logmel.lead(self.config) * self.config.hop  # samples of frames begun
+        self._room(self._held)[: self._held] = 0
+
     def feed(self, samples: Array) -> Array:
-        wave = np.concatenate((self._state, samples), dtype=np.float32)
-        n = (len(wave) - self.config.window) // self.config.hop + 1
+        held, hop = self._held, self.config.hop
+        total = held + len(samples)
+        wave = self._wave if total <= len(self._wave) else self._room(total)
+        wave[held:total] = samples
+        n = (total - self.config.window) // hop + 1
         if n < 1:
-            self._state = wave
+            self._held = total
             return np.zeros((self.config.mels, 0), np.float32)
-        self._state = wave[n * self.config.hop :].copy()
-        return self._frames(wave, n)
+        features = np.empty((self.config.mels, n), np.float32)
+        self._log_mel(*self._at, self._wave_at, n, self.config.scale, features.ctypes.data)
+        self._held = total - n * hop
+        wave[: self._held] = wave[n * hop : total]
+        return features
+
+    def _room(self, samples: int) -> Array:
+        """Room for so many samples; those held stay where they are."""
+        before, self._wave = self._wave, np.zeros(samples, np.float32)
+        self._wave[: len(before)] = before[:samples]
+        self._wave_at = self._wave.ctypes.data
+        return self._wave
 
     def clip(self, wave: Array) -> Array:
         wave = np.ascontiguousarray(wave, np.float32)
-        return self._frames(wave, 1 + (len(wave) - self.config.window) // self.config.hop)
-
-    def _frames(self, wave: Array, n: int) -> Array:
+        n = 1 + (len(wave) - self.config.window) // self.config.hop
         features = np.empty((self.config.mels, n), np.float32)
         self._log_mel(*self._at, wave.ctypes.data, n, self.config.scale, features.ctypes.data)
         return features

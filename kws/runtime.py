@@ -5,6 +5,7 @@ merged. Each language's weights are laid out when it is loaded, so that switchin
 among them. How features and networks are computed is passed in.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
@@ -173,7 +174,7 @@ class Runtime:
             if self._base_network.causal:
                 raise KwsError(f"decisions must fall on frames, not every {hop} samples")
             return Views(self, hop)  # views that begin between two frames share none
-        return Streaming(self, self._front_end(), self.config.features.mels)
+        return Streaming(self, self._front_end(), hop // self.config.features.hop)
 
 
 class Streaming:
@@ -181,32 +182,39 @@ class Streaming:
 
     It follows the bank's active language. What a causal network remembers depends on the language;
     after a change the frames that it still depends on are heard once more.
+
+    Args:
+        bank: whose active language is heard.
+        front_end: of this stream alone.
+        frames: that every hop ends.
+
     """
 
-    def __init__(self, bank: Runtime, front_end: FrontEnd, mels: int) -> None:
+    def __init__(self, bank: Runtime, front_end: FrontEnd, frames: int) -> None:
         self._bank = bank
         self._front_end = front_end
-        self._recent = np.zeros((mels, bank.network.history), np.float32)  # newest last
+        self._silence = np.zeros((bank.config.features.mels, frames), np.float32)
+        # Whole hops that hold a decision's history, newest last.
+        self._recent: deque[Array] = deque(maxlen=-(-bank.network.history // frames))
         self.reset()
 
     def reset(self) -> None:
         """Begin another stream, after silence, in which features are zero."""
         self._front_end.reset()
-        self._recent[:] = 0
+        self._recent.extend([self._silence] * (self._recent.maxlen or 0))
         self._network: Network | None = None  # whose state it is
         self._state = np.zeros(0, np.float32)
 
     def hear(self, samples: Array) -> Array:
         """Take one hop; return the probabilities ``[K]`` in the active language."""
         features = self._front_end.feed(samples)
-        n = features.shape[1]
-        self._recent[:, :-n] = self._recent[:, n:]
-        self._recent[:, -n:] = features[:, -self._recent.shape[1] :]
+        self._recent.append(features)
         network = self._bank.network
         if network is self._network and network.causal:
             return network.hear(self._state, features)
         self._network, self._state = network, network.start()
-        return network.hear(self._state, self._recent)
+        recent = np.concatenate(self._recent, axis=1)[:, -network.history :]
+        return network.hear(self._state, recent)
 
 
 def merged(base: Arrays, adapter: Adapter) -> Arrays:

@@ -160,18 +160,22 @@ INLINE void stem(float *y, const float *x, const float *w, const float *bias, in
                  int64_t t) {
     for (int64_t c = 0; c < channels; c += 4) {
         int64_t m = channels - c < 4 ? channels - c : 4;
+        const float *row[4]; /* of fewer than four channels the first once more */
+        for (int64_t i = 0; i < 4; i++) row[i] = w + (c + (i < m ? i : 0)) * 25;
         for (int64_t f = 0; f < ROWS; f++) {
             int64_t first = f == 0 ? 2 : 0, past = f == ROWS - 1 ? 4 : 5;
             for (int64_t p = 0; p < t; p += WIDTH) {
-                vec sum[4];
-                for (int64_t i = 0; i < 4; i++) sum[i] = all(bias[c + (i < m ? i : 0)]);
+                vec sum[4] = {all(0), all(0), all(0), all(0)};
                 for (int64_t k = first; k < past; k++)
                     for (int64_t j = 0; j < 5; j++) {
                         vec in = load(x + (2 * f + k - 2) * (t + 4) + p + j);
-                        for (int64_t i = 0; i < 4; i++)
-                            sum[i] += in * w[(c + (i < m ? i : 0)) * 25 + k * 5 + j];
+                        sum[0] += in * row[0][k * 5 + j];
+                        sum[1] += in * row[1][k * 5 + j];
+                        sum[2] += in * row[2][k * 5 + j];
+                        sum[3] += in * row[3][k * 5 + j];
                     }
-                for (int64_t i = 0; i < m; i++) store(y + ((c + i) * ROWS + f) * t + p, relu(sum[i]));
+                for (int64_t i = 0; i < m; i++)
+                    store(y + ((c + i) * ROWS + f) * t + p, relu(sum[i] + bias[c + i]));
             }
         }
     }

@@ -57,6 +57,8 @@ class Compiled:
         self._state_size = int(sizes[1])
         self._scratch = np.empty(int(sizes[2]), np.float32)
         self._scores = np.empty(len(network.head[1]), np.float32)
+        self._state = self.start()  # the one heard last
+        self._state_at = self._state.ctypes.data
         self._hear = found.kws_hear
         arrays = self._shape, self._weights, self._scratch, self._scores
         self._at = tuple(array.ctypes.data for array in arrays)
@@ -74,9 +76,11 @@ class Compiled:
             features = np.ascontiguousarray(features, np.float32)
         if len(features) != MELS or state.shape != (self._state_size,):
             raise KwsError(f"frames {features.shape} or state {state.shape} of another network")
+        if state is not self._state:  # the address of an array takes longer than this
+            self._state, self._state_at = state, state.ctypes.data
         shape, weights, scratch, scores = self._at
         if self._hear(
-            shape, weights, state.ctypes.data, scratch, features.ctypes.data,
+            shape, weights, self._state_at, scratch, features.ctypes.data,
             features.shape[1], scores,
         ):  # fmt: skip
             raise KwsError(f"a decision takes {self.history} frames, not {features.shape[1]}")

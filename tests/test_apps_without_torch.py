@@ -55,7 +55,7 @@ def run(*arguments: object) -> str:
 def wave() -> Wave:
     rng = np.random.default_rng(0)
     envelope = np.sin(np.arange(24_000) / 1_500) ** 2
-    return (0.1 * rng.standard_normal(24_000) * envelope).astype(np.float32)
+    return np.asarray(0.1 * rng.standard_normal(24_000) * envelope, np.float32)
 
 
 def test_detect_and_listen_and_adapters(tmp_path: Path, wave: Wave) -> None:
