@@ -31,7 +31,7 @@ def draw_det(result: Mapping[str, Any], path: Path) -> None:
         fewest = 50 / max(1, count)  # %
         x = [max(least, point["false_accepts_per_hour"]) for point in curve]
         y = [max(fewest, 100 * point["miss_rate"]) for point in curve]
-        low = min(low, fewest, *y)
+        low = min(low, *y)
         axes.plot(x, y, ".-", color=color, markersize=3, linewidth=1, label=f"{ratio} dB")
         for mark, point in zip(MARKS, result["points"], strict=False):
             found = point["snr"][ratio]

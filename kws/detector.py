@@ -151,7 +151,9 @@ class Detector:
                 f"not an array of shape {scores.shape}"
             )
         self._recent.append(scores.astype(np.float32))
-        return self._take(np.mean(self._recent, axis=0), time)
+        first, *later = self._recent
+        total = sum(later, first)  # in the order of replay, whose means are the same to the bit
+        return self._take(total / np.float32(len(self._recent)), time)
 
     def replay(self, scores: NDArray[np.float32], times: NDArray[np.float64]) -> list[Detection]:
         """Take the recorded decisions ``[N, K]`` of a whole stream: what stepping through gives.
@@ -180,7 +182,7 @@ class Detector:
         self.smoothed = smoothed
         self._arm(smoothed)
         heard = np.where(self._armed, smoothed, 0)  # [K]
-        if time < self._deaf_until or not np.any(heard >= self._threshold):
+        if time < self._deaf_until or not (heard >= self._threshold).any():
             self._forget_utterance()
             return None
         self._decisions += 1
@@ -200,8 +202,9 @@ class Detector:
         return event
 
     def _forget_utterance(self) -> None:
-        self._decisions = 0
-        self._peak = np.zeros_like(self._peak)
+        if self._decisions:
+            self._decisions = 0
+            self._peak = np.zeros_like(self._peak)
 
 
 def _smoothed(scores: NDArray[np.float32], count: int) -> NDArray[np.float32]:
