@@ -130,7 +130,7 @@ def _doubts(heard: Trial, choice: Choice, per_hour: float) -> list[str]:
         kind = "" if hours < needed else " of different recordings"
         found.append(
             f"{amount}{kind} are too few to show {per_hour:g} per hour: even without a false "
-            f"accept it takes {needed:.1f}; give more with --negatives"
+            f"accept it takes {needed:.2g} hours; give more with --negatives"
         )
     return found
 

@@ -24,7 +24,7 @@ def draw_det(result: Mapping[str, Any], path: Path) -> None:
     figure = Figure(figsize=(8, 5.5), layout="constrained")
     axes = figure.subplots()
     least = 0.5 / result["hours"]  # false accepts per hour
-    low = 100.0  # %
+    low = 10.0  # %, or less
     for number, (ratio, curve) in enumerate(result["det"].items()):
         color = f"C{number}"
         count = result["points"][0]["snr"][ratio]["count"]

@@ -97,7 +97,7 @@ def _doubts(heard: Trial) -> list[str]:
         return []
     return [
         f"{heard.negatives.hours:.2f} hours are too few to show {min(RATES):g} per hour: "
-        f"even without a false accept it takes {needed:.1f}"
+        f"even without a false accept it takes {needed:.2g} hours"
     ]
 
 

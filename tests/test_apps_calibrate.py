@@ -90,7 +90,7 @@ def test_the_rate_is_told_with_its_hours_and_bound(
     if found["kept"]:
         assert negatives["false_accepts"] == 0  # half a one is allowed in an hour
     assert any("too few to show 0.5 per hour" in note for note in found["notes"])
-    assert any("it takes 6.0" in note for note in found["notes"])
+    assert any("it takes 6 hours" in note for note in found["notes"])
 
 
 def test_calibrating_again_gives_the_same(kws: Kws, adapter: Path, command: list[object]) -> None:
