@@ -131,7 +131,7 @@ def run(
     if method in FIXED:
         allowed = total
         CONSOLE.print(f"note: {method} owns what it owns, whatever the budget", style="yellow")
-    augment = AugmentConfig(mask_bands=0)  # the few parameters of a language hardly overfit
+    augment = AugmentConfig(mask_bands=0)  # no masks; decision 4 says what is not settled
     batches = recordings.training(augment, batch=BATCH, seed=selection.seed, device=device)
     plan = Plan(
         epochs=epochs or max(SHORTEST, -(-steps // len(batches))),

@@ -23,8 +23,8 @@ def write_results(records: Sequence[Record], out: Path) -> None:
     runs = [record for record in records if not record["cell"]["tau"]]
     parts = [
         "# Results",
-        "Made from the records in `docs/records` by `kws bench report`; the runs by "
-        "`kws bench run configs/pretrain.toml` and `kws bench run configs/adapt.toml`. "
+        "Made from the records in `docs/records` by `kws bench report`; the runs, by "
+        "`kws bench run` from the grids in `configs`. "
         "Accuracy is in per cent of the keywords' clips of test speakers, none of whom was "
         "trained on; mean ± standard deviation over seeds. Nothing was chosen on test.",
     ]
