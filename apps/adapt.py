@@ -121,7 +121,7 @@ def run(
 ) -> AdapterConfig:
     """Adapt, and save adapter, record and pictures in ``out``."""
     begin = time.perf_counter()
-    recordings = Recordings.select(selection, base.config.features)
+    recordings = Recordings.select(selection, base.config)
     task = recordings.task
     for warning in task.warnings:
         CONSOLE.print(f"note: {warning}", style="yellow")

@@ -123,7 +123,7 @@ def run_cell(cell: Cell, settings: dict[str, Any], out: Path, device: str) -> di
         )
         record["result"], adapter = adapt.summary(config), load_adapter(out)
     labels = adapter.config.labels if adapter else base.config.labels
-    recordings = Recordings.select(selection, base.config.features, labels)
+    recordings = Recordings.select(selection, base.config, labels)
     for split in ("validation", "test"):
         record[split] = measure(merged(base, adapter), recordings, split).report
     return record

@@ -182,7 +182,7 @@ def _accuracy(base: Base, adapter: Adapter | None, manifest: Path) -> tuple[int,
     """How many keywords, and the share of their test clips that is told right."""
     config = adapter.config if adapter else base.config
     selection = _select(manifest, config.language)
-    recordings = Recordings.select(selection, base.config.features, config.labels)
+    recordings = Recordings.select(selection, base.config, config.labels)
     report = measure(merged(base, adapter), recordings, "test").report
     return len(recordings.task.keywords), report["accuracy"]
 

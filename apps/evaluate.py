@@ -96,7 +96,7 @@ def evaluate(
         speaker_pattern=speaker_pattern,
         closed=closed,
     )
-    recordings = Recordings.select(selection, opened.config.features, labels)
+    recordings = Recordings.select(selection, opened.config, labels)
     result = measure(merged(opened, loaded), recordings, split, closed=closed).report
     click.echo(json.dumps(result, ensure_ascii=False) if as_json else _table(result))
 

@@ -10,7 +10,6 @@ import torch
 
 from audio_data.augment import SPEC_WIDTHS, AugmentConfig
 from kws.base import MODEL, BaseConfig, save_base
-from kws.config import FeatureConfig
 from kws.files import read_tensors, write_bytes, write_json, write_text
 from kws.train import Epoch, Plan, Stage, fingerprint, fit
 from models.folded import fold
@@ -33,6 +32,9 @@ BATCH = 32
 @options.closed
 @options.per_word
 @click.option("--tau", default=2.0, show_default=True, help="width: 1, 1.5, 2, 3, 6 or 8")
+@click.option(
+    "--causal", is_flag=True, help="hear nothing that comes later: for streams, at less computation"
+)
 @click.option("--epochs", default=24, show_default=True, type=click.IntRange(1))
 @click.option("--lr", default=LR, show_default=True, type=click.FloatRange(0, min_open=True))
 @options.seed
@@ -48,6 +50,7 @@ def pretrain(
     closed: bool,
     per_word: int | None,
     tau: float,
+    causal: bool,
     epochs: int,
     lr: float,
     seed: int,
@@ -67,25 +70,25 @@ def pretrain(
         seed=seed,
     )
     plan = Plan(epochs=epochs, lr=lr, seed=seed)
-    result = run(selection, tau, plan, pick_device(device), out)
+    result = run(selection, tau, plan, pick_device(device), out, causal=causal)
     click.echo(json.dumps(result, ensure_ascii=False) if as_json else _lines(result, out))
 
 
-def run(selection: Selection, tau: float, plan: Plan, device: str, out: Path) -> dict[str, Any]:
+def run(
+    selection: Selection, tau: float, plan: Plan, device: str, out: Path, *, causal: bool = False
+) -> dict[str, Any]:
     """Pretrain, save base, record and pictures in ``out``; returns what is printed."""
     from models.registry import build
 
-    features = FeatureConfig()
-    recordings = Recordings.select(selection, features)
+    config = BaseConfig(architecture="bcresnet", tau=tau, causal=causal, language="", labels=())
+    recordings = Recordings.select(selection, config)
     task = recordings.task
     for warning in task.warnings:
         CONSOLE.print(f"note: {warning}", style="yellow")
-    config = BaseConfig(
-        architecture="bcresnet",
-        tau=tau,
+    config = replace(
+        config,
         language=task.language,
         labels=task.labels,
-        features=features,
         licences=task.licences,
         training={"plan": asdict(plan), "batch": BATCH},
     )

@@ -15,10 +15,12 @@ from audio_data.clips import Split
 from audio_data.corpus import read_corpus
 from audio_data.noise import find_noise, load_noise
 from audio_data.task import Task, make_task
+from kws.base import BaseConfig
 from kws.config import UNKNOWN, FeatureConfig
 from kws.errors import UsageError
 from kws.metrics import accuracy
 from kws.train import predict
+from models.registry import context
 
 from .progress import counting
 
@@ -41,18 +43,25 @@ class Selection:
 
 @dataclass(frozen=True)
 class Recordings:
-    """A task and its decoded sound, read when asked for."""
+    """A task and its decoded sound, read when asked for.
+
+    ``context`` is what a network hears before the view, in frames.
+    """
 
     task: Task
     features: FeatureConfig
     noise: Tensor
     held_noise: Tensor
+    context: int
 
     @classmethod
     def select(
-        cls, selection: Selection, features: FeatureConfig, labels: Sequence[str] | None = None
+        cls,
+        selection: Selection,
+        base: BaseConfig,
+        labels: Sequence[str] | None = None,
     ) -> "Recordings":
-        """Read the corpus and choose; no sound of it is decoded yet."""
+        """Read the corpus and choose for what ``base`` hears; no sound is decoded yet."""
         filters: dict[str, list[str]] = {}
         for column, value in selection.filters:
             filters.setdefault(column, []).append(value)
@@ -75,7 +84,7 @@ class Recordings:
             seed=selection.seed,
         )
         noise, held_noise = load_noise(find_noise(selection.data))
-        return cls(task, features, noise, held_noise)
+        return cls(task, base.features, noise, held_noise, context(base))
 
     def views(self, split: Split) -> Views:
         """The placed recordings of one split."""
@@ -101,11 +110,13 @@ class Recordings:
             batch=batch,
             seed=seed,
             device=device,
+            context=self.context,
         )
 
     def fixed(self, split: Split) -> tuple[Tensor, Tensor]:
         """Features ``[N, F, T]`` and labels ``[N]`` of a split as it is, with held-out noise."""
-        return fixed_features(self.views(split), self.held_noise, self.features)
+        views = self.views(split)
+        return fixed_features(views, self.held_noise, self.features, context=self.context)
 
     def speakers(self, split: Split) -> list[str | None]:
         """Who is heard in each example of a split."""

@@ -33,17 +33,6 @@ def uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Ge
     return low + (high - low) * torch.rand(shape, generator=generator)
 
 
-def crop(waves: Tensor, starts: Tensor, length: int) -> Tensor:
-    """Cut ``length`` samples from each row at its own start: ``[B, N], [B] -> [B, length]``.
-
-    >>> crop(torch.arange(8).reshape(2, 4), torch.tensor([0, 2]), 2)
-    tensor([[0, 1],
-            [6, 7]])
-    """
-    windows = waves.unfold(-1, length, 1)  # [B, N - length + 1, length], a view
-    return windows[torch.arange(len(waves)), starts]
-
-
 def crop_at_speed(waves: Tensor, starts: Tensor, speeds: Tensor, length: int) -> Tensor:
     """Cut ``length`` samples from each row, played faster or slower about its middle.
 

@@ -1,12 +1,13 @@
 """Batches of features for training, and fixed sets for evaluation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from kws.config import FeatureConfig
 
@@ -14,7 +15,6 @@ from .augment import (
     EQUALISER_POINTS,
     AugmentConfig,
     add_noise,
-    crop,
     crop_at_speed,
     draw_noise,
     equalise,
@@ -23,6 +23,7 @@ from .augment import (
 )
 from .features import LogMel
 
+CHAIN = 4  # words of a row where words are heard one after another
 QUIET, LOUD = -70.0, -25.0  # dB full scale, the levels at which silence is heard
 
 
@@ -57,8 +58,16 @@ class Views:
 class Training:
     """Epochs of augmented batches; epoch ``e`` of seed ``s`` is always the same.
 
+    Where a network hears more than the view, each row is a little stream: ``context``, then
+    ``CHAIN`` views one after another in one noise, so that what comes before a word is sound.
+
+    Args:
+        context: frames before a view that its decision depends on.
+
     Shape:
-        yields features ``[B, F, T]`` and labels ``[B]``
+        yields features ``[B, F, T]`` and labels ``[B]``; with a context features ``[R, F, T]``,
+        labels ``[R * CHAIN]`` and the frames at which the views end.
+
     """
 
     def __init__(
@@ -71,28 +80,51 @@ class Training:
         batch: int = 32,
         seed: int = 0,
         device: str = "cpu",
+        context: int = 0,
     ) -> None:
         self.views, self.noise, self.augment = views, noise, augment
         self.view, self.batch, self.seed, self.device = features.view, batch, seed, device
+        self.lead, self.chain = context * features.hop, CHAIN if context else 1
+        self.ends = [
+            context + features.frames - 1 + self.view // features.hop * number
+            for number in range(self.chain)
+        ]
         self.log_mel = LogMel(features).to(device)
 
     def __len__(self) -> int:
         return -(-len(self.views) // self.batch)
 
-    def epoch(self, index: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(
+        self, index: int
+    ) -> Iterator[tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Sequence[int]]]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
         order = torch.randperm(len(self.views), generator=generator)
-        for rows in order.split(self.batch):
-            waves = self._waves(rows, generator).to(self.device)
+        missing = -len(order) % self.chain  # words of the last row; the first come again
+        for clips in torch.cat([order, order.repeat(self.chain)[:missing]]).split(self.batch):
+            waves = self._waves(clips.view(-1, self.chain), generator).to(self.device)
             features = self.log_mel(waves)
             if self.augment.mask_bands:
                 features = mask_features(features, self.augment, generator)
-            yield features, self.views.labels[rows].to(self.device)
+            labels = self.views.labels[clips].to(self.device)
+            yield (features, labels, self.ends) if self.lead else (features, labels)
 
-    def _waves(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Shifted, at another speed, level and colour, in noise: ``[B] -> [B, view]``."""
+    def _waves(self, clips: Tensor, generator: torch.Generator) -> Tensor:
+        """Words in noise, one after another: ``[R, n] -> [R, lead + n * view]``."""
+        rows = len(clips)
+        touched = torch.rand(rows, generator=generator) < self.augment.probability
+        words = self._words(clips.flatten(), touched.repeat_interleave(self.chain), generator)
+        waves = functional.pad(words.view(rows, -1), (self.lead, 0))
+        noise = draw_noise(self.noise, rows, waves.shape[1], generator)
+        ratios = uniform((rows, 1), *self.augment.snr, generator)
+        waves = torch.where(touched[:, None], add_noise(waves, noise, ratios), waves)
+        before, words = waves[:, : self.lead], waves[:, self.lead :].reshape(-1, self.view)
+        noise = noise[:, self.lead :].reshape(-1, self.view)
+        words = hush(words, noise, self.views.silent[clips.flatten()], generator)
+        return torch.cat([before, words.view(rows, -1)], dim=1).clamp(-1, 1)
+
+    def _words(self, rows: Tensor, touched: Tensor, generator: torch.Generator) -> Tensor:
+        """Shifted where touched, at another speed, level and colour: ``[B] -> [B, view]``."""
         config, count, margin = self.augment, len(rows), self.views.margin
-        touched = torch.rand(count, generator=generator) < config.probability
         reach = min(margin, config.shift)
         shift = torch.randint(-reach, reach + 1, (count,), generator=generator)
         starts = margin + torch.where(touched, shift, 0)
@@ -101,11 +133,7 @@ class Training:
         gains = uniform((count, 1), *config.gain, generator)
         slopes = (count, EQUALISER_POINTS)
         bends = uniform(slopes, -config.equaliser, config.equaliser, generator)
-        waves = equalise(waves, gains + bends)
-        noise = draw_noise(self.noise, count, self.view, generator)
-        noisy = add_noise(waves, noise, uniform((count, 1), *config.snr, generator))
-        waves = torch.where(touched[:, None], noisy, waves)
-        return hush(waves, noise, self.views.silent[rows], generator).clamp(-1, 1)
+        return equalise(waves, gains + bends)
 
 
 def hush(waves: Tensor, noise: Tensor, silent: Tensor, generator: torch.Generator) -> Tensor:
@@ -115,14 +143,24 @@ def hush(waves: Tensor, noise: Tensor, silent: Tensor, generator: torch.Generato
 
 
 def fixed_features(
-    views: Views, noise: Tensor, features: FeatureConfig, *, seed: int = 0
+    views: Views, noise: Tensor, features: FeatureConfig, *, context: int = 0, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """All views as they are, silence drawn once: features ``[N, F, T]`` and labels ``[N]``."""
+    """All views as they are, silence drawn once: features ``[N, F, T]`` and labels ``[N]``.
+
+    Before each view comes a ``context`` of so many frames: another one's end, drawn once.
+    """
     log_mel, pieces = LogMel(features), []
+    lead = context * features.hop  # samples
     generator = torch.Generator().manual_seed(seed)
+    others = torch.randperm(len(views), generator=generator) if lead else None
+    middle = slice(views.margin, views.margin + features.view)
     for rows in torch.arange(len(views)).split(256):
-        starts = torch.full((len(rows),), views.margin)
-        waves = crop(views.waves[rows], starts, features.view).float() / 32_768
+        waves = views.waves[rows, middle].float() / 32_768
         stretch = draw_noise(noise, len(rows), features.view, generator)
-        pieces.append(log_mel(hush(waves, stretch, views.silent[rows], generator)))
+        waves = hush(waves, stretch, views.silent[rows], generator)
+        if others is not None:
+            before = views.waves[others[rows], middle].float() / 32_768
+            before = functional.pad(before, (lead, 0))[:, -lead:]
+            waves = torch.cat([before, waves], dim=1)
+        pieces.append(log_mel(waves))
     return torch.cat(pieces), views.labels

@@ -27,7 +27,7 @@ class Adaptation(nn.Module):
         gates: if given, called at each forward for g ``[len(chosen)]``; else all gates are open.
 
     Shape:
-        features ``[B, F, T]`` -> logits ``[B, K]``
+        features ``[B, F, T]`` -> logits ``[B, K]``, or as the network does at each of ``ends``
 
     """
 
@@ -71,8 +71,8 @@ class Adaptation(nn.Module):
         named = unflatten(self.vector(), self.chosen)
         return named | {f"{HEAD}.weight": self.head.weight, f"{HEAD}.bias": self.head.bias}
 
-    def forward(self, features: Tensor) -> Tensor:
-        logits: Tensor = functional_call(self.network, self.weights(), (features,))
+    def forward(self, features: Tensor, *ends: Sequence[int]) -> Tensor:
+        logits: Tensor = functional_call(self.network, self.weights(), (features, *ends))
         return logits
 
     def to_device(self, device: str) -> Self:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -17,11 +17,17 @@ from .files import read_metadata, read_tensors, write_tensors
 
 
 class EpochBatches(Protocol):
-    """Batches of features ``[B, F, T]`` and labels ``[B]``, the same for the same epoch."""
+    """Batches of features ``[B, F, T]`` and labels ``[B]``, the same for the same epoch.
+
+    Rows that hold several words each come with the frames at which these end, E of them, the
+    same in every row, and with labels ``[B * E]``.
+    """
 
     def __len__(self) -> int: ...
 
-    def epoch(self, index: int) -> Iterator[tuple[Tensor, Tensor]]: ...
+    def epoch(
+        self, index: int
+    ) -> Iterator[tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Sequence[int]]]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,13 +125,13 @@ def fit(
             begin = time.perf_counter()
             model.train()
             compute = total = right = seen = 0.0
-            for offset, (features, labels) in enumerate(batches.epoch(index)):
+            for offset, (features, labels, *ends) in enumerate(batches.epoch(index)):
                 step = index * len(batches) + offset
                 for group in optimizer.param_groups:
                     group["lr"] = plan.lr * plan.rate(step, steps)
                 start = time.perf_counter()
                 optimizer.zero_grad()
-                logits: Tensor = model(features)
+                logits: Tensor = model(features, *ends)
                 loss = nn.functional.cross_entropy(logits, labels, label_smoothing=plan.smoothing)
                 (loss if penalty is None else loss + penalty(step / steps)).backward()
                 optimizer.step()

@@ -5,8 +5,9 @@ Interspeech 2021, https://arxiv.org/abs/2106.04140. Written from the paper; the 
 sees nothing that comes later, is ours. :mod:`models.streaming` runs it on a stream.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from kws.config import FeatureConfig
@@ -161,7 +162,8 @@ class BCResNet(nn.Module):
         span: frames that a causal decision averages, those of one view; the others average all.
 
     Shape:
-        features ``[B, F, T]`` (F = 40) -> logits ``[B, K]``, in a causal network of the last frame
+        features ``[B, F, T]`` (F = 40) -> logits ``[B, K]``, in a causal network of the last frame;
+        if ``ends`` names E frames, a causal network decides at each: ``[B * E, K]``
 
     >>> for tau in TAUS:
     ...     print(tau, sum(p.numel() for p in BCResNet(12, tau).parameters()))
@@ -245,6 +247,11 @@ class BCResNet(nn.Module):
         # A frame before the first counts as zeros, here and in `decide`.
         return x[..., -self.span :].sum(dim=2) / self.span if self.causal else x.mean(dim=2)
 
+    @property
+    def context(self) -> int:
+        """Frames before those that it averages on which a decision depends; 0 if not causal."""
+        return self.history - self.span if self.causal else 0
+
     def decide(self, x: Tensor) -> Tensor:
         """``[B, D, span - 1 + T] -> [B, T, K]``: the head on the mean of each ``span`` frames."""
         means = nn.functional.avg_pool1d(x, self.span, stride=1)  # [B, D, T]
@@ -262,6 +269,12 @@ class BCResNet(nn.Module):
             raise KwsError("a network that is not causal decides once a view, not at every frame")
         return self.decide(nn.functional.pad(self.trunk(features), (self.span - 1, 0)))
 
-    def forward(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.embed(features))
+    def forward(self, features: Tensor, ends: Sequence[int] | None = None) -> Tensor:
+        if ends is None:
+            means = self.embed(features)
+        else:
+            x = self.trunk(features)
+            spans = [x[..., max(0, end + 1 - self.span) : end + 1] for end in ends]
+            means = torch.stack([span.sum(dim=2) / self.span for span in spans], 1).flatten(0, 1)
+        logits: Tensor = self.head(means)
         return logits

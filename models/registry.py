@@ -1,6 +1,6 @@
 """Networks by name; a base's configuration says which."""
 
-from torch import nn
+from dataclasses import replace
 
 from kws.base import BaseConfig
 from kws.errors import UsageError
@@ -8,7 +8,7 @@ from kws.errors import UsageError
 from .bcresnet import TAUS, BCResNet
 
 
-def build(config: BaseConfig) -> nn.Module:
+def build(config: BaseConfig) -> BCResNet:
     """Make the network that the configuration describes, with fresh weights.
 
     Raises:
@@ -24,3 +24,8 @@ def build(config: BaseConfig) -> nn.Module:
     return BCResNet(
         len(config.labels), config.tau, causal=config.causal, span=config.features.frames
     )
+
+
+def context(config: BaseConfig) -> int:
+    """Frames before a view that the network hears, whatever its classes."""
+    return build(replace(config, labels=("any",))).context

@@ -111,6 +111,23 @@ def test_adapting_prints_what_was_promised(
     assert adapter.config.licences == ("synthetic, eSpeak NG",)
 
 
+def test_a_causal_base_takes_languages_and_streams(kws: Kws, spoken: Path, tmp_path: Path) -> None:
+    """Every command hears what comes before a word, and none anything that comes later."""
+    data = ["--data", spoken, "--filter", "language=de"]
+    base, adapter = tmp_path / "base", tmp_path / "de"
+    trained = succeed(kws, "pretrain", *data, "--tau", 1, "--epochs", 1, "--causal", "--out", base)
+    config = load_base(base, build).config
+    assert config.causal
+    language = ["--data", spoken, "--filter", "language=es"]
+    succeed(kws, "adapt", "--base", base, *language, "--steps", 8, "--out", adapter)
+    found = succeed(kws, "evaluate", "--base", base, *data, "--split", "validation")
+    assert found["accuracy"] == pytest.approx(trained["validation_accuracy"])
+    succeed(kws, "evaluate", "--base", base, "--adapter", adapter, *language)
+    (clip,) = rows(spoken, "es", "test")[:1]
+    code, _, err = kws("detect", spoken.parent / clip["path"], "--base", base, "--adapter", adapter)
+    assert code == 0, err
+
+
 @pytest.mark.parametrize("split", ["test", "validation"])
 @pytest.mark.parametrize(("name", "language"), [(None, "en"), ("de", "de"), ("es", "es")])
 def test_evaluating_prints_what_was_promised(

@@ -12,7 +12,6 @@ from torch import Tensor
 from audio_data.augment import (
     AugmentConfig,
     add_noise,
-    crop,
     crop_at_speed,
     draw_noise,
     equalise,
@@ -141,7 +140,9 @@ def test_shift_stays_within_the_margin_and_reaches_its_ends() -> None:
     waves[:, margin + 8_000] = 20_000
     clicks = Views.build(waves, [0] * count, 0, margin)
     augment = replace(PLAIN, shift=4, probability=1.0)
-    shifted = Training(clicks, noise(), FEATURES, augment)._waves(torch.arange(count), generator())
+    shifted = Training(clicks, noise(), FEATURES, augment)._waves(
+        torch.arange(count)[:, None], generator()
+    )
     moved = shifted.argmax(dim=1) - 8_000
     assert sorted(set(moved.tolist())) == list(range(-4, 5))
 
@@ -151,7 +152,7 @@ def test_shift_never_leaves_the_recording() -> None:
     waves = np.full((200, FEATURES.view + 2 * 3), 10_000, np.int16)
     augment = replace(PLAIN, shift=1_000, probability=1.0)
     small = Training(Views.build(waves, [0] * 200, 0, 3), noise(), FEATURES, augment)
-    shifted = small._waves(torch.arange(200), generator())
+    shifted = small._waves(torch.arange(200)[:, None], generator())
     assert shifted.min() > 0.29
 
 
@@ -159,7 +160,7 @@ def test_untouched_recordings_are_the_middle_of_the_view() -> None:
     """And fixed sets hear the same."""
     all_views = views(silent=0)
     plain = Training(all_views, noise(), FEATURES, STILL)
-    rows = torch.arange(len(all_views))
+    rows = torch.arange(len(all_views))[:, None]
     heard = plain._waves(rows, generator())
     expected = all_views.waves[:, MARGIN : MARGIN + FEATURES.view].float() / 32_768
     torch.testing.assert_close(heard, expected, atol=BETWEEN_SAMPLES, rtol=0)
@@ -171,7 +172,9 @@ def test_untouched_recordings_are_the_middle_of_the_view() -> None:
 def test_a_share_of_the_clips_is_touched() -> None:
     many = views(clips=400, silent=0)
     augment = replace(PLAIN, probability=0.8, snr=(5.0, 5.0))
-    heard = Training(many, noise(), FEATURES, augment)._waves(torch.arange(400), generator())
+    heard = Training(many, noise(), FEATURES, augment)._waves(
+        torch.arange(400)[:, None], generator()
+    )
     plain = many.waves[:, MARGIN : MARGIN + FEATURES.view].float() / 32_768
     share = ((heard - plain).abs() > BETWEEN_SAMPLES).any(dim=1).float().mean()
     assert 0.72 < share < 0.88
@@ -181,7 +184,7 @@ def test_silent_rows_are_noise_between_quiet_and_loud() -> None:
     """Not the recording, not nothing, and labelled as silence."""
     many = views(clips=2, silent=300)
     waves = Training(many, noise(), FEATURES, AugmentConfig())._waves(
-        torch.arange(302), generator()
+        torch.arange(302)[:, None], generator()
     )
     levels = decibels(rms(waves[2:])).flatten()
     assert levels.min() > QUIET - 1
@@ -193,7 +196,9 @@ def test_silent_rows_are_noise_between_quiet_and_loud() -> None:
 
 def test_sound_stays_within_full_scale() -> None:
     loud = Views.build(np.full((50, FEATURES.view), 32_767, np.int16), [0] * 50, 0, 0)
-    waves = Training(loud, noise(), FEATURES, AugmentConfig())._waves(torch.arange(50), generator())
+    waves = Training(loud, noise(), FEATURES, AugmentConfig())._waves(
+        torch.arange(50)[:, None], generator()
+    )
     assert waves.abs().max() <= 1
     assert waves.isfinite().all()
 
@@ -238,17 +243,11 @@ def test_fixed_sets_are_fixed() -> None:
     assert torch.equal(first[0], second[0])
 
 
-def test_crop_takes_each_row_from_its_own_start() -> None:
-    waves = torch.arange(24).reshape(3, 8)
-    expected = torch.stack([waves[0, 0:5], waves[1, 3:8], waves[2, 1:6]])
-    assert torch.equal(crop(waves, torch.tensor([0, 3, 1]), 5), expected)
-
-
 def test_speed_one_is_a_crop() -> None:
     waves = torch.randint(-30_000, 30_000, (3, 40), generator=generator())
     starts = torch.tensor([0, 7, 19])
     heard = crop_at_speed(waves / 32_768, starts, torch.ones(3), 20)
-    cut = crop(waves, starts, 20) / 32_768
+    cut = torch.stack([waves[0, 0:20], waves[1, 7:27], waves[2, 19:39]]) / 32_768
     torch.testing.assert_close(heard, cut, atol=BETWEEN_SAMPLES, rtol=0)
 
 
@@ -273,3 +272,56 @@ def test_speed_invents_nothing_beyond_the_recording(speed: float) -> None:
     assert played.shape == (4, 20)
     assert (played.amax(dim=1) <= waves.amax(dim=1)).all()
     assert (played.amin(dim=1) >= waves.amin(dim=1)).all()
+
+
+CONTEXT = 30  # frames
+
+
+def chained(augment: AugmentConfig, clips: int = 10, batch: int = 8) -> Training:
+    return Training(
+        views(clips, silent=0), noise(20), FEATURES, augment, batch=batch, context=CONTEXT
+    )
+
+
+def test_with_a_context_words_are_heard_one_after_another() -> None:
+    """Each where the row says that it ends, with its own label, as it sounds by itself."""
+    plain = fixed_features(views(10, silent=0), noise(), FEATURES)[0]
+    everything = chained(STILL)
+    told: list[int] = []
+    for features, labels, ends in everything.epoch(0):
+        assert features.shape[2] == ends[-1] + 1  # the last word ends the row
+        words = torch.stack([features[:, :, end - 97 : end + 1] for end in ends], dim=1)
+        distances = torch.cdist(words.flatten(0, 1).flatten(1), plain.flatten(1))
+        assert distances.amin(dim=1).max() < 0.1
+        nearest = distances.argmin(dim=1)
+        assert torch.equal(labels, everything.views.labels[nearest])
+        told += nearest.tolist()
+    assert len(told) == 12  # ten words fill two rows and a half; the first come again
+    assert set(told) == set(range(10))
+    assert len(list(everything.epoch(0))) == len(everything)
+
+
+def test_what_comes_before_a_word_is_in_the_same_noise() -> None:
+    augment = replace(PLAIN, probability=1.0, snr=(10.0, 10.0))
+    everything = chained(augment, clips=8)
+    (clips,) = torch.arange(8).view(1, 2, 4)
+    heard, quiet = (
+        training._waves(clips, generator()) for training in (everything, chained(STILL, clips=8))
+    )
+    ratio = decibels(rms(quiet[:, everything.lead :]) / rms(heard[:, : everything.lead]))
+    assert heard.shape[1] == everything.lead + 4 * FEATURES.view
+    assert quiet[:, : everything.lead].abs().max() == 0
+    torch.testing.assert_close(ratio, torch.full_like(ratio, 10.0), atol=1.5, rtol=0)
+
+
+def test_fixed_sets_have_another_word_as_context() -> None:
+    """The view itself stays what it is without."""
+    plain, labels = fixed_features(views(), noise(), FEATURES)
+    features, same_labels = fixed_features(views(), noise(), FEATURES, context=CONTEXT)
+    assert torch.equal(labels, same_labels)
+    spoken = slice(0, 12)
+    torch.testing.assert_close(features[spoken, :, CONTEXT:], plain[spoken])
+    before = features[:, :, : CONTEXT - 3]  # of these frames none reaches into the view
+    assert (before.flatten(1).amax(dim=1) > 0).sum() == 12  # 4 are silent
+    again = fixed_features(views(), noise(), FEATURES, context=CONTEXT)[0]
+    assert torch.equal(features, again)

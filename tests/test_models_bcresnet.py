@@ -134,6 +134,15 @@ def test_a_causal_network_decides_at_the_last_frame(frames: int) -> None:
         torch.testing.assert_close(every[:, -1], network(features), atol=1e-5, rtol=0)
 
 
+def test_a_causal_network_decides_where_it_is_asked() -> None:
+    """At the ends of several words of one row: row after row, as at every frame."""
+    network = BCResNet(5, causal=True).eval()
+    features = torch.randn(3, 40, 260)
+    ends = [40, 213, 259]
+    expected = network.frames(features)[:, ends].flatten(0, 1)  # [3 * 3, K]
+    torch.testing.assert_close(network(features, ends), expected)
+
+
 def test_history_is_what_a_causal_decision_depends_on() -> None:
     """No frame more and no frame less, in numbers fine enough to see the weakest."""
     torch.manual_seed(0)
