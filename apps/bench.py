@@ -40,8 +40,12 @@ class Cell:
 
 
 def cells(grid: dict[str, Any]) -> list[Cell]:
-    """Every run that the grid's lists span, each once, in the order of the file."""
-    return list(dict.fromkeys(cell for group in grid["cells"] for cell in _span(group)))
+    """Every run that the grid's lists span, each once.
+
+    One seed after another: a grid that is not finished is one of fewer seeds.
+    """
+    spanned = dict.fromkeys(cell for group in grid["cells"] for cell in _span(group))
+    return sorted(spanned, key=lambda cell: cell.seed)
 
 
 def _span(group: dict[str, Any]) -> Iterator[Cell]:

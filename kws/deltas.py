@@ -17,7 +17,9 @@ class Adaptation(nn.Module):
     """A frozen network under a language's own deltas and head; only those are parameters.
 
     Deltas start at zero, so that a new adaptation computes what the base computes, and the
-    base's tensors are read, never written.
+    base's tensors are read, never written. What is trained is each delta relative to its own
+    tensor of the base, so that one learning rate suits scales near one and weights near a tenth
+    (as You et al. do by norms, https://arxiv.org/abs/1708.03888).
 
     Args:
         network: the base; it stays in evaluation mode, so that its normalisations keep their
@@ -44,14 +46,16 @@ class Adaptation(nn.Module):
         self.chosen = tuple(chosen)
         self.gates = gates
         self.head = nn.Linear(head.in_features, classes)
-        self.delta = nn.Parameter(torch.zeros(sum(site.size for site in chosen)))
+        self.relative = nn.Parameter(torch.zeros(sum(site.size for site in chosen)))
         self.register_buffer("base", flatten(network, self.chosen), persistent=False)
+        self.register_buffer("unit", _magnitudes(self.base, self.chosen), persistent=False)
         sizes = torch.tensor([site.size for site in chosen], dtype=torch.int64)
         self.register_buffer("sizes", sizes, persistent=False)
         # A tuple: it is no part of our state, and our training mode is not its.
         self._network = (network.requires_grad_(False).eval(),)
 
     base: Tensor
+    unit: Tensor
     sizes: Tensor
 
     @property
@@ -59,9 +63,14 @@ class Adaptation(nn.Module):
         """The frozen base."""
         return self._network[0]
 
+    @property
+    def delta(self) -> Tensor:
+        """What the language adds to the chosen sites' parameters where all gates are open."""
+        return self.relative * self.unit
+
     def vector(self) -> Tensor:
         """The chosen sites' effective parameters ``[n]``."""
-        delta: Tensor = self.delta
+        delta = self.delta
         if self.gates is not None:
             delta = delta * self.gates().repeat_interleave(self.sizes)
         return self.base + delta
@@ -88,7 +97,18 @@ class Adaptation(nn.Module):
         """Continue from another adaptation: its head, and its deltas where both own the site."""
         with torch.no_grad():
             self.head.load_state_dict(other.head.state_dict())
-            theirs = dict(zip([site.name for site in other.chosen], other.pieces(), strict=True))
-            for site, piece in zip(self.chosen, self.pieces(), strict=True):
-                piece.copy_(theirs.get(site.name, torch.zeros(())))
+            mine, theirs = self._by_site(), other._by_site()
+            for name, piece in mine.items():
+                piece.copy_(theirs.get(name, torch.zeros(())))
         return self
+
+    def _by_site(self) -> dict[str, Tensor]:
+        pieces = self.relative.detach().split(self.sizes.tolist())
+        return dict(zip([site.name for site in self.chosen], pieces, strict=True))
+
+
+def _magnitudes(vector: Tensor, sites: Sequence[Site]) -> Tensor:
+    """``[n] -> [n]``: for each number the root mean square of its tensor, one where that is 0."""
+    pieces = unflatten(vector, sites).values()
+    sizes = [piece.square().mean().sqrt().expand(piece.numel()) for piece in pieces]
+    return torch.cat(sizes).masked_fill(torch.cat(sizes) == 0, 1.0) if sizes else vector

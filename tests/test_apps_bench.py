@@ -28,6 +28,7 @@ def test_a_grid_spans_every_run_once() -> None:
     found = cells({"cells": [GROUP, GROUP | {"seeds": [1, 2]}]})
     assert len(found) == len(set(found)) == 2 * 2 * 3
     assert len({cell.name for cell in found}) == len(found)
+    assert [cell.seed for cell in found] == [0] * 4 + [1] * 4 + [2] * 4  # whole grids first
 
 
 def test_pretraining_and_methods_without_budget_are_runs_too() -> None:

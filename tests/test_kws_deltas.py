@@ -34,7 +34,7 @@ def with_head_of(network: nn.Module, adaptation: Adaptation) -> Adaptation:
 def changed(adaptation: Adaptation) -> Adaptation:
     """Deltas that are not zero."""
     with torch.no_grad():
-        adaptation.delta.normal_(std=0.1, generator=torch.Generator().manual_seed(1))
+        adaptation.relative.normal_(std=0.1, generator=torch.Generator().manual_seed(1))
     return adaptation
 
 
@@ -97,7 +97,7 @@ def test_all_sites_are_as_many_deltas_as_full_fine_tuning(network: nn.Module) ->
     adaptation = Adaptation(network, CLASSES, sites)
     assert adaptation.delta.numel() == full
     trained = {name: p.numel() for name, p in adaptation.named_parameters() if p.requires_grad}
-    assert trained == {"delta": full, "head.weight": 4 * 32, "head.bias": 4}
+    assert trained == {"relative": full, "head.weight": 4 * 32, "head.bias": 4}
     assert set(adaptation.state_dict()) == set(trained)  # a checkpoint holds no base
 
 
@@ -106,7 +106,7 @@ def test_deltas_of_all_sites_can_express_any_network(network: nn.Module) -> None
     wanted = torch.randn(8_836, generator=torch.Generator().manual_seed(3))
     adaptation = Adaptation(network, CLASSES, sites)
     with torch.no_grad():
-        adaptation.delta.copy_(wanted - adaptation.base)
+        adaptation.relative.copy_((wanted - adaptation.base) / adaptation.unit)
     torch.testing.assert_close(adaptation.vector(), wanted)
 
 
@@ -154,9 +154,24 @@ def test_gradients_reach_chosen_deltas_gates_and_head(network: nn.Module) -> Non
     gates = torch.ones(4, requires_grad=True)
     adaptation = changed(Adaptation(network, CLASSES, sites, constantly(gates))).eval()
     adaptation(clips()).square().sum().backward()
-    for tensor in (adaptation.delta, gates, adaptation.head.weight, adaptation.head.bias):
+    for tensor in (adaptation.relative, gates, adaptation.head.weight, adaptation.head.bias):
         assert tensor.grad is not None
         assert tensor.grad.any()
+
+
+def test_a_step_is_as_large_for_every_tensor(network: nn.Module) -> None:
+    """In units of its own magnitude; of a tensor of zeros the magnitude is one."""
+    sites = find_sites(network)
+    with torch.no_grad():
+        network.get_parameter("stem.1.bias").zero_()
+    adaptation = Adaptation(network, CLASSES, sites)
+    with torch.no_grad():
+        adaptation.relative.fill_(0.5)
+    for name, weight in adaptation.weights().items():
+        if not name.startswith(HEAD):
+            before = network.get_parameter(name)
+            expected = before.square().mean().sqrt() if before.any() else torch.tensor(1.0)
+            torch.testing.assert_close(weight - before, (expected / 2).expand_as(before))
 
 
 def test_pieces_are_each_sites_own_delta(network: nn.Module) -> None:
@@ -179,7 +194,7 @@ def test_taking_over_keeps_the_sites_that_both_own(network: nn.Module) -> None:
     assert torch.equal(new.head.weight, old.head.weight)
     assert torch.equal(new.head.bias, old.head.bias)
     with torch.no_grad():
-        old.delta.zero_()
+        old.relative.zero_()
     assert new.pieces()[1].any()  # a copy
 
 

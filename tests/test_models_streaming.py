@@ -140,7 +140,7 @@ def test_an_adapters_weights_are_heard(make: Make) -> None:
     adaptation = Adaptation(network, 3, find_sites(network)[::3]).eval()
     features, state = sound(40), initial_state(network, 2)
     with torch.no_grad():
-        nn.init.normal_(adaptation.delta, std=0.1, generator=torch.Generator().manual_seed(0))
+        nn.init.normal_(adaptation.relative, std=0.1, generator=torch.Generator().manual_seed(0))
         weights = adaptation.weights()
         for start, end in ((0, 7), (7, 8), (8, 8), (8, 40)):
             logits, state = feed(network, state, features[..., start:end], weights)
