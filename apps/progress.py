@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -13,7 +14,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from kws.train import Watch
+if TYPE_CHECKING:
+    from kws.train import Watch
 
 CONSOLE = Console(stderr=True)
 
@@ -41,7 +43,7 @@ def counting(title: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def training(title: str) -> Iterator[Watch]:
+def training(title: str) -> Iterator["Watch"]:
     """A bar with loss, accuracy and time left."""
     with _bar() as bar:
         task = bar.add_task(title, total=None, note="")

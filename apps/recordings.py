@@ -83,8 +83,8 @@ class Recordings:
             per_word=selection.per_word,
             seed=selection.seed,
         )
-        noise, held_noise = load_noise(find_noise(selection.data))
-        return cls(task, base.features, noise, held_noise, context(base))
+        noise, held = map(torch.from_numpy, load_noise(find_noise(selection.data)))
+        return cls(task, base.features, noise, held, context(base))
 
     def views(self, split: Split) -> Views:
         """The placed recordings of one split."""

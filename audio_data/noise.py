@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from kws.config import SAMPLE_RATE
 from kws.errors import UsageError
 
 from .decode import decode
+
+Wave = NDArray[np.float32]
 
 HELD_OUT = 0.2  # the last part of each recording is for validation and test
 FOLDERS = ("noise", "_background_noise_")
@@ -31,7 +32,7 @@ def find_noise(data: Path) -> tuple[Path, ...]:
     )
 
 
-def load_noise(paths: Sequence[Path]) -> tuple[Tensor, Tensor]:
+def load_noise(paths: Sequence[Path]) -> tuple[Wave, Wave]:
     """Training noise and held-out noise, each ``[M]`` of unit power; made if there is none."""
     waves = [decode(path) for path in paths] or [_pink(60)]
     for path, wave in zip(paths, waves, strict=False):
@@ -44,10 +45,10 @@ def load_noise(paths: Sequence[Path]) -> tuple[Tensor, Tensor]:
         cut = round(len(wave) * (1 - HELD_OUT))
         train.append(wave[:cut] / level)
         held.append(wave[cut:] / level)
-    return torch.from_numpy(np.concatenate(train)), torch.from_numpy(np.concatenate(held))
+    return np.concatenate(train), np.concatenate(held)
 
 
-def _pink(seconds: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+def _pink(seconds: int) -> Wave:
     spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal(seconds * SAMPLE_RATE))
     spectrum /= np.sqrt(np.arange(len(spectrum)) + 1.0)
     return np.fft.irfft(spectrum).astype(np.float32)

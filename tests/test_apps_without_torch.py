@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,13 @@ def test_detect_and_listen_and_adapters(tmp_path: Path, wave: Wave) -> None:
     assert detected == run("listen", "--wav", tmp_path / "a.wav", *bank)
     assert json.loads(detected.splitlines()[0])["language"] == "cmn"
     assert json.loads(run("adapters", "list", ZOO, "--json"))[0]["language"] == "cmn"
+
+
+def test_calibrate(tiny: Path, spoken: Path, tmp_path: Path) -> None:
+    adapter = shutil.copytree(tiny / "de", tmp_path / "de")
+    command = "calibrate", "--base", tiny / "base", "--adapter", adapter, "--data", spoken
+    found = json.loads(run(*command, "--filter", "language=de", "--hours", 0.005, "--json"))
+    assert found["language"] == "de"
 
 
 @pytest.mark.parametrize("kernels", [True, False])
