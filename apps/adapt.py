@@ -17,7 +17,7 @@ from kws.deltas import Adaptation
 from kws.files import write_json
 from kws.sites import find_sites
 from kws.train import Epoch, Plan, fingerprint
-from policy.methods import FIXED, METHODS, RATES, SHORTEST, Trainer
+from policy.methods import FIXED, METHODS, RATE, SHORTEST, Trainer
 from policy.methods import adapt as train_adapter
 from policy.selection import spent
 
@@ -51,7 +51,11 @@ STEPS = 1_000  # minutes for any corpus
     help=f"of {BATCH} clips each, rounded up to whole epochs, where --epochs is not given",
 )
 @click.option(
-    "--lr", type=click.FloatRange(0, min_open=True), help="peak; without it the method's own"
+    "--lr",
+    default=RATE,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="peak, of deltas relative to the base's weights",
 )
 @options.seed
 @options.device
@@ -70,7 +74,7 @@ def adapt(
     budget: str,
     epochs: int | None,
     steps: int,
-    lr: float | None,
+    lr: float,
     seed: int,
     device: str,
     out: Path,
@@ -116,7 +120,7 @@ def run(
     *,
     epochs: int | None = None,
     steps: int = STEPS,
-    lr: float | None = None,
+    lr: float = RATE,
     device: str = "cpu",
 ) -> AdapterConfig:
     """Adapt, and save adapter, record and pictures in ``out``."""
@@ -135,7 +139,7 @@ def run(
     batches = recordings.training(augment, batch=BATCH, seed=selection.seed, device=device)
     plan = Plan(
         epochs=epochs or max(SHORTEST, -(-steps // len(batches))),
-        lr=lr or RATES[method],
+        lr=lr,
         seed=selection.seed,
     )
     history: dict[str, list[Epoch]] = {}

@@ -12,6 +12,7 @@ import click
 from kws.errors import UsageError
 from kws.files import read_json, write_json
 from kws.train import Plan
+from policy.methods import RATE
 
 from . import adapt, options, pretrain
 from .measure import measure, merged
@@ -104,7 +105,7 @@ def run_cell(cell: Cell, settings: dict[str, Any], out: Path, device: str) -> di
         seed=cell.seed,
     )
     record = {"cell": asdict(cell), "settings": settings, "commit": _commit()}
-    rate = settings.get("rates", {}).get(cell.method or "pretrain")
+    rate = settings.get("lr")
     if cell.tau:
         plan = Plan(epochs=settings["epochs"], lr=rate or pretrain.LR, seed=cell.seed)
         record["result"] = pretrain.run(selection, cell.tau, plan, device, out)
@@ -122,7 +123,7 @@ def run_cell(cell: Cell, settings: dict[str, Any], out: Path, device: str) -> di
             out,
             epochs=settings.get("epochs"),
             steps=settings.get("steps", adapt.STEPS),
-            lr=rate,
+            lr=rate or RATE,
             device=device,
         )
         record["result"], adapter = adapt.summary(config), load_adapter(out)

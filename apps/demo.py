@@ -27,7 +27,7 @@ from kws.engine import Engine
 from kws.errors import KwsError
 from kws.sites import find_sites
 from kws.train import Plan
-from policy.methods import RATES
+from policy.methods import RATE
 
 from . import adapt, options, pictures, pretrain
 from .listen import write_any_script
@@ -140,7 +140,7 @@ def _learn_base(selection: Selection, size: Size, device: str, folder: Path) -> 
 
 
 def _adapt(base: Base, selection: Selection, size: Size, device: str, folder: Path) -> Adapter:
-    plan = Plan(epochs=size.adapter_epochs, lr=RATES[METHOD], seed=selection.seed)
+    plan = Plan(epochs=size.adapter_epochs, lr=RATE, seed=selection.seed)
     finished = _finished(plan, lambda: read_adapter_config(folder).training)
     if not finished or read_adapter_config(folder).base_sha256 != base.config.sha256:
         adapt.run(

@@ -19,10 +19,10 @@ from .swr import GatePolicy, allowance, overspend
 
 METHODS: Final = ("swr", "random", "largest", "last", "head", "norms", "full")
 FIXED: Final = ("head", "norms", "full")  # own what they own, whatever the budget
-# Peak learning rates, chosen on validation among 3e-3, 1e-2, 2e-2 and 3e-2 (English, tau 1).
-RATES: Final = dict.fromkeys(METHODS, 2e-2) | {"full": 1e-2}
+RATE: Final = 2e-2  # peak, of relative deltas; decision 5 says how it was chosen
 PENALTY = 1.0
 SHORTEST: Final = 4  # epochs of a method that trains in stages
+STAGES: Final = 8  # of all epochs each stage before the last gets one in so many
 VALIDATE_EVERY: Final = 4  # epochs; validation costs as much as a third of an epoch of its size
 
 
@@ -85,7 +85,7 @@ def adapt(
     torch.manual_seed(train.plan.seed)
     sites, epochs, rate = find_sites(network), train.plan.epochs, train.plan.lr
     generator = torch.Generator().manual_seed(train.plan.seed)
-    first = epochs // 4
+    first = max(1, epochs // STAGES)
 
     def grow(chosen: tuple[Site, ...], gates: GatePolicy | None = None) -> Adaptation:
         return Adaptation(network, classes, chosen, gates).to_device(device)
@@ -100,7 +100,7 @@ def adapt(
         return train("final", grow(project(scores, sites, budget)), epochs, rate)
     if epochs < SHORTEST:
         raise UsageError(f"--method {method} trains in stages: give it {SHORTEST} epochs or more")
-    transferred = train("transfer", grow(sites), first, RATES["full"])
+    transferred = train("transfer", grow(sites), first, RATE)
     if method == "largest":
         chosen = project(largest_scores(transferred.pieces()), sites, budget)
         return train("final", grow(chosen).take(transferred), epochs - first, rate)
@@ -111,6 +111,6 @@ def adapt(
     def penalty(progress: float) -> Tensor:
         return PENALTY * overspend(policy.spending(), allowance(share, progress))
 
-    train("policy", gated, first, RATES["full"], penalty)
+    train("policy", gated, first, RATE, penalty)
     chosen = project(policy.logits().detach().cpu(), sites, budget)
     return train("final", grow(chosen).take(gated), epochs - 2 * first, rate)

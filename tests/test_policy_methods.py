@@ -12,7 +12,7 @@ from kws.files import read_tensors
 from kws.sites import find_sites
 from kws.train import Epoch, EpochBatches, Plan
 from models.bcresnet import BCResNet
-from policy.methods import FIXED, METHODS, RATES, Trainer, adapt
+from policy.methods import FIXED, METHODS, Trainer, adapt
 from policy.selection import spent
 
 TOTAL = 8_836
@@ -193,7 +193,3 @@ def test_epochs_of_all_stages_are_those_asked_for(
         adapt(network, CLASSES, method, 883, trainer)
         history: list[Epoch] = [epoch for stage in trainer.history.values() for epoch in stage]
         assert len(history) == 6
-
-
-def test_every_method_has_a_rate() -> None:
-    assert set(RATES) == set(METHODS)
