@@ -19,7 +19,7 @@ class AugmentConfig:
 
     shift: int = SAMPLE_RATE // 10  # samples, either way
     speed: float = 0.15  # rate and pitch together, either way, as if another person spoke
-    gain: tuple[float, float] = (-6.0, 6.0)  # dB
+    gain: tuple[float, float] = (-24.0, 6.0)  # dB; people and microphones differ by as much
     equaliser: float = 9.0  # dB, either way, as if through another microphone or room
     probability: float = 0.8  # of shift and noise together, as in the BC-ResNet paper
     snr: tuple[float, float] = (10.0, 40.0)  # dB
