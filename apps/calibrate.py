@@ -9,12 +9,14 @@ from typing import Any
 import click
 
 from audio_data.material import read_material
-from kws.adapter import read_adapter_config, save_adapter_config
+from kws.adapter import CARD, read_adapter_config, save_adapter_config
 from kws.calibration import Choice, choose, hours_needed, sweep
 from kws.errors import KwsError, UsageError
+from kws.files import write_text
 from kws.stream_metrics import miss_report, rate_report
 
 from . import options, trial
+from .card import card
 from .listen import write_any_script
 from .scoring import LiveScorer
 from .trial import HOURS, SNRS, Trial, grouped, percent, play, rounded, seconds
@@ -63,7 +65,7 @@ def calibrate(
 
     Validation people say the keywords. What must not be heard is a stream made of what
     validation people say in other words and languages, of noise and of silence; or --negatives.
-    Only the configuration in the adapter's folder changes.
+    Of the adapter's folder only the configuration and the card change.
     """
     write_any_script()
     if negatives and hours:
@@ -92,7 +94,9 @@ def calibrate(
     choice = choose(heard.negatives, tried, config.detector, per_hour)
     result = _result(heard, choice, per_hour)
     metrics = config.metrics | {"calibration": result}
-    save_adapter_config(adapter, replace(config, detector=choice.config, metrics=metrics))
+    config = replace(config, detector=choice.config, metrics=metrics)
+    save_adapter_config(adapter, config)
+    write_text(adapter / CARD, card(config))
     shown = {"language": config.language, **result}
     click.echo(json.dumps(shown, ensure_ascii=False) if as_json else _table(shown))
 

@@ -22,9 +22,29 @@ def card(config: AdapterConfig) -> str:
         f"- Worst speaker: {worst['speaker']} with {worst['accuracy']:.1%}" if worst else "",
         f"- Licences of the recordings: {', '.join(config.licences) or 'not stated'}",
         "",
-        "Not proven: how often it fires on speech and noise that goes on for hours.",
+        _hours(config),
     ]
-    return "\n".join(line for line in lines) + "\n"
+    return "\n".join(lines) + "\n"
+
+
+def _hours(config: AdapterConfig) -> str:
+    """What is known of sound that goes on for hours."""
+    found = config.metrics.get("calibration")
+    if not found:
+        return "Not proven: how often it fires on speech and noise that goes on for hours."
+    heard = found["negatives"]
+    lines = [
+        f"Thresholds for {found['asked_per_hour']:g} false accepts per hour: "
+        f"{heard['false_accepts']} in {heard['hours']:.2f} hours without keywords, at most "
+        f"{heard['upper_95']:.2f} per hour with 95 % confidence, counted on the sound that they "
+        "were chosen on.",
+        *(
+            f"- {ratio} dB: {missed['misses']} of {missed['count']} keywords missed"
+            for ratio, missed in found["positives"].items()
+        ),
+        *(f"- {note}" for note in found["notes"]),
+    ]
+    return "\n".join(lines)
 
 
 def base_card(config: BaseConfig) -> str:

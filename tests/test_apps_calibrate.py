@@ -59,7 +59,7 @@ def said(spoken: Path, split: str) -> int:
 def test_thresholds_are_found_for_each_keyword_and_stored(
     kws: Kws, spoken: Path, adapter: Path, command: list[object]
 ) -> None:
-    before = {name: (adapter / name).read_bytes() for name in (MODEL, CARD)}
+    before = (adapter / MODEL).read_bytes()
     old = load_adapter(adapter).config
     found = succeed(kws, *command, *SHORT, "--snr", 10, "--snr", 0)
     assert list(found) == KEYS
@@ -70,7 +70,10 @@ def test_thresholds_are_found_for_each_keyword_and_stored(
     assert set(found["thresholds"]) == WORDS
     assert new.metrics["validation"] == old.metrics["validation"]
     assert new.metrics["calibration"] == {key: found[key] for key in KEYS[1:]}
-    assert {name: (adapter / name).read_bytes() for name in before} == before
+    assert (adapter / MODEL).read_bytes() == before
+    told = (adapter / CARD).read_text(encoding="utf-8")
+    assert f"{found['negatives']['false_accepts']} in " in told
+    assert "Not proven" not in told
     assert set(found["positives"]) == {"10", "0"}
     for heard in found["positives"].values():
         assert heard["count"] == said(spoken, "validation")
