@@ -6,19 +6,18 @@ among them. How features and networks are computed is passed in.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .adapter import Adapter, check_base
+from .adapter import Adapter
 from .base import BaseConfig
-from .detector import DetectorConfig
 from .engine import Ear, Views
 from .errors import KwsError
 from .files import Arrays
+from .languages import Languages
 
 HEAD: Final = "head"  # as in kws/sites.py, which needs torch
 Array = NDArray[np.float32]
@@ -58,7 +57,7 @@ class FrontEnd(Protocol):
         ...
 
 
-class Runtime:
+class Runtime(Languages):
     """One base and its adapters, for listening.
 
     Args:
@@ -76,90 +75,25 @@ class Runtime:
         build: Callable[[BaseConfig, Arrays], Network],
         front_end: Callable[[], FrontEnd],
     ) -> None:
-        self.config = config
+        super().__init__(config)
         self._tensors = tensors
         self._build = build
         self._front_end = front_end
         self._clips = front_end()
-        self._adapters: dict[str, Adapter] = {}
         self._base_network = build(config, tensors)
         self._networks: dict[str, Network] = {}
-        self._active: str | None = None  # None: the base as it is
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """The base's own language, then the adapters' in the order of loading."""
-        return tuple(dict.fromkeys((self.config.language, *self._adapters)))
-
-    @property
-    def active_adapter(self) -> str:
-        """The language that is heard."""
-        return self._active or self.config.language
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Classes of the active language."""
-        return self._adapters[self._active].config.labels if self._active else self.config.labels
 
     @property
     def network(self) -> Network:
         """The active language's."""
-        return self._networks[self._active] if self._active else self._base_network
+        return self._networks[self.active_adapter] if self._active else self._base_network
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes that all loaded adapters hold as they are stored, the base not counted."""
-        return sum(adapter.nbytes for adapter in self._adapters.values())
+    def _admit(self, adapter: Adapter) -> None:
+        network = self._build(self.config, merged(self._tensors, adapter))
+        self._networks[adapter.config.language] = network
 
-    def load_adapter(self, adapter: Adapter) -> str:
-        """Add a language and return its name; it is not active yet.
-
-        Raises:
-            KwsError: the adapter is for another base, or the language is loaded already.
-
-        """
-        config = self.config
-        check_base(adapter, config.sha256, config.features.digest, config.language)
-        language = adapter.config.language
-        if language in self._adapters:
-            raise KwsError(f"{language} is loaded already; delete_adapter('{language}') first")
-        self._networks[language] = self._build(config, merged(self._tensors, adapter))
-        self._adapters[language] = adapter
-        return language
-
-    def set_adapter(self, language: str) -> None:
-        """Switch to a loaded language.
-
-        Raises:
-            KwsError: it is not loaded; the sentence names those that are.
-
-        """
-        if language not in self.languages:
-            known = ", ".join(self.languages)
-            raise KwsError(f"no adapter for '{language}' is loaded; there are {known}")
-        self._active = language if language in self._adapters else None
-
-    def delete_adapter(self, language: str) -> None:
-        """Forget a language; if it was active, the base's own takes its place."""
-        if language not in self._adapters:
-            raise KwsError(f"no adapter for '{language}' is loaded")
-        del self._adapters[language], self._networks[language]
-        if self._active == language:
-            self._active = None
-
-    @contextmanager
-    def disable_adapter(self) -> Iterator[None]:
-        """The base's own language inside the ``with``, the one before after it."""
-        before, self._active = self._active, None
-        try:
-            yield
-        finally:
-            self._active = before
-
-    def detector_config(self, language: str) -> DetectorConfig:
-        """A language's thresholds."""
-        adapter = self._adapters.get(language)
-        return adapter.config.detector if adapter else DetectorConfig()
+    def _forget(self, adapter: Adapter) -> None:
+        del self._networks[adapter.config.language]
 
     def scores(self, view: Array) -> Array:
         """One second of sound ``[16000]`` to probabilities ``[K]``; nothing was before it."""

@@ -1,0 +1,111 @@
+"""The languages that are loaded, and which of them is active: the verbs of every bank.
+
+Names and verbs are those that people know from PEFT.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .adapter import Adapter, check_base
+from .base import BaseConfig
+from .detector import DetectorConfig
+from .errors import KwsError
+
+
+class Languages(ABC):
+    """One base's adapters by language; the base's own language is there from the start.
+
+    An adapter may be for that same language, for other words of it; it then takes the name.
+
+    Args:
+        config: of the base.
+
+    """
+
+    def __init__(self, config: BaseConfig) -> None:
+        self.config = config
+        self._adapters: dict[str, Adapter] = {}
+        self._active: Adapter | None = None  # None: the base as it is
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The base's own language, then the adapters' in the order of loading."""
+        return tuple(dict.fromkeys((self.config.language, *self._adapters)))
+
+    @property
+    def active_adapter(self) -> str:
+        """The language that is heard."""
+        return self._active.config.language if self._active else self.config.language
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Classes of the active language."""
+        return self._active.config.labels if self._active else self.config.labels
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that all loaded adapters hold as they are stored, the base not counted."""
+        return sum(adapter.nbytes for adapter in self._adapters.values())
+
+    def load_adapter(self, adapter: Adapter) -> str:
+        """Add a language and return its name; it is not active yet.
+
+        Raises:
+            KwsError: the adapter is for another base, or the language is loaded already.
+
+        """
+        config = self.config
+        check_base(adapter, config.sha256, config.features.digest, config.language)
+        language = adapter.config.language
+        if language in self._adapters:
+            raise KwsError(f"{language} is loaded already; delete_adapter('{language}') first")
+        self._admit(adapter)
+        self._adapters[language] = adapter
+        return language
+
+    def set_adapter(self, language: str) -> None:
+        """Switch to a loaded language.
+
+        Raises:
+            KwsError: it is not loaded; the sentence names those that are.
+
+        """
+        if language not in self.languages:
+            known = ", ".join(self.languages)
+            raise KwsError(f"no adapter for '{language}' is loaded; there are {known}")
+        self._activate(self._adapters.get(language))
+
+    def delete_adapter(self, language: str) -> None:
+        """Forget a language; if it was active, the base's own takes its place."""
+        if language not in self._adapters:
+            raise KwsError(f"no adapter for '{language}' is loaded")
+        adapter = self._adapters.pop(language)
+        if adapter is self._active:
+            self._activate(None)
+        self._forget(adapter)
+
+    @contextmanager
+    def disable_adapter(self) -> Iterator[None]:
+        """The base's own language inside the ``with``, the one before after it."""
+        before = self._active
+        self._activate(None)
+        try:
+            yield
+        finally:
+            self._activate(before)
+
+    def detector_config(self, language: str) -> DetectorConfig:
+        """A language's thresholds."""
+        adapter = self._adapters.get(language)
+        return adapter.config.detector if adapter else DetectorConfig()
+
+    @abstractmethod
+    def _admit(self, adapter: Adapter) -> None:
+        """Refuse an adapter that does not fit the base, or make ready what it needs."""
+
+    def _activate(self, adapter: Adapter | None) -> None:
+        self._active = adapter
+
+    def _forget(self, adapter: Adapter) -> None:  # noqa: B027
+        """Drop what was made ready."""
