@@ -16,7 +16,7 @@ from kws.budget import Budget
 from kws.deltas import Adaptation
 from kws.files import write_json
 from kws.sites import find_sites
-from kws.train import Epoch, Plan, fingerprint
+from kws.train import Epoch, Optimizer, Plan, fingerprint
 from policy.methods import FIXED, METHODS, RATE, SHORTEST, Trainer
 from policy.methods import adapt as train_adapter
 from policy.selection import spent
@@ -57,6 +57,7 @@ STEPS = 1_000  # minutes for any corpus
     type=click.FloatRange(0, min_open=True),
     help="peak, of deltas relative to the base's weights",
 )
+@options.optimizer
 @options.seed
 @options.device
 @click.option("--out", required=True, type=options.FOLDER, help="folder for the adapter")
@@ -75,6 +76,7 @@ def adapt(
     epochs: int | None,
     steps: int,
     lr: float,
+    optimizer: Optimizer,
     seed: int,
     device: str,
     out: Path,
@@ -100,6 +102,7 @@ def adapt(
         epochs=epochs,
         steps=steps,
         lr=lr,
+        optimizer=optimizer,
         device=pick_device(device),
     )
     result = summary(config)
@@ -121,6 +124,7 @@ def run(
     epochs: int | None = None,
     steps: int = STEPS,
     lr: float = RATE,
+    optimizer: Optimizer = "adamw",
     device: str = "cpu",
 ) -> AdapterConfig:
     """Adapt, and save adapter, record and pictures in ``out``."""
@@ -140,6 +144,7 @@ def run(
     plan = Plan(
         epochs=epochs or max(SHORTEST, -(-steps // len(batches))),
         lr=lr,
+        optimizer=optimizer,
         seed=selection.seed,
     )
     history: dict[str, list[Epoch]] = {}

@@ -68,6 +68,13 @@ keywords = click.option(
 )
 closed = click.option("--closed", is_flag=True, help="keywords only: no unknown, no silence")
 per_word = click.option("--per-word", type=click.IntRange(1), help="at most N training clips each")
+optimizer = click.option(
+    "--optimizer",
+    default="adamw",
+    show_default=True,
+    type=click.Choice(["adamw", "sgd"]),
+    help="sgd wants another --lr",
+)
 seed = click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 device = click.option(
     "--device",

@@ -11,7 +11,7 @@ import torch
 from audio_data.augment import SPEC_WIDTHS, AugmentConfig
 from kws.base import MODEL, BaseConfig, save_base
 from kws.files import read_tensors, write_bytes, write_json, write_text
-from kws.train import Epoch, Plan, Stage, fingerprint, fit
+from kws.train import Epoch, Optimizer, Plan, Stage, fingerprint, fit
 from models.folded import fold
 from models.session import FILE
 
@@ -37,6 +37,7 @@ BATCH = 32
 )
 @click.option("--epochs", default=24, show_default=True, type=click.IntRange(1))
 @click.option("--lr", default=LR, show_default=True, type=click.FloatRange(0, min_open=True))
+@options.optimizer
 @options.seed
 @options.device
 @click.option("--out", required=True, type=options.FOLDER, help="folder for the base")
@@ -53,6 +54,7 @@ def pretrain(
     causal: bool,
     epochs: int,
     lr: float,
+    optimizer: Optimizer,
     seed: int,
     device: str,
     out: Path,
@@ -69,7 +71,7 @@ def pretrain(
         per_word=per_word,
         seed=seed,
     )
-    plan = Plan(epochs=epochs, lr=lr, seed=seed)
+    plan = Plan(epochs=epochs, lr=lr, optimizer=optimizer, seed=seed)
     result = run(selection, tau, plan, pick_device(device), out, causal=causal)
     click.echo(json.dumps(result, ensure_ascii=False) if as_json else _lines(result, out))
 

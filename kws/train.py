@@ -16,6 +16,9 @@ from .errors import KwsError
 from .files import read_metadata, read_tensors, write_tensors
 
 
+Optimizer = Literal["adamw", "sgd"]
+
+
 class EpochBatches(Protocol):
     """Batches of features ``[B, F, T]`` and labels ``[B]``, the same for the same epoch.
 
@@ -36,7 +39,7 @@ class Plan:
 
     epochs: int
     lr: float  # peak
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: Optimizer = "adamw"
     weight_decay: float = 1e-2
     warmup: float = 0.05  # share of all steps
     smoothing: float = 0.0  # of labels
