@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from .errors import KwsError
 from .files import read_metadata, read_tensors, write_tensors
 
-
 Optimizer = Literal["adamw", "sgd"]
 
 
