@@ -322,7 +322,7 @@ def write_sentence(file: Path, recordings: Sequence[Path]) -> None:
 
 ZOO = Path(__file__).resolve().parent.parent / "models" / "zoo"
 MANDARIN = ("上海", "数字", "中国")
-ARABIC = ("توقف", "واحد", "أعلى")
+ARABIC = ("استقبال", "واحد", "أعلى")
 
 
 def test_listen_hears_words_and_switches(
