@@ -23,6 +23,8 @@ class AugmentConfig:
     equaliser: float = 9.0  # dB, either way, as if through another microphone or room
     probability: float = 0.8  # of shift and noise together, as in the BC-ResNet paper
     snr: tuple[float, float] = (10.0, 40.0)  # dB
+    suppression: float = 0.5  # share of the rows in which noise is suppressed, decision 7
+    suppressed: tuple[float, float] = (-60.0, -15.0)  # dB below the loudest, what is taken away
     mask_bands: int = 3  # widest frequency mask
     mask_frames: int = 5  # widest time mask; the paper has 20 for 200 epochs
     masks: int = 2  # of either kind
@@ -79,6 +81,12 @@ def equalise(waves: Tensor, gains: Tensor) -> Tensor:
     curve = torch.lerp(gains[:, left], gains[:, left + 1], at - left)  # [B, N / 2 + 1] dB
     filtered: Tensor = torch.fft.irfft(torch.fft.rfft(waves) * 10 ** (curve / 20), length)
     return filtered
+
+
+def draw_suppression(count: int, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Shares of the highest power that rows lose: ``[count]``, zero where nothing is taken."""
+    shares = 10 ** (uniform((count,), *config.suppressed, generator) / 10)
+    return shares * (torch.rand(count, generator=generator) < config.suppression)
 
 
 def add_noise(waves: Tensor, noise: Tensor, snr: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from .augment import (
     add_noise,
     crop_at_speed,
     draw_noise,
+    draw_suppression,
     equalise,
     mask_features,
     uniform,
@@ -102,7 +103,8 @@ class Training:
         missing = -len(order) % self.chain  # words of the last row; the first come again
         for clips in torch.cat([order, order.repeat(self.chain)[:missing]]).split(self.batch):
             waves = self._waves(clips.view(-1, self.chain), generator).to(self.device)
-            features = self.log_mel(waves)
+            suppressed = draw_suppression(len(waves), self.augment, generator).to(self.device)
+            features = self.log_mel(waves, suppressed)
             if self.augment.mask_bands:
                 features = mask_features(features, self.augment, generator)
             labels = self.views.labels[clips].to(self.device)

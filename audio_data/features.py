@@ -4,6 +4,7 @@ The runtime's twin without torch is :mod:`audio_data.logmel`; tests hold the two
 equal within ``TOLERANCE``.
 """
 
+import torch
 from torch import Tensor, nn
 from torchaudio.transforms import MelSpectrogram
 
@@ -16,7 +17,9 @@ class LogMel(nn.Module):
     """y = scale * log(1 + mel / floor): zero in digital silence, so that zero padding is silence.
 
     Shape:
-        waves ``[B, N]`` in [-1, 1] -> ``[B, F, T]``, ``T = 1 + (N - window) // hop``
+        waves ``[B, N]`` in [-1, 1] -> ``[B, F, T]``, ``T = 1 + (N - window) // hop``; if given,
+        ``suppressed`` ``[B]`` is the share of each row's highest power that all its bands lose,
+        as where a device suppresses noise.
     """
 
     def __init__(self, config: FeatureConfig) -> None:
@@ -36,6 +39,8 @@ class LogMel(nn.Module):
             norm=None,
         )
 
-    def forward(self, waves: Tensor) -> Tensor:
+    def forward(self, waves: Tensor, suppressed: Tensor | None = None) -> Tensor:
         mel: Tensor = self.mel(waves)  # [B, F, T]
+        if suppressed is not None:
+            mel = torch.relu(mel - mel.amax((1, 2), keepdim=True) * suppressed[:, None, None])
         return (mel / self.config.floor).log1p() * self.config.scale

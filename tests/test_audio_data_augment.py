@@ -14,17 +14,26 @@ from audio_data.augment import (
     add_noise,
     crop_at_speed,
     draw_noise,
+    draw_suppression,
     equalise,
     mask_features,
     rms,
     uniform,
 )
 from audio_data.batches import LOUD, QUIET, Training, Views, fixed_features
+from audio_data.features import LogMel
 from kws.config import FeatureConfig
 
 FEATURES = FeatureConfig()
 MARGIN = AugmentConfig().shift
-PLAIN = AugmentConfig(speed=0.0, gain=(0.0, 0.0), equaliser=0.0, snr=(90.0, 90.0), mask_bands=0)
+PLAIN = AugmentConfig(
+    speed=0.0,
+    gain=(0.0, 0.0),
+    equaliser=0.0,
+    snr=(90.0, 90.0),
+    suppression=0.0,
+    mask_bands=0,
+)
 STILL = replace(PLAIN, probability=0.0)  # nothing is augmented
 BETWEEN_SAMPLES = 1e-3  # of full scale: places are float32, so a sample is read a little beside
 
@@ -192,6 +201,33 @@ def test_silent_rows_are_noise_between_quiet_and_loud() -> None:
     assert levels.max() - levels.min() > 0.8 * (LOUD - QUIET)
     assert (many.labels[many.silent] == 3).all()
     assert not many.silent[:2].any()
+
+
+def test_noise_is_suppressed_in_a_share_of_the_rows() -> None:
+    config = AugmentConfig(suppression=0.5, suppressed=(-40.0, -20.0))
+    shares = draw_suppression(1_000, config, generator())
+    taken = shares[shares > 0]
+    assert 430 < len(taken) < 570
+    assert 1e-4 <= taken.min() < 2e-4
+    assert 5e-3 < taken.max() <= 1e-2
+
+
+def test_what_is_suppressed_falls_silent_and_what_is_loud_stays() -> None:
+    """A tone over noise 30 dB weaker: of 20 dB below the tone, nothing is left but the tone."""
+    time = torch.arange(FEATURES.view) / FEATURES.sample_rate
+    tone = 0.3 * torch.sin(2 * torch.pi * 1_000 * time)
+    wave = (tone + 0.3 * 10 ** (-30 / 20) * noise()[: FEATURES.view])[None]
+    log_mel = LogMel(FEATURES)
+    plain, same, gated = (
+        log_mel(wave, share if share is None else torch.tensor([share]))
+        for share in (None, 0.0, 1e-2)
+    )
+    assert torch.equal(plain, same)
+    assert (plain > 0).all()
+    band = plain[0].mean(dim=1).argmax()
+    torch.testing.assert_close(gated[0, band], plain[0, band], atol=0.02, rtol=0)
+    far = [number for number in range(40) if abs(number - int(band)) > 3]
+    assert not gated[0, far].any()
 
 
 def test_sound_stays_within_full_scale() -> None:
