@@ -1,7 +1,8 @@
 """Batches of features for training, and fixed sets for evaluation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -95,9 +96,7 @@ class Training:
     def __len__(self) -> int:
         return -(-len(self.views) // self.batch)
 
-    def epoch(
-        self, index: int
-    ) -> Iterator[tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Sequence[int]]]:
+    def epoch(self, index: int) -> Iterator[tuple[Any, ...]]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
         order = torch.randperm(len(self.views), generator=generator)
         missing = -len(order) % self.chain  # words of the last row; the first come again

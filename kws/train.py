@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -27,9 +27,7 @@ class EpochBatches(Protocol):
 
     def __len__(self) -> int: ...
 
-    def epoch(
-        self, index: int
-    ) -> Iterator[tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Sequence[int]]]: ...
+    def epoch(self, index: int) -> Iterator[tuple[Any, ...]]: ...
 
 
 @dataclass(frozen=True, kw_only=True)

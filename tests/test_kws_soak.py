@@ -49,7 +49,7 @@ class Piece:
             broken = np.array([np.nan, np.inf, -np.inf], np.float32)
             return np.where(noise < 0, 0.1 * noise, broken[self.seed % 3])
         swell = np.sin(np.arange(self.samples, dtype=np.float32) / 2_000) ** 2
-        return np.float32(0.2) * noise * swell
+        return np.asarray(np.float32(0.2) * noise * swell)
 
 
 def hour(seed: int) -> Iterator[Piece]:

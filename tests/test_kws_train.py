@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -49,7 +50,7 @@ class Cut:
     def __len__(self) -> int:
         return len(self.batches)
 
-    def epoch(self, index: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, index: int) -> Iterator[tuple[Any, ...]]:
         for number, batch in enumerate(self.batches.epoch(index)):
             if (index, number) == (self.last, 1):
                 raise CutError
