@@ -85,8 +85,9 @@ class Training:
         context: int = 0,
     ) -> None:
         self.views, self.noise, self.augment = views, noise, augment
-        self.view, self.batch, self.seed, self.device = features.view, batch, seed, device
+        self.view, self.seed, self.device = features.view, seed, device
         self.lead, self.chain = context * features.hop, CHAIN if context else 1
+        self.batch = max(1, batch // self.chain) * self.chain  # whole rows
         self.ends = [
             context + features.frames - 1 + self.view // features.hop * number
             for number in range(self.chain)

@@ -313,7 +313,7 @@ def test_speed_invents_nothing_beyond_the_recording(speed: float) -> None:
 CONTEXT = 30  # frames
 
 
-def chained(augment: AugmentConfig, clips: int = 10, batch: int = 8) -> Training:
+def chained(augment: AugmentConfig, clips: int = 10, batch: int = 10) -> Training:
     return Training(
         views(clips, silent=0), noise(20), FEATURES, augment, batch=batch, context=CONTEXT
     )
