@@ -99,7 +99,10 @@ def run(
     augment = AugmentConfig(mask_bands=SPEC_WIDTHS[tau])
     batches = recordings.training(augment, batch=BATCH, seed=plan.seed, device=device)
     validate = validator(*recordings.fixed("validation"), len(task.keywords))
-    settings = asdict(config) | {"clips": [str(e) for e in task.splits["train"]]}
+    settings = asdict(config) | {
+        "augment": asdict(augment),
+        "clips": [str(e) for e in task.splits["train"]],
+    }
     stage = Stage(out, "pretrain", fingerprint(settings))
     with training(f"pretraining {task.language}") as watch:
         history = fit(network, batches, plan, validate=validate, stage=stage, watch=watch)

@@ -110,5 +110,6 @@ class Adaptation(nn.Module):
 def _magnitudes(vector: Tensor, sites: Sequence[Site]) -> Tensor:
     """``[n] -> [n]``: for each number the root mean square of its tensor, one where that is 0."""
     pieces = unflatten(vector, sites).values()
-    sizes = [piece.square().mean().sqrt().expand(piece.numel()) for piece in pieces]
-    return torch.cat(sizes).masked_fill(torch.cat(sizes) == 0, 1.0) if sizes else vector
+    found = [piece.square().mean().sqrt().expand(piece.numel()) for piece in pieces]
+    sizes = torch.cat(found) if found else vector
+    return sizes.masked_fill(sizes == 0, 1.0)
