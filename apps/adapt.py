@@ -184,7 +184,7 @@ def run(
 def pack(base: Base, trained: Adaptation, task: Task) -> Adapter:
     """What training found, rounded to what is stored."""
     arrays = {
-        "deltas": trained.delta,
+        "deltas": trained.numbers,
         "head_weight": trained.head.weight,
         "head_bias": trained.head.bias,
     }
@@ -199,9 +199,9 @@ def pack(base: Base, trained: Adaptation, task: Task) -> Adapter:
         method="",
         budget=None,
         budget_parameters=None,
-        spent_parameters=trained.delta.numel(),
+        spent_parameters=trained.numbers.numel(),
         head_parameters=classes * (width + 1),
-        stored_bytes=stored_bytes(trained.delta.numel(), classes, width),
+        stored_bytes=stored_bytes(trained.numbers.numel(), classes, width),
         sites=tuple(site.name for site in trained.chosen),
         licences=task.licences,
     )

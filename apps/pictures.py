@@ -13,6 +13,7 @@ from sklearn.metrics import confusion_matrix
 
 from kws.adapter import AdapterConfig
 from kws.files import write_bytes
+from kws.forms import WHOLE, split_name
 from kws.sites import Site
 from kws.train import Epoch
 
@@ -92,12 +93,15 @@ def confusion(measured: Measured, path: Path) -> None:
 
 def choices(configs: Sequence[AdapterConfig], sites: Sequence[Site], path: Path) -> None:
     """Which sites each language owns: one row a language, one column a site."""
-    owned = np.array([[site.name in config.sites for site in sites] for config in configs])
-    kinds = np.array([1.0 if site.kind == "norm" else 2.0 for site in sites])
+    forms = [dict(map(split_name, config.sites)) for config in configs]
+    colors = {(None, "conv"): 0, (None, "norm"): 0, (WHOLE, "norm"): 1, (WHOLE, "conv"): 2}
+    owned = np.array(
+        [[colors.get((form.get(site.name), site.kind), 3) for site in sites] for form in forms]
+    )
     figure = Figure(figsize=(16, 3.2 + 0.35 * len(configs)), layout="constrained")
     axes = figure.subplots()
-    cmap = mpl.colors.ListedColormap(["0.93", "C1", "C0"])
-    axes.pcolormesh(owned * kinds, cmap=cmap, vmin=0, vmax=2, edgecolors="white", linewidth=1)
+    cmap = mpl.colors.ListedColormap(["0.93", "C1", "C0", "C9"])
+    axes.pcolormesh(owned, cmap=cmap, vmin=0, vmax=3, edgecolors="white", linewidth=1)
     rows = [f"{c.language} {c.budget or c.method}: {c.spent_parameters:,}" for c in configs]
     axes.set_yticks(np.arange(len(configs)) + 0.5, rows)
     ticks = [f"{site.name}  {site.size:,}" for site in sites]
@@ -105,9 +109,14 @@ def choices(configs: Sequence[AdapterConfig], sites: Sequence[Site], path: Path)
     axes.set_title("Sites a language owns (name and parameters; input left, output right)")
     patches = [
         mpl.patches.Patch(color=color, label=label)
-        for color, label in (("C0", "convolution"), ("C1", "normalisation"), ("0.93", "shared"))
+        for color, label in (
+            ("C0", "convolution"),
+            ("C9", "convolution at low rank"),
+            ("C1", "normalisation"),
+            ("0.93", "shared"),
+        )
     ]
-    figure.legend(handles=patches, loc="outside upper right", ncols=3)
+    figure.legend(handles=patches, loc="outside upper right", ncols=4)
     _save(figure, path)
 
 

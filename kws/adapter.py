@@ -1,9 +1,11 @@
 """An adapter: what one language adds to the base, as a folder of a few kilobytes.
 
-``adapter_model.safetensors`` holds three tensors: ``deltas``, those of the chosen sites one after
-another in the order that ``adapter_config.json`` lists them, and the head. No torch is needed.
+``adapter_model.safetensors`` holds three tensors: ``deltas``, the numbers of the chosen sites one
+after another in the order that ``adapter_config.json`` lists them, each in the form that its name
+tells (:mod:`kws.forms`), and the head. No torch is needed.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +17,7 @@ from safetensors.numpy import save
 from .detector import DetectorConfig
 from .errors import KwsError
 from .files import Arrays, read_json, read_tensors, write_json, write_tensors, write_text
+from .forms import Shapes, expand, numbers, split_name
 
 CONFIG, MODEL, CARD = "adapter_config.json", "adapter_model.safetensors", "README.md"
 FORMAT: Final = 1
@@ -123,6 +126,36 @@ def load_adapter(folder: Path) -> Adapter:
     if not fits:
         raise KwsError(f"{folder / MODEL} does not fit its configuration; copy or make it again")
     return Adapter(config, arrays["deltas"], arrays["head.weight"], arrays["head.bias"])
+
+
+def site_deltas(
+    adapter: Adapter, shapes: Mapping[str, Shapes]
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """What an adapter adds to each place that it owns: name, and a delta for all its weights.
+
+    Args:
+        adapter: of a base with these places.
+        shapes: of the tensors of every place of the base, the weight first.
+
+    Raises:
+        KwsError: before the first, if the adapter names other sites than the base has.
+
+    """
+    config = adapter.config
+    wrong = KwsError(f"the adapter for {config.language} names other sites than the base has")
+    names = [split_name(site) for site in config.sites]
+    places = {place for place, _ in names}
+    if len(places) < len(names) or not places <= shapes.keys():
+        raise wrong
+    try:
+        sizes = [numbers(form, shapes[place]) for place, form in names]
+    except KwsError:
+        raise wrong from None
+    if sum(sizes) != len(adapter.deltas):
+        raise wrong
+    pieces = np.split(adapter.deltas.astype(np.float32), np.cumsum(sizes)[:-1])
+    for (place, form), piece in zip(names, pieces, strict=False):
+        yield place, expand(form, piece, shapes[place])
 
 
 def check_base(adapter: Adapter, sha256: str, features_digest: str, language: str) -> None:

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .adapter import Adapter
+from .adapter import Adapter, site_deltas
 from .base import Base
 from .config import SAMPLE_RATE
 from .errors import KwsError
@@ -38,6 +38,7 @@ class Bank(Languages):
         self.network = copy.deepcopy(base.network).cpu().eval().requires_grad_(False)
         self._sites = find_sites(self.network)
         self._by_name = {site.name: site for site in self._sites}
+        self._shapes = {site.name: tuple(site.shapes.values()) for site in self._sites}
         self._base_vector = flatten(self.network, self._sites)
         head = self.network.get_submodule(HEAD)
         self._base_head = head.get_parameter("weight").data, head.get_parameter("bias").data
@@ -47,11 +48,8 @@ class Bank(Languages):
 
     def _admit(self, adapter: Adapter) -> None:
         language = adapter.config.language
-        sites = set(adapter.config.sites)
-        size = sum(site.size for site in self._sites if site.name in sites)
-        known = sites <= self._by_name.keys() and len(sites) == len(adapter.config.sites)
-        if not known or size != len(adapter.deltas):
-            raise KwsError(f"the adapter for {language} names other sites than the base has")
+        for _ in site_deltas(adapter, self._shapes):
+            pass
         if adapter.head_weight.shape[1] != self._base_head[0].shape[1]:
             raise KwsError(f"the adapter for {language} has a head of another width than the base")
 
@@ -60,12 +58,9 @@ class Bank(Languages):
         if adapter is None:
             self._put_head(*self._base_head)
         else:
-            deltas = torch.from_numpy(adapter.deltas).float()
-            start = 0
-            for name in adapter.config.sites:
+            for name, delta in site_deltas(adapter, self._shapes):
                 site = self._by_name[name]
-                self._live[site.start : site.stop] += deltas[start : start + site.size]
-                start += site.size
+                self._live[site.start : site.stop] += torch.from_numpy(delta)
             weight, bias = adapter.head_weight, adapter.head_bias
             self._put_head(torch.from_numpy(weight).float(), torch.from_numpy(bias).float())
         super()._activate(adapter)

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .adapter import Adapter
+from .adapter import Adapter, site_deltas
 from .base import BaseConfig
 from .engine import Ear, Views
 from .errors import KwsError
@@ -158,23 +158,15 @@ def merged(base: Arrays, adapter: Adapter) -> Arrays:
         KwsError: the adapter names other sites than the base has.
 
     """
-    config = adapter.config
-    tensors, start = dict(base), 0
-    deltas = adapter.deltas.astype(np.float32)
-    sites = [name for name in config.sites if name != HEAD and f"{name}.weight" in base]
-    if len(set(sites)) != len(config.sites):
-        raise KwsError(f"the adapter for {config.language} names other sites than the base has")
-    for name in (f"{site}.{kind}" for site in sites for kind in ("weight", "bias")):
-        if name in base:
-            stop = start + base[name].size
-            if stop > len(deltas):
-                break
-            tensors[name] = base[name] + deltas[start:stop].reshape(base[name].shape)
-            start = stop
-    else:
-        if start == len(deltas):
-            return tensors | _head(base, adapter)
-    raise KwsError(f"the adapter for {config.language} names other sites than the base has")
+    tensors = dict(base)
+    places = {name.removesuffix(".weight") for name in base if name.endswith(".weight")} - {HEAD}
+    names = {p: [n for n in (f"{p}.weight", f"{p}.bias") if n in base] for p in places}
+    shapes = {place: [base[name].shape for name in found] for place, found in names.items()}
+    for place, delta in site_deltas(adapter, shapes):
+        ends = np.cumsum([base[name].size for name in names[place]])[:-1]
+        for name, piece in zip(names[place], np.split(delta, ends), strict=True):
+            tensors[name] = base[name] + piece.reshape(base[name].shape)
+    return tensors | _head(base, adapter)
 
 
 def _head(base: Arrays, adapter: Adapter) -> Arrays:

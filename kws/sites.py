@@ -1,35 +1,59 @@
 """Sites: the places of a network that a language may reparametrize."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from .forms import MARK, WHOLE, numbers, split_name
 
 HEAD = "head"  # a language's classifier is always its own and never a site
 
 
 @dataclass(frozen=True)
 class Site:
-    """A convolution's weight, or a normalisation's scale and shift.
+    """A convolution's weight, or a normalisation's scale and shift, and the form it is owned in.
 
-    ``start`` and ``size`` place it in the vector of all sites' parameters (:func:`flatten`).
+    ``start`` and ``span`` place its weights in the vector of all sites' (:func:`flatten`);
+    ``size`` counts the numbers that a language owns of it, as many where it is owned whole.
     """
 
-    name: str
+    name: str  # its place in the network and, if it is not owned whole, its form
     kind: Literal["conv", "norm"]
     shapes: dict[str, tuple[int, ...]]  # by parameter name, in order
     start: int
     size: int
+    span: int
 
     @property
     def stop(self) -> int:
-        return self.start + self.size
+        return self.start + self.span
+
+    @property
+    def place(self) -> str:
+        """Its name in the network, whatever the form."""
+        return split_name(self.name)[0]
+
+    @property
+    def form(self) -> str:
+        """As :mod:`kws.forms` knows it."""
+        return split_name(self.name)[1]
+
+    def owned(self, form: str) -> "Site":
+        """The same place in another form.
+
+        Raises:
+            KwsError: the form does not suit it.
+
+        """
+        name = self.place if form == WHOLE else f"{self.place}{MARK}{form}"
+        return replace(self, name=name, size=numbers(form, list(self.shapes.values())))
 
 
 def find_sites(network: nn.Module) -> tuple[Site, ...]:
-    """All sites in the order of the network's own modules; the head is left out."""
+    """All sites, whole, in the order of the network's own modules; the head is left out."""
     sites: list[Site] = []
     start = 0
     for name, module in network.named_modules():
@@ -42,13 +66,13 @@ def find_sites(network: nn.Module) -> tuple[Site, ...]:
             continue
         shapes = {f"{name}.{key}": tuple(p.shape) for key, p in module.named_parameters()}
         size = sum(p.numel() for p in module.parameters())
-        sites.append(Site(name, kind, shapes, start, size))
+        sites.append(Site(name, kind, shapes, start, size, size))
         start += size
     return tuple(sites)
 
 
 def flatten(network: nn.Module, sites: Sequence[Site]) -> Tensor:
-    """A copy of the sites' parameters as one vector ``[n]``."""
+    """A copy of the sites' weights as one vector ``[n]``."""
     names = [name for site in sites for name in site.shapes]
     if not names:
         return torch.zeros(0)

@@ -11,6 +11,8 @@ from kws.sites import Site
 def project(scores: Tensor, sites: Sequence[Site], budget: int) -> tuple[Site, ...]:
     """Take sites by falling score, passing over those that no longer fit.
 
+    A place that comes in several forms is taken in the one of highest score that fits.
+
     Every method chooses through this one rule, so that methods differ in their scores alone.
 
     Args:
@@ -22,14 +24,16 @@ def project(scores: Tensor, sites: Sequence[Site], budget: int) -> tuple[Site, .
         The chosen sites in the network's order.
 
     """
-    left, chosen = budget, []
+    left = budget
+    chosen: dict[str, Site] = {}  # by place
     for number in torch.argsort(scores, descending=True, stable=True).tolist():
-        if sites[number].size <= left:
-            left -= sites[number].size
-            chosen.append(sites[number])
-    return tuple(sorted(chosen, key=lambda site: site.start))
+        site = sites[number]
+        if site.size <= left and site.place not in chosen:
+            left -= site.size
+            chosen[site.place] = site
+    return tuple(sorted(chosen.values(), key=lambda site: site.start))
 
 
 def spent(sites: Sequence[Site]) -> int:
-    """Parameters that the sites replace."""
+    """Numbers that a language owns of the sites, its budget's currency."""
     return sum(site.size for site in sites)

@@ -152,7 +152,10 @@ def base(network: "BCResNet") -> "Base":
 
 @pytest.fixture
 def make_adapter(base: "Base") -> MakeAdapter:
-    """Adapters for ``base`` in memory, every language another; fields may be changed."""
+    """Adapters for ``base`` in memory, every language another; fields may be changed.
+
+    Pointwise convolutions are owned at rank 1, other sites whole.
+    """
     import numpy as np
 
     from kws.adapter import Adapter, AdapterConfig, stored_bytes
@@ -160,7 +163,8 @@ def make_adapter(base: "Base") -> MakeAdapter:
 
     def make(language: str = "cmn", classes: int = 3, step: int = 5, **changes: Any) -> Adapter:
         rng = np.random.default_rng(list(language.encode()))
-        chosen = find_sites(base.network)[::step]
+        sites = find_sites(base.network)[::step]
+        chosen = [s.owned("rank1") if s.name.endswith(".point") else s for s in sites]
         spent = sum(site.size for site in chosen)
         fields: dict[str, Any] = {
             "language": language,

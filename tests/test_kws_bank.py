@@ -101,16 +101,22 @@ def test_a_language_is_base_plus_deltas_and_its_own_head(
 ) -> None:
     adapter = make_adapter("tr", 6)
     bank.set_adapter("tr")
-    start = 0
+    start, deltas = 0, torch.from_numpy(adapter.deltas).float()
     for site in find_sites(base.network):
         for name, shape in site.shapes.items():
             expected = base.network.get_parameter(name).clone()
             if site.name in adapter.config.sites:
                 size = expected.numel()
-                delta = torch.from_numpy(adapter.deltas[start : start + size]).float()
-                expected += delta.reshape(shape)
+                expected += deltas[start : start + size].reshape(shape)
                 start += size
-            assert torch.equal(bank.network.get_parameter(name), expected), name
+            elif f"{site.name}@rank1" in adapter.config.sites:
+                rows, columns = shape[:2]
+                left = deltas[start : start + rows]
+                right = deltas[start + rows : start + rows + columns]
+                expected += (left[:, None] * right).reshape(shape)
+                start += rows + columns
+            torch.testing.assert_close(bank.network.get_parameter(name), expected)
+    assert any(name.endswith("@rank1") for name in adapter.config.sites)
     assert start == len(adapter.deltas)
     head = bank.network.get_submodule(HEAD).get_parameter("weight")
     assert torch.equal(head, torch.from_numpy(adapter.head_weight).float())
@@ -245,6 +251,8 @@ def test_more_words_of_the_bases_own_language(
         ({"features_digest": "0"}, "another front end"),
         ({"sites": ("stem.0", "elsewhere")}, "names other sites"),
         ({"sites": ("stem.0",)}, "names other sites"),
+        ({"sites": ("stem.0@rank0",)}, "names other sites"),
+        ({"sites": ("stem.1@rank1",)}, "names other sites"),
     ],
 )
 def test_adapters_that_do_not_fit_are_refused(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from kws.deltas import Adaptation
-from kws.sites import HEAD, find_sites, flatten, unflatten
+from kws.sites import HEAD, Site, find_sites, flatten, unflatten
 from kws.train import EpochBatches, Plan, fit
 
 CLASSES = 4
@@ -77,7 +77,7 @@ def test_training_moves_neither_the_bases_tensors_nor_its_statistics(
     before, sites = state(network), find_sites(network)
     adaptation = Adaptation(network, CLASSES, sites)
     fit(adaptation, toy, Plan(epochs=2, lr=1e-2))
-    assert adaptation.delta.abs().max() > 1e-3  # something was learnt
+    assert adaptation.numbers.abs().max() > 1e-3  # something was learnt
     assert same(before, state(network))
     assert not any(parameter.requires_grad for parameter in network.parameters())
     assert not any(parameter.grad is not None for parameter in network.parameters())
@@ -95,7 +95,7 @@ def test_all_sites_are_as_many_deltas_as_full_fine_tuning(network: nn.Module) ->
     sites = find_sites(network)
     full = sum(p.numel() for n, p in network.named_parameters() if not n.startswith(HEAD))
     adaptation = Adaptation(network, CLASSES, sites)
-    assert adaptation.delta.numel() == full
+    assert adaptation.numbers.numel() == full
     trained = {name: p.numel() for name, p in adaptation.named_parameters() if p.requires_grad}
     assert trained == {"relative": full, "head.weight": 4 * 32, "head.bias": 4}
     assert set(adaptation.state_dict()) == set(trained)  # a checkpoint holds no base
@@ -180,7 +180,7 @@ def test_pieces_are_each_sites_own_delta(network: nn.Module) -> None:
     adaptation = changed(Adaptation(network, CLASSES, chosen))
     pieces = adaptation.pieces()
     assert [len(piece) for piece in pieces] == [site.size for site in chosen]
-    assert torch.equal(torch.cat(pieces), adaptation.delta)
+    assert torch.equal(torch.cat(pieces), adaptation.delta())
 
 
 def test_taking_over_keeps_the_sites_that_both_own(network: nn.Module) -> None:
@@ -203,3 +203,44 @@ def test_a_language_has_its_own_number_of_words(network: nn.Module, classes: int
     adaptation = Adaptation(network, classes, find_sites(network)[:2])
     assert adaptation.eval()(clips()).shape == (6, classes)
     assert network(clips()).shape == (6, 4)
+
+
+def pointwise(network: nn.Module) -> Site:
+    return next(site for site in find_sites(network) if site.name == "blocks.3.point")
+
+
+def test_factors_begin_as_the_base_and_learn(network: nn.Module, toy: EpochBatches) -> None:
+    site = pointwise(network).owned("rank2")
+    adaptation = Adaptation(network, CLASSES, [site])
+    assert adaptation.numbers.numel() == site.size == 2 * (12 + 12)
+    assert torch.equal(adaptation.vector(), adaptation.base)
+    fit(adaptation, toy, Plan(epochs=2, lr=1e-2))
+    delta = adaptation.pieces()[0].view(12, 12)
+    assert torch.linalg.matrix_rank(delta) == 2
+
+
+def test_forms_of_one_place_add_up_and_have_their_own_gates(network: nn.Module) -> None:
+    whole = pointwise(network)
+    norm = find_sites(network)[1]
+    chosen = [whole, norm, whole.owned("rank1")]
+    adaptation = changed(Adaptation(network, CLASSES, chosen))
+    pieces = adaptation.pieces()
+    for gates in ([1.0, 1.0, 1.0], [0.0, 1.0, 1.0], [1.0, 0.0, 0.0]):
+        adaptation.gates = constantly(torch.tensor(gates))
+        weights = adaptation.weights()
+        delta = weights[f"{whole.name}.weight"] - network.get_parameter(f"{whole.name}.weight")
+        expected = gates[0] * pieces[0] + gates[2] * pieces[2]
+        torch.testing.assert_close(delta.reshape(-1), expected)
+        moved = weights[f"{norm.name}.weight"] != network.get_parameter(f"{norm.name}.weight")
+        assert moved.any() == bool(gates[1])
+
+
+def test_a_step_of_factors_is_as_large_as_one_of_weights(network: nn.Module) -> None:
+    """Relative to the tensor's magnitude, where the right factor is as drawn."""
+    site = pointwise(network)
+    adaptation = Adaptation(network, CLASSES, [site.owned("rank1")])
+    with torch.no_grad():
+        adaptation.relative[:12] = 0.02
+    rms = network.get_parameter("blocks.3.point.weight").square().mean().sqrt()
+    right = adaptation.numbers[12:]
+    torch.testing.assert_close(adaptation.pieces()[0].view(12, 12)[5], 0.02 * rms * right)

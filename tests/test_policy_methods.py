@@ -74,7 +74,7 @@ def test_the_budget_is_never_exceeded(
     trainer = make_trainer(toy, tmp_path, epochs=1 if method in ("random", "last") else 4)
     trained = adapt(network, CLASSES, method, budget, trainer)
     used = spent(trained.chosen)
-    assert used == trained.delta.numel() <= budget
+    assert used == trained.numbers.numel() <= budget
     left = [site for site in find_sites(network) if site not in trained.chosen]
     assert all(site.size > budget - used for site in left)  # and all of it is put to use
     if budget < 8:
@@ -136,7 +136,7 @@ def test_the_last_stage_goes_on_with_what_was_learnt(
     """Deltas and head: with a rate of nearly nothing they stay what the stages before found."""
     trainer = make_trainer(toy, tmp_path, lr=1e-12)
     trained = adapt(network, CLASSES, method, 883, trainer)
-    assert trained.delta.abs().max() > 1e-4
+    assert trained.numbers.abs().max() > 1e-4
     before = trainer.stage(list(trainer.history)[-2]).path
     head = torch.from_numpy(read_tensors(before)["model.head.weight"])
     torch.testing.assert_close(trained.head.weight.detach(), head)

@@ -17,7 +17,7 @@ from policy.swr import GatePolicy, allowance, overspend
 def make_sites(sizes: list[int]) -> tuple[Site, ...]:
     starts = itertools.accumulate(sizes, initial=0)
     return tuple(
-        Site(f"s{number}", "conv", {f"s{number}.weight": (size,)}, start, size)
+        Site(f"s{number}", "conv", {f"s{number}.weight": (size,)}, start, size, size)
         for number, (start, size) in enumerate(zip(starts, sizes, strict=False))
     )
 
@@ -190,6 +190,16 @@ def test_the_policy_keeps_what_the_loss_needs() -> None:
     logits = gates.logits()
     assert logits.argmax().item() == 5
     assert [site.name for site in project(logits.detach(), sites, 30)] == ["s5"]
+
+
+def test_a_place_is_owned_in_one_form(network: BCResNet) -> None:
+    """That of the highest score that fits, whatever the others'."""
+    whole = next(site for site in find_sites(network) if site.name == "blocks.3.point")
+    forms = [whole, whole.owned("rank1"), whole.owned("rank2")]
+    assert [site.size for site in forms] == [144, 24, 48]
+    for budget, expected in ((200, "rank2"), (47, "rank1"), (23, None)):
+        chosen = project(torch.tensor([1.0, 2.0, 3.0]), forms, budget)
+        assert [site.form for site in chosen] == ([] if expected is None else [expected])
 
 
 def test_random_scores_repeat_by_their_generator() -> None:
