@@ -24,7 +24,7 @@ class AugmentConfig:
     probability: float = 0.8  # of shift and noise together, as in the BC-ResNet paper
     snr: tuple[float, float] = (10.0, 40.0)  # dB
     suppression: float = 0.5  # share of the rows in which noise is suppressed, decision 7
-    suppressed: tuple[float, float] = (-60.0, -15.0)  # dB below the loudest, what is taken away
+    suppressed: tuple[float, float] = (1.0, 10.0)  # times the noise floor, what is taken away
     mask_bands: int = 3  # widest frequency mask
     mask_frames: int = 5  # widest time mask; the paper has 20 for 200 epochs
     masks: int = 2  # of either kind
@@ -84,9 +84,9 @@ def equalise(waves: Tensor, gains: Tensor) -> Tensor:
 
 
 def draw_suppression(count: int, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """Shares of the highest power that rows lose: ``[count]``, zero where nothing is taken."""
-    shares = 10 ** (uniform((count,), *config.suppressed, generator) / 10)
-    return shares * (torch.rand(count, generator=generator) < config.suppression)
+    """How many times their noise floor rows lose: ``[count]``, zero where nothing is taken."""
+    times = uniform((count,), *config.suppressed, generator)
+    return times * (torch.rand(count, generator=generator) < config.suppression)
 
 
 def add_noise(waves: Tensor, noise: Tensor, snr: Tensor) -> Tensor:

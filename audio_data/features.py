@@ -10,6 +10,7 @@ from torchaudio.transforms import MelSpectrogram
 
 from kws.config import FeatureConfig
 
+QUIET = 0.2  # share of frames that are taken to be a band's noise alone
 TOLERANCE = 1e-3  # absolute, on features of about unit variance; float32 spectra differ in order
 
 
@@ -18,8 +19,9 @@ class LogMel(nn.Module):
 
     Shape:
         waves ``[B, N]`` in [-1, 1] -> ``[B, F, T]``, ``T = 1 + (N - window) // hop``; if given,
-        ``suppressed`` ``[B]`` is the share of each row's highest power that all its bands lose,
-        as where a device suppresses noise.
+        ``suppressed`` ``[B]`` is how many times its noise floor each band of a row loses, as
+        where a device suppresses noise by spectral subtraction (Boll, 1979,
+        https://doi.org/10.1109/TASSP.1979.1163209).
     """
 
     def __init__(self, config: FeatureConfig) -> None:
@@ -42,5 +44,6 @@ class LogMel(nn.Module):
     def forward(self, waves: Tensor, suppressed: Tensor | None = None) -> Tensor:
         mel: Tensor = self.mel(waves)  # [B, F, T]
         if suppressed is not None:
-            mel = torch.relu(mel - mel.amax((1, 2), keepdim=True) * suppressed[:, None, None])
+            floor = mel.kthvalue(1 + int(QUIET * (mel.shape[2] - 1)), dim=2, keepdim=True).values
+            mel = torch.relu(mel - floor * suppressed[:, None, None])
         return (mel / self.config.floor).log1p() * self.config.scale
