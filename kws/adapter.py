@@ -17,7 +17,7 @@ from safetensors.numpy import save
 from .detector import DetectorConfig
 from .errors import KwsError
 from .files import Arrays, read_json, read_tensors, write_json, write_tensors, write_text
-from .forms import Shapes, expand, numbers, split_name
+from .forms import WHOLE, Shapes, changes, numbers, places, split_name
 
 CONFIG, MODEL, CARD = "adapter_config.json", "adapter_model.safetensors", "README.md"
 FORMAT: Final = 1
@@ -144,8 +144,8 @@ def site_deltas(
     config = adapter.config
     wrong = KwsError(f"the adapter for {config.language} names other sites than the base has")
     names = [split_name(site) for site in config.sites]
-    places = {place for place, _ in names}
-    if len(places) < len(names) or not places <= shapes.keys():
+    named = {place for place, _ in names}
+    if len(named) < len(names) or not named <= shapes.keys():
         raise wrong
     try:
         sizes = [numbers(form, shapes[place]) for place, form in names]
@@ -155,7 +155,9 @@ def site_deltas(
         raise wrong
     pieces = np.split(adapter.deltas.astype(np.float32), np.cumsum(sizes)[:-1])
     for (place, form), piece in zip(names, pieces, strict=False):
-        yield place, expand(form, piece, shapes[place])
+        delta = np.zeros(numbers(WHOLE, shapes[place]), np.float32)
+        delta[places(form, shapes[place])] = changes(form, piece, shapes[place])
+        yield place, delta
 
 
 def check_base(adapter: Adapter, sha256: str, features_digest: str, language: str) -> None:

@@ -4,13 +4,14 @@ Our reading of SWR, Scalable Weight Reparametrization, https://arxiv.org/abs/230
 """
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from .forms import WHOLE, expand
+from .forms import WHOLE, Shapes, changes, places, scaled
 from .sites import HEAD, Site, flatten, unflatten
 
 
@@ -28,7 +29,8 @@ class Adaptation(nn.Module):
         classes: K of the language's head.
         chosen: the sites that the language owns, n numbers in all. A place may come in several
             forms; their deltas add up.
-        gates: if given, called at each forward for g ``[len(chosen)]``; else all gates are open.
+        gates: if given, called at each forward for g ``[c]``, one for each change of a weight, the
+            sites' in turn; else all gates are open.
 
     Shape:
         features ``[B, F, T]`` -> logits ``[B, K]``, or as the network does at each of ``ends``
@@ -49,23 +51,22 @@ class Adaptation(nn.Module):
         self.gates = gates
         self.head = nn.Linear(head.in_features, classes)
         self.relative = nn.Parameter(_begin(chosen))
-        # Every place once, whatever the forms it comes in.
+        # Every place of the network once, whatever the forms it comes in.
         self._places = tuple({site.place: site.owned(WHOLE) for site in chosen}.values())
+        where = _where(chosen, self._places)
         for name, tensor in (
             ("base", flatten(network, self._places)),
             ("unit", _units(network, chosen)),
-            ("spans", torch.tensor([site.span for site in chosen], dtype=torch.int64)),
-            ("where", _where(chosen, self._places)),
+            ("where", torch.cat([*where, torch.zeros(0, dtype=torch.int64)])),
         ):
             self.register_buffer(name, tensor, persistent=False)
-        self._shared = len(self._places) < len(self.chosen)
+        self._lengths = [len(piece) for piece in where]
         # A tuple: it is no part of our state, and our training mode is not its.
         self._network = (network.requires_grad_(False).eval(),)
 
     base: Tensor  # [m], the chosen places' weights
     unit: Tensor  # [n]
-    spans: Tensor  # [S]
-    where: Tensor  # of each site's weights in `base`
+    where: Tensor  # [c], of each change in `base`
 
     @property
     def network(self) -> nn.Module:
@@ -77,24 +78,20 @@ class Adaptation(nn.Module):
         """What the language owns beside its head, as it is stored: ``[n]``."""
         return self.relative * self.unit
 
-    def delta(self) -> Tensor:
-        """What is added where all gates are open: each site's weights one after another."""
-        pieces = self.numbers.split([site.size for site in self.chosen])
-        if all(site.form == WHOLE for site in self.chosen):
+    def changes(self) -> Tensor:
+        """What is added to weights where all gates are open: ``[c]``, each site's in turn."""
+        if len(self.where) == len(self.relative):
             return self.numbers
-        shapes = [list(site.shapes.values()) for site in self.chosen]
-        return torch.cat(
-            [expand(s.form, p, f) for s, p, f in zip(self.chosen, pieces, shapes, strict=True)]
-        )
+        pieces = self.numbers.split([site.size for site in self.chosen])
+        pairs = zip(self.chosen, pieces, strict=True)
+        return torch.cat([changes(site.form, piece, _shapes(site)) for site, piece in pairs])
 
     def vector(self) -> Tensor:
         """The chosen places' effective weights ``[m]``."""
-        delta = self.delta()
+        added = self.changes()
         if self.gates is not None:
-            delta = delta * self.gates().repeat_interleave(self.spans)
-        if self._shared:
-            return self.base.index_add(0, self.where, delta)
-        return self.base + delta
+            added = added * self.gates()
+        return self.base.index_add(0, self.where, added)
 
     def weights(self) -> dict[str, Tensor]:
         """The parameters that differ from the base's, by name, head included."""
@@ -111,63 +108,63 @@ class Adaptation(nn.Module):
         return self.to(device)
 
     def pieces(self) -> list[Tensor]:
-        """Each chosen site's delta, flat."""
-        return list(self.delta().detach().split(self.spans.tolist()))
+        """Each chosen site's changes, flat."""
+        return list(self.changes().detach().split(self._lengths))
 
     def take(self, other: "Adaptation") -> Self:
-        """Continue from another adaptation: its head, and its numbers where both own the site."""
+        """Continue from another adaptation: its head, and its numbers where both own a place.
+
+        What it owned whole may be owned in part here.
+        """
         with torch.no_grad():
             self.head.load_state_dict(other.head.state_dict())
             theirs = other._by_site()
-            for name, piece in self._by_site().items():
-                if name in theirs:
-                    piece.copy_(theirs[name])
+            for site, piece in zip(self.chosen, self._pieces(), strict=True):
+                if site.name in theirs:
+                    piece.copy_(theirs[site.name])
+                elif site.place in theirs and "part" in site.form:
+                    piece.copy_(theirs[site.place][_places(site).to(piece.device)])
         return self
 
+    def _pieces(self) -> tuple[Tensor, ...]:
+        return self.relative.detach().split([site.size for site in self.chosen])
+
     def _by_site(self) -> dict[str, Tensor]:
-        pieces = self.relative.detach().split([site.size for site in self.chosen])
-        return dict(zip([site.name for site in self.chosen], pieces, strict=True))
+        return dict(zip([site.name for site in self.chosen], self._pieces(), strict=True))
 
 
 def _begin(chosen: Sequence[Site]) -> Tensor:
-    """Numbers that make no delta: zeros, and of factors the left ones only, so that they learn."""
-    pieces = []
-    for site in chosen:
-        piece = torch.zeros(site.size)
-        if site.form != WHOLE:
-            piece[_left(site) :].normal_()
-        pieces.append(piece)
-    return torch.cat(pieces) if pieces else torch.zeros(0)
+    """Numbers that change nothing: zeros, and factors of which one is zero, so that both learn."""
+    pieces = [torch.zeros(site.size) for site in chosen]
+    for site, piece in zip(chosen, pieces, strict=True):
+        piece[scaled(site.form, _shapes(site)) :].normal_()
+    return torch.cat([*pieces, torch.zeros(0)])
 
 
 def _units(network: nn.Module, chosen: Sequence[Site]) -> Tensor:
-    """What a relative number is worth: its tensor's root mean square, or one where that is 0.
-
-    Of factors the left ones bring the magnitude.
-    """
-    pieces = []
+    """What a relative number is worth: its tensor's root mean square, or one where that is 0."""
+    pieces = [torch.zeros(0)]
     for site in chosen:
-        tensors = [network.get_parameter(name).detach() for name in site.shapes]
+        tensors = [network.get_parameter(name).detach().cpu() for name in site.shapes]
         sizes = [tensor.square().mean().sqrt().expand(tensor.numel()) for tensor in tensors]
-        unit = torch.cat(sizes)
-        if site.form != WHOLE:
-            unit = torch.cat([unit[:1].expand(_left(site)), unit.new_ones(site.size - _left(site))])
-        pieces.append(unit)
-    units = torch.cat(pieces) if pieces else torch.zeros(0)
+        count = scaled(site.form, _shapes(site))
+        pieces += [torch.cat(sizes)[_places(site)[:count]], torch.ones(site.size - count)]
+    units = torch.cat(pieces)
     return units.masked_fill(units == 0, 1.0)
 
 
-def _left(site: Site) -> int:
-    """Numbers of the left factor of a site that is not owned whole."""
-    rows, *others = next(iter(site.shapes.values()))
-    columns = torch.Size(others).numel()
-    return site.size * rows // (rows + columns)
+def _shapes(site: Site) -> Shapes:
+    return tuple(site.shapes.values())
 
 
-def _where(chosen: Sequence[Site], places: Sequence[Site]) -> Tensor:
-    starts, stop = {}, 0
-    for place in places:
-        starts[place.place] = stop
-        stop += place.span
-    ranges = [torch.arange(starts[s.place], starts[s.place] + s.span) for s in chosen]
-    return torch.cat(ranges) if ranges else torch.zeros(0, dtype=torch.int64)
+def _places(site: Site) -> Tensor:
+    return torch.from_numpy(places(site.form, _shapes(site)))
+
+
+def _where(chosen: Sequence[Site], found: Sequence[Site]) -> list[Tensor]:
+    """Of each site's changes the places in the weights of all."""
+    begins = accumulate((site.span for site in found), initial=0)
+    starts = {site.place: begin for site, begin in zip(found, begins, strict=False)}
+    return [
+        starts[site.place] + torch.from_numpy(places(site.form, _shapes(site))) for site in chosen
+    ]

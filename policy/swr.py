@@ -35,7 +35,7 @@ class GatePolicy(nn.Module):
         start: logit of every gate before training; positive, since gates start open.
 
     Shape:
-        () -> gates ``[S]``, 1 to own the site and 0 to share it.
+        () -> gates ``[n]``, 1 to own a weight and 0 to share it, the same for all of a site.
 
     """
 
@@ -53,9 +53,11 @@ class GatePolicy(nn.Module):
         self.score = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
         for parameter in self.score[-1].parameters():
             nn.init.zeros_(parameter)  # no site is preferred before training
-        sizes = torch.tensor([float(site.size) for site in sites])
+        sizes = torch.tensor([site.size for site in sites])
+        self.register_buffer("sizes", sizes, persistent=False)
         self.register_buffer("shares", sizes / sizes.sum(), persistent=False)
 
+    sizes: Tensor
     shares: Tensor
 
     def logits(self) -> Tensor:
@@ -66,9 +68,10 @@ class GatePolicy(nn.Module):
     def forward(self) -> Tensor:
         logits = self.logits()
         if not self.training:
-            return (logits > 0).to(logits.dtype)
+            return (logits > 0).to(logits.dtype).repeat_interleave(self.sizes)
         both = torch.stack([logits, torch.zeros_like(logits)], dim=1)  # [S, own | share]
-        return functional.gumbel_softmax(both, tau=self.temperature, hard=True)[:, 0]
+        drawn = functional.gumbel_softmax(both, tau=self.temperature, hard=True)[:, 0]
+        return drawn.repeat_interleave(self.sizes)
 
     def spending(self) -> Tensor:
         """Share of all parameters that the gates own in expectation: ``[]``."""

@@ -1,6 +1,6 @@
 """Deltas add to the base and never touch it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -38,8 +38,9 @@ def changed(adaptation: Adaptation) -> Adaptation:
     return adaptation
 
 
-def constantly(gates: Tensor) -> Callable[[], Tensor]:
-    return lambda: gates
+def constantly(gates: Tensor, sites: Sequence[Site]) -> Callable[[], Tensor]:
+    """One gate a site, for all changes of its weights."""
+    return lambda: gates.repeat_interleave(torch.tensor([site.span for site in sites]))
 
 
 def test_sites_are_all_parameters_but_the_heads(network: nn.Module) -> None:
@@ -125,13 +126,13 @@ def test_shared_sites_are_the_bases(network: nn.Module) -> None:
 def test_closed_gates_are_the_base(network: nn.Module) -> None:
     sites = find_sites(network)
     gates = torch.zeros(len(sites))
-    adaptation = changed(Adaptation(network, CLASSES, sites, constantly(gates)))
+    adaptation = changed(Adaptation(network, CLASSES, sites, constantly(gates, sites)))
     assert torch.equal(with_head_of(network, adaptation)(clips()), network(clips()))
 
 
 def test_open_gates_are_no_gates(network: nn.Module) -> None:
     sites = find_sites(network)
-    gated = changed(Adaptation(network, CLASSES, sites, constantly(torch.ones(len(sites)))))
+    gated = changed(Adaptation(network, CLASSES, sites, constantly(torch.ones(len(sites)), sites)))
     plain = changed(Adaptation(network, CLASSES, sites))
     assert torch.equal(gated.vector(), plain.vector())
 
@@ -142,7 +143,7 @@ def test_every_gate_closes_its_own_site(network: nn.Module) -> None:
     for closed, site in enumerate(sites):
         gates = torch.ones(len(sites))
         gates[closed] = 0
-        adaptation = changed(Adaptation(network, CLASSES, sites, constantly(gates)))
+        adaptation = changed(Adaptation(network, CLASSES, sites, constantly(gates, sites)))
         moved = adaptation.vector() != adaptation.base
         expected = torch.ones_like(moved)
         expected[site.start : site.stop] = False
@@ -152,7 +153,7 @@ def test_every_gate_closes_its_own_site(network: nn.Module) -> None:
 def test_gradients_reach_chosen_deltas_gates_and_head(network: nn.Module) -> None:
     sites = find_sites(network)[:4]
     gates = torch.ones(4, requires_grad=True)
-    adaptation = changed(Adaptation(network, CLASSES, sites, constantly(gates))).eval()
+    adaptation = changed(Adaptation(network, CLASSES, sites, constantly(gates, sites))).eval()
     adaptation(clips()).square().sum().backward()
     for tensor in (adaptation.relative, gates, adaptation.head.weight, adaptation.head.bias):
         assert tensor.grad is not None
@@ -180,7 +181,7 @@ def test_pieces_are_each_sites_own_delta(network: nn.Module) -> None:
     adaptation = changed(Adaptation(network, CLASSES, chosen))
     pieces = adaptation.pieces()
     assert [len(piece) for piece in pieces] == [site.size for site in chosen]
-    assert torch.equal(torch.cat(pieces), adaptation.delta())
+    assert torch.equal(torch.cat(pieces), adaptation.numbers)
 
 
 def test_taking_over_keeps_the_sites_that_both_own(network: nn.Module) -> None:
@@ -226,7 +227,7 @@ def test_forms_of_one_place_add_up_and_have_their_own_gates(network: nn.Module) 
     adaptation = changed(Adaptation(network, CLASSES, chosen))
     pieces = adaptation.pieces()
     for gates in ([1.0, 1.0, 1.0], [0.0, 1.0, 1.0], [1.0, 0.0, 0.0]):
-        adaptation.gates = constantly(torch.tensor(gates))
+        adaptation.gates = constantly(torch.tensor(gates), chosen)
         weights = adaptation.weights()
         delta = weights[f"{whole.name}.weight"] - network.get_parameter(f"{whole.name}.weight")
         expected = gates[0] * pieces[0] + gates[2] * pieces[2]
@@ -244,3 +245,23 @@ def test_a_step_of_factors_is_as_large_as_one_of_weights(network: nn.Module) -> 
     rms = network.get_parameter("blocks.3.point.weight").square().mean().sqrt()
     right = adaptation.numbers[12:]
     torch.testing.assert_close(adaptation.pieces()[0].view(12, 12)[5], 0.02 * rms * right)
+
+
+@pytest.mark.parametrize("count", [1, 14, 143])
+def test_a_site_owned_in_part_changes_so_many_weights(network: nn.Module, count: int) -> None:
+    site = pointwise(network).owned(f"part{count}")
+    adaptation = changed(Adaptation(network, CLASSES, [site]))
+    moved = adaptation.vector() != adaptation.base
+    assert int(moved.sum()) == site.size == count
+    fewer = changed(Adaptation(network, CLASSES, [pointwise(network).owned("part1")]))
+    assert (moved | (fewer.vector() == fewer.base)).all()  # fewer are among more
+
+
+def test_parts_are_spread_over_rows_and_columns(network: nn.Module) -> None:
+    site = pointwise(network).owned("part48")  # of 12 x 12
+    adaptation = changed(Adaptation(network, CLASSES, [site]))
+    moved = (adaptation.vector() != adaptation.base).view(12, 12)
+    assert moved.sum(0).min() >= 3
+    assert moved.sum(1).min() >= 3
+    assert moved.sum(0).max() <= 5
+    assert moved.sum(1).max() <= 5

@@ -97,8 +97,9 @@ def test_gates_are_hard_forward_and_soft_backward() -> None:
     gates, seen = policy(start=0.0), set()
     for seed in range(50):
         torch.manual_seed(seed)
-        drawn = gates()
-        assert drawn.shape == (5,)
+        each = gates().split([site.size for site in SITES])
+        assert all((gate == gate[0]).all() for gate in each)  # a site is owned whole or not
+        drawn = torch.stack([gate[0] for gate in each])
         seen |= set(drawn.tolist())
         for number in range(5):
             (gradient,) = torch.autograd.grad(drawn[number], last_bias(gates), retain_graph=True)
@@ -184,7 +185,7 @@ def test_the_policy_keeps_what_the_loss_needs() -> None:
     torch.manual_seed(0)
     for _ in range(120):
         optimizer.zero_grad()
-        loss = 1 - gates()[5]
+        loss = 1 - gates()[5 * 30]  # the first of the sixth site
         (loss + overspend(gates.spending(), 1 / 8)).backward()
         optimizer.step()
     logits = gates.logits()
