@@ -127,7 +127,8 @@ class Adaptation(nn.Module):
         return self
 
     def _pieces(self) -> tuple[Tensor, ...]:
-        return self.relative.detach().split([site.size for site in self.chosen])
+        pieces: tuple[Tensor, ...] = self.relative.detach().split([s.size for s in self.chosen])
+        return pieces
 
     def _by_site(self) -> dict[str, Tensor]:
         return dict(zip([site.name for site in self.chosen], self._pieces(), strict=True))

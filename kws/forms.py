@@ -1,15 +1,18 @@
 """Forms: how the numbers that a language owns of a site become changes of the site's weights.
 
-Owned whole, a site has one number for each of its weights. Owned in part, it has n of them, spread
-over its weights by a fixed rule, so that no list of places is stored, and fewer are always among
-more. Owned at rank r, it has r (O + I), the factors of dW = B A (LoRA, Hu et al.,
-https://arxiv.org/abs/2106.09685, eq. 3), for a convolution of O x I weights. Once added these are
-ordinary weights: no form costs anything in listening.
+Owned whole, a site has one number for each of its weights. Owned in part, it has n of them, taken
+in a fixed shuffled order, so that no list of places is stored, and fewer are always among more. A normalisation's shift alone is half of it (BitFit, Ben Zaken et al.,
+https://arxiv.org/abs/2106.10199). Of a convolution of O x I weights, owned at rank r, there are
+r (O + I), the factors of dW = B A (LoRA, Hu et al., https://arxiv.org/abs/2106.09685, eq. 3); or
+O + r where the factors are fixed and only scaled, dW = diag(b) B diag(d) A (VeRA, Kopiczko et al.,
+https://arxiv.org/abs/2310.11454, eq. 2). Once added these are ordinary weights: no form costs
+anything in listening.
 """
 
 import math
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
@@ -25,6 +28,19 @@ MARK: Final = "@"  # between a site's name and its form
 
 Shapes = Sequence[tuple[int, ...]]  # of a site's tensors, the weight first
 Array = TypeVar("Array", NDArray[np.float32], "Tensor")
+
+
+SHIFT: Final = "shift"
+
+
+def low_rank(rank: int) -> str:
+    """The form of so many columns and rows."""
+    return f"rank{rank}"
+
+
+def scaled_rank(rank: int) -> str:
+    """The form that scales factors of that rank, the same for every language."""
+    return f"vera{rank}"
 
 
 def part(count: int) -> str:
@@ -58,28 +74,30 @@ def numbers(form: str, shapes: Shapes) -> int:
         return weights
     if kind == "part" and count < weights:
         return count
-    if kind == "rank" and len(shapes) == 1 and len(shapes[0]) > 1:
-        return count * sum(matrix(shapes))
+    if kind == SHIFT and len(shapes) == 2:
+        return math.prod(shapes[1])
+    if len(shapes) == 1 and len(shapes[0]) > 1:
+        rows, columns = _matrix(shapes)
+        if kind == "rank":
+            return count * (rows + columns)
+        if kind == "vera":
+            return rows + count
     raise KwsError(f"no form '{form}' suits a site of shapes {list(map(list, shapes))}")
 
 
 def places(form: str, shapes: Shapes) -> NDArray[np.int64]:
     """Which of a site's weights change, counted flat, each once.
 
-    In part, from each to the next is a stride near the golden section that has no divisor in
-    common with the number of weights: any count of places is spread evenly.
-
     >>> places("part4", [(2, 5)]), places("rank1", [(2, 2)])
-    (array([0, 7, 4, 1]), array([0, 1, 2, 3]))
+    (array([5, 3, 1, 8]), array([0, 1, 2, 3]))
     """
     kind, count = _parse(form)
     weights = sum(map(math.prod, shapes))
+    if kind == SHIFT:
+        return np.arange(math.prod(shapes[0]), weights)
     if kind != "part":
         return np.arange(weights)
-    stride = round(weights * (math.sqrt(5) - 1) / 2)
-    while math.gcd(stride, weights) > 1:
-        stride += 1
-    return np.arange(count) * stride % weights
+    return _order(weights)[:count]
 
 
 def changes(form: str, owned: Array, shapes: Shapes) -> Array:
@@ -89,10 +107,14 @@ def changes(form: str, owned: Array, shapes: Shapes) -> Array:
     array([ 3.,  4.,  5.,  6.,  8., 10.])
     """
     kind, rank = _parse(form)
-    if kind != "rank":
+    if kind not in ("rank", "vera"):
         return owned
-    rows, columns = matrix(shapes)
-    left, right = owned[: rows * rank], owned[rows * rank :]  # B and A
+    rows, columns = _matrix(shapes)
+    if kind == "vera":
+        left, right = (_like(owned, signs) for signs in _signs(rows, columns, rank))
+        left, right = owned[:rows, None] * left, owned[rows:, None] * right
+    else:
+        left, right = owned[: rows * rank], owned[rows * rank :]  # B and A
     return (left.reshape(rows, rank) @ right.reshape(rank, columns)).reshape(-1)
 
 
@@ -102,16 +124,43 @@ def scaled(form: str, shapes: Shapes) -> int:
     All of them, but of factors the left ones, which begin at zero; the right ones only turn.
     """
     kind, rank = _parse(form)
-    return rank * matrix(shapes)[0] if kind == "rank" else numbers(form, shapes)
+    if kind in ("rank", "vera"):
+        return _matrix(shapes)[0] * (rank if kind == "rank" else 1)
+    return numbers(form, shapes)
 
 
-def matrix(shapes: Shapes) -> tuple[int, int]:
+@cache
+def _order(weights: int) -> NDArray[np.int64]:
+    """In which places are taken, shuffled by bits that no release of NumPy changes: ``[n]``."""
+    return np.argsort(np.random.PCG64(weights).random_raw(weights), kind="stable")
+
+
+def _matrix(shapes: Shapes) -> tuple[int, int]:
     """O and I of a convolution's weights."""
     return shapes[0][0], math.prod(shapes[0][1:])
 
 
+def _signs(rows: int, columns: int, rank: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Factors of plus and minus one, the left ones over the root of the rank: ``[O, r], [r, I]``.
+
+    Like the order of places they come from bits that no release of NumPy changes.
+    """
+    bits = np.random.PCG64(rows * 1_000_003 + columns).random_raw(rank * (rows + columns)) >> 63
+    signs = 1 - 2 * bits.astype(np.float32)
+    left = signs[: rows * rank].reshape(rows, rank) / np.sqrt(np.float32(rank))
+    return left, signs[rows * rank :].reshape(rank, columns)
+
+
+def _like(owned: Array, constant: NDArray[np.float32]) -> Array:
+    """A constant of the same kind."""
+    return constant if isinstance(owned, np.ndarray) else owned.new_tensor(constant)
+
+
 def _parse(form: str) -> tuple[str, int]:
-    found = re.fullmatch(r"(part|rank)([1-9]\d{0,5})", form)
-    if form != WHOLE and found is None:
+    """Kind and count."""
+    if form in (WHOLE, SHIFT):
+        return form, 0
+    found = re.fullmatch(r"(part|rank|vera)([1-9]\d{0,5})", form)
+    if found is None:
         raise KwsError(f"there is no form '{form}'")
-    return (found[1], int(found[2])) if found else (WHOLE, 0)
+    return found[1], int(found[2])

@@ -255,13 +255,3 @@ def test_a_site_owned_in_part_changes_so_many_weights(network: nn.Module, count:
     assert int(moved.sum()) == site.size == count
     fewer = changed(Adaptation(network, CLASSES, [pointwise(network).owned("part1")]))
     assert (moved | (fewer.vector() == fewer.base)).all()  # fewer are among more
-
-
-def test_parts_are_spread_over_rows_and_columns(network: nn.Module) -> None:
-    site = pointwise(network).owned("part48")  # of 12 x 12
-    adaptation = changed(Adaptation(network, CLASSES, [site]))
-    moved = (adaptation.vector() != adaptation.base).view(12, 12)
-    assert moved.sum(0).min() >= 3
-    assert moved.sum(1).min() >= 3
-    assert moved.sum(0).max() <= 5
-    assert moved.sum(1).max() <= 5

@@ -1,0 +1,97 @@
+"""Few numbers make many weights, alike in NumPy and torch."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from kws.errors import KwsError
+from kws.forms import changes, numbers, places, scaled, split_name
+
+CONV, NORM, DEPTHWISE = ((40, 24, 1, 1),), ((32,), (32,)), ((16, 1, 3, 1),)
+FITTING = [
+    ("", CONV, 960),
+    ("", NORM, 64),
+    ("part7", CONV, 7),
+    ("part63", NORM, 63),
+    ("shift", NORM, 32),
+    ("rank1", CONV, 64),
+    ("rank3", CONV, 192),
+    ("vera4", CONV, 44),
+]
+
+
+@pytest.mark.parametrize(("form", "shapes", "count"), FITTING)
+def test_arrays_and_tensors_change_the_same_weights_alike(
+    form: str, shapes: tuple[tuple[int, ...], ...], count: int
+) -> None:
+    owned = np.random.default_rng(0).normal(size=count).astype(np.float32)
+    found = changes(form, owned, shapes)
+    assert numbers(form, shapes) == count
+    np.testing.assert_allclose(changes(form, torch.from_numpy(owned), shapes), found, atol=1e-5)
+    where = places(form, shapes)
+    assert len(where) == len(found) == len(set(where.tolist()))
+    assert where.min() >= 0
+    assert where.max() < sum(map(math.prod, shapes))
+    assert 0 < scaled(form, shapes) <= count
+
+
+@pytest.mark.parametrize(
+    ("form", "shapes"),
+    [
+        ("rank1", NORM),
+        ("vera4", NORM),
+        ("shift", CONV),
+        ("part960", CONV),
+        ("part0", CONV),
+        ("rank0", CONV),
+        ("rank", CONV),
+        ("part-3", CONV),
+        ("else", CONV),
+    ],
+)
+def test_a_form_that_does_not_suit_is_refused(
+    form: str, shapes: tuple[tuple[int, ...], ...]
+) -> None:
+    with pytest.raises(KwsError, match=f"form '{form}'"):
+        numbers(form, shapes)
+
+
+def test_parts_are_spread_and_fewer_are_among_more() -> None:
+    order = places("part1599", [(40, 40, 1, 1)])
+    owned = np.zeros(1_600)
+    owned[order[:400]] = 1
+    for axis in (0, 1):
+        sums = owned.reshape(40, 40).sum(axis)  # ten each, where drawn well
+        assert sums.min() >= 3
+        assert sums.max() <= 20
+    for count in (1, 5, 700):
+        assert places(f"part{count}", [(40, 40, 1, 1)]).tolist() == order[:count].tolist()
+
+
+def test_shifts_are_the_second_half() -> None:
+    assert places("shift", NORM).tolist() == list(range(32, 64))
+
+
+def test_a_low_rank_is_a_product_of_factors() -> None:
+    owned = np.arange(1.0, 11.0)
+    found = changes("rank2", owned, [(2, 3)]).reshape(2, 3)
+    np.testing.assert_allclose(found, owned[:4].reshape(2, 2) @ owned[4:].reshape(2, 3))
+
+
+def test_scaled_factors_are_of_their_rank_and_the_same_every_time() -> None:
+    owned = np.random.default_rng(1).normal(size=44).astype(np.float32)
+    found = changes("vera4", owned, CONV).reshape(40, 24)
+    assert np.linalg.matrix_rank(found) == 4
+    owned[:40], owned[40:] = 0, 1
+    assert not changes("vera4", owned, CONV).any()
+    ones = changes("vera4", np.ones(44, np.float32), CONV)
+    assert np.abs(ones).max() == 2.0  # four signs, each over the root of four
+    assert set(np.unique(ones)) == {-2.0, -1.0, 0.0, 1.0, 2.0}
+    assert ones[:8].tolist() == changes("vera4", np.ones(44, np.float32), CONV)[:8].tolist()
+
+
+def test_names_tell_place_and_form() -> None:
+    assert split_name("blocks.0.point@part12") == ("blocks.0.point", "part12")
+    assert split_name("blocks.0.point") == ("blocks.0.point", "")
