@@ -13,13 +13,14 @@ from sklearn.metrics import confusion_matrix
 
 from kws.adapter import AdapterConfig
 from kws.files import write_bytes
-from kws.forms import WHOLE, split_name
+from kws.forms import split_name
 from kws.sites import Site
 from kws.train import Epoch
 
 from .measure import Measured
 
 DPI = 110
+COLORS = {"conv": "C0", "norm": "C1"}
 
 
 def learning_curves(history: Mapping[str, Sequence[Epoch]], path: Path) -> None:
@@ -92,32 +93,33 @@ def confusion(measured: Measured, path: Path) -> None:
 
 
 def choices(configs: Sequence[AdapterConfig], sites: Sequence[Site], path: Path) -> None:
-    """Which sites each language owns: one row a language, one column a site."""
-    forms = [dict(map(split_name, config.sites)) for config in configs]
-    colors = {(None, "conv"): 0, (None, "norm"): 0, (WHOLE, "norm"): 1, (WHOLE, "conv"): 2}
-    owned = np.array(
-        [[colors.get((form.get(site.name), site.kind), 3) for site in sites] for form in forms]
-    )
+    """What each language owns of the sites: one row a language, one column a site."""
+    owned = np.array([[_share(config, site) for site in sites] for config in configs])
+    colors = mpl.colors.to_rgba_array([COLORS[site.kind] for site in sites])
+    # Darker is more; a little of a site is still to be seen.
+    depth = np.where(owned > 0, 0.2 + 0.8 * owned, 0)[..., None]
     figure = Figure(figsize=(16, 3.2 + 0.35 * len(configs)), layout="constrained")
     axes = figure.subplots()
-    cmap = mpl.colors.ListedColormap(["0.93", "C1", "C0", "C9"])
-    axes.pcolormesh(owned, cmap=cmap, vmin=0, vmax=3, edgecolors="white", linewidth=1)
+    shared = mpl.colors.to_rgba_array(["0.93"])
+    axes.pcolormesh(depth * colors + (1 - depth) * shared, edgecolors="white", linewidth=1)
     rows = [f"{c.language} {c.budget or c.method}: {c.spent_parameters:,}" for c in configs]
     axes.set_yticks(np.arange(len(configs)) + 0.5, rows)
     ticks = [f"{site.name}  {site.size:,}" for site in sites]
     axes.set_xticks(np.arange(len(sites)) + 0.5, ticks, rotation=90, fontsize=7)
     axes.set_title("Sites a language owns (name and parameters; input left, output right)")
     patches = [
-        mpl.patches.Patch(color=color, label=label)
-        for color, label in (
-            ("C0", "convolution"),
-            ("C9", "convolution at low rank"),
-            ("C1", "normalisation"),
-            ("0.93", "shared"),
-        )
+        mpl.patches.Patch(color=COLORS["conv"], label="convolution"),
+        mpl.patches.Patch(color=COLORS["norm"], label="normalisation"),
+        mpl.patches.Patch(color="0.93", label="shared; the paler, the less is owned"),
     ]
-    figure.legend(handles=patches, loc="outside upper right", ncols=4)
+    figure.legend(handles=patches, loc="outside upper right", ncols=3)
     _save(figure, path)
+
+
+def _share(config: AdapterConfig, site: Site) -> float:
+    """Numbers that a language owns of a site, for each of its weights."""
+    forms = dict(map(split_name, config.sites))
+    return site.owned(forms[site.name]).size / site.size if site.name in forms else 0.0
 
 
 def _legible(text: str) -> str:

@@ -1,7 +1,8 @@
 """Forms: how the numbers that a language owns of a site become changes of the site's weights.
 
 Owned whole, a site has one number for each of its weights. Owned in part, it has n of them, taken
-in a fixed shuffled order, so that no list of places is stored, and fewer are always among more. A normalisation's shift alone is half of it (BitFit, Ben Zaken et al.,
+in a fixed shuffled order, so that no list of places is stored, and fewer are always among more. A
+normalisation's shift alone is half of it (BitFit, Ben Zaken et al.,
 https://arxiv.org/abs/2106.10199). Of a convolution of O x I weights, owned at rank r, there are
 r (O + I), the factors of dW = B A (LoRA, Hu et al., https://arxiv.org/abs/2106.09685, eq. 3); or
 O + r where the factors are fixed and only scaled, dW = diag(b) B diag(d) A (VeRA, Kopiczko et al.,
