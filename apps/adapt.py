@@ -55,7 +55,7 @@ STEPS = 1_000  # minutes for any corpus
     default=RATE,
     show_default=True,
     type=click.FloatRange(0, min_open=True),
-    help="peak, of deltas relative to the base's weights",
+    help="peak, of all deltas, relative to the base's weights; fewer are trained faster",
 )
 @options.optimizer
 @options.seed

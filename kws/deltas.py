@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from .forms import WHOLE, Shapes, changes, places, scaled
+from .forms import WHOLE, Shapes, changes, scaled
 from .sites import HEAD, Site, flatten, unflatten
 
 
@@ -123,7 +123,7 @@ class Adaptation(nn.Module):
                 if site.name in theirs:
                     piece.copy_(theirs[site.name])
                 elif site.place in theirs and "part" in site.form:
-                    piece.copy_(theirs[site.place][_places(site).to(piece.device)])
+                    piece.copy_(theirs[site.place][site.places().to(piece.device)])
         return self
 
     def _pieces(self) -> tuple[Tensor, ...]:
@@ -149,7 +149,7 @@ def _units(network: nn.Module, chosen: Sequence[Site]) -> Tensor:
         tensors = [network.get_parameter(name).detach().cpu() for name in site.shapes]
         sizes = [tensor.square().mean().sqrt().expand(tensor.numel()) for tensor in tensors]
         count = scaled(site.form, _shapes(site))
-        pieces += [torch.cat(sizes)[_places(site)[:count]], torch.ones(site.size - count)]
+        pieces += [torch.cat(sizes)[site.places()[:count]], torch.ones(site.size - count)]
     units = torch.cat(pieces)
     return units.masked_fill(units == 0, 1.0)
 
@@ -158,14 +158,8 @@ def _shapes(site: Site) -> Shapes:
     return tuple(site.shapes.values())
 
 
-def _places(site: Site) -> Tensor:
-    return torch.from_numpy(places(site.form, _shapes(site)))
-
-
 def _where(chosen: Sequence[Site], found: Sequence[Site]) -> list[Tensor]:
     """Of each site's changes the places in the weights of all."""
     begins = accumulate((site.span for site in found), initial=0)
     starts = {site.place: begin for site, begin in zip(found, begins, strict=False)}
-    return [
-        starts[site.place] + torch.from_numpy(places(site.form, _shapes(site))) for site in chosen
-    ]
+    return [starts[site.place] + site.places() for site in chosen]

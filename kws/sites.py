@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from .forms import MARK, WHOLE, numbers, split_name
+from .forms import MARK, WHOLE, numbers, places, split_name
 
 HEAD = "head"  # a language's classifier is always its own and never a site
 
@@ -40,6 +40,10 @@ class Site:
     def form(self) -> str:
         """As :mod:`kws.forms` knows it."""
         return split_name(self.name)[1]
+
+    def places(self) -> Tensor:
+        """Which of its weights change, counted from its own first (:func:`kws.forms.places`)."""
+        return torch.from_numpy(places(self.form, tuple(self.shapes.values())))
 
     def owned(self, form: str) -> "Site":
         """The same place in another form.

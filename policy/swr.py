@@ -1,4 +1,4 @@
-"""SWR: a policy that learns which sites a language reparametrizes, under a budget.
+"""SWR, the plain form: a policy learns which sites a language reparametrizes, under a budget.
 
 Kim, Lee, Yang, Chang, "Scalable Weight Reparametrization for Efficient Transfer Learning",
 https://arxiv.org/abs/2302.13435. The three stages are the paper's and the patent's; the form of
@@ -8,6 +8,8 @@ policy, gate and penalty is our reading:
 2. policy: W_s + g_s dW_s, gates drawn from the policy, cross-entropy + penalty; the share that
    may be spent falls from everything to the budget, so that gates close one after another;
 3. final: gates projected onto the budget, policy thrown away, chosen deltas and head trained on.
+
+Here a site is owned whole or not at all; :mod:`policy.shares` gives each a share.
 """
 
 from collections.abc import Sequence
@@ -18,7 +20,10 @@ from torch.nn import functional
 
 from kws.sites import Site
 
+from .selection import project
+
 SHARPNESS = 5.0  # of logits, so that gates can close within a short stage
+PENALTY = 1.0  # weight of what is spent beyond the allowance
 FALL = 0.8  # share of the stage after which the allowance has come down to the budget
 
 
@@ -48,6 +53,7 @@ class GatePolicy(nn.Module):
         start: float = 2.0,
     ) -> None:
         super().__init__()
+        self.sites = tuple(sites)
         self.temperature, self.start = temperature, start
         self.embedding = nn.Embedding(len(sites), width)
         self.score = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
@@ -76,6 +82,14 @@ class GatePolicy(nn.Module):
     def spending(self) -> Tensor:
         """Share of all parameters that the gates own in expectation: ``[]``."""
         return self.logits().sigmoid() @ self.shares
+
+    def tighten(self, allowed: float) -> Tensor:
+        """What this share being all that may be spent adds to the loss."""
+        return PENALTY * overspend(self.spending(), allowed)
+
+    def choose(self, budget: int) -> tuple[Site, ...]:
+        """Sites by falling logit, as many as the budget holds."""
+        return project(self.logits().detach().cpu(), self.sites, budget)
 
 
 def allowance(budget: float, progress: float) -> float:

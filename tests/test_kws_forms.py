@@ -75,7 +75,7 @@ def test_shifts_are_the_second_half() -> None:
 
 
 def test_a_low_rank_is_a_product_of_factors() -> None:
-    owned = np.arange(1.0, 11.0)
+    owned = np.arange(1, 11, dtype=np.float32)
     found = changes("rank2", owned, [(2, 3)]).reshape(2, 3)
     np.testing.assert_allclose(found, owned[:4].reshape(2, 2) @ owned[4:].reshape(2, 3))
 

@@ -1,0 +1,129 @@
+"""How much of each site a language owns: SWR's policy where a site may be owned in part.
+
+Owned whole or not at all, a site of 2,560 weights takes most of a budget of a tenth, and small ones
+are hardly worth a decision. So the policy gives each site a share. The places of a site are taken
+in one fixed order (:mod:`kws.forms`), and the gate of each is open while its rank is within the
+share: what a share is worth is learnt from the gates at its edge. Our own, in place of one gate for
+each site of :mod:`policy.swr`, whose three stages it keeps.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from kws.forms import part
+from kws.sites import Site
+
+SHARPNESS = 0.2  # of log shares: gradients of batches are noisy, and even shares are good
+SOFTNESS = 0.5  # width of a gate's edge backwards, in log shares
+BRACKET, HALVINGS = 60.0, 60  # of the logarithm of c, and how often it is halved
+
+
+class SharePolicy(nn.Module):
+    """A share for each site from a learnt embedding; together they spend what is allowed.
+
+    Shares are min(1, c exp(a_s)): ``a`` is learnt, and c is the one number at which the shares
+    spend the allowance. So the budget is kept at every step without a penalty, and a site gains
+    only what others lose. Before training all shares are alike.
+
+    Args:
+        sites: S of them, whole, n weights in all.
+        width: of the embedding.
+
+    Shape:
+        () -> gates ``[n]``, 1 to own a weight and 0 to share it
+
+    """
+
+    def __init__(self, sites: Sequence[Site], *, width: int = 16) -> None:
+        super().__init__()
+        self.sites = tuple(sites)
+        # Share of all weights that may be owned; a tensor, so that it is resumed with the rest.
+        self.register_buffer("allowance", torch.ones(()))
+        self.embedding = nn.Embedding(len(sites), width)
+        self.score = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
+        for parameter in self.score[-1].parameters():
+            nn.init.zeros_(parameter)  # no site is preferred before training
+        sizes = torch.tensor([site.size for site in sites])
+        ranks = [(_ranks(site) + 0.5) / site.size for site in sites]
+        self.register_buffer("sizes", sizes, persistent=False)
+        self.register_buffer("log_ranks", torch.cat(ranks).log(), persistent=False)
+
+    allowance: Tensor  # []
+    sizes: Tensor  # [S]
+    log_ranks: Tensor  # [n], of each weight among its site's, as a share
+
+    def scores(self) -> Tensor:
+        """``[S]``: logarithms of shares, before the price of all is known."""
+        found: Tensor = SHARPNESS * self.score(self.embedding.weight).squeeze(1)
+        return found
+
+    def shares(self) -> Tensor:
+        """``[S]``: how much of each site is owned."""
+        budget = float(self.allowance) * len(self.log_ranks)
+        return shares_that_spend(self.scores(), self.sizes, budget)
+
+    def forward(self) -> Tensor:
+        edges = self.shares().log().repeat_interleave(self.sizes) - self.log_ranks
+        hard = (edges > 0).to(edges.dtype)
+        soft = (edges / SOFTNESS).sigmoid()
+        return hard + (soft - soft.detach())  # hard forwards, soft backwards
+
+    def tighten(self, allowed: float) -> Tensor:
+        """From now on this share may be spent; nothing is added to the loss."""
+        self.allowance.fill_(allowed)
+        return self.allowance.new_zeros(())
+
+    def choose(self, budget: int) -> tuple[Site, ...]:
+        """Sites in whole numbers of weights, all of the budget."""
+        return apportion(self.scores().detach().cpu(), self.sites, budget)
+
+
+def shares_that_spend(scores: Tensor, sizes: Tensor, budget: float) -> Tensor:
+    """min(1, c exp(a_s)), c such that of ``sizes`` together ``budget`` numbers are owned: ``[S]``.
+
+    Gradients take c as given.
+    """
+    low, high = -BRACKET, BRACKET
+    with torch.no_grad():
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            spending = (scores + middle).clamp(max=0).exp() @ sizes.to(scores.dtype)
+            low, high = (low, middle) if spending > budget else (middle, high)
+    return (scores + low).clamp(max=0).exp()
+
+
+def apportion(scores: Tensor, sites: Sequence[Site], budget: int) -> tuple[Site, ...]:
+    """Sites owned in the shares of these scores, in whole numbers and to the budget's last.
+
+    Args:
+        scores: ``[S]``, logarithms of shares; equal ones give equal shares.
+        sites: S of them, whole.
+        budget: numbers that all together may have.
+
+    Returns:
+        Those of which something is owned, in their order.
+
+    """
+    sizes = torch.tensor([site.size for site in sites])
+    budget = min(budget, int(sizes.sum()))
+    exact = shares_that_spend(scores.double(), sizes, budget) * sizes
+    counts = exact.floor().long()
+    # What is left goes to the largest fractions, and only where there is room.
+    order = torch.argsort((exact - counts).masked_fill(counts == sizes, -1), descending=True)
+    counts[order[: budget - int(counts.sum())]] += 1
+    return tuple(
+        site if count == site.size else site.owned(part(count))
+        for site, count in zip(sites, counts.tolist(), strict=True)
+        if count
+    )
+
+
+def _ranks(site: Site) -> Tensor:
+    """When each weight of a site is taken: ``[n]``."""
+    ranks = torch.full((site.size,), float(site.size - 1))
+    if site.size > 1:
+        taken = site.owned(part(site.size - 1)).places()
+        ranks[taken] = torch.arange(site.size - 1, dtype=ranks.dtype)
+    return ranks

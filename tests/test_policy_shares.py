@@ -1,0 +1,93 @@
+"""Shares spend what is allowed, and go where a loss gains from them."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from kws.sites import Site, find_sites
+from policy.selection import spent
+from policy.shares import SharePolicy, apportion, shares_that_spend
+
+
+def make_sites(sizes: list[int]) -> tuple[Site, ...]:
+    starts = itertools.accumulate(sizes, initial=0)
+    return tuple(
+        Site(f"s{number}", "conv", {f"s{number}.weight": (size,)}, start, size, size)
+        for number, (start, size) in enumerate(zip(starts, sizes, strict=False))
+    )
+
+
+SITES = make_sites([1_000, 500, 250, 100, 50])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_budget_is_spent_to_the_last_number(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for _ in range(30):
+        sites = make_sites(rng.integers(1, 1_000, rng.integers(1, 60)).tolist())
+        total = spent(sites)
+        budget = int(rng.integers(0, total * 6 // 5 + 1))
+        chosen = apportion(torch.from_numpy(rng.normal(0, 2, len(sites))), sites, budget)
+        assert spent(chosen) == min(budget, total)
+        assert [site.start for site in chosen] == sorted({site.start for site in chosen})
+
+
+def test_equal_scores_are_equal_shares(network: nn.Module) -> None:
+    sites = find_sites(network)
+    chosen = apportion(torch.zeros(len(sites)), sites, 883)
+    counts = {site.place: site.size for site in chosen}
+    for site in sites:
+        assert counts.get(site.name, 0) == pytest.approx(site.size * 883 / 8_836, abs=1)
+    assert all(site.form.startswith("part") for site in chosen)
+
+
+def test_everything_is_every_site_whole(network: nn.Module) -> None:
+    sites = find_sites(network)
+    assert apportion(torch.randn(len(sites)), sites, 8_836) == sites
+    assert apportion(torch.randn(len(sites)), sites, 0) == ()
+
+
+def test_a_share_never_exceeds_a_site_and_others_take_what_it_leaves() -> None:
+    sizes = torch.tensor([10, 1_000])
+    shares = shares_that_spend(torch.tensor([5.0, 0.0]), sizes, 110)
+    torch.testing.assert_close(shares, torch.tensor([1.0, 0.1]), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("allowance", [0.02, 0.1, 0.5, 1.0])
+def test_gates_are_open_within_the_share(allowance: float) -> None:
+    policy = SharePolicy(SITES)
+    policy.tighten(allowance)
+    gates = policy().detach()
+    assert set(gates.tolist()) <= {0.0, 1.0}
+    for gate, site in zip(gates.split([site.size for site in SITES]), SITES, strict=True):
+        assert float(gate.sum()) == pytest.approx(allowance * site.size, abs=1)
+
+
+def test_gates_are_those_of_the_parts_that_are_kept() -> None:
+    """What was open in the policy's stage is what the last stage goes on with."""
+    policy = SharePolicy(SITES)
+    policy.tighten(0.1)
+    gates = policy().detach().split([site.size for site in SITES])
+    kept = apportion(policy.scores().detach(), SITES, 190)
+    for site, gate in zip(kept, gates, strict=True):
+        owned = torch.zeros(len(gate))
+        owned[site.places()] = 1
+        assert (owned - gate.detach()).abs().sum() <= 1
+
+
+def test_shares_go_where_the_loss_gains() -> None:
+    torch.manual_seed(0)
+    policy = SharePolicy(make_sites([100] * 8))
+    policy.tighten(1 / 8)
+    optimizer = torch.optim.Adam(policy.parameters(), 3e-2)
+    for _ in range(100):
+        optimizer.zero_grad()
+        (-policy()[500:600].sum()).backward()  # the sixth site's gates
+        optimizer.step()
+    shares = policy.shares().detach()
+    assert shares.argmax() == 5
+    assert shares[5] > 2 * shares.median()
+    assert float(shares.detach().mean()) == pytest.approx(1 / 8, abs=1e-3)
