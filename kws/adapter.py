@@ -5,7 +5,7 @@ after another in the order that ``adapter_config.json`` lists them, each in the 
 tells (:mod:`kws.forms`), and the head. No torch is needed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
@@ -128,17 +128,30 @@ def load_adapter(folder: Path) -> Adapter:
     return Adapter(config, arrays["deltas"], arrays["head.weight"], arrays["head.bias"])
 
 
-def site_deltas(
-    adapter: Adapter, shapes: Mapping[str, Shapes]
-) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """What an adapter adds to each place that it owns: name, and a delta for all its weights.
+@dataclass(frozen=True)
+class Piece:
+    """What an adapter changes at one place of the base."""
+
+    place: str
+    form: str
+    shapes: Shapes
+    numbers: slice  # of the adapter's deltas
+    where: NDArray[np.int64] | slice  # among the place's weights, counted flat
+
+    def changes(self, deltas: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What all of the adapter's ``deltas`` add there."""
+        return changes(self.form, deltas[self.numbers], self.shapes)
+
+
+def pieces(adapter: Adapter, shapes: Mapping[str, Shapes]) -> tuple[Piece, ...]:
+    """Where an adapter's numbers belong in a base.
 
     Args:
-        adapter: of a base with these places.
+        adapter: of that base.
         shapes: of the tensors of every place of the base, the weight first.
 
     Raises:
-        KwsError: before the first, if the adapter names other sites than the base has.
+        KwsError: the adapter names other sites than the base has.
 
     """
     config = adapter.config
@@ -147,17 +160,20 @@ def site_deltas(
     named = {place for place, _ in names}
     if len(named) < len(names) or not named <= shapes.keys():
         raise wrong
-    try:
-        sizes = [numbers(form, shapes[place]) for place, form in names]
-    except KwsError:
-        raise wrong from None
-    if sum(sizes) != len(adapter.deltas):
+    found, start = [], 0
+    for place, form in names:
+        try:
+            stop = start + numbers(form, shapes[place])
+        except KwsError:
+            raise wrong from None
+        where = places(form, shapes[place])
+        some = len(where) < numbers(WHOLE, shapes[place])
+        span = slice(start, stop)
+        found.append(Piece(place, form, shapes[place], span, where if some else slice(None)))
+        start = stop
+    if start != len(adapter.deltas):
         raise wrong
-    pieces = np.split(adapter.deltas.astype(np.float32), np.cumsum(sizes)[:-1])
-    for (place, form), piece in zip(names, pieces, strict=False):
-        delta = np.zeros(numbers(WHOLE, shapes[place]), np.float32)
-        delta[places(form, shapes[place])] = changes(form, piece, shapes[place])
-        yield place, delta
+    return tuple(found)
 
 
 def check_base(adapter: Adapter, sha256: str, features_digest: str, language: str) -> None:

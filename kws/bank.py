@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .adapter import Adapter, site_deltas
+from .adapter import Adapter, Piece, pieces
 from .base import Base
 from .config import SAMPLE_RATE
 from .errors import KwsError
@@ -39,6 +39,7 @@ class Bank(Languages):
         self._sites = find_sites(self.network)
         self._by_name = {site.name: site for site in self._sites}
         self._shapes = {site.name: tuple(site.shapes.values()) for site in self._sites}
+        self._pieces: dict[str, tuple[Piece, ...]] = {}
         self._base_vector = flatten(self.network, self._sites)
         head = self.network.get_submodule(HEAD)
         self._base_head = head.get_parameter("weight").data, head.get_parameter("bias").data
@@ -48,22 +49,26 @@ class Bank(Languages):
 
     def _admit(self, adapter: Adapter) -> None:
         language = adapter.config.language
-        for _ in site_deltas(adapter, self._shapes):
-            pass
+        found = pieces(adapter, self._shapes)
         if adapter.head_weight.shape[1] != self._base_head[0].shape[1]:
             raise KwsError(f"the adapter for {language} has a head of another width than the base")
+        self._pieces[language] = found
 
     def _activate(self, adapter: Adapter | None) -> None:
         self._live.copy_(self._base_vector)
         if adapter is None:
             self._put_head(*self._base_head)
         else:
-            for name, delta in site_deltas(adapter, self._shapes):
-                site = self._by_name[name]
-                self._live[site.start : site.stop] += torch.from_numpy(delta)
+            deltas, live = adapter.deltas.astype(np.float32), self._live.numpy()
+            for piece in self._pieces[adapter.config.language]:
+                site = self._by_name[piece.place]
+                live[site.start : site.stop][piece.where] += piece.changes(deltas)
             weight, bias = adapter.head_weight, adapter.head_bias
             self._put_head(torch.from_numpy(weight).float(), torch.from_numpy(bias).float())
         super()._activate(adapter)
+
+    def _forget(self, adapter: Adapter) -> None:
+        del self._pieces[adapter.config.language]
 
     def merge_and_unload(self) -> nn.Module:
         """A network of its own with the active language's weights."""

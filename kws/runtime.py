@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .adapter import Adapter, site_deltas
+from .adapter import Adapter, pieces
 from .base import BaseConfig
 from .engine import Ear, Views
 from .errors import KwsError
@@ -162,10 +162,14 @@ def merged(base: Arrays, adapter: Adapter) -> Arrays:
     places = {name.removesuffix(".weight") for name in base if name.endswith(".weight")} - {HEAD}
     names = {p: [n for n in (f"{p}.weight", f"{p}.bias") if n in base] for p in places}
     shapes = {place: [base[name].shape for name in found] for place, found in names.items()}
-    for place, delta in site_deltas(adapter, shapes):
-        ends = np.cumsum([base[name].size for name in names[place]])[:-1]
-        for name, piece in zip(names[place], np.split(delta, ends), strict=True):
-            tensors[name] = base[name] + piece.reshape(base[name].shape)
+    deltas = adapter.deltas.astype(np.float32)
+    for piece in pieces(adapter, shapes):
+        found = [base[name] for name in names[piece.place]]
+        weights = np.concatenate([tensor.reshape(-1) for tensor in found])
+        weights[piece.where] += piece.changes(deltas)
+        parts = np.split(weights, np.cumsum([tensor.size for tensor in found])[:-1])
+        for name, part in zip(names[piece.place], parts, strict=True):
+            tensors[name] = part.reshape(base[name].shape)
     return tensors | _head(base, adapter)
 
 
