@@ -139,7 +139,9 @@ def run(
     if method in FIXED:
         allowed = total
         CONSOLE.print(f"note: {method} owns what it owns, whatever the budget", style="yellow")
-    augment = AugmentConfig(mask_bands=0, speed=0.1, equaliser=6.0)  # milder; see decision 4
+    augment = AugmentConfig(  # decisions 4 and 7 say why
+        mask_bands=0, speed=0.1, equaliser=6.0, suppressed=(1.0, 40.0)
+    )
     batches = recordings.training(augment, batch=BATCH, seed=selection.seed, device=device)
     plan = Plan(
         epochs=epochs or max(SHORTEST, -(-steps // len(batches))),
