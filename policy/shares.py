@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from kws.forms import part
 from kws.sites import Site
 
-SHARPNESS = 0.2  # of log shares: gradients of batches are noisy, and even shares are good
+SPREAD = 1.0  # most that a log share departs from even: even is good, and single batches deceive
 SOFTNESS = 0.5  # width of a gate's edge backwards, in log shares
 BRACKET, HALVINGS = 60.0, 60  # of the logarithm of c, and how often it is halved
 
@@ -23,9 +23,9 @@ BRACKET, HALVINGS = 60.0, 60  # of the logarithm of c, and how often it is halve
 class SharePolicy(nn.Module):
     """A share for each site from a learnt embedding; together they spend what is allowed.
 
-    Shares are min(1, c exp(a_s)): ``a`` is learnt, and c is the one number at which the shares
-    spend the allowance. So the budget is kept at every step without a penalty, and a site gains
-    only what others lose. Before training all shares are alike.
+    Shares are min(1, c exp(a_s)): ``a`` is learnt, between -1 and 1, and c is the one number at
+    which the shares spend the allowance. So the budget is kept at every step without a penalty,
+    and a site gains only what others lose. Before training all shares are alike.
 
     Args:
         sites: S of them, whole, n weights in all.
@@ -56,8 +56,7 @@ class SharePolicy(nn.Module):
 
     def scores(self) -> Tensor:
         """``[S]``: logarithms of shares, before the price of all is known."""
-        found: Tensor = SHARPNESS * self.score(self.embedding.weight).squeeze(1)
-        return found
+        return SPREAD * self.score(self.embedding.weight).squeeze(1).tanh()
 
     def shares(self) -> Tensor:
         """``[S]``: how much of each site is owned."""

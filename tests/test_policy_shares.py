@@ -91,3 +91,17 @@ def test_shares_go_where_the_loss_gains() -> None:
     assert shares.argmax() == 5
     assert shares[5] > 2 * shares.median()
     assert float(shares.detach().mean()) == pytest.approx(1 / 8, abs=1e-3)
+
+
+def test_no_site_is_given_up_and_none_takes_all() -> None:
+    """Shares differ by e squared at most, however hard a loss pulls."""
+    torch.manual_seed(0)
+    policy = SharePolicy(make_sites([100] * 8))
+    policy.tighten(1 / 8)
+    optimizer = torch.optim.Adam(policy.parameters(), 1.0)
+    for _ in range(100):
+        optimizer.zero_grad()
+        (-100 * policy()[500:600].sum()).backward()
+        optimizer.step()
+    shares = policy.shares().detach()
+    assert 5 < shares.max() / shares.min() < 7.4
