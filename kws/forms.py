@@ -34,16 +34,6 @@ Array = TypeVar("Array", NDArray[np.float32], "Tensor")
 SHIFT: Final = "shift"
 
 
-def low_rank(rank: int) -> str:
-    """The form of so many columns and rows."""
-    return f"rank{rank}"
-
-
-def scaled_rank(rank: int) -> str:
-    """The form that scales factors of that rank, the same for every language."""
-    return f"vera{rank}"
-
-
 def part(count: int) -> str:
     """The form that owns so many of a site's weights."""
     return f"part{count}"

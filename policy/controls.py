@@ -26,3 +26,9 @@ def largest_scores(deltas: Sequence[Tensor]) -> Tensor:
 def norm_sites(sites: Sequence[Site]) -> tuple[Site, ...]:
     """Every normalisation's scale and shift."""
     return tuple(site for site in sites if site.kind == "norm")
+
+
+def pointwise_sites(sites: Sequence[Site]) -> tuple[Site, ...]:
+    """Every convolution that mixes channels alone: O x I weights, 1 x 1."""
+    found = [site for site in sites if site.kind == "conv"]
+    return tuple(site for site in found if next(iter(site.shapes.values()))[2:] == (1, 1))

@@ -11,19 +11,18 @@ from torch import Tensor, nn
 
 from kws.deltas import Adaptation
 from kws.errors import UsageError
+from kws.forms import SHIFT
 from kws.sites import Site, find_sites
 from kws.train import Epoch, EpochBatches, Plan, Stage, Watch, fit
 
-from .controls import largest_scores, last_scores, norm_sites, random_scores
+from .controls import largest_scores, last_scores, norm_sites, pointwise_sites, random_scores
 from .selection import project, spent
 from .shares import SharePolicy, apportion
 from .swr import GatePolicy, allowance
 
-METHODS: Final = (
-    *("swr", "swr-layers", "even", "random", "largest", "last"),
-    *("head", "norms", "full"),
-)
-FIXED: Final = ("head", "norms", "full")  # own what they own, whatever the budget
+# Those that own what they own, whatever the budget:
+FIXED: Final = ("head", "norms", "bitfit", "lora", "vera", "full")
+METHODS: Final = ("swr", "swr-layers", "even", "random", "largest", "last", *FIXED)
 RATE: Final = 2e-2  # peak, of relative deltas of everything; decision 5 says how it was chosen
 FASTEST: Final = 4.0  # times that rate, of few deltas
 POLICIES: Final = {"swr": SharePolicy, "swr-layers": GatePolicy}
@@ -103,8 +102,7 @@ def adapt(
         return train("final", model, epochs - stages * first, rate)
 
     if method in FIXED:
-        owned = {"full": sites, "norms": norm_sites(sites), "head": ()}
-        return finish(owned[method])
+        return finish(owned_by(method, sites))
     if method == "even":
         return finish(apportion(torch.zeros(len(sites)), sites, budget))
     if method in ("random", "last"):
@@ -121,6 +119,26 @@ def adapt(
     gated = grow(sites, policy).take(transferred)
     train("policy", gated, first, RATE, lambda p: policy.tighten(allowance(share, p)))
     return finish(policy.choose(budget), gated, 2)
+
+
+def owned_by(method: str, sites: Sequence[Site]) -> tuple[Site, ...]:
+    """What a method of ``FIXED`` owns; :mod:`kws.forms` names the papers.
+
+    LoRA has rank 1 and VeRA rank 4, both on the pointwise convolutions.
+    """
+    match method:
+        case "norms":
+            return norm_sites(sites)
+        case "bitfit":
+            return tuple(site.owned(SHIFT) for site in norm_sites(sites))
+        case "lora":
+            return tuple(site.owned("rank1") for site in pointwise_sites(sites))
+        case "vera":
+            return tuple(site.owned("vera4") for site in pointwise_sites(sites))
+        case "full":
+            return tuple(sites)
+        case _:
+            return ()  # a head alone
 
 
 def quickening(owned: int, total: int) -> float:

@@ -56,7 +56,8 @@ class SharePolicy(nn.Module):
 
     def scores(self) -> Tensor:
         """``[S]``: logarithms of shares, before the price of all is known."""
-        return SPREAD * self.score(self.embedding.weight).squeeze(1).tanh()
+        found: Tensor = self.score(self.embedding.weight).squeeze(1)
+        return SPREAD * found.tanh()
 
     def shares(self) -> Tensor:
         """``[S]``: how much of each site is owned."""

@@ -98,6 +98,11 @@ def test_fixed_methods_own_what_they_own(
     assert owned["full"] == sites
     assert owned["head"] == ()
     assert owned["norms"] == tuple(site for site in sites if site.kind == "norm")
+    counts = {method: spent(chosen) for method, chosen in owned.items()}
+    assert counts == {
+        **{"head": 0, "norms": 2_416, "bitfit": 1_208},
+        **{"lora": 528, "vera": 340, "full": TOTAL},
+    }
 
 
 def test_last_takes_the_sites_nearest_the_output(network: BCResNet, trainer: Trainer) -> None:
@@ -184,8 +189,8 @@ def test_stages_need_four_epochs(
 
 
 def test_unknown_methods_are_answered_with_the_known(network: BCResNet, trainer: Trainer) -> None:
-    with pytest.raises(UsageError, match="unknown method 'lora'; there are swr, swr-layers, even"):
-        adapt(network, CLASSES, "lora", 883, trainer)
+    with pytest.raises(UsageError, match="unknown method 'ia3'; there are swr, swr-layers, even"):
+        adapt(network, CLASSES, "ia3", 883, trainer)
 
 
 def test_epochs_of_all_stages_are_those_asked_for(
