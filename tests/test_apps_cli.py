@@ -425,7 +425,7 @@ def test_pretraining_that_cannot_be(
 @pytest.mark.parametrize(
     ("code", "options", "message"),
     [
-        (2, ["--method", "ia3"], "'lora' is not one of"),
+        (2, ["--method", "ia3"], "'ia3' is not one of"),
         (2, ["--budget", "ten"], "'ten' is no budget; write 10%, 900 (parameters) or 2KiB"),
         (2, ["--budget", "120%"], "120% is not between 0% and 100%"),
         (2, ["--method", "swr", "--epochs", "3"], "trains in stages"),
