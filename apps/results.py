@@ -26,7 +26,8 @@ def write_results(records: Sequence[Record], out: Path) -> None:
         "Made from the records in `docs/records` by `kws bench report`; the runs, by "
         "`kws bench run` from the grids in `configs`. "
         "Accuracy is in per cent of the keywords' clips of test speakers, none of whom was "
-        "trained on; mean ± standard deviation over seeds. Nothing was chosen on test.",
+        "trained on; mean ± standard deviation over seeds. Choices were made on validation; "
+        "where figures of test had been seen before one, its decision in `docs/decisions` says so.",
     ]
     if bases:
         parts += ["## The base", _bases(bases)]
