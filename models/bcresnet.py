@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from kws.config import FeatureConfig
 from kws.errors import KwsError
 
+from . import gradient
+from .compiled import Shape
+
 TAUS = (1.0, 1.5, 2.0, 3.0, 6.0, 8.0)  # the widths of the paper
 BLOCKS = (2, 2, 4, 4)  # blocks of the four stages
 STRIDES = (1, 2, 2, 1)  # over frequency, at the first block of each stage
@@ -200,14 +203,17 @@ class BCResNet(nn.Module):
             nn.ReLU(),
         )
         blocks: list[nn.Module] = []
+        sizes: list[tuple[int, int, int, int]] = []
         channels = stem
         for index, (out, count, stride) in enumerate(zip(stages, BLOCKS, STRIDES, strict=True)):
             for step in range(count):
+                stride = stride if step == 0 else 1
+                sizes.append((channels, out, stride, 2**index))
                 blocks.append(
                     BroadcastedBlock(
                         channels,
                         out,
-                        stride=stride if step == 0 else 1,
+                        stride=stride,
                         dilation=2**index,
                         dropout=dropout,
                         causal=causal,
@@ -222,6 +228,7 @@ class BCResNet(nn.Module):
             nn.ReLU(),
         )
         self.head = nn.Linear(last, classes)
+        self.shape = Shape(causal, span, stem, last, classes, tuple(sizes))
 
     @property
     def receptive_field(self) -> int:
@@ -235,6 +242,8 @@ class BCResNet(nn.Module):
 
     def trunk(self, features: Tensor, over_time: OverTime = from_zeros) -> Tensor:
         """``[B, F, T] -> [B, D, T]``: all before the mean over time; D is ``width``."""
+        if over_time is from_zeros and gradient.can_learn(self, features):
+            return gradient.trunk(self, features)
         x: Tensor = self.stem(features.unsqueeze(1), over_time)  # [B, C, F / 2, T]
         for block in self.blocks:
             x = block(x, over_time)

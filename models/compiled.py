@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,29 @@ MAX_BLOCKS: Final = 32  # as in bcresnet.c
 MELS: Final = 40
 
 
+@dataclass(frozen=True)
+class Shape:
+    """A network's form as the compiled code takes it.
+
+    ``blocks`` has of each block the channels in and out, the stride over frequency, and the
+    dilation.
+    """
+
+    causal: bool
+    span: int
+    stem: int
+    last: int
+    classes: int
+    blocks: tuple[tuple[int, int, int, int], ...]
+
+    def packed(self) -> NDArray[np.int32]:
+        """The C structure of that name."""
+        packed = np.zeros(6 + 4 * MAX_BLOCKS, np.int32)
+        packed[:6] = self.causal, self.span, self.stem, self.last, self.classes, len(self.blocks)
+        packed[6 : 6 + 4 * len(self.blocks)] = np.array(self.blocks).ravel()
+        return packed
+
+
 @functools.cache
 def library() -> ctypes.CDLL | None:
     """The compiled code, or None where there is none."""
@@ -25,6 +49,11 @@ def library() -> ctypes.CDLL | None:
         pointer, size = ctypes.c_void_p, ctypes.c_int64
         found.kws_sizes.argtypes = (pointer, size, pointer)
         found.kws_hear.argtypes = (pointer, pointer, pointer, pointer, pointer, size, pointer)
+        found.kws_needs.argtypes = (pointer, size, pointer)
+        found.kws_fold.argtypes = (pointer,) * 4
+        found.kws_trunk.argtypes = (pointer, pointer, pointer, size, size, pointer, pointer)
+        found.kws_gradient.argtypes = (pointer,) * 4 + (size, size, pointer, pointer)
+        found.kws_unfold.argtypes = (pointer,) * 5
     return found
 
 
@@ -45,7 +74,7 @@ class Compiled:
         if found is None:
             raise KwsError("the compiled network is not there; install again with a C compiler")
         self.causal, self.history = network.causal, network.history
-        self._shape, self._weights = _shape(network), _packed(network)
+        self._shape, self._weights = _shape(network).packed(), _packed(network)
         sizes = np.zeros(3, np.int64)
         if (
             found.kws_sizes(self._shape.ctypes.data, network.span, sizes.ctypes.data)
@@ -87,16 +116,10 @@ class Compiled:
         return self._scores.copy()
 
 
-def _shape(network: Folded) -> NDArray[np.int32]:
-    """The C structure of that name."""
-    shape = np.zeros(6 + 4 * MAX_BLOCKS, np.int32)
-    head, stem = network.head[0], network.stem[1]
-    shape[:6] = (
-        network.causal, network.span, len(stem), head.shape[1], len(head), len(network.blocks)
-    )  # fmt: skip
-    rows = [(b.channels, len(b.point), b.stride, b.dilation) for b in network.blocks]
-    shape[6 : 6 + 4 * len(rows)] = np.array(rows).ravel()
-    return shape
+def _shape(network: Folded) -> Shape:
+    classes, last = network.head[0].shape
+    blocks = tuple((b.channels, len(b.point), b.stride, b.dilation) for b in network.blocks)
+    return Shape(network.causal, network.span, len(network.stem[1]), last, classes, blocks)
 
 
 def _packed(network: Folded) -> Array:

@@ -63,6 +63,7 @@ def test_a_vector_and_its_parameters_are_each_other(network: nn.Module) -> None:
         assert torch.equal(mine, vector[site.start : site.stop])
 
 
+@torch.no_grad()
 def test_a_new_adaptation_computes_what_the_base_computes(network: nn.Module) -> None:
     """Bit for bit, in every choice of sites."""
     expected, sites = network(clips()), find_sites(network)
@@ -123,6 +124,7 @@ def test_shared_sites_are_the_bases(network: nn.Module) -> None:
         assert not torch.equal(weights[name], network.get_parameter(name)), name
 
 
+@torch.no_grad()
 def test_closed_gates_are_the_base(network: nn.Module) -> None:
     sites = find_sites(network)
     gates = torch.zeros(len(sites))

@@ -190,7 +190,8 @@ def test_stages_widen_their_view_and_halve_the_bands() -> None:
     network, shapes = BCResNet(3).eval(), []
     for block in network.blocks:
         block.register_forward_hook(lambda block, _, out: shapes.append((block, out.shape)))
-    network(torch.zeros(1, MELS, FRAMES))
+    with torch.no_grad():
+        network(torch.zeros(1, MELS, FRAMES))
     seen = [(block.time.dilation[1], shape[1], shape[2]) for block, shape in shapes]
     assert seen == [(1, 8, 20)] * 2 + [(2, 12, 10)] * 2 + [(4, 16, 5)] * 4 + [(8, 20, 5)] * 4
     assert all(shape[3] == FRAMES for _, shape in shapes)

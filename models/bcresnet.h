@@ -1,0 +1,189 @@
+/* The layers of BC-ResNet with their normalisations folded into the weights (folded.py), each value
+ * of eight frames side by side in vectors; what listening (bcresnet.c) and learning (gradient.c)
+ * share. Both are built as they are and, for the x86-64 processors that have them, with AVX2 and FMA.
+ */
+#ifndef BCRESNET_H
+#define BCRESNET_H
+#include <stdint.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+#ifdef _WIN32
+#define PUBLIC __declspec(dllexport)
+#else
+#define PUBLIC __attribute__((visibility("default")))
+#endif
+
+enum { LANES = 8, MELS = 40, ROWS = MELS / 2, BANDS = 5, MAX_BLOCKS = 32, MAX_SIZE = 4096 };
+
+#ifdef __AVX2__
+enum { WIDTH = 8 };
+#else
+enum { WIDTH = 4 };
+#endif
+typedef float vec __attribute__((vector_size(4 * WIDTH), aligned(4)));
+typedef int32_t ivec __attribute__((vector_size(4 * WIDTH), aligned(4)));
+
+/* As models/compiled.py packs it. */
+typedef struct {
+    int32_t causal, span, stem, last, classes, blocks;
+    struct {
+        int32_t in, out, stride, dilation;
+    } block[MAX_BLOCKS];
+} Shape;
+
+INLINE vec load(const float *x) { return *(const vec *)x; }
+INLINE void store(float *x, vec y) { *(vec *)x = y; }
+INLINE vec all(float x) { return x - (vec){0}; }
+INLINE vec chosen(ivec where, vec x, vec y) { return (vec)((where & (ivec)x) | (~where & (ivec)y)); }
+INLINE vec relu(vec x) { return (vec)((ivec)x & (x > 0.0f)); }
+static int64_t padded(int64_t frames) { return (frames + LANES - 1) / LANES * LANES; }
+
+/* e^x within 2e-7 of its size: 2^n times a polynomial on half an octave (Cephes, expf). */
+INLINE vec exponential(vec x) {
+    x = chosen(x < 88.0f, x, all(88.0f));
+    x = chosen(x > -87.0f, x, all(-87.0f)); /* not a number too, so that the conversion is defined */
+    vec n = x * 1.44269504f + 12582912.0f; /* the nearest integer: 1.5 * 2^23 leaves no fraction */
+    n -= 12582912.0f;
+    x -= n * 0.693359375f;
+    x -= n * -2.12194440e-4f;
+    vec y = x * 1.9875691500e-4f + 1.3981999507e-3f;
+    y = y * x + 8.3334519073e-3f;
+    y = y * x + 4.1665795894e-2f;
+    y = y * x + 1.6666665459e-1f;
+    y = y * x + 5.0000001201e-1f;
+    y = y * x * x + x + 1.0f;
+    ivec bits = (__builtin_convertvector(n, ivec) + 127) << 23;
+    vec power;
+    memcpy(&power, &bits, sizeof power);
+    return y * power;
+}
+
+/* [rows, n] -> [rows, t + reach]: `before` the frames what was there before them, zeros where there
+ * is no state, and zeros after them. The state moves on. */
+INLINE void line(float *to, const float *from, int64_t from_stride, int64_t rows, int64_t n,
+                 int64_t t, int64_t reach, int64_t before, float *state) {
+    int64_t stride = t + reach;
+    for (int64_t r = 0; r < rows; r++, to += stride, from += from_stride) {
+        if (state)
+            memcpy(to, state + r * reach, reach * sizeof *to);
+        else
+            memset(to, 0, before * sizeof *to);
+        memcpy(to + before, from, n * sizeof *to);
+        memset(to + before + n, 0, (stride - before - n) * sizeof *to);
+        if (state) memcpy(state + r * reach, to + n, reach * sizeof *to);
+    }
+}
+
+/* [C, size] -> [O, size], size a multiple of WIDTH: y = W x + b, and relu. */
+INLINE void point(float *y, const float *x, const float *w, const float *bias, int64_t channels,
+                  int64_t out, int64_t size, int rectify) {
+    for (int64_t p = 0; p < size; p += WIDTH) {
+        int64_t o = 0;
+        for (; o + 4 <= out; o += 4) {
+            vec a = all(bias ? bias[o] : 0), b = all(bias ? bias[o + 1] : 0);
+            vec c = all(bias ? bias[o + 2] : 0), d = all(bias ? bias[o + 3] : 0);
+            const float *row = w + o * channels;
+            for (int64_t i = 0; i < channels; i++) {
+                vec in = load(x + i * size + p);
+                a += in * row[i];
+                b += in * row[i + channels];
+                c += in * row[i + 2 * channels];
+                d += in * row[i + 3 * channels];
+            }
+            float *to = y + o * size + p;
+            store(to, rectify ? relu(a) : a);
+            store(to + size, rectify ? relu(b) : b);
+            store(to + 2 * size, rectify ? relu(c) : c);
+            store(to + 3 * size, rectify ? relu(d) : d);
+        }
+        for (; o < out; o++) {
+            vec a = all(bias ? bias[o] : 0);
+            for (int64_t i = 0; i < channels; i++) a += load(x + i * size + p) * w[o * channels + i];
+            store(y + o * size + p, rectify ? relu(a) : a);
+        }
+    }
+}
+
+/* [MELS, t + 4] -> [C, ROWS, t]: 5 x 5, every second band, two bands of zeros at either edge. */
+INLINE void stem(float *y, const float *x, const float *w, const float *bias, int64_t channels,
+                 int64_t t) {
+    for (int64_t c = 0; c < channels; c += 4) {
+        int64_t m = channels - c < 4 ? channels - c : 4;
+        const float *row[4]; /* of fewer than four channels the first once more */
+        for (int64_t i = 0; i < 4; i++) row[i] = w + (c + (i < m ? i : 0)) * 25;
+        for (int64_t f = 0; f < ROWS; f++) {
+            int64_t first = f == 0 ? 2 : 0, past = f == ROWS - 1 ? 4 : 5;
+            for (int64_t p = 0; p < t; p += WIDTH) {
+                vec sum[4] = {all(0), all(0), all(0), all(0)};
+                for (int64_t k = first; k < past; k++)
+                    for (int64_t j = 0; j < 5; j++) {
+                        vec in = load(x + (2 * f + k - 2) * (t + 4) + p + j);
+                        sum[0] += in * row[0][k * 5 + j];
+                        sum[1] += in * row[1][k * 5 + j];
+                        sum[2] += in * row[2][k * 5 + j];
+                        sum[3] += in * row[3][k * 5 + j];
+                    }
+                for (int64_t i = 0; i < m; i++)
+                    store(y + ((c + i) * ROWS + f) * t + p, relu(sum[i] + bias[c + i]));
+            }
+        }
+    }
+}
+
+/* [C, height, t] -> [C, height / stride, t] and its mean over frequency [C, t]. */
+INLINE void frequency(float *y, float *mean, const float *x, const float *w, const float *shift,
+                      int64_t channels, int64_t height, int64_t stride, int64_t t) {
+    int64_t rows = height / stride, band = rows / BANDS;
+    for (int64_t c = 0; c < channels; c++, x += height * t, y += rows * t, mean += t)
+        for (int64_t p = 0; p < t; p += WIDTH) {
+            vec total = all(0);
+            for (int64_t f = 0; f < rows; f++) {
+                int64_t b = c * BANDS + f / band, at = f * stride;
+                const float *k = w + b * 3;
+                vec sum = all(shift[b]) + load(x + at * t + p) * k[1];
+                if (at > 0) sum += load(x + (at - 1) * t + p) * k[0];
+                if (at + 1 < height) sum += load(x + (at + 1) * t + p) * k[2];
+                store(y + f * t + p, sum);
+                total += sum;
+            }
+            store(mean + p, total * (1.0f / rows));
+        }
+}
+
+/* What f1 does to the mean: over time, normalised, silu; [C, t + 2 dilation] -> [C, t]. */
+INLINE void over_time(float *y, const float *x, const float *w, const float *bias,
+                      int64_t channels, int64_t dilation, int64_t t) {
+    for (int64_t c = 0; c < channels; c++, w += 3, x += t + 2 * dilation, y += t)
+        for (int64_t p = 0; p < t; p += WIDTH) {
+            vec sum = all(bias[c]) + load(x + p) * w[0];
+            sum += load(x + p + dilation) * w[1] + load(x + p + 2 * dilation) * w[2];
+            store(y + p, sum / (1.0f + exponential(-sum)));
+        }
+}
+
+/* y = relu(wide + narrow + shortcut), in place of wide [C, rows, t]. */
+INLINE void join(float *wide, const float *narrow, const float *shortcut, int64_t channels,
+                 int64_t rows, int64_t t) {
+    for (int64_t c = 0; c < channels; c++)
+        for (int64_t f = 0; f < rows; f++)
+            for (int64_t p = 0; p < t; p += WIDTH) {
+                int64_t at = (c * rows + f) * t + p;
+                vec y = load(wide + at) + load(narrow + c * t + p);
+                store(wide + at, relu(shortcut ? y + load(shortcut + at) : y));
+            }
+}
+
+/* [C, BANDS, t + 4] -> [C, t]: all bands of each channel, five frames. */
+INLINE void neck(float *y, const float *x, const float *w, int64_t channels, int64_t t) {
+    for (int64_t c = 0; c < channels; c++)
+        for (int64_t p = 0; p < t; p += WIDTH) {
+            vec sum = all(0);
+            for (int64_t k = 0; k < BANDS; k++)
+                for (int64_t j = 0; j < 5; j++)
+                    sum += load(x + (c * BANDS + k) * (t + 4) + p + j) * w[c * 25 + k * 5 + j];
+            store(y + c * t + p, sum);
+        }
+}
+
+#endif
