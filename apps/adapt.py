@@ -93,12 +93,14 @@ def adapt(
         per_word=per_word,
         seed=seed,
     )
+    opened = open_base(base)
     config = run(
-        open_base(base),
-        selection,
+        opened,
+        Recordings.select(selection, opened.config),
         method,
         budget,
         out,
+        seed=seed,
         epochs=epochs,
         steps=steps,
         lr=lr,
@@ -116,11 +118,12 @@ def adapt(
 
 def run(
     base: Base,
-    selection: Selection,
+    recordings: Recordings,
     method: str,
     budget: str,
     out: Path,
     *,
+    seed: int = 0,
     epochs: int | None = None,
     steps: int = STEPS,
     lr: float = RATE,
@@ -129,7 +132,6 @@ def run(
 ) -> AdapterConfig:
     """Adapt, and save adapter, record and pictures in ``out``."""
     begin = time.perf_counter()
-    recordings = Recordings.select(selection, base.config)
     task = recordings.task
     for warning in task.warnings:
         CONSOLE.print(f"note: {warning}", style="yellow")
@@ -142,12 +144,12 @@ def run(
     augment = AugmentConfig(  # decisions 4 and 7 say why
         mask_bands=0, speed=0.1, equaliser=6.0, suppressed=(1.0, 40.0)
     )
-    batches = recordings.training(augment, batch=BATCH, seed=selection.seed, device=device)
+    batches = recordings.training(augment, batch=BATCH, seed=seed, device=device)
     plan = Plan(
         epochs=epochs or max(SHORTEST, -(-steps // len(batches))),
         lr=lr,
         optimizer=optimizer,
-        seed=selection.seed,
+        seed=seed,
     )
     history: dict[str, list[Epoch]] = {}
     settings = [base.config.sha256, method, allowed, plan, augment, task.labels]

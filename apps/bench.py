@@ -2,8 +2,9 @@
 
 import subprocess
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,14 @@ def cells(grid: dict[str, Any]) -> list[Cell]:
     return sorted(spanned, key=lambda cell: cell.seed)
 
 
+def shared(cells: Iterable[Cell]) -> list[list[Cell]]:
+    """The runs that hear the same recordings in the same order, together."""
+    groups: dict[tuple[int, str], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.seed, cell.task), []).append(cell)
+    return list(groups.values())
+
+
 def _span(group: dict[str, Any]) -> Iterator[Cell]:
     for seed in group["seeds"]:
         for task in group["tasks"]:
@@ -73,29 +82,56 @@ def bench() -> None:
     default=(1, 1),
     type=(int, int),
     metavar="I N",
-    help="every N-th run from the I-th on, for one of N processes side by side",
+    help="every N-th group of runs that share recordings, from the I-th on, for one of N "
+    "processes side by side",
 )
+@click.option("--only", default="*", metavar="PATTERN", help="runs of such names alone, as swr-*")
 @options.device
-def run_grid(grid: Path, records: Path, work: Path, part: tuple[int, int], device: str) -> None:
+def run_grid(
+    grid: Path, records: Path, work: Path, part: tuple[int, int], only: str, device: str
+) -> None:
     """Run every cell of GRID that has no record yet."""
     if not 1 <= part[0] <= part[1]:
         raise UsageError(f"--part {part[0]} {part[1]} is not a part: give I from 1 to N")
     try:
         settings = tomllib.loads(grid.read_text(encoding="utf-8"))
-        todo = cells(settings)[part[0] - 1 :: part[1]]
+        groups = shared(cell for cell in cells(settings) if fnmatch(cell.name, only))
     except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
         raise UsageError(f"{grid} is no grid that can be read ({error!r})") from error
+    groups = groups[part[0] - 1 :: part[1]]
     folder = records / grid.stem
-    missing = [cell for cell in todo if not (folder / f"{cell.name}.json").is_file()]
-    CONSOLE.print(f"{len(todo)} runs, {len(todo) - len(missing)} recorded already")
-    for number, cell in enumerate(missing, start=1):
-        record = run_cell(cell, settings, work / grid.stem / cell.name, pick_device(device))
-        write_json(folder / f"{cell.name}.json", record)
-        CONSOLE.print(f"{number}/{len(missing)} {cell.name}: test {record['test']['accuracy']:.1%}")
+    missing = [[c for c in group if not (folder / f"{c.name}.json").is_file()] for group in groups]
+    todo, total = sum(map(len, missing)), sum(map(len, groups))
+    CONSOLE.print(f"{total} runs, {total - todo} recorded already")
+    done = 0
+    for group in missing:
+        kept: dict[object, Any] = {}
+        for cell in group:
+            run = work / grid.stem / cell.name
+            record = run_cell(cell, settings, run, pick_device(device), kept)
+            write_json(folder / f"{cell.name}.json", record)
+            done += 1
+            accuracy = record["test"]["accuracy"]
+            CONSOLE.print(f"{done}/{todo} {cell.name}: test {accuracy:.1%}")
 
 
-def run_cell(cell: Cell, settings: dict[str, Any], out: Path, device: str) -> dict[str, Any]:
-    """One run with its measures on validation and on test."""
+def run_cell(
+    cell: Cell,
+    settings: dict[str, Any],
+    out: Path,
+    device: str,
+    kept: dict[object, Any] | None = None,
+) -> dict[str, Any]:
+    """One run with its measures on validation and on test.
+
+    Args:
+        cell: the run.
+        settings: of its grid.
+        out: folder for what it leaves.
+        device: where to train.
+        kept: what runs on the same recordings read and made, for the next of them.
+
+    """
     pairs = [tuple(text.split("=", 1)) for text in settings["tasks"][cell.task]]
     selection = Selection(
         data=Path(settings["data"]),
@@ -108,27 +144,29 @@ def run_cell(cell: Cell, settings: dict[str, Any], out: Path, device: str) -> di
     rate = settings.get("lr")
     if cell.tau:
         plan = Plan(epochs=settings["epochs"], lr=rate or pretrain.LR, seed=cell.seed)
-        record["result"] = pretrain.run(selection, cell.tau, plan, device, out)
+        causal = settings.get("causal", False)
+        record["result"] = pretrain.run(selection, cell.tau, plan, device, out, causal=causal)
         base, adapter = open_base(out), None
+        recordings = Recordings.select(selection, base.config, base.config.labels)
     else:
         from kws.adapter import load_adapter
 
         base = open_base(Path(settings["base"]))
+        recordings = Recordings.select(selection, base.config, kept=kept)
         method, budget = str(cell.method), cell.budget or "100%"
         config = adapt.run(
             base,
-            selection,
+            recordings,
             method,
             budget,
             out,
+            seed=cell.seed,
             epochs=settings.get("epochs"),
             steps=settings.get("steps", adapt.STEPS),
             lr=rate or RATE,
             device=device,
         )
         record["result"], adapter = adapt.summary(config), load_adapter(out)
-    labels = adapter.config.labels if adapter else base.config.labels
-    recordings = Recordings.select(selection, base.config, labels)
     for split in ("validation", "test"):
         record[split] = measure(merged(base, adapter), recordings, split).report
     return record

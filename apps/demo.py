@@ -143,8 +143,16 @@ def _adapt(base: Base, selection: Selection, size: Size, device: str, folder: Pa
     plan = Plan(epochs=size.adapter_epochs, lr=RATE, seed=selection.seed)
     finished = _finished(plan, lambda: read_adapter_config(folder).training)
     if not finished or read_adapter_config(folder).base_sha256 != base.config.sha256:
+        recordings = Recordings.select(selection, base.config)
         adapt.run(
-            base, selection, METHOD, BUDGET, folder, epochs=size.adapter_epochs, device=device
+            base,
+            recordings,
+            METHOD,
+            BUDGET,
+            folder,
+            seed=selection.seed,
+            epochs=size.adapter_epochs,
+            device=device,
         )
     return load_adapter(folder)
 

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from audio_data.augment import AugmentConfig
-from audio_data.batches import Training, Views, fixed_features
+from audio_data.batches import Kept, Training, Views, fixed_features
 from audio_data.cache import load_views
 from audio_data.clips import Split
 from audio_data.corpus import read_corpus
@@ -19,10 +20,12 @@ from kws.base import BaseConfig
 from kws.config import UNKNOWN, FeatureConfig
 from kws.errors import UsageError
 from kws.metrics import accuracy
-from kws.train import predict
+from kws.train import EpochBatches, predict
 from models.registry import context
 
 from .progress import counting
+
+T = TypeVar("T")
 
 MARGIN = 2_800  # samples kept on either side of a view: the farthest shift at the highest speed
 
@@ -45,7 +48,8 @@ class Selection:
 class Recordings:
     """A task and its decoded sound, read when asked for.
 
-    ``context`` is what a network hears before the view, in frames.
+    ``context`` is what a network hears before the view, in frames. What was read and made is
+    ``kept``, if given, for other runs on the same.
     """
 
     task: Task
@@ -53,6 +57,7 @@ class Recordings:
     noise: Tensor
     held_noise: Tensor
     context: int
+    kept: dict[object, Any] | None = None
 
     @classmethod
     def select(
@@ -60,6 +65,7 @@ class Recordings:
         selection: Selection,
         base: BaseConfig,
         labels: Sequence[str] | None = None,
+        kept: dict[object, Any] | None = None,
     ) -> "Recordings":
         """Read the corpus and choose for what ``base`` hears; no sound is decoded yet."""
         filters: dict[str, list[str]] = {}
@@ -84,10 +90,21 @@ class Recordings:
             seed=selection.seed,
         )
         noise, held = map(torch.from_numpy, load_noise(find_noise(selection.data)))
-        return cls(task, base.features, noise, held, context(base))
+        return cls(task, base.features, noise, held, context(base), kept)
 
     def views(self, split: Split) -> Views:
         """The placed recordings of one split."""
+        return self._once(split, lambda: self._read(split))
+
+    def _once(self, key: object, make: Callable[[], T]) -> T:
+        if self.kept is None:
+            return make()
+        if key not in self.kept:
+            self.kept[key] = make()
+        found: T = self.kept[key]
+        return found
+
+    def _read(self, split: Split) -> Views:
         examples = self.task.splits[split]
         paths = [example.clip.path for example in examples if example.clip]
         if not paths:
@@ -100,9 +117,11 @@ class Recordings:
         labels = [example.label for example in examples]
         return Views.build(waves, labels, len(labels) - len(paths), MARGIN)
 
-    def training(self, augment: AugmentConfig, *, batch: int, seed: int, device: str) -> Training:
+    def training(
+        self, augment: AugmentConfig, *, batch: int, seed: int, device: str
+    ) -> EpochBatches:
         """Augmented epochs of the training split."""
-        return Training(
+        made = Training(
             self.views("train"),
             self.noise,
             self.features,
@@ -112,11 +131,18 @@ class Recordings:
             device=device,
             context=self.context,
         )
+        if self.kept is None:
+            return made
+        return self._once((augment, batch, seed, device), lambda: Kept(made))
 
     def fixed(self, split: Split) -> tuple[Tensor, Tensor]:
         """Features ``[N, F, T]`` and labels ``[N]`` of a split as it is, with held-out noise."""
-        views = self.views(split)
-        return fixed_features(views, self.held_noise, self.features, context=self.context)
+        return self._once(
+            ("fixed", split),
+            lambda: fixed_features(
+                self.views(split), self.held_noise, self.features, context=self.context
+            ),
+        )
 
     def speakers(self, split: Split) -> list[str | None]:
         """Who is heard in each example of a split."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from apps.bench import Cell, cells, run_cell
+from apps.bench import Cell, cells, run_cell, shared
 from apps.results import write_results
 from kws.config import FeatureConfig
 from kws.files import read_json
@@ -53,6 +53,36 @@ def test_the_report_holds_means_spread_and_paired_differences(tmp_path: Path) ->
     assert "| swr 10% - full | -5.00 ± 0.00 (standard error) | 0 better, 0 equal, 4 worse |" in page
     assert "| swr 10% - random 10% | +10.00 ± 0.00" in page
     assert (tmp_path / "accuracy_by_budget.png").stat().st_size > 10_000
+
+
+def test_runs_on_the_same_recordings_come_together() -> None:
+    groups = shared(cells({"cells": [GROUP]}))
+    assert [{(cell.task, cell.seed) for cell in group} for group in groups] == [
+        {("a", 0)}, {("b", 0)}, {("a", 1)}, {("b", 1)},
+    ]  # fmt: skip
+    assert all(len(group) == 2 for group in groups)
+
+
+def test_a_run_on_kept_recordings_comes_out_as_alone(
+    tiny: Path, spoken: Path, tmp_path: Path
+) -> None:
+    settings = {
+        "data": str(spoken),
+        "base": str(tiny / "base"),
+        "epochs": 4,
+        "tasks": {"german": ["language=de"]},
+    }
+    kept: dict[object, Any] = {}
+    for method in ("even", "norms"):
+        cell = Cell(task="german", seed=0, method=method, budget="10%")
+        alone = run_cell(cell, settings, tmp_path / f"alone-{method}", "cpu")
+        after = run_cell(cell, settings, tmp_path / f"after-{method}", "cpu", kept)
+        assert kept
+        assert (alone["validation"], alone["test"]) == (after["validation"], after["test"])
+        models = [
+            tmp_path / f"{n}-{method}" / "adapter_model.safetensors" for n in ("alone", "after")
+        ]
+        assert models[0].read_bytes() == models[1].read_bytes()
 
 
 @pytest.mark.parametrize("method", ["swr", "head"])
