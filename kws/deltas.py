@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from .forms import WHOLE, Shapes, changes, scaled
+from .forms import WHOLE, Shapes, changes, scaled, sources
 from .sites import HEAD, Site, flatten, unflatten
 
 
@@ -61,12 +61,16 @@ class Adaptation(nn.Module):
         ):
             self.register_buffer(name, tensor, persistent=False)
         self._lengths = [len(piece) for piece in where]
+        for name, tensor in zip(("source", "sign"), _sources(chosen), strict=True):
+            self.register_buffer(name, tensor, persistent=False)
         # A tuple: it is no part of our state, and our training mode is not its.
         self._network = (network.requires_grad_(False).eval(),)
 
     base: Tensor  # [m], the chosen places' weights
     unit: Tensor  # [n]
     where: Tensor  # [c], of each change in `base`
+    source: Tensor  # [c], of each change among the numbers, or nothing where one is a product
+    sign: Tensor  # [c]
 
     @property
     def network(self) -> nn.Module:
@@ -80,8 +84,8 @@ class Adaptation(nn.Module):
 
     def changes(self) -> Tensor:
         """What is added to weights where all gates are open: ``[c]``, each site's in turn."""
-        if len(self.where) == len(self.relative):
-            return self.numbers
+        if len(self.source) == len(self.where):
+            return self.numbers[self.source] * self.sign
         pieces = self.numbers.split([site.size for site in self.chosen])
         pairs = zip(self.chosen, pieces, strict=True)
         return torch.cat([changes(site.form, piece, _shapes(site)) for site, piece in pairs])
@@ -114,7 +118,7 @@ class Adaptation(nn.Module):
     def take(self, other: "Adaptation") -> Self:
         """Continue from another adaptation: its head, and its numbers where both own a place.
 
-        What it owned whole may be owned in part here.
+        What it owned whole may be owned in part or tied here: numbers are the means of theirs.
         """
         with torch.no_grad():
             self.head.load_state_dict(other.head.state_dict())
@@ -122,8 +126,11 @@ class Adaptation(nn.Module):
             for site, piece in zip(self.chosen, self._pieces(), strict=True):
                 if site.name in theirs:
                     piece.copy_(theirs[site.name])
-                elif site.place in theirs and "part" in site.form:
-                    piece.copy_(theirs[site.place][site.places().to(piece.device)])
+                elif site.place in theirs and (found := sources(site.form, _shapes(site))):
+                    which, signs = (torch.from_numpy(array).to(piece.device) for array in found)
+                    values = theirs[site.place][site.places().to(piece.device)] * signs
+                    total = torch.zeros_like(piece).index_add(0, which, values)
+                    piece.copy_(total / which.bincount(minlength=len(piece)))
         return self
 
     def _pieces(self) -> tuple[Tensor, ...]:
@@ -138,7 +145,7 @@ def _begin(chosen: Sequence[Site]) -> Tensor:
     """Numbers that change nothing: zeros, and factors of which one is zero, so that both learn."""
     pieces = [torch.zeros(site.size) for site in chosen]
     for site, piece in zip(chosen, pieces, strict=True):
-        piece[scaled(site.form, _shapes(site)) :].normal_()
+        piece[len(scaled(site.form, _shapes(site))) :].normal_()
     return torch.cat([*pieces, torch.zeros(0)])
 
 
@@ -148,10 +155,23 @@ def _units(network: nn.Module, chosen: Sequence[Site]) -> Tensor:
     for site in chosen:
         tensors = [network.get_parameter(name).detach().cpu() for name in site.shapes]
         sizes = [tensor.square().mean().sqrt().expand(tensor.numel()) for tensor in tensors]
-        count = scaled(site.form, _shapes(site))
-        pieces += [torch.cat(sizes)[site.places()[:count]], torch.ones(site.size - count)]
+        weights = torch.from_numpy(scaled(site.form, _shapes(site)))
+        pieces += [torch.cat(sizes)[weights], torch.ones(site.size - len(weights))]
     units = torch.cat(pieces)
     return units.masked_fill(units == 0, 1.0)
+
+
+def _sources(chosen: Sequence[Site]) -> tuple[Tensor, Tensor]:
+    """Of each change its number among all, and its sign; nothing where a site's is a product."""
+    which, signs, begin = [torch.zeros(0, dtype=torch.int64)], [torch.zeros(0)], 0
+    for site in chosen:
+        found = sources(site.form, _shapes(site))
+        if found is None:
+            return which[0], signs[0]
+        which.append(torch.from_numpy(found[0]) + begin)
+        signs.append(torch.from_numpy(found[1]))
+        begin += site.size
+    return torch.cat(which), torch.cat(signs)
 
 
 def _shapes(site: Site) -> Shapes:

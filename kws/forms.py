@@ -1,8 +1,12 @@
 """Forms: how the numbers that a language owns of a site become changes of the site's weights.
 
 Owned whole, a site has one number for each of its weights. Owned in part, it has n of them, taken
-in a fixed shuffled order, so that no list of places is stored, and fewer are always among more. A
-normalisation's shift alone is half of it (BitFit, Ben Zaken et al.,
+in a fixed shuffled order, so that no list of places is stored, and fewer are always among more.
+Tied, all of its weights change and share n numbers, each of which is added to some weights and
+taken from others by a fixed draw (HashedNets, Chen et al., https://arxiv.org/abs/1504.04788, eq. 3
+and 7; here all numbers have equally many weights, and none has weights of two tensors).
+
+A normalisation's shift alone is half of it (BitFit, Ben Zaken et al.,
 https://arxiv.org/abs/2106.10199). Of a convolution of O x I weights, owned at rank r, there are
 r (O + I), the factors of dW = B A (LoRA, Hu et al., https://arxiv.org/abs/2106.09685, eq. 3); or
 O + r where the factors are fixed and only scaled, dW = diag(b) B diag(d) A (VeRA, Kopiczko et al.,
@@ -39,6 +43,11 @@ def part(count: int) -> str:
     return f"part{count}"
 
 
+def tied(count: int) -> str:
+    """The form in which so many numbers change all of a site's weights."""
+    return f"tied{count}"
+
+
 def split_name(name: str) -> tuple[str, str]:
     """A place of the network, and the form in which it is owned.
 
@@ -63,7 +72,7 @@ def numbers(form: str, shapes: Shapes) -> int:
     weights = sum(map(math.prod, shapes))
     if kind == WHOLE:
         return weights
-    if kind == "part" and count < weights:
+    if kind in ("part", "tied") and count < weights:
         return count
     if kind == SHIFT and len(shapes) == 2:
         return math.prod(shapes[1])
@@ -86,9 +95,26 @@ def places(form: str, shapes: Shapes) -> NDArray[np.int64]:
     weights = sum(map(math.prod, shapes))
     if kind == SHIFT:
         return np.arange(math.prod(shapes[0]), weights)
-    if kind != "part":
-        return np.arange(weights)
-    return _order(weights)[:count]
+    if kind == "part":
+        return _order(weights)[:count]
+    return np.arange(len(_ties(count, shapes)[0]) if kind == "tied" else weights)
+
+
+def sources(form: str, shapes: Shapes) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
+    """Which number is added at each of these places, and with which sign: ``[c], [c]``.
+
+    None where the form is no such sum, but a product of its numbers.
+
+    >>> sources("tied2", [(2, 2)])
+    (array([0, 1, 1, 0]), array([ 1., -1.,  1., -1.], dtype=float32))
+    """
+    kind, count = _parse(form)
+    if kind in ("rank", "vera"):
+        return None
+    if kind == "tied":
+        return _ties(count, shapes)
+    owned = numbers(form, shapes)
+    return np.arange(owned), np.ones(owned, np.float32)
 
 
 def changes(form: str, owned: Array, shapes: Shapes) -> Array:
@@ -98,6 +124,9 @@ def changes(form: str, owned: Array, shapes: Shapes) -> Array:
     array([ 3.,  4.,  5.,  6.,  8., 10.])
     """
     kind, rank = _parse(form)
+    if kind == "tied":
+        which, signs = _ties(rank, shapes)
+        return owned[which] * _like(owned, signs)
     if kind not in ("rank", "vera"):
         return owned
     rows, columns = _matrix(shapes)
@@ -109,21 +138,50 @@ def changes(form: str, owned: Array, shapes: Shapes) -> Array:
     return (left.reshape(rows, rank) @ right.reshape(rank, columns)).reshape(-1)
 
 
-def scaled(form: str, shapes: Shapes) -> int:
-    """How many of the numbers, from the first, are in units of the weights.
+def scaled(form: str, shapes: Shapes) -> NDArray[np.int64]:
+    """Of the numbers that are in units of the weights, from the first, a weight that each changes.
 
-    All of them, but of factors the left ones, which begin at zero; the right ones only turn.
+    All are, but of factors the left ones alone, which begin at zero; the right ones only turn.
+
+    >>> scaled("part2", [(2, 5)]), scaled("rank1", [(2, 5)])
+    (array([5, 3]), array([0, 0]))
     """
     kind, rank = _parse(form)
-    if kind in ("rank", "vera"):
-        return _matrix(shapes)[0] * (rank if kind == "rank" else 1)
-    return numbers(form, shapes)
+    found = sources(form, shapes)
+    if found is None:
+        return np.zeros(_matrix(shapes)[0] * (rank if kind == "rank" else 1), np.int64)
+    which = np.zeros(numbers(form, shapes), np.int64)
+    which[found[0]] = places(form, shapes)
+    return which
 
 
 @cache
 def _order(weights: int) -> NDArray[np.int64]:
     """In which places are taken, shuffled by bits that no release of NumPy changes: ``[n]``."""
     return np.argsort(np.random.PCG64(weights).random_raw(weights), kind="stable")
+
+
+def _ties(count: int, shapes: Shapes) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Which of so many numbers each weight has, and its sign; of no tensor that gets none.
+
+    Numbers are dealt to a site's tensors evenly, and then to a tensor's weights in their order.
+    """
+    which, signs, begin = [], [], 0
+    for left, shape in zip(range(len(shapes), 0, -1), shapes, strict=True):
+        share = -(-(count - begin) // left)
+        if share:
+            ranks = np.argsort(_order(math.prod(shape)))
+            which.append(begin + ranks % share)
+            signs.append(_coins(math.prod(shape)))
+        begin += share
+    return np.concatenate(which), np.concatenate(signs)
+
+
+@cache
+def _coins(weights: int) -> NDArray[np.float32]:
+    """Plus or minus one: ``[n]``."""
+    bits = np.random.PCG64(weights + 1_000_000_007).random_raw(weights) >> 63
+    return 1 - 2 * bits.astype(np.float32)
 
 
 def _matrix(shapes: Shapes) -> tuple[int, int]:
@@ -151,7 +209,7 @@ def _parse(form: str) -> tuple[str, int]:
     """Kind and count."""
     if form in (WHOLE, SHIFT):
         return form, 0
-    found = re.fullmatch(r"(part|rank|vera)([1-9]\d{0,5})", form)
+    found = re.fullmatch(r"(part|tied|rank|vera)([1-9]\d{0,5})", form)
     if found is None:
         raise KwsError(f"there is no form '{form}'")
     return found[1], int(found[2])

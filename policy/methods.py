@@ -98,7 +98,7 @@ def adapt(
         chosen: Sequence[Site], before: Adaptation | None = None, stages: int = 0
     ) -> Adaptation:
         model = grow(chosen) if before is None else grow(chosen).take(before)
-        rate = train.plan.lr * quickening(spent(chosen), total)
+        rate = train.plan.lr * quickening(sum(len(site.places()) for site in chosen), total)
         return train("final", model, epochs - stages * first, rate)
 
     if method in FIXED:
@@ -141,12 +141,12 @@ def owned_by(method: str, sites: Sequence[Site]) -> tuple[Site, ...]:
             return ()  # a head alone
 
 
-def quickening(owned: int, total: int) -> float:
-    """How many times faster few deltas are trained than all: as the root of their number.
+def quickening(moved: int, total: int) -> float:
+    """How many times faster few weights are trained than all: as the root of their number.
 
     Then a step moves what the network computes about as far, however few weights it may change.
 
     >>> quickening(26_504, 26_504), quickening(6_626, 26_504), quickening(0, 26_504)
     (1.0, 2.0, 1.0)
     """
-    return min(FASTEST, math.sqrt(total / owned)) if owned else 1.0
+    return min(FASTEST, math.sqrt(total / moved)) if moved else 1.0

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from kws.forms import part
+from kws.forms import part, tied
 from kws.sites import Site
 
 SPREAD = 1.0  # most that a log share departs from even: even is good, and single batches deceive
@@ -114,7 +114,7 @@ def apportion(scores: Tensor, sites: Sequence[Site], budget: int) -> tuple[Site,
     order = torch.argsort((exact - counts).masked_fill(counts == sizes, -1), descending=True)
     counts[order[: budget - int(counts.sum())]] += 1
     return tuple(
-        site if count == site.size else site.owned(part(count))
+        site if count == site.size else site.owned(tied(count))
         for site, count in zip(sites, counts.tolist(), strict=True)
         if count
     )

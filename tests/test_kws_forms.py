@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kws.errors import KwsError
-from kws.forms import changes, numbers, places, scaled, split_name
+from kws.forms import changes, numbers, places, scaled, sources, split_name
 
 CONV, NORM, DEPTHWISE = ((40, 24, 1, 1),), ((32,), (32,)), ((16, 1, 3, 1),)
 FITTING = [
@@ -15,6 +15,10 @@ FITTING = [
     ("", NORM, 64),
     ("part7", CONV, 7),
     ("part63", NORM, 63),
+    ("tied7", CONV, 7),
+    ("tied959", CONV, 959),
+    ("tied1", NORM, 1),
+    ("tied9", NORM, 9),
     ("shift", NORM, 32),
     ("rank1", CONV, 64),
     ("rank3", CONV, 192),
@@ -34,7 +38,7 @@ def test_arrays_and_tensors_change_the_same_weights_alike(
     assert len(where) == len(found) == len(set(where.tolist()))
     assert where.min() >= 0
     assert where.max() < sum(map(math.prod, shapes))
-    assert 0 < scaled(form, shapes) <= count
+    assert 0 < len(scaled(form, shapes)) <= count
 
 
 @pytest.mark.parametrize(
@@ -68,6 +72,20 @@ def test_parts_are_spread_and_fewer_are_among_more() -> None:
         assert sums.max() <= 20
     for count in (1, 5, 700):
         assert places(f"part{count}", [(40, 40, 1, 1)]).tolist() == order[:count].tolist()
+
+
+def test_tied_numbers_have_equally_many_weights_of_one_tensor_each() -> None:
+    which = sources("tied9", NORM)
+    assert which is not None
+    scale, shift = np.split(which[0], 2)
+    assert set(scale.tolist()).isdisjoint(shift.tolist())
+    counts = np.bincount(which[0], minlength=9)
+    assert set(counts.tolist()) <= {6, 7, 8}
+    assert set(which[1].tolist()) == {-1.0, 1.0}
+
+
+def test_a_single_tied_number_changes_the_scale_alone() -> None:
+    assert places("tied1", NORM).tolist() == list(range(32))
 
 
 def test_shifts_are_the_second_half() -> None:
