@@ -28,8 +28,8 @@ from .progress import CONSOLE, training
 from .recordings import Recordings, Selection, pick_device, validator
 from .wiring import open_base
 
-BATCH = 32
-STEPS = 1_000  # minutes for any corpus
+BATCH = 16
+STEPS = 2_000  # minutes for any corpus
 
 
 @click.command()
