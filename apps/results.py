@@ -5,13 +5,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from matplotlib.figure import Figure
 
 from kws.files import write_bytes, write_text
 
 from .adapt import STEPS
+
+CONTROLS: Final = ("random", "largest", "last", "even", "swr-layers")  # at SWR's own budgets
 
 Record = dict[str, Any]
 K = TypeVar("K")
@@ -100,7 +102,7 @@ def _promises(records: Sequence[Record]) -> str:
     found = {(*_key(r), r["cell"]["task"], r["cell"]["seed"]): r for r in records}
     rows = []
     for budget in ("5%", "10%"):
-        for other in (("full", ""), ("random", budget), ("largest", budget), ("last", budget)):
+        for other in (("full", ""), *((method, budget) for method in CONTROLS)):
             pairs = [
                 100 * (record["test"]["accuracy"] - found[other + key[2:]]["test"]["accuracy"])
                 for key, record in found.items()

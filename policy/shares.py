@@ -1,9 +1,10 @@
-"""How much of each site a language owns: SWR's policy where a site may be owned in part.
+"""How much of each site a language owns: SWR's policy where a site may be owned by degrees.
 
 Owned whole or not at all, a site of 2,560 weights takes most of a budget of a tenth, and small ones
-are hardly worth a decision. So the policy gives each site a share. The places of a site are taken
-in one fixed order (:mod:`kws.forms`), and the gate of each is open while its rank is within the
-share: what a share is worth is learnt from the gates at its edge. Our own, in place of one gate for
+are hardly worth a decision. So the policy gives each site a share. While it is learnt, the weights
+of a site are taken in one fixed order (:mod:`kws.forms`), and the gate of each is open while its
+rank is within the share: what a share is worth is learnt from the gates at its edge. In the end a
+site's weights have in common as many numbers as its share says. Our own, in place of one gate for
 each site of :mod:`policy.swr`, whose three stages it keeps.
 """
 
