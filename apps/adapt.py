@@ -17,9 +17,10 @@ from kws.deltas import Adaptation
 from kws.files import write_json
 from kws.sites import find_sites
 from kws.train import Epoch, Optimizer, Plan, fingerprint
-from policy.methods import FIXED, METHODS, RATE, SHORTEST, Trainer
+from policy.methods import FIXED, METHODS
 from policy.methods import adapt as train_adapter
 from policy.selection import spent
+from policy.transfer import RATE, SHORTEST, Trainer
 
 from . import options, pictures
 from .card import card

@@ -13,7 +13,7 @@ import click
 from kws.errors import UsageError
 from kws.files import read_json, write_json
 from kws.train import Plan
-from policy.methods import RATE
+from policy.transfer import RATE
 
 from . import adapt, options, pretrain
 from .measure import measure, merged

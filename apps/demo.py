@@ -27,7 +27,7 @@ from kws.engine import Engine
 from kws.errors import KwsError
 from kws.sites import find_sites
 from kws.train import Plan
-from policy.methods import RATE
+from policy.transfer import RATE
 
 from . import adapt, options, pictures, pretrain
 from .listen import write_any_script

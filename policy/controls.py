@@ -5,7 +5,38 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from kws.deltas import Adaptation
 from kws.sites import Site
+
+from .selection import project
+from .shares import apportion
+from .transfer import Transfer
+
+
+def even(transfer: Transfer) -> Adaptation:
+    """The same share of every site, as SWR's policy begins."""
+    equal = torch.zeros(len(transfer.sites))
+    return transfer.finish(apportion(equal, transfer.sites, transfer.budget))
+
+
+def random(transfer: Transfer) -> Adaptation:
+    """Whole sites in an order drawn from the seed."""
+    generator = torch.Generator().manual_seed(transfer.train.plan.seed)
+    scores = random_scores(transfer.sites, generator)
+    return transfer.finish(project(scores, transfer.sites, transfer.budget))
+
+
+def last(transfer: Transfer) -> Adaptation:
+    """Whole sites from the output on."""
+    scores = last_scores(transfer.sites)
+    return transfer.finish(project(scores, transfer.sites, transfer.budget))
+
+
+def largest(transfer: Transfer) -> Adaptation:
+    """Whole sites that moved furthest while everything learnt."""
+    transferred = transfer.transferred()
+    scores = largest_scores(transferred.pieces())
+    return transfer.finish(project(scores, transfer.sites, transfer.budget), transferred, 1)
 
 
 def random_scores(sites: Sequence[Site], generator: torch.Generator) -> Tensor:
@@ -21,14 +52,3 @@ def last_scores(sites: Sequence[Site]) -> Tensor:
 def largest_scores(deltas: Sequence[Tensor]) -> Tensor:
     """The sites that moved furthest in full fine-tuning first, by the length of their delta."""
     return torch.stack([delta.norm() for delta in deltas])
-
-
-def norm_sites(sites: Sequence[Site]) -> tuple[Site, ...]:
-    """Every normalisation's scale and shift."""
-    return tuple(site for site in sites if site.kind == "norm")
-
-
-def pointwise_sites(sites: Sequence[Site]) -> tuple[Site, ...]:
-    """Every convolution that mixes channels alone: O x I weights, 1 x 1."""
-    found = [site for site in sites if site.kind == "conv"]
-    return tuple(site for site in found if next(iter(site.shapes.values()))[2:] == (1, 1))

@@ -13,15 +13,24 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from kws.deltas import Adaptation
 from kws.forms import part, tied
 from kws.sites import Site
+
+from .swr import Policy, learn_where
+from .transfer import Transfer
 
 SPREAD = 1.0  # most that a log share departs from even: even is good, and single batches deceive
 SOFTNESS = 0.5  # width of a gate's edge backwards, in log shares
 BRACKET, HALVINGS = 60.0, 60  # of the logarithm of c, and how often it is halved
 
 
-class SharePolicy(nn.Module):
+def swr(transfer: Transfer) -> Adaptation:
+    """SWR with a share for each site."""
+    return learn_where(transfer, SharePolicy)
+
+
+class SharePolicy(Policy):
     """A share for each site from a learnt embedding; together they spend what is allowed.
 
     Shares are min(1, c exp(a_s)): ``a`` is learnt, between -1 and 1, and c is the one number at

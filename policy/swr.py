@@ -12,22 +12,57 @@ policy, gate and penalty is our reading:
 Here a site is owned whole or not at all; :mod:`policy.shares` gives each a share.
 """
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from kws.deltas import Adaptation
 from kws.sites import Site
 
-from .selection import project
+from .selection import project, spent
+from .transfer import Transfer
 
 SHARPNESS = 5.0  # of logits, so that gates can close within a short stage
 PENALTY = 1.0  # weight of what is spent beyond the allowance
 FALL = 0.8  # share of the stage after which the allowance has come down to the budget
 
 
-class GatePolicy(nn.Module):
+class Policy(nn.Module, ABC):
+    """Gates that learn where a language should own something, under an allowance that falls.
+
+    Shape:
+        () -> gates ``[n]``, one for each weight of all sites
+
+    """
+
+    @abstractmethod
+    def tighten(self, allowed: float) -> Tensor:
+        """What this share being all that may be spent adds to the loss."""
+
+    @abstractmethod
+    def choose(self, budget: int) -> tuple[Site, ...]:
+        """What the language owns, within the budget."""
+
+
+def learn_where(transfer: Transfer, make: Callable[[Sequence[Site]], Policy]) -> Adaptation:
+    """The three stages."""
+    transferred = transfer.transferred()
+    policy = make(transfer.sites).to(transfer.device)
+    share = max(transfer.budget, 1) / spent(transfer.sites)
+    gated = transfer.grow(transfer.sites, policy).take(transferred)
+    transfer.early("policy", gated, lambda done: policy.tighten(allowance(share, done)))
+    return transfer.finish(policy.choose(transfer.budget), gated, 2)
+
+
+def swr_layers(transfer: Transfer) -> Adaptation:
+    """SWR with a gate for each site."""
+    return learn_where(transfer, GatePolicy)
+
+
+class GatePolicy(Policy):
     """One gate per site from a learnt embedding; it never hears the audio.
 
     So its decision can be baked into the weights. Training draws straight-through Gumbel

@@ -9,11 +9,13 @@ from torch import Tensor, nn
 from kws.deltas import Adaptation
 from kws.errors import UsageError
 from kws.files import read_tensors
-from kws.sites import find_sites
+from kws.sites import Site, find_sites
 from kws.train import Epoch, EpochBatches, Plan
 from models.bcresnet import BCResNet
-from policy.methods import FIXED, METHODS, Trainer, adapt
+from policy.methods import FIXED, METHODS, adapt
 from policy.selection import spent
+from policy.taps import ScoreGates
+from policy.transfer import Trainer
 
 TOTAL = 8_836
 CLASSES = 5  # one more than the base has
@@ -101,8 +103,46 @@ def test_fixed_methods_own_what_they_own(
     counts = {method: spent(chosen) for method, chosen in owned.items()}
     assert counts == {
         **{"head": 0, "norms": 2_416, "bitfit": 1_208},
-        **{"lora": 528, "vera": 340, "full": TOTAL},
+        **{"lora": 528, "vera": 340, "full": TOTAL, "scratch": TOTAL},
     }
+
+
+def test_a_network_from_scratch_is_kept_as_differences_from_the_base(
+    network: BCResNet, toy: EpochBatches, tmp_path: Path
+) -> None:
+    """With statistics of its own, which the base's scales and shifts take over."""
+    trainer = make_trainer(toy, tmp_path)
+    trained = adapt(network, CLASSES, "scratch", 0, trainer)
+    state = read_tensors(trainer.stage("final").path)
+    own = BCResNet(CLASSES)
+    own.load_state_dict(
+        {n.removeprefix("model."): torch.from_numpy(a) for n, a in state.items() if "model." in n}
+    )
+    features = next(iter(toy.epoch(0)))[0]
+    with torch.no_grad():
+        torch.testing.assert_close(
+            trained.eval()(features), own.eval()(features), atol=1e-4, rtol=1e-4
+        )
+    means = [layer.running_mean for layer in own.modules() if isinstance(layer, nn.BatchNorm2d)]
+    assert all(mean is not None and mean.any() for mean in means)
+
+
+def test_a_score_that_falls_closes_its_site_and_one_that_rises_opens_it() -> None:
+    """TAPS: the loss rewards the gate of the second site alone, and scores have a price."""
+    sites = make_sites(3)
+    gates = ScoreGates(sites)
+    optimizer = torch.optim.SGD(gates.parameters(), 0.05)
+    assert gates().tolist() == [1.0] * 6
+    for _ in range(30):
+        optimizer.zero_grad()
+        (gates.price() - gates()[2]).backward()
+        optimizer.step()
+    assert gates().tolist() == [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]
+
+
+def make_sites(count: int) -> list[Site]:
+    """Of two weights each."""
+    return [Site(f"s{n}", "conv", {f"s{n}.weight": (2,)}, 2 * n, 2, 2) for n in range(count)]
 
 
 def test_last_takes_the_sites_nearest_the_output(network: BCResNet, trainer: Trainer) -> None:
@@ -138,7 +178,7 @@ def test_the_seed_decides(
         assert names(trained[0]) != names(trained[2])
 
 
-@pytest.mark.parametrize("method", ["swr", "swr-layers", "largest"])
+@pytest.mark.parametrize("method", ["swr", "swr-layers", "largest", "taps"])
 def test_the_last_stage_goes_on_with_what_was_learnt(
     method: str, network: BCResNet, toy: EpochBatches, tmp_path: Path
 ) -> None:
@@ -155,7 +195,7 @@ class CutError(Exception):
     pass
 
 
-@pytest.mark.parametrize("method", ["swr", "swr-layers", "largest"])
+@pytest.mark.parametrize("method", ["swr", "swr-layers", "largest", "taps"])
 @pytest.mark.parametrize("steps", [3, 5, 7])
 def test_a_run_cut_in_any_stage_goes_on_as_if_it_was_not(
     method: str, steps: int, network: BCResNet, toy: EpochBatches, tmp_path: Path
@@ -179,7 +219,7 @@ def test_a_run_cut_in_any_stage_goes_on_as_if_it_was_not(
     assert same(state(resumed), state(whole))
 
 
-@pytest.mark.parametrize("method", ["swr", "swr-layers", "largest"])
+@pytest.mark.parametrize("method", ["swr", "swr-layers", "largest", "taps"])
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_stages_need_four_epochs(
     method: str, epochs: int, network: BCResNet, toy: EpochBatches, tmp_path: Path

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from kws.sites import Site, find_sites
 from models.bcresnet import BCResNet
-from policy.controls import largest_scores, last_scores, norm_sites, random_scores
+from policy.controls import largest_scores, last_scores, random_scores
+from policy.fixed import norm_sites
 from policy.selection import project, spent
 from policy.swr import GatePolicy, allowance, overspend
 

@@ -1,0 +1,59 @@
+"""A network of its own for a language, trained from scratch: what sharing a base is worth.
+
+Its normalisations learn statistics of their own. What is kept are differences from the base, as of
+everything owned: with the base's statistics another scale and shift compute the same.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from kws.deltas import Adaptation
+from kws.sites import HEAD
+
+from .transfer import RATE, Transfer
+
+PLAIN = 6e-3  # peak rate of weights themselves, as in pretraining, where RATE is asked for
+
+
+def scratch(transfer: Transfer) -> Adaptation:
+    """Train a network of the base's form that knows nothing of the base."""
+    network = copy.deepcopy(transfer.network).requires_grad_(True).to(transfer.device)
+    for layer in network.modules():
+        reset = getattr(layer, "reset_parameters", None)
+        if reset is not None:
+            reset()
+    model = transfer.grow(transfer.sites)
+    setattr(network, HEAD, model.head)
+    plan = transfer.train.plan
+    transfer.train("final", network, plan.epochs, PLAIN * plan.lr / RATE)
+    return _difference(model, network, transfer.network)
+
+
+@torch.no_grad()
+def _difference(model: Adaptation, network: nn.Module, base: nn.Module) -> Adaptation:
+    """The adaptation of the base that computes what the network does."""
+    weights: dict[str, Tensor] = dict(network.named_parameters())
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            theirs = base.get_submodule(name)
+            assert isinstance(theirs, nn.BatchNorm2d)
+            weights |= _with_statistics_of(theirs, layer, name)
+    names = [name for site in model.chosen for name in site.shapes]
+    wanted = torch.cat([weights[name].reshape(-1) for name in names])
+    model.relative.copy_((wanted - model.base) / model.unit)
+    return model
+
+
+def _with_statistics_of(base: nn.BatchNorm2d, norm: nn.BatchNorm2d, name: str) -> dict[str, Tensor]:
+    """Scale and shift with which the base's normalisation does what ``norm`` does."""
+    assert base.running_mean is not None
+    assert base.running_var is not None
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    slope = norm.weight / (norm.running_var + norm.eps).sqrt()
+    return {
+        f"{name}.weight": slope * (base.running_var + base.eps).sqrt(),
+        f"{name}.bias": norm.bias + slope * (base.running_mean - norm.running_mean),
+    }

@@ -1,0 +1,141 @@
+"""What every way to adapt is given: a base, a language, a budget, and training in stages."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+from torch import Tensor, nn
+
+from kws.deltas import Adaptation
+from kws.errors import UsageError
+from kws.sites import Site, find_sites
+from kws.train import Epoch, EpochBatches, Plan, Stage, Watch, fit
+
+from .selection import spent
+
+RATE: Final = 2e-2  # peak, of relative deltas of everything; decision 5 says how it was chosen
+FASTEST: Final = 4.0  # times that rate, of few deltas
+SHORTEST: Final = 4  # epochs of a method that trains in stages
+STAGES: Final = 8  # of all epochs each stage before the last gets one in so many
+VALIDATE_EVERY: Final = 4  # epochs; validation costs as much as a third of an epoch of its size
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Runs one stretch of training under its own name, so that each is resumed by itself."""
+
+    batches: EpochBatches
+    plan: Plan  # epochs are those of all stages together, the rate the last one's
+    validate: Callable[[nn.Module], float]
+    folder: Path
+    fingerprint: str
+    watch: Watch
+    history: dict[str, list[Epoch]]
+
+    def __call__(
+        self,
+        name: str,
+        model: nn.Module,
+        epochs: int,
+        lr: float,
+        penalty: Callable[[float], Tensor] | None = None,
+    ) -> None:
+        """Train what of the model is trainable."""
+        self.history[name] = fit(
+            model,
+            self.batches,
+            replace(self.plan, epochs=epochs, lr=lr),
+            penalty=penalty,
+            validate=self.validate,
+            validate_every=VALIDATE_EVERY,
+            stage=self.stage(name),
+            watch=self.watch,
+        )
+
+    def stage(self, name: str) -> Stage:
+        """Where a stretch of training keeps its checkpoint."""
+        return Stage(self.folder, name, self.fingerprint)
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """One language to be learnt.
+
+    Attributes:
+        method: by which it is learnt.
+        network: the base; its tensors are not written.
+        classes: K.
+        budget: numbers that the language may own, head not counted.
+        train: runs the stages.
+        device: where to train.
+
+    """
+
+    method: str
+    network: nn.Module
+    classes: int
+    budget: int
+    train: Trainer
+    device: str = "cpu"
+
+    @cached_property
+    def sites(self) -> tuple[Site, ...]:
+        """All that may be owned, whole."""
+        return find_sites(self.network)
+
+    def grow(self, chosen: Sequence[Site], gates: nn.Module | None = None) -> Adaptation:
+        """A language that owns these and has learnt nothing yet."""
+        return Adaptation(self.network, self.classes, chosen, gates).to_device(self.device)
+
+    def early(
+        self,
+        name: str,
+        model: Adaptation,
+        penalty: Callable[[float], Tensor] | None = None,
+    ) -> Adaptation:
+        """A stage before the last one.
+
+        Raises:
+            UsageError: there are too few epochs for stages.
+
+        """
+        if self.train.plan.epochs < SHORTEST:
+            raise UsageError(
+                f"--method {self.method} trains in stages: give it {SHORTEST} epochs or more"
+            )
+        self.train(name, model, self._early_epochs, RATE, penalty)
+        return model
+
+    def transferred(self) -> Adaptation:
+        """The first stage of several methods: everything is owned and learns."""
+        return self.early("transfer", self.grow(self.sites))
+
+    def finish(
+        self, chosen: Sequence[Site], before: Adaptation | None = None, stages: int = 0
+    ) -> Adaptation:
+        """The last stage: what is owned is known; it goes on from ``before``, after so many."""
+        model = self.grow(chosen)
+        if before is not None:
+            model.take(before)
+        moved = sum(len(site.places()) for site in chosen)
+        rate = self.train.plan.lr * quickening(moved, spent(self.sites))
+        self.train("final", model, self.train.plan.epochs - stages * self._early_epochs, rate)
+        return model
+
+    @property
+    def _early_epochs(self) -> int:
+        return max(1, self.train.plan.epochs // STAGES)
+
+
+def quickening(moved: int, total: int) -> float:
+    """How many times faster few weights are trained than all: as the root of their number.
+
+    Then a step moves what the network computes about as far, however few weights it may change.
+
+    >>> quickening(26_504, 26_504), quickening(6_626, 26_504), quickening(0, 26_504)
+    (1.0, 2.0, 1.0)
+    """
+    return min(FASTEST, math.sqrt(total / moved)) if moved else 1.0
