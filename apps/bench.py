@@ -140,7 +140,7 @@ def run_cell(
         per_word=settings.get("per_word"),
         seed=cell.seed,
     )
-    record = {"cell": asdict(cell), "settings": settings, "commit": _commit()}
+    record: dict[str, Any] = {"cell": asdict(cell), "settings": settings, "commit": _commit()}
     rate = settings.get("lr")
     if cell.tau:
         plan = Plan(epochs=settings["epochs"], lr=rate or pretrain.LR, seed=cell.seed)
@@ -167,6 +167,7 @@ def run_cell(
             device=device,
         )
         record["result"], adapter = adapt.summary(config), load_adapter(out)
+    record["causal"] = base.config.causal
     for split in ("validation", "test"):
         record[split] = measure(merged(base, adapter), recordings, split).report
     return record

@@ -22,7 +22,8 @@ K = TypeVar("K")
 def write_results(records: Sequence[Record], out: Path) -> None:
     """Write the page at ``out`` and its picture beside it."""
     bases = [record for record in records if record["cell"]["tau"]]
-    runs = [record for record in records if not record["cell"]["tau"]]
+    adapted = [record for record in records if not record["cell"]["tau"]]
+    runs = [record for record in adapted if not record.get("causal")]
     parts = [
         "# Results",
         "Made from the records in `docs/records` by `kws bench report`; the runs, by "
@@ -40,7 +41,45 @@ def write_results(records: Sequence[Record], out: Path) -> None:
         picture = out.with_name("accuracy_by_budget.png")
         _picture(runs, picture)
         parts += [f"![test accuracy against replaced parameters]({picture.name})"]
+    if rows := _causality(records):
+        parts += ["## What hearing nothing later costs", CAUSALITY, rows]
     write_text(out, "\n\n".join(parts) + "\n")
+
+
+CAUSALITY: Final = (
+    "A causal network, which decides at every frame of a stream from what came before, beside one "
+    "that hears the whole view: same task, method, budget and seed; causal minus whole, in points."
+)
+
+
+def _causality(records: Sequence[Record]) -> str:
+    """Pairs of runs that differ in nothing else; nothing where there is none."""
+    rows = []
+    for _, some in sorted(_group(records, lambda r: (*_key(r), _task(r), _width(r))).items()):
+        causal, whole = (
+            {r["cell"]["seed"]: 100 * r["test"]["accuracy"] for r in some if _causal(r) == wanted}
+            for wanted in (True, False)
+        )
+        pairs = [value - whole[seed] for seed, value in causal.items() if seed in whole]
+        if pairs:
+            method, budget = _key(some[0])
+            how = f"{method} {budget}".strip() if method else f"base {_width(some[0])}"
+            both = [
+                _spread(found[seed] for seed in causal if seed in whole)
+                for found in (causal, whole)
+            ]
+            rows.append([_task(some[0]), how, *both, _signed(pairs), str(len(pairs))])
+    titles = ["task", "", "causal", "whole", "difference", "seeds"]
+    return _table(titles, rows) if rows else ""
+
+
+def _causal(record: Record) -> bool:
+    return bool(record.get("causal"))
+
+
+def _width(record: Record) -> str:
+    tau = record["cell"]["tau"]
+    return f"τ={tau:g}" if tau else ""
 
 
 def _settings(record: Record) -> str:
@@ -55,10 +94,10 @@ def _settings(record: Record) -> str:
 
 
 def _bases(records: Sequence[Record]) -> str:
-    groups = _group(records, lambda record: record["cell"]["tau"])
+    groups = _group(records, lambda record: (record["cell"]["tau"], _causal(record)))
     rows = [
         [
-            f"τ={tau:g}",
+            f"τ={tau:g}, causal" if causal else f"τ={tau:g}",
             f"{some[0]['result']['parameters']:,}",
             _spread(_accuracies(some)),
             _spread(100 * r["validation"]["accuracy"] for r in some),
@@ -66,14 +105,14 @@ def _bases(records: Sequence[Record]) -> str:
             f"{mean(r['result']['seconds'] for r in some) / 60:.0f}",
             str(len(some)),
         ]
-        for tau, some in sorted(groups.items())
+        for (tau, causal), some in sorted(groups.items())
     ]
     titles = ["width", "parameters", "test", "validation", "worst speaker", "minutes", "seeds"]
     return _table(titles, rows)
 
 
 def _key(record: Record) -> tuple[str, str]:
-    return record["cell"]["method"], record["cell"]["budget"] or ""
+    return record["cell"]["method"] or "", record["cell"]["budget"] or ""
 
 
 def _languages(records: Sequence[Record]) -> str:

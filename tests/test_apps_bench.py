@@ -55,6 +55,16 @@ def test_the_report_holds_means_spread_and_paired_differences(tmp_path: Path) ->
     assert (tmp_path / "accuracy_by_budget.png").stat().st_size > 10_000
 
 
+def test_the_report_pairs_causal_runs_with_those_that_hear_all(tmp_path: Path) -> None:
+    """A run without a pair is in no difference, and causal runs are in no other table."""
+    whole = [record("swr", "10%", "a", seed, 0.9) for seed in (0, 1)]
+    causal = [record("swr", "10%", "a", seed, 0.88) | {"causal": True} for seed in (1, 2)]
+    write_results(whole + causal, tmp_path / "results.md")
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "| a | swr 10% | 88.0 | 90.0 | -2.00 ± 0.00 (standard error) | 1 |" in page
+    assert "| swr | 10% | 90.0 ± 0.0 | **90.00** |" in page
+
+
 def test_runs_on_the_same_recordings_come_together() -> None:
     groups = shared(cells({"cells": [GROUP]}))
     assert [{(cell.task, cell.seed) for cell in group} for group in groups] == [
