@@ -28,7 +28,10 @@ def _words(
 ) -> tuple[str, ...] | None:
     if value is None:
         return None
-    return tuple(word.strip() for word in value.split(",") if word.strip())
+    words = tuple(word.strip() for word in value.split(",") if word.strip())
+    if not words:
+        raise click.BadParameter(f"'{value}' names no word; write ja,nein, or leave it out")
+    return words
 
 
 def apply(options: list[Callable[[F], F]]) -> Callable[[F], F]:
