@@ -15,6 +15,7 @@ import torch
 
 from apps.recordings import MARGIN
 from audio_data.augment import AugmentConfig
+from audio_data.clips import SPLITS
 from kws.adapter import MODEL, load_adapter, save_adapter
 from kws.base import load_base
 from kws.config import SAMPLE_RATE, FeatureConfig
@@ -154,6 +155,40 @@ def test_validation_is_measured_with_the_stored_numbers(kws: Kws, spoken: Path, 
     command = ["evaluate", "--base", tiny / "base", "--adapter", tiny / "de", "--data", spoken]
     found = succeed(kws, *command, "--filter", "language=de", "--split", "validation")
     assert found["accuracy"] == said(tiny, "de")["validation_accuracy"]
+
+
+def test_what_filters_select_is_evaluated(kws: Kws, spoken: Path, tiny: Path) -> None:
+    """One split, one person, one word; nothing must be left to train on."""
+    command = ["evaluate", "--base", tiny / "base", "--adapter", tiny / "de", "--data", spoken]
+    command += ["--filter", "language=de"]
+    whole = succeed(kws, *command)
+    assert succeed(kws, *command, "--filter", "split=test") == whole
+    who, *_ = whole["per_speaker"]
+    one = succeed(kws, *command, "--filter", f"speaker={who}")
+    assert one["per_speaker"] == {who: whole["per_speaker"][who]}
+    one = succeed(kws, *command, "--filter", "word=nein")
+    assert one["per_word"] == {"nein": whole["per_word"]["nein"]}
+    error = fail(kws, 2, *command, "--filter", "split=test", "--split", "validation")
+    assert "no validation recordings of de, only test" in error
+
+
+def test_one_person_of_a_plain_folder_is_evaluated_where_training_put_them(
+    kws: Kws, tiny: Path, spoken: Path, tmp_path: Path
+) -> None:
+    """Who trained is not tested because the others are left out."""
+    for row in (row for split in SPLITS for row in rows(spoken, "de", split)):
+        path = tmp_path / row["word"] / f"{row['speaker']}_{Path(row['path']).name}"
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(spoken.parent / row["path"], path)
+    command = ["evaluate", "--base", tiny / "base", "--adapter", tiny / "de", "--data", tmp_path]
+    command += ["--language", "de", "--speaker-pattern", "^([^_]+)_"]
+    people = {split: succeed(kws, *command, "--split", split)["per_speaker"] for split in SPLITS}
+    assert sum(map(len, people.values())) == 6
+    (trained, *_), (tested, *_) = people["train"], people["test"]
+    found = succeed(kws, *command, "--filter", f"speaker={tested}")
+    assert found["per_speaker"] == {tested: people["test"][tested]}
+    error = fail(kws, 2, *command, "--filter", f"speaker={trained}")
+    assert "no test recordings of de, only train" in error
 
 
 def test_a_table_for_people(kws: Kws, spoken: Path, tiny: Path) -> None:
@@ -406,6 +441,8 @@ def test_manifests_with_mistakes(
         (2, ["--filter", "language"], "'language' is not of the form column=value"),
         (2, [], "several languages (de, en, es)"),
         (2, ["--filter", "language=en", "--keywords", "yes,maybe"], "no recordings of maybe"),
+        (2, ["--filter", "language=en", "--keywords", ""], "names no word; write ja,nein"),
+        (2, ["--filter", "language=en", "--keywords", " ,"], "names no word; write ja,nein"),
         (2, ["--filter", "language=en", "--tau", "2.5"], "bcresnet with tau 1, 1.5, 2, 3, 6, 8"),
         (2, ["--filter", "language=en", "--epochs", "0"], "0 is not in the range"),
         (2, ["--filter", "language=en", "--lr", "0"], "0 is not in the range"),
