@@ -121,7 +121,7 @@ def _vocabulary(languages: tuple[str, ...], words: tuple[str, ...]) -> dict[str,
 def _bar(*columns: ProgressColumn) -> Progress:
     console = Console(stderr=True)
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         *columns,
         TimeRemainingColumn(),

@@ -11,6 +11,7 @@ from kws.engine import Engine
 from kws.errors import KwsError
 
 from .listen import write_any_script
+from .options import finite
 from .screen import json_line, line
 
 
@@ -52,6 +53,7 @@ def report(file: Path, found: Sequence[Detection], *, as_json: bool, named: bool
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1, min_open=True),
+    callback=finite,
     help="instead of the one kept in the adapter, 0 to 1",
 )
 def detect(

@@ -23,6 +23,7 @@ from .keep import LIMIT, Keeper
 from .keys import Keys
 from .live import LiveEngine
 from .microphone import Microphone, list_devices
+from .options import finite
 from .panels import thresholds
 from .screen import Lines, Screen, Show, Source
 from .worker import CAPACITY
@@ -167,6 +168,7 @@ def _print_devices(context: click.Context, parameter: click.Parameter, wanted: b
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1, min_open=True),
+    callback=finite,
     help="instead of the one kept in each adapter, 0 to 1",
 )
 @click.option(
@@ -182,6 +184,7 @@ def _print_devices(context: click.Context, parameter: click.Parameter, wanted: b
     default=SECONDS,
     show_default=True,
     type=click.FloatRange(0, min_open=True),
+    callback=finite,
     help="after which such a run is ended",
 )
 @click.option(

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +33,16 @@ def _words(
     if not words:
         raise click.BadParameter(f"'{value}' names no word; write ja,nein, or leave it out")
     return words
+
+
+def finite(
+    context: click.Context, parameter: click.Parameter, value: float | tuple[float, ...] | None
+) -> float | tuple[float, ...] | None:
+    """Refuse what is no number; the ranges let it pass."""
+    given = value if isinstance(value, tuple) else (value,)
+    if not all(number is None or math.isfinite(number) for number in given):
+        raise click.BadParameter(f"{value} is no number")
+    return value
 
 
 def apply(options: list[Callable[[F], F]]) -> Callable[[F], F]:

@@ -19,7 +19,7 @@ from . import options, pictures
 from .card import base_card
 from .export import base_file
 from .measure import measure
-from .progress import CONSOLE, training
+from .progress import note, training
 from .recordings import Recordings, Selection, pick_device, validator
 
 LR = 6e-3
@@ -36,7 +36,13 @@ BATCH = 32
     "--causal", is_flag=True, help="hear nothing that comes later: for streams, at less computation"
 )
 @click.option("--epochs", default=24, show_default=True, type=click.IntRange(1))
-@click.option("--lr", default=LR, show_default=True, type=click.FloatRange(0, min_open=True))
+@click.option(
+    "--lr",
+    default=LR,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    callback=options.finite,
+)
 @options.optimizer
 @options.seed
 @options.device
@@ -86,7 +92,7 @@ def run(
     recordings = Recordings.select(selection, config)
     task = recordings.task
     for warning in task.warnings:
-        CONSOLE.print(f"note: {warning}", style="yellow")
+        note(warning)
     config = replace(
         config,
         language=task.language,

@@ -63,11 +63,13 @@ def fold(config: BaseConfig, tensors: Arrays) -> Folded:
     """The network of a base's configuration with these tensors, named as in its file.
 
     Raises:
-        KwsError: tensors are missing or of another shape.
+        KwsError: tensors are missing or of another shape, or it hears other bands.
 
     """
     if config.architecture != "bcresnet":
         raise KwsError(f"the runtime knows bcresnet, not {config.architecture}")
+    if config.features.mels != 2 * ROWS:
+        raise KwsError(f"bcresnet hears {2 * ROWS} bands, not {config.features.mels}")
     try:
         return _fold(config, tensors)
     except (KeyError, ValueError) as error:
