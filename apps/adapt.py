@@ -14,7 +14,7 @@ from kws.adapter import STORED, Adapter, AdapterConfig, save_adapter, stored_byt
 from kws.base import Base
 from kws.budget import Budget
 from kws.deltas import Adaptation
-from kws.files import write_json
+from kws.files import refuse_unwritable, write_json
 from kws.sites import find_sites
 from kws.train import DivergedError, Epoch, Optimizer, Plan, fingerprint
 from policy.methods import FIXED, METHODS, RATE, SHORTEST, Trainer
@@ -133,6 +133,7 @@ def run(
 ) -> AdapterConfig:
     """Adapt, and save adapter, record and pictures in ``out``."""
     begin = time.perf_counter()
+    refuse_unwritable(out)
     task = recordings.task
     for warning in task.warnings:
         note(warning)
@@ -154,7 +155,7 @@ def run(
     )
     history: dict[str, list[Epoch]] = {}
     settings = [base.config.sha256, method, allowed, plan, augment, task.labels]
-    settings += task.splits["train"]
+    settings += recordings.learnt
     with training(f"adapting to {task.language}") as watch:
         trainer = Trainer(
             batches=batches,

@@ -10,7 +10,7 @@ import torch
 
 from audio_data.augment import SPEC_WIDTHS, AugmentConfig
 from kws.base import MODEL, BaseConfig, save_base
-from kws.files import read_tensors, write_bytes, write_json, write_text
+from kws.files import read_tensors, refuse_unwritable, write_bytes, write_json, write_text
 from kws.train import Epoch, Optimizer, Plan, Stage, fingerprint, fit
 from models.folded import fold
 from models.session import FILE
@@ -88,6 +88,7 @@ def run(
     """Pretrain, save base, record and pictures in ``out``; returns what is printed."""
     from models.registry import build
 
+    refuse_unwritable(out)
     config = BaseConfig(architecture="bcresnet", tau=tau, causal=causal, language="", labels=())
     recordings = Recordings.select(selection, config)
     task = recordings.task
@@ -107,7 +108,7 @@ def run(
     validate = validator(*recordings.fixed("validation"), len(task.keywords))
     settings = asdict(config) | {
         "augment": asdict(augment),
-        "clips": [str(e) for e in task.splits["train"]],
+        "clips": recordings.learnt,
     }
     stage = Stage(out, "pretrain", fingerprint(settings))
     with training(f"pretraining {task.language}") as watch:

@@ -131,6 +131,13 @@ class Recordings:
         labels = [example.label for example in examples]
         return Views.build(waves, labels, len(labels) - len(paths), MARGIN)
 
+    @property
+    def learnt(self) -> list[str]:
+        """What is trained on, the same however the path of the corpus is spelt."""
+        examples = self.task.splits["train"]
+        clips = [e.clip and replace(e.clip, path=e.clip.path.resolve()) for e in examples]
+        return [f"{clip} {e.label}" for clip, e in zip(clips, examples, strict=True)]
+
     def training(
         self, augment: AugmentConfig, *, batch: int, seed: int, device: str
     ) -> EpochBatches:

@@ -605,6 +605,21 @@ def test_a_broken_recording_stops_training_before_it_begins(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("command", ["pretrain", "adapt", "evaluate"])
+def test_a_folder_that_cannot_be_written_is_told_before_any_sound_is_read(
+    kws: Kws, tiny: Path, manifest: Callable[..., Path], tmp_path: Path, command: str
+) -> None:
+    """The recording is broken, but that is not what is said."""
+    path, file = manifest(), tmp_path / "file"
+    (tmp_path / "clip.wav").write_bytes(b"RIFF")
+    file.touch()
+    options = {"pretrain": ["--tau", 1], "adapt": ["--base", tiny / "base"]}
+    options["evaluate"] = ["--base", tiny / "base", "--stream"]
+    error = fail(kws, 1, command, "--data", path, *options[command], "--out", file / "in" / "out")
+    assert "cannot write in " in error
+    assert str(file) in error
+
+
 def test_without_a_command_help_is_shown(kws: Kws) -> None:
     code, out, err = kws()
     assert (code, out) == (2, "")
