@@ -18,12 +18,12 @@ from kws.config import SAMPLE_RATE
 from kws.engine import Engine
 from kws.errors import UsageError
 
+from . import options
 from .command import SECONDS, Command, parse
 from .keep import LIMIT, Keeper
 from .keys import Keys
 from .live import LiveEngine
 from .microphone import Microphone, list_devices
-from .options import finite
 from .panels import thresholds
 from .screen import Lines, Screen, Show, Source
 from .worker import CAPACITY
@@ -143,13 +143,7 @@ def _print_devices(context: click.Context, parameter: click.Parameter, wanted: b
 
 @click.command()
 @click.option("--base", required=True, type=click.Path(path_type=Path), help="folder of the base")
-@click.option(
-    "--adapter",
-    "adapters",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="folder of an adapter; repeat for more",
-)
+@options.adapters
 @click.option("--language", help="active at the start; without it that of the last adapter")
 @click.option("-d", "--device", help="microphone: index, or a part of its name")
 @click.option(
@@ -168,7 +162,7 @@ def _print_devices(context: click.Context, parameter: click.Parameter, wanted: b
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1, min_open=True),
-    callback=finite,
+    callback=options.finite,
     help="instead of the one kept in each adapter, 0 to 1",
 )
 @click.option(
@@ -184,7 +178,7 @@ def _print_devices(context: click.Context, parameter: click.Parameter, wanted: b
     default=SECONDS,
     show_default=True,
     type=click.FloatRange(0, min_open=True),
-    callback=finite,
+    callback=options.finite,
     help="after which such a run is ended",
 )
 @click.option(
@@ -202,7 +196,7 @@ def _print_devices(context: click.Context, parameter: click.Parameter, wanted: b
 )
 def listen(
     base: Path,
-    adapters: tuple[Path, ...],
+    adapters: tuple[options.Named, ...],
     language: str | None,
     device: str | None,
     wav: Path | None,

@@ -248,6 +248,29 @@ def test_detections_are_objects_of_four_fields(kws: Kws, spoken: Path, tiny: Pat
     assert kws(*command, "--threshold", 1, "--json") == (0, "", "")
 
 
+def test_two_adapters_of_one_language_are_told_apart_by_name(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path
+) -> None:
+    """A folder's path may hold an equals sign."""
+    clip = spoken.parent / rows(spoken, "de", "test")[0]["path"]
+    other = shutil.copytree(tiny / "de", tmp_path / "a=b")
+    command = ["detect", clip, "--base", tiny / "base", "--threshold", 0.01, "--json"]
+    command += ["--adapter", tiny / "de"]
+    for options, language in (
+        ([], "words"),
+        (["--language", "words"], "words"),
+        (["--language", "de"], "de"),
+    ):
+        code, out, err = kws(*command, "--adapter", f"words={other}", *options)
+        assert (code, err) == (0, "")
+        assert json.loads(out.splitlines()[0])["language"] == language
+    error = fail(kws, 2, *command, "--adapter", other)
+    assert f"two adapters are called de; call one otherwise: --adapter NAME={other}" in error
+    assert "not of the form NAME=FOLDER" in fail(kws, 2, *command, "--adapter", "=x")
+    error = fail(kws, 2, *command, "--language", "xx")
+    assert "no adapter for 'xx' is loaded; there are en, de" in error
+
+
 def test_adapters_are_listed(kws: Kws, tiny: Path) -> None:
     found = succeed(kws, "adapters", "list", tiny)
     assert [(row["language"], row["method"]) for row in found] == [("de", "swr"), ("es", "last")]
