@@ -77,7 +77,7 @@ def confusion(measured: Measured, path: Path) -> None:
     names = legible(measured.labels)
     counts = confusion_matrix(measured.truth, measured.predicted, labels=range(len(names)))
     shares = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    side = 3 + 0.32 * len(names)
+    side = 2.2 + 0.32 * len(names) + 0.09 * max(map(len, names))  # inches; names on two sides
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)

@@ -15,7 +15,6 @@ from kws.files import Arrays, read_tensors
 from kws.languages import Languages
 from kws.runtime import Network, Runtime
 from models import compiled
-from models.folded import fold
 
 if TYPE_CHECKING:  # training needs torch, listening does not
     from kws.bank import Bank
@@ -77,13 +76,13 @@ def _load(bank: Languages, adapters: Sequence[Source], language: str | None) -> 
 
 def _network_builder(base: Path, kernels: bool) -> Callable[[BaseConfig, Arrays], Network]:
     if kernels:
-        return lambda config, tensors: compiled.Compiled(fold(config, tensors))
+        return compiled.Switchable
     from models.session import FILE, SessionNetwork, open_session
 
     if not (base / FILE).is_file():
         raise KwsError(f"{base} has no {FILE}; make it once with: kws export --base {base}")
     session = open_session(base / FILE)
-    return lambda config, tensors: SessionNetwork(session, fold(config, tensors))
+    return partial(SessionNetwork, session)
 
 
 def _front_end(config: FeatureConfig, kernels: bool) -> frontend.FrontEnd:

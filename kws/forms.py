@@ -205,6 +205,7 @@ def _like(owned: Array, constant: NDArray[np.float32]) -> Array:
     return constant if isinstance(owned, np.ndarray) else owned.new_tensor(constant)
 
 
+@cache
 def _parse(form: str) -> tuple[str, int]:
     """Kind and count."""
     if form in (WHOLE, SHIFT):
