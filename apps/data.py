@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -27,7 +28,7 @@ from . import options
 COMMA = re.compile("[,\u060c\u3001\uff0c]")  # Latin, Arabic, Chinese
 
 
-def out_option(**default: str) -> Callable[[options.F], options.F]:
+def out_option(**default: Any) -> Callable[[options.F], options.F]:
     """Where a corpus goes; without a default it must be given."""
     return click.option(
         "--out",

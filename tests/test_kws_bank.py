@@ -232,7 +232,7 @@ def test_a_language_is_there_twice_under_two_names(
     with pytest.raises(KwsError, match="cmn-more is loaded already"):
         bank.load_adapter(more, "cmn-more")
     bank.delete_adapter("cmn-more")
-    assert bank.languages == ("ar", "cmn", "tr")
+    assert "cmn-more" not in bank.languages
 
 
 def test_loading_does_not_switch(bank: Bank, make_adapter: Make) -> None:
