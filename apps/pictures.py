@@ -78,7 +78,7 @@ def confusion(measured: Measured, path: Path) -> None:
     counts = confusion_matrix(measured.truth, measured.predicted, labels=range(len(names)))
     shares = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     side = 2.2 + 0.32 * len(names) + 0.09 * max(map(len, names))  # inches; names on two sides
-    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    figure = Figure(figsize=(side + 1, side + 0.3), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
     axes.set_xticks(range(len(names)), names, rotation=90)
