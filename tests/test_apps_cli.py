@@ -551,6 +551,19 @@ def test_adapting_that_cannot_be(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["detect", "a.wav", "--base", "b", "--threshold"],
+        ["listen", "--base", "b", "--threshold"],
+        ["listen", "--base", "b", "--exec-seconds"],
+        ["collect", "--language", "de", "--words", "ja", "--speaker", "s", "--seconds"],
+    ],
+)
+def test_what_is_no_number_is_refused(kws: Kws, command: list[str]) -> None:
+    assert "nan is no number" in fail(kws, 2, *command, "nan")
+
+
 def test_a_gpu_that_is_not_there_is_refused(kws: Kws, spoken: Path, tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
