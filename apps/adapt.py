@@ -14,9 +14,9 @@ from kws.adapter import STORED, Adapter, AdapterConfig, save_adapter, stored_byt
 from kws.base import Base
 from kws.budget import Budget
 from kws.deltas import Adaptation
-from kws.files import write_json
+from kws.files import refuse_unwritable, write_json
 from kws.sites import find_sites
-from kws.train import Epoch, Optimizer, Plan, fingerprint
+from kws.train import DivergedError, Epoch, Optimizer, Plan, fingerprint
 from policy.methods import FIXED, METHODS
 from policy.methods import adapt as train_adapter
 from policy.selection import spent
@@ -25,7 +25,7 @@ from policy.transfer import RATE, SHORTEST, Trainer
 from . import options, pictures
 from .card import card
 from .measure import measure, merged
-from .progress import CONSOLE, training
+from .progress import note, training
 from .recordings import Recordings, Selection, pick_device, validator
 from .wiring import open_base
 
@@ -56,6 +56,7 @@ STEPS = 2_000  # minutes for any corpus
     default=RATE,
     show_default=True,
     type=click.FloatRange(0, min_open=True),
+    callback=options.finite,
     help="peak, of all deltas, relative to the base's weights; fewer are trained faster",
 )
 @options.optimizer
@@ -133,15 +134,16 @@ def run(
 ) -> AdapterConfig:
     """Adapt, and save adapter, record and pictures in ``out``."""
     begin = time.perf_counter()
+    refuse_unwritable(out)
     task = recordings.task
     for warning in task.warnings:
-        CONSOLE.print(f"note: {warning}", style="yellow")
+        note(warning)
     classes, width = len(task.labels), base.network.get_parameter("head.weight").shape[1]
     total = spent(find_sites(base.network))
     allowed = Budget.parse(budget).parameters(total, lambda n: stored_bytes(n, classes, width))
     if method in FIXED:
         allowed = total
-        CONSOLE.print(f"note: {method} owns what it owns, whatever the budget", style="yellow")
+        note(f"{method} owns what it owns, whatever the budget")
     augment = AugmentConfig(  # decisions 4 and 7 say why
         mask_bands=0, speed=0.1, equaliser=6.0, suppressed=(1.0, 40.0)
     )
@@ -154,7 +156,7 @@ def run(
     )
     history: dict[str, list[Epoch]] = {}
     settings = [base.config.sha256, method, allowed, plan, augment, task.labels]
-    settings += task.splits["train"]
+    settings += recordings.learnt
     with training(f"adapting to {task.language}") as watch:
         trainer = Trainer(
             batches=batches,
@@ -165,7 +167,11 @@ def run(
             watch=watch,
             history=history,
         )
-        trained = train_adapter(base.network, classes, method, allowed, trainer, device)
+        try:
+            trained = train_adapter(base.network, classes, method, allowed, trainer, device)
+        except DivergedError:
+            _forget(trainer)
+            raise
     adapter = pack(base, trained, task)
     measured = measure(merged(base, adapter), recordings, "validation")
     config = replace(
@@ -181,8 +187,7 @@ def run(
     pictures.learning_curves(history, out / "learning_curves.png")
     pictures.confusion(measured, out / "confusion.png")
     pictures.choices([config], find_sites(base.network), out / "sites.png")
-    for name in history:
-        trainer.stage(name).remove()
+    _forget(trainer)
     return config
 
 
@@ -226,6 +231,12 @@ def summary(config: AdapterConfig) -> dict[str, Any]:
         "validation_accuracy": config.metrics["validation"]["accuracy"],
         "seconds": config.training["seconds"],
     }
+
+
+def _forget(trainer: Trainer) -> None:
+    """Delete the checkpoints of the stages that are done."""
+    for name in trainer.history:
+        trainer.stage(name).remove()
 
 
 def _since(begin: float) -> float:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from kws.adapter import CONFIG, AdapterConfig, read_adapter_config
@@ -35,7 +34,7 @@ def list_adapters(folder: Path, as_json: bool) -> None:
                 "budget": config.budget,
                 "spent_parameters": config.spent_parameters,
                 "stored_bytes": config.stored_bytes,
-                "validation_accuracy": config.metrics.get("validation", {}).get("accuracy"),
+                "validation_accuracy": _accuracy(config),
                 "base_sha256": config.base_sha256,
             }
         )
@@ -57,9 +56,9 @@ def list_adapters(folder: Path, as_json: bool) -> None:
             f"{row['stored_bytes']:,}",
             "-" if right is None else f"{right:.1%}",
             str(row["base_sha256"])[:8],
-            escape(str(row["folder"])),
+            str(row["folder"]),
         )
-    Console().print(table)
+    Console(markup=False, emoji=False, highlight=False).print(table)
 
 
 @adapters.command("picture")
@@ -79,6 +78,13 @@ def picture(folder: Path, base: Path, out: Path) -> None:
         raise UsageError(f"no adapter in {folder} belongs to the base in {base}")
     choices(configs, find_sites(opened.network), out)
     click.echo(f"{out}: {len(configs)} adapters")
+
+
+def _accuracy(config: AdapterConfig) -> float | None:
+    """What was measured on validation, if it was."""
+    report = config.metrics.get("validation")
+    found = report.get("accuracy") if isinstance(report, dict) else None
+    return found if isinstance(found, float) else None
 
 
 def _configs(folder: Path) -> list[tuple[Path, AdapterConfig]]:

@@ -38,7 +38,7 @@ from .wiring import open_runtime
     default=0.5,
     show_default=True,
     type=click.FloatRange(0, 3_600, min_open=True),
-    callback=trial.finite,
+    callback=options.finite,
     help="of all keywords together",
 )
 @trial.hours

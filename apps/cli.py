@@ -1,6 +1,7 @@
 """The ``kws`` command: one subcommand per module; errors are one line on standard error."""
 
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 import click
@@ -59,6 +60,19 @@ def main() -> None:
     except KwsError as error:
         _complain(str(error))
         sys.exit(2 if isinstance(error, UsageError) else 1)
+    except OSError as error:  # a name that is too long, or a full disk behind standard output
+        _complain(f"{error.filename or 'standard output'}: {error.strerror or error}")
+        _give_up_output()
+        sys.exit(1)
+
+
+def _give_up_output() -> None:
+    """Do not try again at the end what cannot be written."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):
+            sys.stdout.close()
 
 
 def _complain(sentence: str) -> None:

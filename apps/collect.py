@@ -19,6 +19,7 @@ from kws.errors import UsageError
 from .keys import Keys
 from .listen import Typed, terminable, write_any_script
 from .microphone import Microphone
+from .options import finite
 from .prompt import Lines, Prompt, Screen
 from .screen import Source
 
@@ -204,6 +205,7 @@ def run(session: Session, blocks: Iterable[Wave], keys: Keyboard, source: Source
     default=2.0,
     show_default=True,
     type=click.FloatRange(1, 10),
+    callback=finite,
     help="of one recording, in which the word is said",
 )
 @click.option("-y", "--yes", is_flag=True, help="keep every good clip without asking")

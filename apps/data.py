@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -26,9 +27,19 @@ from . import options
 
 COMMA = re.compile("[,\u060c\u3001\uff0c]")  # Latin, Arabic, Chinese
 
-out_option = click.option(
-    "--out", required=True, type=options.FOLDER, help="folder to make or to finish"
-)
+
+def out_option(**default: Any) -> Callable[[options.F], options.F]:
+    """Where a corpus goes; without a default it must be given."""
+    return click.option(
+        "--out",
+        type=options.FOLDER,
+        help="folder to make or to finish",
+        required=not default,
+        show_default=True,
+        **default,
+    )
+
+
 mirror_option = click.option("--mirror", help="address of a copy of the public archive")
 
 
@@ -43,7 +54,7 @@ def get() -> None:
 
 
 @get.command("speech-commands")
-@out_option
+@out_option(default="data/speech-commands")
 @mirror_option
 def speech_commands(out: Path, mirror: str | None) -> None:
     """Speech Commands v0.02: English, 35 words, 2.4 GB, CC BY 4.0."""
@@ -53,7 +64,7 @@ def speech_commands(out: Path, mirror: str | None) -> None:
 
 @get.command()
 @click.option("--language", required=True, help="such as de or zh-CN; goes to OUT/LANGUAGE")
-@out_option
+@out_option(default="data/mswc")
 @mirror_option
 def mswc(language: str, out: Path, mirror: str | None) -> None:
     """Multilingual Spoken Words Corpus: one of its 50 languages, CC BY 4.0."""
@@ -66,7 +77,7 @@ def mswc(language: str, out: Path, mirror: str | None) -> None:
 @click.option(
     "--words", multiple=True, help="word,word,... of the --language before it; repeatable"
 )
-@out_option
+@out_option()
 @click.option("--speakers", default=12, show_default=True, help="made people, at least 3")
 @click.option("--takes", default=3, show_default=True, help="clips of a word by one of them")
 @options.seed
@@ -121,7 +132,7 @@ def _vocabulary(languages: tuple[str, ...], words: tuple[str, ...]) -> dict[str,
 def _bar(*columns: ProgressColumn) -> Progress:
     console = Console(stderr=True)
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         *columns,
         TimeRemainingColumn(),

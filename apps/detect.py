@@ -10,6 +10,7 @@ from kws.detector import Detection
 from kws.engine import Engine
 from kws.errors import KwsError
 
+from . import options
 from .listen import write_any_script
 from .screen import json_line, line
 
@@ -40,24 +41,19 @@ def report(file: Path, found: Sequence[Detection], *, as_json: bool, named: bool
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--base", required=True, type=click.Path(path_type=Path), help="folder of the base")
-@click.option(
-    "--adapter",
-    "adapters",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="folder of an adapter; repeat for more",
-)
+@options.adapters
 @click.option("--language", help="to hear; without it that of the last adapter, or the base's own")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object a line for each detection")
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1, min_open=True),
+    callback=options.finite,
     help="instead of the one kept in the adapter, 0 to 1",
 )
 def detect(
     files: tuple[Path, ...],
     base: Path,
-    adapters: tuple[Path, ...],
+    adapters: tuple[options.Named, ...],
     language: str | None,
     as_json: bool,
     threshold: float | None,

@@ -11,6 +11,7 @@ from audio_data.clips import SPLITS, Split
 from audio_data.material import read_material
 from kws.adapter import load_adapter
 from kws.errors import UsageError
+from kws.files import refuse_unwritable
 from kws.runtime import Runtime
 
 from . import options, trial
@@ -69,6 +70,8 @@ def evaluate(
     _refuse(context, CLIPS_ONLY if stream else STREAM_ONLY, stream=stream)
     if stream:
         write_any_script()
+        picture = out or PICTURE
+        refuse_unwritable(picture.parent)
         adapters = [adapter] if adapter else []
         result = _evaluate_stream(
             open_runtime(base, adapters),
@@ -82,7 +85,7 @@ def evaluate(
             ),
             hours or trial.HOURS,
             tuple(dict.fromkeys(snrs)) or trial.SNRS,
-            out or PICTURE,
+            picture,
         )
         click.echo(json.dumps(result, ensure_ascii=False) if as_json else stream_table(result))
         return

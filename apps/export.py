@@ -88,4 +88,4 @@ def _graph() -> ModuleType:
     try:
         return import_module("models.graph")
     except ImportError as error:
-        raise KwsError(f"export needs onnx ({error}); pip install 'kws[train]'") from error
+        raise KwsError(f"export needs onnx ({error}); pip install 'kws[serving]'") from error

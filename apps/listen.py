@@ -18,6 +18,7 @@ from kws.config import SAMPLE_RATE
 from kws.engine import Engine
 from kws.errors import UsageError
 
+from . import options
 from .command import SECONDS, Command, parse
 from .keep import LIMIT, Keeper
 from .keys import Keys
@@ -142,13 +143,7 @@ def _print_devices(context: click.Context, parameter: click.Parameter, wanted: b
 
 @click.command()
 @click.option("--base", required=True, type=click.Path(path_type=Path), help="folder of the base")
-@click.option(
-    "--adapter",
-    "adapters",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="folder of an adapter; repeat for more",
-)
+@options.adapters
 @click.option("--language", help="active at the start; without it that of the last adapter")
 @click.option("-d", "--device", help="microphone: index, or a part of its name")
 @click.option(
@@ -167,6 +162,7 @@ def _print_devices(context: click.Context, parameter: click.Parameter, wanted: b
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1, min_open=True),
+    callback=options.finite,
     help="instead of the one kept in each adapter, 0 to 1",
 )
 @click.option(
@@ -182,6 +178,7 @@ def _print_devices(context: click.Context, parameter: click.Parameter, wanted: b
     default=SECONDS,
     show_default=True,
     type=click.FloatRange(0, min_open=True),
+    callback=options.finite,
     help="after which such a run is ended",
 )
 @click.option(
@@ -199,7 +196,7 @@ def _print_devices(context: click.Context, parameter: click.Parameter, wanted: b
 )
 def listen(
     base: Path,
-    adapters: tuple[Path, ...],
+    adapters: tuple[options.Named, ...],
     language: str | None,
     device: str | None,
     wav: Path | None,

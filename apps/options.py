@@ -1,5 +1,7 @@
 """Options that several commands share."""
 
+import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -7,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
+Named = tuple[str, Path]  # what an adapter is called, empty for its language, and its folder
 FOLDER = click.Path(path_type=Path, file_okay=False)
 EXISTING = click.Path(path_type=Path)
 
@@ -28,7 +31,35 @@ def _words(
 ) -> tuple[str, ...] | None:
     if value is None:
         return None
-    return tuple(word.strip() for word in value.split(",") if word.strip())
+    words = tuple(word.strip() for word in value.split(",") if word.strip())
+    if not words:
+        raise click.BadParameter(f"'{value}' names no word; write ja,nein, or leave it out")
+    return words
+
+
+def _named(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[Named, ...]:
+    """NAME=FOLDER, or a folder alone, whose path may hold an equals sign too."""
+    found = []
+    for value in values:
+        name, equals, folder = value.partition("=")
+        if not equals or "/" in name or os.path.exists(value):
+            name, folder = "", value
+        elif not (name and folder):
+            raise click.BadParameter(f"'{value}' is not of the form NAME=FOLDER")
+        found.append((name, Path(folder)))
+    return tuple(found)
+
+
+def finite(
+    context: click.Context, parameter: click.Parameter, value: float | tuple[float, ...] | None
+) -> float | tuple[float, ...] | None:
+    """Refuse what is no number; the ranges let it pass."""
+    given = value if isinstance(value, tuple) else (value,)
+    if not all(number is None or math.isfinite(number) for number in given):
+        raise click.BadParameter(f"{value} is no number")
+    return value
 
 
 def apply(options: list[Callable[[F], F]]) -> Callable[[F], F]:
@@ -84,3 +115,12 @@ device = click.option(
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="one JSON object, nothing else")
 base = click.option("--base", required=True, type=FOLDER, help="folder of the base")
+adapters = click.option(
+    "--adapter",
+    "adapters",
+    multiple=True,
+    metavar="[NAME=]FOLDER",
+    callback=_named,
+    help="folder of an adapter; repeat for more; a NAME stands for its language, so that two of "
+    "one language can be told apart",
+)

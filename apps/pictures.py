@@ -1,6 +1,7 @@
 """Pictures of runs, each readable by itself."""
 
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -23,6 +24,11 @@ DPI = 110
 COLORS = {"conv": "C0", "norm": "C1"}
 
 
+# Words are no formulas, whatever is in them.
+plainly = mpl.rc_context({"text.parse_math": False})
+
+
+@plainly
 def learning_curves(history: Mapping[str, Sequence[Epoch]], path: Path) -> None:
     """Loss and accuracy by epoch, the stages one after another."""
     figure = Figure(figsize=(9, 4), layout="constrained")
@@ -50,10 +56,14 @@ def learning_curves(history: Mapping[str, Sequence[Epoch]], path: Path) -> None:
         for axes in (left, right):
             if start:
                 axes.axvline(start + 0.5, color="0.8", zorder=0)
-            axes.annotate(
+            axes.annotate(  # upright: a stage may be as narrow as a letter is high
                 name,
-                (start + 0.6, 0.02),
+                (start + 0.5, 0.02),
+                (2, 0),
                 xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+                rotation=90,
+                va="bottom",
                 color="0.5",
                 fontsize="small",
             )
@@ -61,13 +71,14 @@ def learning_curves(history: Mapping[str, Sequence[Epoch]], path: Path) -> None:
     _save(figure, path)
 
 
+@plainly
 def confusion(measured: Measured, path: Path) -> None:
     """Truth by prediction in per cent of each word's clips."""
-    names = [_legible(name) for name in measured.labels]
+    names = legible(measured.labels)
     counts = confusion_matrix(measured.truth, measured.predicted, labels=range(len(names)))
     shares = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    side = 3 + 0.32 * len(names)
-    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    side = 2.2 + 0.32 * len(names) + 0.09 * max(map(len, names))  # inches; names on two sides
+    figure = Figure(figsize=(side + 1, side + 0.3), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
     axes.set_xticks(range(len(names)), names, rotation=90)
@@ -92,6 +103,7 @@ def confusion(measured: Measured, path: Path) -> None:
     _save(figure, path)
 
 
+@plainly
 def choices(configs: Sequence[AdapterConfig], sites: Sequence[Site], path: Path) -> None:
     """What each language owns of the sites: one row a language, one column a site."""
     owned = np.array([[_share(config, site) for site in sites] for config in configs])
@@ -122,11 +134,26 @@ def _share(config: AdapterConfig, site: Site) -> float:
     return site.owned(forms[site.name]).size / site.size if site.name in forms else 0.0
 
 
-def _legible(text: str) -> str:
-    """The word, with its sound in Latin letters where the font lacks its script."""
-    font = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
-    drawn = all(ord(letter) in font.get_charmap() for letter in text)
-    return text if drawn else anyascii(text)
+def legible(words: Sequence[str]) -> list[str]:
+    """The words, with their sound in Latin letters where the font lacks their script.
+
+    Of words that sound alike the Unicode numbers are told too.
+
+    >>> legible(["да", "北京", "背景", "上海"])
+    ['да', 'BeiJing U+5317 U+4EAC', 'BeiJing U+80CC U+666F', 'ShangHai']
+    """
+    known = font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap()
+    drawn = [all(ord(letter) in known for letter in word) for word in words]
+    names = [w if whole else anyascii(w).strip() for w, whole in zip(words, drawn, strict=True)]
+    alike = {name for name, count in Counter(names).items() if count > 1 or not name}
+    return [
+        name if whole or name not in alike else f"{name} {_numbers(word)}".strip()
+        for word, name, whole in zip(words, names, drawn, strict=True)
+    ]
+
+
+def _numbers(word: str) -> str:
+    return " ".join(f"U+{ord(letter):04X}" for letter in word)
 
 
 def _save(figure: Figure, path: Path) -> None:

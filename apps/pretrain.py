@@ -10,7 +10,7 @@ import torch
 
 from audio_data.augment import SPEC_WIDTHS, AugmentConfig
 from kws.base import MODEL, BaseConfig, save_base
-from kws.files import read_tensors, write_bytes, write_json, write_text
+from kws.files import read_tensors, refuse_unwritable, write_bytes, write_json, write_text
 from kws.train import Epoch, Optimizer, Plan, Stage, fingerprint, fit
 from models.folded import fold
 from models.session import FILE
@@ -19,7 +19,7 @@ from . import options, pictures
 from .card import base_card
 from .export import base_file
 from .measure import measure
-from .progress import CONSOLE, training
+from .progress import note, training
 from .recordings import Recordings, Selection, pick_device, validator
 
 LR = 6e-3
@@ -36,7 +36,13 @@ BATCH = 32
     "--causal", is_flag=True, help="hear nothing that comes later: for streams, at less computation"
 )
 @click.option("--epochs", default=24, show_default=True, type=click.IntRange(1))
-@click.option("--lr", default=LR, show_default=True, type=click.FloatRange(0, min_open=True))
+@click.option(
+    "--lr",
+    default=LR,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    callback=options.finite,
+)
 @options.optimizer
 @options.seed
 @options.device
@@ -82,11 +88,12 @@ def run(
     """Pretrain, save base, record and pictures in ``out``; returns what is printed."""
     from models.registry import build
 
+    refuse_unwritable(out)
     config = BaseConfig(architecture="bcresnet", tau=tau, causal=causal, language="", labels=())
     recordings = Recordings.select(selection, config)
     task = recordings.task
     for warning in task.warnings:
-        CONSOLE.print(f"note: {warning}", style="yellow")
+        note(warning)
     config = replace(
         config,
         language=task.language,
@@ -101,7 +108,7 @@ def run(
     validate = validator(*recordings.fixed("validation"), len(task.keywords))
     settings = asdict(config) | {
         "augment": asdict(augment),
-        "clips": [str(e) for e in task.splits["train"]],
+        "clips": recordings.learnt,
     }
     stage = Stage(out, "pretrain", fingerprint(settings))
     with training(f"pretraining {task.language}") as watch:

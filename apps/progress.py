@@ -17,12 +17,18 @@ from rich.progress import (
 if TYPE_CHECKING:
     from kws.train import Watch
 
-CONSOLE = Console(stderr=True)
+CONSOLE = Console(stderr=True, markup=False, emoji=False, highlight=False)
+
+
+def note(sentence: str) -> None:
+    """One line, however long, and whatever words are in it."""
+    line = " ".join(f"note: {sentence}".splitlines())
+    CONSOLE.print(line, style="yellow", soft_wrap=True)
 
 
 def _bar() -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[note]}"),

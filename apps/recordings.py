@@ -1,7 +1,7 @@
 """From what the command line says about data to what training and evaluation read."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from audio_data.augment import AugmentConfig
 from audio_data.batches import Kept, Training, Views, fixed_features
 from audio_data.cache import load_views
-from audio_data.clips import Split
+from audio_data.clips import Clip, Split
 from audio_data.corpus import read_corpus
 from audio_data.noise import find_noise, load_noise
 from audio_data.task import Task, make_task
@@ -27,6 +27,7 @@ from .progress import counting
 
 T = TypeVar("T")
 
+PEOPLE_AND_WORDS = ("speaker", "word", "split")  # columns
 MARGIN = 2_800  # samples kept on either side of a view: the farthest shift at the highest speed
 
 
@@ -42,6 +43,14 @@ class Selection:
     closed: bool = False
     per_word: int | None = None
     seed: int = 0
+
+    def clips(self, *without: str) -> list[Clip]:
+        """What the filters select, those of some columns left out."""
+        filters: dict[str, list[str]] = {}
+        for column, value in self.filters:
+            if column not in without:
+                filters.setdefault(column, []).append(value)
+        return read_corpus(self.data, filters, self.language, self.speaker_pattern)
 
 
 @dataclass(frozen=True)
@@ -67,24 +76,28 @@ class Recordings:
         labels: Sequence[str] | None = None,
         kept: dict[object, Any] | None = None,
     ) -> "Recordings":
-        """Read the corpus and choose for what ``base`` hears; no sound is decoded yet."""
-        filters: dict[str, list[str]] = {}
-        for column, value in selection.filters:
-            filters.setdefault(column, []).append(value)
-        clips = read_corpus(selection.data, filters, selection.language, selection.speaker_pattern)
+        """Read the corpus and choose for what ``base`` hears; no sound is decoded yet.
+
+        Given labels are measured: then filters may leave some people or words alone, and splits
+        follow from all of them.
+        """
+        clips = selection.clips()
         closed = selection.closed or (labels is not None and UNKNOWN not in labels)
         pool = []
-        if filters and not closed:
+        if selection.filters and not closed:
             chosen = {(clip.language, clip.word) for clip in clips}
-            everything = read_corpus(
-                selection.data, None, selection.language, selection.speaker_pattern
-            )
+            everything = replace(selection, filters=()).clips()
             pool = [clip for clip in everything if (clip.language, clip.word) not in chosen]
+        among = None
+        if labels is not None and any(clip.split is None for clip in clips):
+            spoken = {clip.language for clip in clips}
+            among = [c for c in selection.clips(*PEOPLE_AND_WORDS) if c.language in spoken]
         task = make_task(
             clips,
             keywords=selection.keywords,
             pool=pool,
             labels=labels,
+            among=among,
             closed=closed,
             per_word=selection.per_word,
             seed=selection.seed,
@@ -108,14 +121,22 @@ class Recordings:
         examples = self.task.splits[split]
         paths = [example.clip.path for example in examples if example.clip]
         if not paths:
+            others = " and ".join(name for name, found in self.task.splits.items() if found)
             raise UsageError(
-                f"there are no {split} recordings of {self.task.language}; "
-                "give recordings of at least three people, or a manifest that splits them"
+                f"there are no {split} recordings of {self.task.language}, only {others}; select "
+                "others, or give recordings of at least three people or a manifest that splits them"
             )
         with counting(f"reading {split} recordings") as progress:
             waves = load_views(paths, length=self.features.view, margin=MARGIN, progress=progress)
         labels = [example.label for example in examples]
         return Views.build(waves, labels, len(labels) - len(paths), MARGIN)
+
+    @property
+    def learnt(self) -> list[str]:
+        """What is trained on, the same however the path of the corpus is spelt."""
+        examples = self.task.splits["train"]
+        clips = [e.clip and replace(e.clip, path=e.clip.path.resolve()) for e in examples]
+        return [f"{clip} {e.label}" for clip, e in zip(clips, examples, strict=True)]
 
     def training(
         self, augment: AugmentConfig, *, batch: int, seed: int, device: str

@@ -1,6 +1,5 @@
 """Streams of one half, played and recorded; what calibration and stream evaluation share."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from audio_data.material import Material
 from audio_data.streams import NegativeStream, PositiveStream
 from kws.stream_metrics import Recorded
 
+from .options import finite
 from .progress import counting
 from .scoring import Scorer, hear
 
@@ -20,16 +20,6 @@ HOURS: Final = 6.0  # of negatives: without a false accept they show fewer than 
 LONGEST: Final = 1_000.0  # hours
 SNRS: Final = (10.0,)  # dB
 OFTEN: Final = 1.5  # recordings that come so often on average are said to be repeated
-
-
-def finite(
-    context: click.Context, parameter: click.Parameter, value: float | tuple[float, ...] | None
-) -> float | tuple[float, ...] | None:
-    """Refuse what is no number; the ranges let it pass."""
-    given = value if isinstance(value, tuple) else (value,)
-    if not all(number is None or math.isfinite(number) for number in given):
-        raise click.BadParameter(f"{value} is no number")
-    return value
 
 
 hours = click.option(

@@ -10,15 +10,18 @@ from audio_data.logmel import log_mel
 from kws.adapter import load_adapter
 from kws.base import MODEL, BaseConfig, read_base_config
 from kws.config import FeatureConfig
-from kws.errors import KwsError
+from kws.errors import KwsError, UsageError
 from kws.files import Arrays, read_tensors
+from kws.languages import Languages
 from kws.runtime import Network, Runtime
 from models import compiled
-from models.folded import fold
 
 if TYPE_CHECKING:  # training needs torch, listening does not
     from kws.bank import Bank
     from kws.base import Base
+
+
+Source = Path | tuple[str, Path]  # an adapter's folder, or what to call it and its folder
 
 
 def open_base(folder: Path) -> "Base":
@@ -29,20 +32,19 @@ def open_base(folder: Path) -> "Base":
     return load_base(folder, build)
 
 
-def open_bank(base: Path, adapters: Sequence[Path] = (), language: str | None = None) -> "Bank":
+def open_bank(base: Path, adapters: Sequence[Source] = (), language: str | None = None) -> "Bank":
     """A base with adapters; active is ``language``, else the last adapter, else the base's own."""
     from kws.bank import Bank
 
     opened = open_base(base)
     bank = Bank(opened, partial(log_mel, config=opened.config.features))
-    names = [bank.load_adapter(load_adapter(folder)) for folder in adapters]
-    bank.set_adapter(language or (names[-1] if names else opened.config.language))
+    _load(bank, adapters, language)
     return bank
 
 
 def open_runtime(
     base: Path,
-    adapters: Sequence[Path] = (),
+    adapters: Sequence[Source] = (),
     language: str | None = None,
     *,
     kernels: bool = True,
@@ -53,20 +55,34 @@ def open_runtime(
     build = _network_builder(base, kernels and compiled.library() is not None)
     front_end = partial(_front_end, config.features, kernels)
     runtime = Runtime(config, tensors, build, front_end)
-    names = [runtime.load_adapter(load_adapter(folder)) for folder in adapters]
-    runtime.set_adapter(language or (names[-1] if names else config.language))
+    _load(runtime, adapters, language)
     return runtime
+
+
+def _load(bank: Languages, adapters: Sequence[Source], language: str | None) -> None:
+    """Load all, and activate one."""
+    names = [bank.config.language]
+    for source in adapters:
+        name, folder = source if isinstance(source, tuple) else ("", source)
+        adapter = load_adapter(folder)
+        name = name or adapter.config.language
+        if name in names[1:]:
+            raise UsageError(
+                f"two adapters are called {name}; call one otherwise: --adapter NAME={folder}"
+            )
+        names.append(bank.load_adapter(adapter, name))
+    bank.set_adapter(language or names[-1])
 
 
 def _network_builder(base: Path, kernels: bool) -> Callable[[BaseConfig, Arrays], Network]:
     if kernels:
-        return lambda config, tensors: compiled.Compiled(fold(config, tensors))
+        return compiled.Switchable
     from models.session import FILE, SessionNetwork, open_session
 
     if not (base / FILE).is_file():
         raise KwsError(f"{base} has no {FILE}; make it once with: kws export --base {base}")
     session = open_session(base / FILE)
-    return lambda config, tensors: SessionNetwork(session, fold(config, tensors))
+    return partial(SessionNetwork, session)
 
 
 def _front_end(config: FeatureConfig, kernels: bool) -> frontend.FrontEnd:

@@ -1,5 +1,6 @@
 """Read recordings in whichever of the known forms they come."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,12 +35,13 @@ def read_corpus(
 
     """
     path = Path(path)
-    manifest = path / MANIFEST if path.is_dir() else path
-    if manifest.suffix.lower() == ".csv" and (manifest.is_file() or not path.is_dir()):
+    is_folder = os.path.isdir(path)  # unlike a path's own method it bears names of any length
+    manifest = path / MANIFEST if is_folder else path
+    if manifest.suffix.lower() == ".csv" and (not is_folder or manifest.is_file()):
         _refuse(manifest, language=language, speaker_pattern=speaker_pattern)
         return read_manifest(manifest, filters)
-    if not path.is_dir():
-        what = "is neither a folder nor a .csv file" if path.exists() else "does not exist"
+    if not is_folder:
+        what = "is neither a folder nor a .csv file" if os.path.exists(path) else "does not exist"
         raise KwsError(f"{path} {what}; give a manifest or a folder of recordings")
     clips = _read_folder(path, language, speaker_pattern)
     rows = [(index, _row(clip)) for index, clip in enumerate(clips)]

@@ -1,8 +1,9 @@
 """Decode one sound file to what the project computes with: mono float32 at 16 kHz."""
 
 import os
+import stat
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Literal
 
 import numpy as np
 import soundfile
@@ -13,10 +14,12 @@ from kws.config import SAMPLE_RATE
 from kws.errors import KwsError
 
 RATES: Final = range(8_000, 192_001)  # Hz, what is resampled
+LOUDEST: Final = 2.0**31  # of floating-point samples, some of which hold integers as they are
 BLOCK: Final = 1 << 20  # samples read at once: a header that lies cannot ask for all memory
 
 _ENDLESS: Final = 0x7FFF_0000  # WAV data sizes from here on are written by pipes: "until the end"
 _PAGE: Final = 27 + 255 + 255 * 255  # bytes, the longest Ogg page
+_XING: Final = (13, 21, 36)  # bytes of a frame before its tag, by version and channels
 _MP3_FRAME: Final = 1_152  # samples; MP3 lengths are known only to a frame
 
 
@@ -27,7 +30,8 @@ def decode(path: Path) -> NDArray[np.float32]:
         The wave ``[T]``, mono, in [-1, 1] unless a floating-point file holds more.
 
     Raises:
-        KwsError: the file is missing, empty, truncated, no audio, or holds NaN or infinity.
+        KwsError: the file is missing, empty, truncated, no audio, or holds NaN, infinity or
+            numbers that are near it.
 
     """
     wave, rate = _read(Path(path))
@@ -35,6 +39,8 @@ def decode(path: Path) -> NDArray[np.float32]:
         raise KwsError(f"{path} is empty: it holds no samples; record it again")
     if not np.isfinite(wave).all():
         raise KwsError(f"{path} holds NaN or infinite samples; re-export it")
+    if (top := np.abs(wave).max()) > LOUDEST:
+        raise KwsError(f"{path} holds samples as large as {top:.0e}; re-export it")
     if rate not in RATES:
         raise KwsError(
             f"{path} has a sample rate of {rate} Hz; convert it to one from 8000 to 192000 Hz"
@@ -58,6 +64,8 @@ def resample(wave: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
 def _read(path: Path) -> tuple[NDArray[np.float32], int]:
     """All samples ``[T, C]`` and their rate."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # from a pipe nothing may ever come
+            raise KwsError(f"{path} cannot be read: it is no regular file; give a recording")
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             head = file.read(12)
@@ -100,31 +108,60 @@ def _truncated(path: Path) -> KwsError:
 
 def _known(head: bytes) -> bool:
     """Whether a file begins like audio, so that a failure to decode means damage."""
-    mpeg = head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0")
-    return mpeg or head[:4] in (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS")
+    return _is_mpeg(head) or head[:4] in (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS")
+
+
+def _is_mpeg(head: bytes) -> bool:
+    return head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0")
 
 
 def _is_cut(file: BinaryIO, head: bytes, size: int) -> bool:
-    """Whether a file breaks off; libsndfile tells of FLAC, but not of WAV and Ogg."""
-    if head[:4] == b"RIFF" and head[8:] == b"WAVE":
-        return _wav_is_cut(file, size)
+    """Whether a file breaks off; libsndfile tells of FLAC, but not of WAV, AIFF and Ogg."""
+    if head[:4] in (b"RIFF", b"RIFX", b"RF64") and head[8:] == b"WAVE":
+        return _chunks_are_cut(file, size, b"data", "big" if head[3:4] == b"X" else "little")
+    if head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC"):
+        return _chunks_are_cut(file, size, b"SSND", "big")
+    if _is_mpeg(head):
+        return _mp3_is_cut(file, head, size)
     if head[:4] == b"OggS":
         file.seek(max(0, size - _PAGE))
         return _ogg_is_cut(file.read())
     return False
 
 
-def _wav_is_cut(file: BinaryIO, size: int) -> bool:
-    """Walk the chunks to ``data`` and compare what it claims with what is there."""
-    at = 12
+def _chunks_are_cut(
+    file: BinaryIO, size: int, sound: bytes, order: Literal["little", "big"]
+) -> bool:
+    """Walk the chunks to that of the sound and compare what it claims with what is there."""
+    at, claimed = 12, None
     while at + 8 <= size:
         file.seek(at)
-        header = file.read(8)
-        length = int.from_bytes(header[4:], "little")
-        if header[:4] == b"data":
+        name, length = file.read(4), int.from_bytes(file.read(4), order)
+        if name == b"ds64":  # the sizes of a file that may be longer than 32 bits can say
+            claimed = int.from_bytes(file.read(16)[8:], order)
+        if name == sound and claimed is not None:
+            return at + 8 + claimed > size
+        if name == sound:
             return length < _ENDLESS and at + 8 + length > size
         at += 8 + length + length % 2
-    return True  # no data chunk: cut inside the header
+    return True  # no sound: cut inside the header
+
+
+def _mp3_is_cut(file: BinaryIO, head: bytes, size: int) -> bool:
+    """Whether more than one in a hundred of the bytes are missing that the first frame counts.
+
+    Of fewer libsndfile tells; of so many its decoder complains on standard error, by itself.
+    """
+    start = 0
+    if head[:3] == b"ID3":  # ends after so many bytes, written in seven bits each
+        start = 10 + sum(byte << 7 * place for place, byte in enumerate(reversed(head[6:10])))
+    file.seek(start)
+    frame = file.read(max(_XING) + 16).ljust(max(_XING) + 16, b"\0")
+    for at in _XING:
+        if frame[at : at + 4] in (b"Xing", b"Info") and frame[at + 7] & 2:
+            field = at + 8 + 4 * (frame[at + 7] & 1)  # after the number of frames, if there is one
+            return size - start < 0.99 * int.from_bytes(frame[field : field + 4], "big")
+    return False
 
 
 def _ogg_is_cut(tail: bytes) -> bool:

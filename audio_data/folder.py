@@ -4,9 +4,11 @@ import re
 from pathlib import Path
 from typing import Final
 
+from kws.config import SILENCE, UNKNOWN
 from kws.errors import KwsError, UsageError
 
 from .clips import Clip
+from .noise import FOLDERS
 
 SUFFIXES: Final = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
@@ -17,7 +19,8 @@ def read_folder(
     """Read ``<word>/*.wav`` (flac, ogg, opus and mp3 too), sorted by word and file name.
 
     Args:
-        root: the folder of words; names that begin with ``_`` or ``.`` are no words.
+        root: the folder of words; ``noise`` is none, nor are names that begin with ``_`` or ``.``,
+            but for those of the classes unknown and silence.
         language: BCP 47, the same for all.
         speaker_pattern: regular expression searched in each file name; its group ``speaker``,
             or else its first, is who speaks. Where it does not match nobody is named.
@@ -51,7 +54,11 @@ def word_folders(root: Path) -> list[Path]:
         entries = sorted(Path(root).iterdir())
     except OSError as error:
         raise KwsError(f"{root} cannot be read as a folder: {error.strerror or error}") from None
-    return [path for path in entries if path.name[0] not in "_." and path.is_dir()]
+    return [path for path in entries if _is_word(path.name) and path.is_dir()]
+
+
+def _is_word(name: str) -> bool:
+    return name in (UNKNOWN, SILENCE) or (name[0] not in "_." and name not in FOLDERS)
 
 
 def audio_files(folder: Path) -> list[Path]:

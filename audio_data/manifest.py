@@ -140,9 +140,10 @@ def check_files(clips: Sequence[Clip], numbers: Sequence[int], manifest: Path) -
     for clip, number in zip(clips, numbers, strict=True):
         folder = clip.path.parent
         if folder not in listed:
-            listed[folder] = set(os.listdir(folder)) if folder.is_dir() else set()
-        # The second look is for file systems that take other spellings of a name.
-        if clip.path.name not in listed[folder] and not clip.path.exists():
+            listed[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+        # The second look is for file systems that take other spellings of a name; unlike a
+        # path's own methods it bears names of any length.
+        if clip.path.name not in listed[folder] and not os.path.exists(clip.path):
             raise KwsError(
                 f"{manifest} row {number} names {clip.path}, which does not exist; "
                 "correct the path or remove the row"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from kws.config import SILENCE
 from kws.errors import UsageError
 
 from .clips import Clip
@@ -16,7 +17,7 @@ from .corpus import read_corpus
 from .manifest import Filters
 from .noise import find_noise
 from .splits import assign_splits
-from .task import make_task
+from .task import make_task, refuse_missing
 
 Half = Literal["validation", "test"]
 HALVES: Final[tuple[Half, Half]] = ("validation", "test")
@@ -61,6 +62,7 @@ def read_material(
     """
     clips = read_corpus(path, filters, language, speaker_pattern)
     task = make_task(clips, labels=labels, closed=True)
+    refuse_missing(task.keywords, clips)
     everything = read_corpus(path, None, language, speaker_pattern) if filters else []
     others = _others(clips, everything, task.keywords)
     noise = find_noise(path)
@@ -97,11 +99,12 @@ def _others(
 ) -> list[Clip]:
     """Words that are no keyword, each in the split in which training has it."""
     chosen = {(clip.language, clip.word) for clip in clips}
-    own = [clip for clip in assign_splits(clips)[0] if not says(clip.word, keywords)]
+    unsaid = (*keywords, SILENCE)
+    own = [clip for clip in assign_splits(clips)[0] if not says(clip.word, unsaid)]
     pool = [
         clip
         for clip in everything
-        if (clip.language, clip.word) not in chosen and not says(clip.word, keywords)
+        if (clip.language, clip.word) not in chosen and not says(clip.word, unsaid)
     ]
     decided = iter(assign_splits([clip for clip in pool if clip.split is None])[0])
     return own + [clip if clip.split else next(decided) for clip in pool]

@@ -48,6 +48,12 @@ def assign_splits(
     return done, [*warnings, *_shortages(clips, done)]
 
 
+def split_among(clips: Iterable[Clip], whole: Sequence[Clip]) -> list[Clip]:
+    """Give some clips of a corpus the splits that they have in all of it."""
+    split = {(clip.path, clip.word): clip.split for clip in assign_splits(whole)[0]}
+    return [replace(clip, split=split[clip.path, clip.word]) for clip in clips]
+
+
 def check_disjoint(clips: Iterable[Clip]) -> None:
     """Refuse given splits that share a person.
 

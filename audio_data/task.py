@@ -2,14 +2,14 @@
 
 import random
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kws.config import SILENCE, UNKNOWN
 from kws.errors import UsageError
 
 from .clips import SPLITS, Clip, Split
-from .splits import assign_splits
+from .splits import assign_splits, split_among
 
 SHARE = 0.1  # unknown and silence, each, as a share of the keywords' clips (Speech Commands)
 
@@ -47,6 +47,7 @@ def make_task(
     keywords: Collection[str] | None = None,
     pool: Iterable[Clip] = (),
     labels: Sequence[str] | None = None,
+    among: Sequence[Clip] | None = None,
     closed: bool = False,
     per_word: int | None = None,
     seed: int = 0,
@@ -55,34 +56,38 @@ def make_task(
 
     Args:
         clips: recordings of one language; every word is a keyword unless ``keywords`` says
-            otherwise, and then the rest of them are unknown words.
+            otherwise, and then the rest of them are unknown words. What is said to be unknown or
+            silence is that.
         keywords: the words to spot.
         pool: recordings of other languages; where all words of this one are keywords, those
             whose word is none are unknown words.
-        labels: take these labels as they are, in this order (those a network was trained on).
+        labels: measure with these labels, in this order (those a network was trained on), what
+            there is of them, in whichever splits; nothing is trained.
+        among: all recordings that splits follow from, if more than ``clips``.
         closed: keywords only, without unknown and silence.
         per_word: at most so many training clips of each keyword.
         seed: which unknown clips, and which of ``per_word``, are drawn.
 
     Raises:
-        UsageError: several languages, a keyword without a recording, fewer than two keywords.
+        UsageError: several languages, a keyword without a recording, fewer than two keywords,
+            nothing to train on; of given labels, no recording of any.
 
     """
     if labels is not None:
         closed = closed or UNKNOWN not in labels
         keywords = [label for label in labels if label not in (UNKNOWN, SILENCE)]
     language = _one_language(clips)
-    words = {clip.word for clip in clips}
+    words = {clip.word for clip in clips} - {UNKNOWN, SILENCE}
     spoken = sorted(words) if keywords is None else sorted(set(keywords))
-    if missing := [word for word in spoken if word not in words]:
-        raise UsageError(
-            f"no recordings of {', '.join(missing)} in {language}; "
-            f"there are {', '.join(sorted(words)[:12])}"
-        )
-    clips, warnings = assign_splits(clips)
+    if labels is None or words.isdisjoint(spoken):
+        refuse_missing(spoken, clips)
+    if not spoken:
+        raise UsageError(f"the recordings in {language} hold no word to spot; record some words")
+    clips, warnings = (split_among(clips, among), []) if among else assign_splits(clips)
+    measured = labels is not None
     if labels is None:
         labels = (*spoken, *(() if closed else (UNKNOWN, SILENCE)))
-    if len(labels) < 2:
+    if len(labels) < 2 and not measured:
         raise UsageError("one keyword alone cannot be trained --closed; leave --closed out")
     number = {label: index for index, label in enumerate(labels)}
     strangers = [] if closed else _strangers(clips, pool, set(spoken))
@@ -92,15 +97,12 @@ def make_task(
         known = [clip for clip in clips if clip.split == split and clip.word in spoken]
         if per_word and split == "train":
             known = _thin(known, per_word, rng)
-        examples = [Example(clip, number[clip.word]) for clip in known]
+        splits[split] = tuple(Example(clip, number[clip.word]) for clip in known)
         if not closed:
-            extra = max(1, round(SHARE * len(known))) if known else 0
             others = [clip for clip in strangers if clip.split == split]
-            drawn = rng.sample(others, min(extra, len(others)))
-            examples += [Example(clip, number[UNKNOWN]) for clip in drawn]
-            examples += [Example(None, number[SILENCE])] * extra
-        splits[split] = tuple(examples)
-    if not splits["train"]:
+            quiet = [clip for clip in clips if (clip.split, clip.word) == (split, SILENCE)]
+            splits[split] += _open(len(known), others, quiet, number, rng)
+    if not (splits["train"] or measured):
         raise UsageError("no clip is left to train on; give recordings of more people")
     if not closed and not any(clip.split == "train" for clip in strangers):
         warnings = [*warnings, "no other words to learn 'unknown' from: expect false alarms"]
@@ -120,15 +122,43 @@ def _one_language(clips: Sequence[Clip]) -> str:
     return languages[0]
 
 
+def _open(
+    known: int,
+    strangers: Sequence[Clip],
+    quiet: Sequence[Clip],
+    number: Mapping[str, int],
+    rng: random.Random,
+) -> tuple[Example, ...]:
+    """Unknown words and silence beside so many clips of keywords; recorded silence comes first."""
+    count = max(1, round(SHARE * known)) if known else 0
+    drawn = rng.sample(strangers, min(count, len(strangers)))
+    recorded = rng.sample(quiet, min(count, len(quiet)))
+    return (
+        *(Example(clip, number[UNKNOWN]) for clip in drawn),
+        *(Example(clip, number[SILENCE]) for clip in recorded),
+        *(Example(None, number[SILENCE]),) * (count - len(recorded)),
+    )
+
+
+def refuse_missing(words: Iterable[str], clips: Sequence[Clip]) -> None:
+    """Raise a UsageError that names the words of which there is no recording."""
+    there = {clip.word for clip in clips} - {UNKNOWN, SILENCE}
+    if missing := [word for word in words if word not in there]:
+        raise UsageError(
+            f"no recordings of {', '.join(missing)} in {clips[0].language}; "
+            f"there are {', '.join(sorted(there)[:12])}"
+        )
+
+
 def _strangers(clips: Iterable[Clip], pool: Iterable[Clip], spoken: set[str]) -> list[Clip]:
     """Clips of words that are no keyword, each in a split: the language's own, else the pool's.
 
     The pool keeps the splits it has as they are: its corpora may use one name for two people.
     """
-    own = [clip for clip in clips if clip.word not in spoken]
+    own = [clip for clip in clips if clip.word not in {*spoken, SILENCE}]
     if own:
         return own
-    folded = {word.casefold() for word in spoken}
+    folded = {word.casefold() for word in (*spoken, SILENCE)}
     others = [clip for clip in pool if clip.word.casefold() not in folded]
     decided = iter(assign_splits([clip for clip in others if clip.split is None])[0])
     return [clip if clip.split else next(decided) for clip in others]

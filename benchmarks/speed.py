@@ -141,7 +141,7 @@ def _build(
     config: BaseConfig, tensors: Arrays, kernels: bool
 ) -> Callable[[BaseConfig, Arrays], Network]:
     if kernels:
-        return lambda config, arrays: compiled.Compiled(fold(config, arrays))
+        return compiled.Switchable
     import tempfile
 
     from apps.export import base_file
@@ -151,7 +151,7 @@ def _build(
         path = Path(folder) / "base.onnx"
         path.write_bytes(base_file(fold(config, tensors)))
         session = open_session(path)
-    return lambda config, arrays: SessionNetwork(session, fold(config, arrays))
+    return partial(SessionNetwork, session)
 
 
 def stages(name: str, runtime: Runtime, wave: Wave) -> None:

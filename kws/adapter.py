@@ -6,7 +6,7 @@ tells (:mod:`kws.forms`), and the head. No torch is needed.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from .detector import DetectorConfig
 from .errors import KwsError
 from .files import Arrays, read_json, read_tensors, write_json, write_tensors, write_text
 from .forms import WHOLE, Shapes, changes, numbers, places, split_name
+from .typed import checked
 
 CONFIG, MODEL, CARD = "adapter_config.json", "adapter_model.safetensors", "README.md"
 FORMAT: Final = 1
@@ -94,11 +95,10 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
     raw = read_json(folder / CONFIG)
     if raw.get("format") != FORMAT:
         raise KwsError(f"{folder} holds an adapter of format {raw.get('format')}, not {FORMAT}")
-    lists = [f.name for f in fields(AdapterConfig) if str(f.type).startswith("tuple")]
     try:
-        raw |= {name: tuple(raw[name]) for name in lists}
-        return AdapterConfig(**(raw | {"detector": DetectorConfig.from_dict(raw["detector"])}))
-    except (TypeError, KeyError, AttributeError) as error:
+        detector = DetectorConfig.from_dict(checked(DetectorConfig, raw["detector"]))
+        return AdapterConfig(**checked(AdapterConfig, raw | {"detector": detector}))
+    except (TypeError, KeyError, AttributeError, KwsError) as error:
         raise KwsError(f"{folder / CONFIG} is no adapter's configuration ({error})") from error
 
 

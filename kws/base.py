@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .config import FeatureConfig
 from .errors import KwsError
 from .files import read_json, read_tensors, sha256, write_json, write_tensors
+from .typed import checked
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,12 +61,9 @@ def read_base_config(folder: Path) -> BaseConfig:
     if raw.get("format") != FORMAT:
         raise KwsError(f"{folder} holds a base of format {raw.get('format')}, not {FORMAT}")
     try:
-        features = FeatureConfig(**raw.pop("features"))
-        raw |= {name: tuple(raw[name]) for name in ("labels", "licences")}
-        if not isinstance(raw.get("causal", False), bool):  # the weights would fit either way
-            raise TypeError(f"causal is true or false, not {raw['causal']!r}")
-        config = BaseConfig(features=features, **raw)
-    except (TypeError, KeyError) as error:
+        features = FeatureConfig(**checked(FeatureConfig, raw["features"]))
+        config = BaseConfig(**checked(BaseConfig, raw | {"features": features}))
+    except (TypeError, KeyError, AttributeError, KwsError) as error:
         raise KwsError(f"{folder / CONFIG} is no base's configuration ({error})") from error
     if sha256(folder / MODEL) != config.sha256:
         raise KwsError(f"{folder / MODEL} is damaged or of another base; pretrain or copy it again")

@@ -4,6 +4,8 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
+from .errors import KwsError
+
 SAMPLE_RATE = 16_000  # Hz, of every waveform inside the project
 
 UNKNOWN = "_unknown_"
@@ -29,6 +31,15 @@ class FeatureConfig:
     high: float = 7_600.0  # Hz
     floor: float = 1e-6  # power that counts as silence; features are zero there
     scale: float = 0.25  # brings speech to about unit variance
+
+    def __post_init__(self) -> None:
+        """Refuse what no sound could be heard through."""
+        sizes = self.sample_rate, self.view, self.window, self.hop, self.mels
+        if min(sizes) < 1 or self.window > self.view or self.sample_rate != SAMPLE_RATE:
+            raise KwsError(f"sample rate, view, window, hop and bands cannot be {sizes}")
+        levels = self.low, self.high, self.floor, self.scale
+        if not (0 <= self.low < self.high <= SAMPLE_RATE / 2 and min(levels[2:]) > 0):
+            raise KwsError(f"low, high, floor and scale cannot be {levels}")
 
     @property
     def frames(self) -> int:

@@ -37,6 +37,21 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise KwsError(f"cannot write {path}: {hint}") from error
 
 
+def refuse_unwritable(folder: Path) -> None:
+    """Raise a KwsError where no file can be written in a folder, which need not be there yet."""
+    above = next(p for p in (folder, *folder.absolute().parents) if os.path.exists(p))
+    probe = above / f".{os.getpid()}.tmp"
+    try:
+        with suppress(FileNotFoundError):
+            folder.stat()  # of a name that no disk takes
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise KwsError(
+            f"cannot write in {folder} ({error.strerror}); name another folder"
+        ) from error
+
+
 def read_bytes(path: Path) -> bytes:
     """A whole file, or one sentence that says why not."""
     try:

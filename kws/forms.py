@@ -97,7 +97,9 @@ def places(form: str, shapes: Shapes) -> NDArray[np.int64]:
         return np.arange(math.prod(shapes[0]), weights)
     if kind == "part":
         return _order(weights)[:count]
-    return np.arange(len(_ties(count, shapes)[0]) if kind == "tied" else weights)
+    if kind == "tied" and count < len(shapes):
+        weights = sum(map(math.prod, shapes[:count]))
+    return _every(weights)
 
 
 def sources(form: str, shapes: Shapes) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
@@ -161,6 +163,17 @@ def _order(weights: int) -> NDArray[np.int64]:
     return np.argsort(np.random.PCG64(weights).random_raw(weights), kind="stable")
 
 
+@cache
+def _every(weights: int) -> NDArray[np.int64]:
+    return np.arange(weights)
+
+
+@cache
+def _ranks(weights: int) -> NDArray[np.int64]:
+    """When each place is taken: ``[n]``."""
+    return np.argsort(_order(weights))
+
+
 def _ties(count: int, shapes: Shapes) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Which of so many numbers each weight has, and its sign; of no tensor that gets none.
 
@@ -170,10 +183,11 @@ def _ties(count: int, shapes: Shapes) -> tuple[NDArray[np.int64], NDArray[np.flo
     for left, shape in zip(range(len(shapes), 0, -1), shapes, strict=True):
         share = -(-(count - begin) // left)
         if share:
-            ranks = np.argsort(_order(math.prod(shape)))
-            which.append(begin + ranks % share)
+            which.append(begin + _ranks(math.prod(shape)) % share)
             signs.append(_coins(math.prod(shape)))
         begin += share
+    if len(which) == 1:
+        return which[0], signs[0]
     return np.concatenate(which), np.concatenate(signs)
 
 
@@ -205,6 +219,7 @@ def _like(owned: Array, constant: NDArray[np.float32]) -> Array:
     return constant if isinstance(owned, np.ndarray) else owned.new_tensor(constant)
 
 
+@cache
 def _parse(form: str) -> tuple[str, int]:
     """Kind and count."""
     if form in (WHOLE, SHIFT):

@@ -6,11 +6,12 @@ Names and verbs are those that people know from PEFT.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from .adapter import Adapter, check_base
 from .base import BaseConfig
 from .detector import DetectorConfig
-from .errors import KwsError
+from .errors import KwsError, UsageError
 
 
 class Languages(ABC):
@@ -48,8 +49,12 @@ class Languages(ABC):
         """Bytes that all loaded adapters hold as they are stored, the base not counted."""
         return sum(adapter.nbytes for adapter in self._adapters.values())
 
-    def load_adapter(self, adapter: Adapter) -> str:
+    def load_adapter(self, adapter: Adapter, name: str | None = None) -> str:
         """Add a language and return its name; it is not active yet.
+
+        Args:
+            adapter: of this base.
+            name: what the language is called here, so that one may be there twice.
 
         Raises:
             KwsError: the adapter is for another base, or the language is loaded already.
@@ -57,6 +62,8 @@ class Languages(ABC):
         """
         config = self.config
         check_base(adapter, config.sha256, config.features.digest, config.language)
+        if name:
+            adapter = replace(adapter, config=replace(adapter.config, language=name))
         language = adapter.config.language
         if language in self._adapters:
             raise KwsError(f"{language} is loaded already; delete_adapter('{language}') first")
@@ -68,12 +75,12 @@ class Languages(ABC):
         """Switch to a loaded language.
 
         Raises:
-            KwsError: it is not loaded; the sentence names those that are.
+            UsageError: it is not loaded; the sentence names those that are.
 
         """
         if language not in self.languages:
             known = ", ".join(self.languages)
-            raise KwsError(f"no adapter for '{language}' is loaded; there are {known}")
+            raise UsageError(f"no adapter for '{language}' is loaded; there are {known}")
         self._activate(self._adapters.get(language))
 
     def delete_adapter(self, language: str) -> None:

@@ -1,12 +1,13 @@
 """The bank that listens: one base and many languages, without torch.
 
 Its verbs are those of :class:`kws.bank.Bank`, its scores those of the network with the adapter
-merged. Each language's weights are laid out when it is loaded, so that switching only chooses
-among them. How features and networks are computed is passed in.
+merged. There is one network: switching copies the base's weights, adds the language's deltas, and
+puts them there, so that a loaded language costs its own numbers alone. How features and networks
+are computed is passed in.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import numpy as np
@@ -24,10 +25,15 @@ Array = NDArray[np.float32]
 
 
 class Network(Protocol):
-    """One language's network; a stream's state goes in and is changed."""
+    """A base's network for one language after another; a stream's state goes in and is changed."""
 
     causal: bool
     history: int  # frames that a decision depends on
+    names: tuple[str, ...]  # of the base's tensors that a language may change, as `put` takes them
+
+    def put(self, vector: Array, weight: Array, bias: Array) -> None:
+        """Hear with these weights from now on: all but the head's ``[n]``, ``[K, D]``, ``[K]``."""
+        ...
 
     def start(self) -> Array:
         """A state in which nothing was heard, not even silence."""
@@ -63,7 +69,7 @@ class Runtime(Languages):
     Args:
         config: of the base.
         tensors: of the base, by name.
-        build: a base's configuration and a language's tensors to its network.
+        build: a base's configuration and tensors to its network.
         front_end: makes one for each stream.
 
     """
@@ -76,24 +82,34 @@ class Runtime(Languages):
         front_end: Callable[[], FrontEnd],
     ) -> None:
         super().__init__(config)
-        self._tensors = tensors
-        self._build = build
         self._front_end = front_end
         self._clips = front_end()
-        self._base_network = build(config, tensors)
-        self._networks: dict[str, Network] = {}
+        self.network = build(config, tensors)
+        self._shapes, self._spans = _layout(self.network.names, tensors)
+        self._base = np.concatenate([tensors[name].ravel() for name in self.network.names])
+        self._live = self._base.copy()
+        self._head = tensors[f"{HEAD}.weight"], tensors[f"{HEAD}.bias"]
+        self._activate(None)
 
     @property
-    def network(self) -> Network:
-        """The active language's."""
-        return self._networks[self.active_adapter] if self._active else self._base_network
+    def active(self) -> Adapter | None:
+        """The adapter that is heard; None is the base as it is."""
+        return self._active
 
     def _admit(self, adapter: Adapter) -> None:
-        network = self._build(self.config, merged(self._tensors, adapter))
-        self._networks[adapter.config.language] = network
+        _check_head(adapter, self._head[0])
+        pieces(adapter, self._shapes)  # found anew at every switch: they hold more than the numbers
 
-    def _forget(self, adapter: Adapter) -> None:
-        del self._networks[adapter.config.language]
+    def _activate(self, adapter: Adapter | None) -> None:
+        self._live[:] = self._base
+        head = self._head
+        if adapter is not None:
+            deltas = adapter.deltas.astype(np.float32)
+            for piece in pieces(adapter, self._shapes):
+                self._live[self._spans[piece.place]][piece.where] += piece.changes(deltas)
+            head = adapter.head_weight.astype(np.float32), adapter.head_bias.astype(np.float32)
+        self.network.put(self._live, *head)
+        super()._activate(adapter)
 
     def scores(self, view: Array) -> Array:
         """One second of sound ``[16000]`` to probabilities ``[K]``; nothing was before it."""
@@ -105,7 +121,7 @@ class Runtime(Languages):
     def ear(self, hop: int) -> Ear:
         """What hears a stream with a decision every ``hop`` samples."""
         if hop % self.config.features.hop:
-            if self._base_network.causal:
+            if self.network.causal:
                 raise KwsError(f"decisions must fall on frames, not every {hop} samples")
             return Views(self, hop)  # views that begin between two frames share none
         return Streaming(self, self._front_end(), hop // self.config.features.hop)
@@ -136,17 +152,17 @@ class Streaming:
         """Begin another stream, after silence, in which features are zero."""
         self._front_end.reset()
         self._recent.extend([self._silence] * (self._recent.maxlen or 0))
-        self._network: Network | None = None  # whose state it is
-        self._state = np.zeros(0, np.float32)
+        self._state: Array | None = None
+        self._heard: Adapter | None = None  # whose state it is
 
     def hear(self, samples: Array) -> Array:
         """Take one hop; return the probabilities ``[K]`` in the active language."""
         features = self._front_end.feed(samples)
         self._recent.append(features)
-        network = self._bank.network
-        if network is self._network and network.causal:
+        network, active = self._bank.network, self._bank.active
+        if self._state is not None and active is self._heard and network.causal:
             return network.hear(self._state, features)
-        self._network, self._state = network, network.start()
+        self._heard, self._state = active, network.start()
         recent = np.concatenate(self._recent, axis=1)[:, -network.history :]
         return network.hear(self._state, recent)
 
@@ -170,15 +186,30 @@ def merged(base: Arrays, adapter: Adapter) -> Arrays:
         parts = np.split(weights, np.cumsum([tensor.size for tensor in found])[:-1])
         for name, part in zip(names[piece.place], parts, strict=True):
             tensors[name] = part.reshape(base[name].shape)
-    return tensors | _head(base, adapter)
-
-
-def _head(base: Arrays, adapter: Adapter) -> Arrays:
-    if adapter.head_weight.shape[1] != base[f"{HEAD}.weight"].shape[1]:
-        raise KwsError(
-            f"the adapter for {adapter.config.language} has a head of another width than the base"
-        )
-    return {
+    _check_head(adapter, base[f"{HEAD}.weight"])
+    return tensors | {
         f"{HEAD}.weight": adapter.head_weight.astype(np.float32),
         f"{HEAD}.bias": adapter.head_bias.astype(np.float32),
     }
+
+
+def _check_head(adapter: Adapter, weight: Array) -> None:
+    if adapter.head_weight.shape[1] != weight.shape[1]:
+        raise KwsError(
+            f"the adapter for {adapter.config.language} has a head of another width than the base"
+        )
+
+
+def _layout(
+    names: Sequence[str], tensors: Arrays
+) -> tuple[dict[str, list[tuple[int, ...]]], dict[str, slice]]:
+    """Of every place the shapes of its tensors, and where they lie in the vector of all."""
+    shapes: dict[str, list[tuple[int, ...]]] = {}
+    spans: dict[str, slice] = {}
+    start = 0
+    for name in names:
+        place, stop = name.rpartition(".")[0], start + tensors[name].size
+        shapes.setdefault(place, []).append(tensors[name].shape)
+        spans[place] = slice(spans[place].start if place in spans else start, stop)
+        start = stop
+    return shapes, spans

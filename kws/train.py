@@ -68,6 +68,10 @@ class Epoch:
 Watch = Callable[[int, int, float, float], None]  # step, steps, loss, accuracy
 
 
+class DivergedError(KwsError):
+    """The loss is no number; nothing can go on from there."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """A stretch of training that is resumed by itself; ``folder`` holds its checkpoint."""
@@ -112,7 +116,8 @@ def fit(
         One record per epoch, those before a resume included.
 
     Raises:
-        KwsError: the loss is not finite, or the checkpoint belongs to another run.
+        DivergedError: the loss is not finite; the stage's checkpoint is deleted.
+        KwsError: the checkpoint belongs to another run.
 
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -138,7 +143,9 @@ def fit(
                 value = loss.item()
                 compute += time.perf_counter() - start
                 if not math.isfinite(value):
-                    raise KwsError(f"the loss became {value} in epoch {index + 1}; lower --lr")
+                    if stage:
+                        stage.remove()
+                    raise DivergedError(f"the loss became {value} in epoch {index + 1}; lower --lr")
                 total += value * len(labels)
                 right += (logits.argmax(1) == labels).sum().item()
                 seen += len(labels)

@@ -9,10 +9,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from kws.base import BaseConfig
 from kws.errors import KwsError
+from kws.files import Arrays
 from kws.native import open_library
 
-from .folded import Array, Folded
+from .folded import Array, Folded, fold, order, statistics
 
 MAX_BLOCKS: Final = 32  # as in bcresnet.c
 MELS: Final = 40
@@ -89,6 +91,9 @@ class Compiled:
         self._state = self.start()  # the one heard last
         self._state_at = self._state.ctypes.data
         self._hear = found.kws_hear
+        self._locate()
+
+    def _locate(self) -> None:
         arrays = self._shape, self._weights, self._scratch, self._scores
         self._at = tuple(array.ctypes.data for array in arrays)
 
@@ -114,6 +119,43 @@ class Compiled:
         ):  # fmt: skip
             raise KwsError(f"a decision takes {self.history} frames, not {features.shape[1]}")
         return self._scores.copy()
+
+
+class Switchable(Compiled):
+    """The network of a base, for the weights of one language after another.
+
+    Attributes:
+        names: of the weights in the vector that :meth:`put` takes.
+
+    Args:
+        config: of the base.
+        tensors: of the base, by name; their statistics are those of every language.
+
+    """
+
+    def __init__(self, config: BaseConfig, tensors: Arrays) -> None:
+        super().__init__(fold(config, tensors))
+        found = library()
+        assert found is not None
+        self.names, self._statistics = order(tensors), statistics(tensors)
+        self._fold = found.kws_fold
+        needs = np.zeros(4, np.int64)
+        found.kws_needs(self._shape.ctypes.data, config.features.frames, needs.ctypes.data)
+        raw, normalised, self._trunk, _ = needs.tolist()
+        sizes = sum(tensors[name].size for name in self.names), self._statistics.size
+        assert sizes == (raw, normalised), "other weights than the compiled code folds"
+
+    def put(self, vector: Array, weight: Array, bias: Array) -> None:
+        """Hear with these weights from now on: ``[n]``, and the head's ``[K, D], [K]``."""
+        if len(bias) != len(self._scores):
+            self._shape[4] = len(bias)
+            self._weights = np.empty(self._trunk + weight.size + bias.size, np.float32)
+            self._scores = np.empty(len(bias), np.float32)
+            self._locate()
+        shape, weights, *_ = self._at
+        self._fold(shape, vector.ctypes.data, self._statistics.ctypes.data, weights)
+        head = self._weights[self._trunk :]
+        head[: weight.size], head[weight.size :] = weight.ravel(), bias
 
 
 def _shape(network: Folded) -> Shape:

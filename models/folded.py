@@ -23,6 +23,20 @@ ROWS: Final = 20  # bands after the stem
 BANDS: Final = 5  # of sub-spectral normalisation
 
 
+LAYERS: Final = (
+    "stem.0",
+    "stem.1",
+    *(
+        f"blocks.{block}.{layer}"
+        for block in range(sum(BLOCKS))
+        for layer in ("widen.0", "widen.1", "frequency", "subnorm.norm", "time", "norm", "point")
+    ),
+    "neck.0",
+    "neck.1",
+    "neck.2",
+)
+
+
 @dataclass(frozen=True)
 class Block:
     """One broadcasted block; O channels out."""
@@ -63,11 +77,13 @@ def fold(config: BaseConfig, tensors: Arrays) -> Folded:
     """The network of a base's configuration with these tensors, named as in its file.
 
     Raises:
-        KwsError: tensors are missing or of another shape.
+        KwsError: tensors are missing or of another shape, or it hears other bands.
 
     """
     if config.architecture != "bcresnet":
         raise KwsError(f"the runtime knows bcresnet, not {config.architecture}")
+    if config.features.mels != 2 * ROWS:
+        raise KwsError(f"bcresnet hears {2 * ROWS} bands, not {config.features.mels}")
     try:
         return _fold(config, tensors)
     except (KeyError, ValueError) as error:
@@ -75,6 +91,22 @@ def fold(config: BaseConfig, tensors: Arrays) -> Folded:
             f"the weights are not those of {config.architecture} of width {config.tau:g} "
             f"({error}); pretrain or copy the base again"
         ) from error
+
+
+def order(tensors: Arrays) -> tuple[str, ...]:
+    """Names of all weights but the head's, layer after layer, as a vector holds them."""
+    named = (f"{layer}.{kind}" for layer in LAYERS for kind in ("weight", "bias"))
+    return tuple(name for name in named if name in tensors)
+
+
+def statistics(tensors: Arrays) -> Array:
+    """Each normalisation's means, and one over its deviations, in the same order."""
+    found = [np.zeros(0, np.float64)]
+    for layer in LAYERS:
+        if f"{layer}.running_mean" in tensors:
+            variance = tensors[f"{layer}.running_var"].astype(np.float64)
+            found += [tensors[f"{layer}.running_mean"], 1 / np.sqrt(variance + EPSILON)]
+    return _single(np.concatenate(found))
 
 
 def weights(network: Folded) -> Arrays:

@@ -5,14 +5,14 @@ from dataclasses import replace
 from kws.base import BaseConfig
 from kws.errors import UsageError
 
-from .bcresnet import TAUS, BCResNet
+from .bcresnet import MELS, TAUS, BCResNet
 
 
 def build(config: BaseConfig) -> BCResNet:
     """Make the network that the configuration describes, with fresh weights.
 
     Raises:
-        UsageError: the architecture or its width is not known.
+        UsageError: the architecture or its width is not known, or it hears other bands.
 
     """
     if config.architecture != "bcresnet" or config.tau not in TAUS:
@@ -21,6 +21,8 @@ def build(config: BaseConfig) -> BCResNet:
             f"unknown network {config.architecture} of width {config.tau:g}; "
             f"there is bcresnet with tau {known}"
         )
+    if config.features.mels != MELS:
+        raise UsageError(f"{config.architecture} hears {MELS} bands, not {config.features.mels}")
     return BCResNet(
         len(config.labels), config.tau, causal=config.causal, span=config.features.frames
     )

@@ -6,10 +6,11 @@ from typing import Any, Final
 import numpy as np
 import onnxruntime
 
+from kws.base import BaseConfig
 from kws.errors import KwsError
-from kws.files import read_bytes
+from kws.files import Arrays, read_bytes
 
-from .folded import Array, Folded, weights
+from .folded import Array, Folded, fold, order, weights
 
 FILE: Final = "base_model.onnx"  # beside the base's weights
 CPU: Final = "cpu"
@@ -37,26 +38,52 @@ def open_session(path: Path) -> Any:
 
 
 class SessionNetwork:
-    """One language's network on a session of the base's; it keeps no state.
+    """The network of a base on its session, for one language after another; it keeps no state.
 
     Attributes:
         causal: whether a state goes on.
         history: frames ``[F, history]`` that a decision depends on.
+        names: of the weights in the vector that :meth:`put` takes.
+
+    Args:
+        session: of the base's exported network.
+        config: of the base.
+        tensors: of the base, by name; their statistics are those of every language.
 
     """
 
-    def __init__(self, session: Any, network: Folded) -> None:
-        self.causal, self.history = network.causal, network.history
+    def __init__(self, session: Any, config: BaseConfig, tensors: Arrays) -> None:
+        network = fold(config, tensors)
+        self.causal, self.history, self.names = network.causal, network.history, order(tensors)
+        self._config = config
+        self._shapes = {name: tensors[name].shape for name in self.names}
+        self._cuts = np.cumsum([tensors[name].size for name in self.names])[:-1]
+        self._fixed = {name: array for name, array in tensors.items() if "running_" in name}
         self._session, self._binding = session, session.io_binding()
         given = {one.name: one.shape for one in session.get_inputs()}
-        named = weights(network)
         stateful = network.causal == ("state" in given)
-        if not stateful or set(given) - {"state", "features"} != set(named):
+        if not stateful or set(given) - {"state", "features"} != set(weights(network)):
             raise KwsError("the exported network is another than the base's; kws export it again")
-        for name, array in named.items():
-            value = onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
-            self._binding.bind_ortvalue_input(name, value)
         self._state_size = given["state"][0] if network.causal else 0
+        self._bound: Arrays = {}
+        self._bind(network)
+
+    def put(self, vector: Array, weight: Array, bias: Array) -> None:
+        """Hear with these weights from now on: ``[n]``, and the head's ``[K, D], [K]``."""
+        parts = np.split(vector, self._cuts)
+        named = zip(self._shapes.items(), parts, strict=True)
+        tensors = self._fixed | {name: part.reshape(shape) for (name, shape), part in named}
+        tensors |= {"head.weight": weight, "head.bias": bias}
+        self._bind(fold(self._config, tensors))
+
+    def _bind(self, network: Folded) -> None:
+        for name, array in weights(network).items():
+            if name in self._bound and self._bound[name].shape == array.shape:
+                self._bound[name][:] = array  # the session reads it where it lies
+                continue
+            self._bound[name] = np.array(array, order="C")
+            value = onnxruntime.OrtValue.ortvalue_from_numpy(self._bound[name])
+            self._binding.bind_ortvalue_input(name, value)
 
     def start(self) -> Array:
         """A state in which nothing was heard, not even silence."""

@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +15,18 @@ import pytest
 import soundfile
 import torch
 
+from apps.progress import note
 from apps.recordings import MARGIN
 from audio_data.augment import AugmentConfig
+from audio_data.clips import SPLITS
 from kws.adapter import MODEL, load_adapter, save_adapter
 from kws.base import load_base
 from kws.config import SAMPLE_RATE, FeatureConfig
 from models.registry import build
 
 Kws = Callable[..., tuple[int, str, str]]
+
+ROOT = Path(__file__).resolve().parent.parent
 
 ADAPT_KEYS = [
     "language",
@@ -156,6 +162,40 @@ def test_validation_is_measured_with_the_stored_numbers(kws: Kws, spoken: Path, 
     assert found["accuracy"] == said(tiny, "de")["validation_accuracy"]
 
 
+def test_what_filters_select_is_evaluated(kws: Kws, spoken: Path, tiny: Path) -> None:
+    """One split, one person, one word; nothing must be left to train on."""
+    command = ["evaluate", "--base", tiny / "base", "--adapter", tiny / "de", "--data", spoken]
+    command += ["--filter", "language=de"]
+    whole = succeed(kws, *command)
+    assert succeed(kws, *command, "--filter", "split=test") == whole
+    who, *_ = whole["per_speaker"]
+    one = succeed(kws, *command, "--filter", f"speaker={who}")
+    assert one["per_speaker"] == {who: whole["per_speaker"][who]}
+    one = succeed(kws, *command, "--filter", "word=nein")
+    assert one["per_word"] == {"nein": whole["per_word"]["nein"]}
+    error = fail(kws, 2, *command, "--filter", "split=test", "--split", "validation")
+    assert "no validation recordings of de, only test" in error
+
+
+def test_one_person_of_a_plain_folder_is_evaluated_where_training_put_them(
+    kws: Kws, tiny: Path, spoken: Path, tmp_path: Path
+) -> None:
+    """Who trained is not tested because the others are left out."""
+    for row in (row for split in SPLITS for row in rows(spoken, "de", split)):
+        path = tmp_path / row["word"] / f"{row['speaker']}_{Path(row['path']).name}"
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(spoken.parent / row["path"], path)
+    command = ["evaluate", "--base", tiny / "base", "--adapter", tiny / "de", "--data", tmp_path]
+    command += ["--language", "de", "--speaker-pattern", "^([^_]+)_"]
+    people = {split: succeed(kws, *command, "--split", split)["per_speaker"] for split in SPLITS}
+    assert sum(map(len, people.values())) == 6
+    (trained, *_), (tested, *_) = people["train"], people["test"]
+    found = succeed(kws, *command, "--filter", f"speaker={tested}")
+    assert found["per_speaker"] == {tested: people["test"][tested]}
+    error = fail(kws, 2, *command, "--filter", f"speaker={trained}")
+    assert "no test recordings of de, only train" in error
+
+
 def test_a_table_for_people(kws: Kws, spoken: Path, tiny: Path) -> None:
     command = ["evaluate", "--base", tiny / "base", "--data", spoken, "--filter", "language=en"]
     code, out, _ = kws(*command)
@@ -208,6 +248,29 @@ def test_detections_are_objects_of_four_fields(kws: Kws, spoken: Path, tiny: Pat
     assert kws(*command, "--threshold", 1, "--json") == (0, "", "")
 
 
+def test_two_adapters_of_one_language_are_told_apart_by_name(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path
+) -> None:
+    """A folder's path may hold an equals sign."""
+    clip = spoken.parent / rows(spoken, "de", "test")[0]["path"]
+    other = shutil.copytree(tiny / "de", tmp_path / "a=b")
+    command = ["detect", clip, "--base", tiny / "base", "--threshold", 0.01, "--json"]
+    command += ["--adapter", tiny / "de"]
+    for options, language in (
+        ([], "words"),
+        (["--language", "words"], "words"),
+        (["--language", "de"], "de"),
+    ):
+        code, out, err = kws(*command, "--adapter", f"words={other}", *options)
+        assert (code, err) == (0, "")
+        assert json.loads(out.splitlines()[0])["language"] == language
+    error = fail(kws, 2, *command, "--adapter", other)
+    assert f"two adapters are called de; call one otherwise: --adapter NAME={other}" in error
+    assert "not of the form NAME=FOLDER" in fail(kws, 2, *command, "--adapter", "=x")
+    error = fail(kws, 2, *command, "--language", "xx")
+    assert "no adapter for 'xx' is loaded; there are en, de" in error
+
+
 def test_adapters_are_listed(kws: Kws, tiny: Path) -> None:
     found = succeed(kws, "adapters", "list", tiny)
     assert [(row["language"], row["method"]) for row in found] == [("de", "swr"), ("es", "last")]
@@ -241,6 +304,46 @@ def test_a_damaged_adapter_does_not_hide_the_others(kws: Kws, tiny: Path, tmp_pa
     assert code == 0
     assert [row["language"] for row in json.loads(out)] == ["de"]
     assert "bad" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sites", [1, 2]),
+        ("base_sha256", None),
+        ("base_sha256", 5),
+        ("spent_parameters", "x"),
+        ("stored_bytes", None),
+        ("metrics", None),
+    ],
+)
+def test_a_setting_of_another_type_does_not_hide_the_other_adapters(
+    kws: Kws, tiny: Path, tmp_path: Path, name: str, value: object
+) -> None:
+    shutil.copytree(tiny / "de", tmp_path / "good")
+    bad = shutil.copytree(tiny / "es", tmp_path / "bad") / "adapter_config.json"
+    raw = json.loads(bad.read_text(encoding="utf-8"))
+    bad.write_text(json.dumps(raw | {name: value}), encoding="utf-8")
+    code, out, err = kws("adapters", "list", tmp_path)
+    assert code == 0
+    assert "swr" in out
+    assert "last" not in out
+    assert name in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("report", [None, {}, {"accuracy": "much"}])
+def test_a_measure_that_is_none_is_listed_as_none(
+    kws: Kws, tiny: Path, tmp_path: Path, report: object
+) -> None:
+    """With a language that would mean something to a terminal."""
+    adapter = load_adapter(tiny / "de")
+    config = replace(adapter.config, language="[/red]x", metrics={"validation": report})
+    save_adapter(tmp_path, replace(adapter, config=config), "")
+    assert succeed(kws, "adapters", "list", tmp_path)[0]["validation_accuracy"] is None
+    code, out, err = kws("adapters", "list", tmp_path)
+    assert (code, err) == (0, "")
+    assert "[/red]x" in out
 
 
 def test_runs_leave_readable_pictures_and_cards(tiny: Path) -> None:
@@ -327,15 +430,15 @@ def test_a_word_with_one_clip_is_trained_with_a_note(kws: Kws, tmp_path: Path) -
     for person in range(6):
         record(tmp_path / "data" / "low" / f"p{person}_0.wav", 300 + 10 * person)
         record(tmp_path / "data" / "high" / f"p{person}_0.wav", 2_000 + 10 * person)
-    record(tmp_path / "data" / "once" / "p0_0.wav", 700)
+    record(tmp_path / "data" / "[red]once" / "p0_0.wav", 700)
     command = ["pretrain", "--data", tmp_path / "data", "--language", "x-tone", "--tau", 1]
     command += ["--speaker-pattern", "(p[0-9])_", "--epochs", 1, "--out", tmp_path / "out"]
     code, out, err = kws(*command, "--json")
     assert code == 0, err
     assert json.loads(out)["language"] == "x-tone"
-    assert "word 'once' has 1 clip" in " ".join(err.split())
+    assert "note: word '[red]once' has 1 clip; record at least 3, one each" in err
     labels = load_base(tmp_path / "out", build).config.labels
-    assert labels == ("high", "low", "once", "_unknown_", "_silence_")
+    assert labels == ("[red]once", "high", "low", "_unknown_", "_silence_")
 
 
 def test_one_speaker_alone_is_trained_with_a_note(kws: Kws, tiny: Path, tmp_path: Path) -> None:
@@ -347,7 +450,7 @@ def test_one_speaker_alone_is_trained_with_a_note(kws: Kws, tiny: Path, tmp_path
     code, out, err = kws(*command, "--epochs", 1, "--out", tmp_path / "out", "--json")
     assert code == 0, err
     assert json.loads(out)["language"] == "x-tone"
-    assert "1 speaker only: splits share people" in " ".join(err.split())
+    assert "note: 1 speaker only: splits share people" in err
 
 
 # --- wrong use and bad input ----------------------------------------------------------------------
@@ -406,9 +509,13 @@ def test_manifests_with_mistakes(
         (2, ["--filter", "language"], "'language' is not of the form column=value"),
         (2, [], "several languages (de, en, es)"),
         (2, ["--filter", "language=en", "--keywords", "yes,maybe"], "no recordings of maybe"),
+        (2, ["--filter", "language=en", "--keywords", ""], "names no word; write ja,nein"),
+        (2, ["--filter", "language=en", "--keywords", " ,"], "names no word; write ja,nein"),
         (2, ["--filter", "language=en", "--tau", "2.5"], "bcresnet with tau 1, 1.5, 2, 3, 6, 8"),
         (2, ["--filter", "language=en", "--epochs", "0"], "0 is not in the range"),
         (2, ["--filter", "language=en", "--lr", "0"], "0 is not in the range"),
+        (2, ["--filter", "language=en", "--lr", "nan"], "nan is no number"),
+        (2, ["--filter", "language=en", "--lr", "inf"], "inf is no number"),
         (2, ["--filter", "language=en", "--seed", "-1"], "-1 is not in the range"),
         (2, ["--filter", "language=en", "--surprise"], "No such option"),
         (2, ["--language", "en"], "says the language itself"),
@@ -429,6 +536,8 @@ def test_pretraining_that_cannot_be(
         (2, ["--budget", "ten"], "'ten' is no budget; write 10%, 900 (parameters) or 2KiB"),
         (2, ["--budget", "120%"], "120% is not between 0% and 100%"),
         (2, ["--method", "swr", "--epochs", "3"], "trains in stages"),
+        (2, ["--lr", "nan"], "nan is no number"),
+        (2, ["--lr", "inf"], "inf is no number"),
         (2, ["--base", "gone"], "gone"),
     ],
 )
@@ -440,6 +549,19 @@ def test_adapting_that_cannot_be(
         code = 1  # a folder that is not there is a failure to read it
     assert message in fail(kws, code, *command, "--out", tmp_path / "out", *options)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["detect", "a.wav", "--base", "b", "--threshold"],
+        ["listen", "--base", "b", "--threshold"],
+        ["listen", "--base", "b", "--exec-seconds"],
+        ["collect", "--language", "de", "--words", "ja", "--speaker", "s", "--seconds"],
+    ],
+)
+def test_what_is_no_number_is_refused(kws: Kws, command: list[str]) -> None:
+    assert "nan is no number" in fail(kws, 2, *command, "nan")
 
 
 def test_a_gpu_that_is_not_there_is_refused(kws: Kws, spoken: Path, tmp_path: Path) -> None:
@@ -519,6 +641,21 @@ def test_a_broken_recording_stops_training_before_it_begins(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("command", ["pretrain", "adapt", "evaluate"])
+def test_a_folder_that_cannot_be_written_is_told_before_any_sound_is_read(
+    kws: Kws, tiny: Path, manifest: Callable[..., Path], tmp_path: Path, command: str
+) -> None:
+    """The recording is broken, but that is not what is said."""
+    path, file = manifest(), tmp_path / "file"
+    (tmp_path / "clip.wav").write_bytes(b"RIFF")
+    file.touch()
+    options = {"pretrain": ["--tau", 1], "adapt": ["--base", tiny / "base"]}
+    options["evaluate"] = ["--base", tiny / "base", "--stream"]
+    error = fail(kws, 1, command, "--data", path, *options[command], "--out", file / "in" / "out")
+    assert "cannot write in " in error
+    assert str(file) in error
+
+
 def test_without_a_command_help_is_shown(kws: Kws) -> None:
     code, out, err = kws()
     assert (code, out) == (2, "")
@@ -528,6 +665,53 @@ def test_without_a_command_help_is_shown(kws: Kws) -> None:
     assert (code, err) == (0, "")
     assert "pretrain" in out
     assert "No such command" in fail(kws, 2, "sing")
+
+
+def test_a_run_that_diverges_leaves_nothing_that_blocks_another(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path
+) -> None:
+    command = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    command += ["--method", "largest", "--epochs", 4, "--out", tmp_path]
+    code, out, err = kws(*command, "--lr", 1e30)
+    assert (code, out) == (1, "")
+    assert "the loss became" in err.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
+
+
+LONG = "long" * 80  # longer than a name may be
+
+
+def test_names_that_are_too_long_are_no_files(
+    kws: Kws, manifest: Callable[..., Path], tmp_path: Path
+) -> None:
+    command = ["pretrain", "--tau", 1, "--out", tmp_path / "out", "--data"]
+    assert f"{LONG} does not exist" in fail(kws, 1, *command, LONG)
+    assert f"{LONG}.csv cannot be read: " in fail(kws, 1, *command, f"{LONG}.csv")
+    for path in (f"{LONG}.wav", f"{LONG}/a.wav"):
+        error = fail(kws, 1, *command, manifest(path=path))
+        assert f"row 2 names {tmp_path / path}, which does not exist" in error
+    assert f"{LONG}: File name too long" in fail(kws, 1, "adapters", "list", LONG)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_output_that_cannot_be_written_is_said_in_one_line(tiny: Path, form: list[str]) -> None:
+    command = [sys.executable, "-c", "from apps.cli import main; main()", "adapters", "list"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*command, str(tiny), *form],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "kws: standard output: No space left on device\n")
+
+
+def test_a_note_is_one_line_with_every_letter(capsys: pytest.CaptureFixture[str]) -> None:
+    note("a[/b]c, [red]x, :smile: and\n" + "much " * 40)
+    assert capsys.readouterr().err == "note: a[/b]c, [red]x, :smile: and " + "much " * 40 + "\n"
 
 
 def test_an_error_is_one_line_whatever_is_in_it(kws: Kws, tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is told; the programs run in a folder of their own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("KWS_CACHE")
+    monkeypatch.delenv("KWS_DATA", raising=False)
     return []
 
 

@@ -115,6 +115,20 @@ def test_get_mswc_leaves_a_readable_corpus(tmp_path: Path, mirror: str) -> None:
     assert clip.path.is_file()
 
 
+def test_get_needs_no_folder_to_be_named(
+    tmp_path: Path, mirror: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each corpus has one of its own, which the help names; what is there is not fetched again."""
+    monkeypatch.chdir(tmp_path)
+    done = call("get", "mswc", "--language", "tt", "--mirror", mirror)
+    assert done.output == "data/mswc/tt\n"
+    (tmp_path / "data" / "speech-commands").mkdir()
+    (tmp_path / "data" / "speech-commands" / "testing_list.txt").touch()
+    assert call("get", "speech-commands").output == "data/speech-commands\n"
+    assert "[default: data/speech-commands]" in call("get", "speech-commands", "--help").output
+    assert "[default: data/mswc]" in call("get", "mswc", "--help").output
+
+
 def test_get_says_what_is_not_there(tmp_path: Path, mirror: str) -> None:
     done = call("get", "speech-commands", "--out", tmp_path / "gsc", "--mirror", mirror)
     assert isinstance(done.exception, KwsError)

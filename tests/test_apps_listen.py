@@ -267,9 +267,11 @@ def test_lines_for_people_and_for_programs(
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with recordings, and a bank that needs no networks."""
 
-    def open_bank(base: Path, adapters: Sequence[Path], language: str | None) -> Loudness:
+    def open_bank(
+        base: Path, adapters: Sequence[tuple[str, Path]], language: str | None
+    ) -> Loudness:
         assert base.name == "base"
-        bank = Loudness(["ara", *(adapter.name for adapter in adapters)])
+        bank = Loudness(["ara", *(name or folder.name for name, folder in adapters)])
         bank.set_adapter(language or bank.languages[-1])
         return bank
 

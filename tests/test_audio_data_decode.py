@@ -1,5 +1,6 @@
 """Decoding: every format and rate arrives the same; what is broken is refused in one sentence."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ FORMATS = {
     "ogg": {"format": "OGG", "subtype": "VORBIS"},
     "opus": {"format": "OGG", "subtype": "OPUS"},
     "mp3": {"format": "MP3"},
+    "aiff": {},
+    "rf64": {"format": "RF64", "subtype": "PCM_16"},
+    "rifx": {"format": "WAV", "subtype": "PCM_16", "endian": "BIG"},
 }
 
 
@@ -118,11 +122,28 @@ def test_no_samples_are_refused(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_truncated_file_is_refused(tmp_path: Path, kind: str, share: float) -> None:
+def test_a_truncated_file_is_refused(
+    tmp_path: Path, kind: str, share: float, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In one sentence: the decoders print none of their own."""
     path = write(tmp_path / f"a.{kind}", noisy(3.0))
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
     assert "truncated" in refusal(path)
+    assert capfd.readouterr().err == ""
+
+
+def test_an_mp3_with_a_title_cut_short_is_refused_in_silence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The title stands before the first frame."""
+    path = write(tmp_path / "a.mp3", noisy(3.0))
+    title = b"ID3\x04\0\0" + bytes([0, 0, 1, 72]) + bytes(200)
+    path.write_bytes(title + path.read_bytes())
+    assert len(decode(path)) == 48_000
+    path.write_bytes(path.read_bytes()[:-1_000])
+    assert "truncated" in refusal(path)
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("kept", [20, 40, 43])
@@ -174,6 +195,19 @@ def test_nan_and_infinity_are_refused(tmp_path: Path, value: float) -> None:
     wave = tone(0.1)
     wave[700] = value
     assert "NaN or infinite" in refusal(write(tmp_path / "a.wav", wave, subtype="FLOAT"))
+
+
+@pytest.mark.parametrize("value", [3e38, -3e38, 1e10])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_samples_near_infinity_are_refused(tmp_path: Path, value: float, channels: int) -> None:
+    wave = np.full((1_600, channels), value, np.float32)
+    assert "samples as large as" in refusal(write(tmp_path / "a.wav", wave, subtype="FLOAT"))
+
+
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    """Rather than waited for."""
+    os.mkfifo(tmp_path / "a.wav")
+    assert "no regular file" in refusal(tmp_path / "a.wav")
 
 
 def test_all_noise_and_a_clip_of_each_corpus_decode(shared_data: Path) -> None:

@@ -313,6 +313,15 @@ def test_a_plain_folder_has_words_and_nobody(plain: Path) -> None:
     assert {(clip.language, clip.speaker, clip.split) for clip in clips} == {("eo", None, None)}
 
 
+def test_noise_and_hidden_folders_are_no_words_of_a_plain_folder(plain: Path) -> None:
+    """But recordings of unknown words and of silence are read as such."""
+    before = read_folder(plain)
+    for name in ("noise", "_background_noise_", "_old", ".cache", "_unknown_", "_silence_"):
+        touch(plain / name / "a.wav")
+    added = [clip.word for clip in read_folder(plain) if clip not in before]
+    assert added == ["_silence_", "_unknown_"]
+
+
 @pytest.mark.parametrize("pattern", [r"^(\w+)-", r"-(\d)\.|(?P<speaker>ann|ben)"])
 def test_a_pattern_says_who_speaks(plain: Path, pattern: str) -> None:
     speakers = {

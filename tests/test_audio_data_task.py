@@ -115,6 +115,22 @@ def test_silence_has_no_clip_and_stands_last() -> None:
         assert {task.labels[e.label] for e in examples if e.clip is None} == {SILENCE}
 
 
+def test_recordings_of_unknown_and_silence_are_no_keywords() -> None:
+    """They fill those classes, as far as there are some; the pool's silence is no unknown word."""
+    some = [*record(["yes", "no"]), *record([UNKNOWN]), *record([SILENCE], takes=1)]
+    task = make_task(some, pool=GERMAN)
+    assert task.labels == ("no", "yes", UNKNOWN, SILENCE)
+    for split in SPLITS:
+        found = {label: [e.clip for e in task.splits[split] if task.labels[e.label] == label]
+                 for label in (UNKNOWN, SILENCE)}  # fmt: skip
+        assert {clip and clip.word for clip in found[UNKNOWN]} == {UNKNOWN}
+        assert {clip.word for clip in found[SILENCE] if clip} == {SILENCE}
+        assert len(found[SILENCE]) == counts(make_task(ENGLISH[:100]), split)[SILENCE]
+    assert make_task(some, closed=True).labels == ("no", "yes")
+    strangers = make_task(ENGLISH, pool=record([SILENCE, "ja"], "de")).splits["train"]
+    assert {e.clip.word for e in strangers if e.clip and e.clip.language == "de"} == {"ja"}
+
+
 def test_closed_is_keywords_alone() -> None:
     task = make_task(ENGLISH, keywords=["yes", "no"], pool=GERMAN, closed=True)
     assert task.labels == task.keywords == ("no", "yes")
@@ -172,6 +188,42 @@ def test_given_labels_without_unknown_are_closed() -> None:
     assert set(counts(task, "test")) == {"yes", "no"}
 
 
+@pytest.mark.parametrize(
+    "some",
+    [
+        [clip for clip in ENGLISH if clip.split == "test"],
+        [clip for clip in ENGLISH if clip.speaker == "en-e0"],
+        [clip for clip in ENGLISH if clip.word == "no"],
+    ],
+)
+def test_given_labels_measure_what_was_selected(some: list[Clip]) -> None:
+    """One split, one person or one word alone: nothing is left to train on, nor need be."""
+    task = make_task(some, labels=("no", "yes", UNKNOWN, SILENCE), pool=GERMAN)
+    spoken = {e.clip for e in task.splits["test"] if task.labels[e.label] in ("no", "yes")}
+    assert spoken == {c for c in some if c.split == "test" and c.word in ("no", "yes")}
+    assert task.labels == ("no", "yes", UNKNOWN, SILENCE)
+    assert counts(task, "test")[SILENCE] == max(1, round(SHARE * len(spoken)))
+
+
+def test_one_closed_label_is_measured() -> None:
+    assert make_task(record(["yes"]), labels=("yes",)).closed
+
+
+def test_people_stay_in_their_split_when_some_are_measured() -> None:
+    """Splits follow from all recordings, whichever of them are measured."""
+    everyone = [
+        Clip(path=Path(f"{word}/{who}.wav"), word=word, language="en", speaker=f"p{who}")
+        for word in ("yes", "no")
+        for who in range(9)
+    ]
+    whole = make_task(everyone)
+    for split, examples in whole.splits.items():
+        (who, *_) = [e.clip.speaker for e in examples if e.clip]
+        some = [clip for clip in everyone if (clip.speaker, clip.word) == (who, "no")]
+        task = make_task(some, labels=whole.labels, among=everyone)
+        assert [s for s, found in task.splits.items() if found] == [split]
+
+
 def test_licences_are_all_named() -> None:
     clips = [*record(["yes"]), *record(["no"], licence="MIT"), *record(["go"], licence=None)]
     assert make_task(clips).licences == ("CC0-1.0", "MIT")
@@ -205,6 +257,9 @@ def test_one_speaker_alone_is_said_so() -> None:
         (ENGLISH, {"keywords": ["yes", "maybe"]}, "no recordings of maybe in en.*go, no, stop"),
         (ENGLISH, {"labels": ("hola", UNKNOWN, SILENCE)}, "no recordings of hola in en"),
         (ENGLISH, {"keywords": ["yes"], "closed": True}, "one keyword alone"),
+        (ENGLISH, {"keywords": []}, "no word to spot"),
+        (record([UNKNOWN, SILENCE]), {}, "no word to spot"),
+        (record(["yes", UNKNOWN]), {"keywords": ["yes", UNKNOWN]}, "no recordings of _unknown_"),
         (record(["yes", "no"], people={"e": "test"}), {}, "no clip is left to train on"),
     ],
 )

@@ -219,6 +219,22 @@ def test_a_language_is_loaded_once(bank: Bank, make_adapter: Make) -> None:
     assert bank.load_adapter(make_adapter("cmn")) == "cmn"
 
 
+def test_a_language_is_there_twice_under_two_names(
+    bank: Bank, make_adapter: Make, view: NDArray[np.float32]
+) -> None:
+    more = make_adapter("cmn", 7)
+    assert bank.load_adapter(more, "cmn-more") == "cmn-more"
+    assert bank.languages == ("ar", "cmn", "tr", "cmn-more")
+    bank.set_adapter("cmn-more")
+    assert (bank.active_adapter, len(bank.scores(view))) == ("cmn-more", 7)
+    bank.set_adapter("cmn")
+    assert (bank.active_adapter, len(bank.scores(view))) == ("cmn", 3)
+    with pytest.raises(KwsError, match="cmn-more is loaded already"):
+        bank.load_adapter(more, "cmn-more")
+    bank.delete_adapter("cmn-more")
+    assert "cmn-more" not in bank.languages
+
+
 def test_loading_does_not_switch(bank: Bank, make_adapter: Make) -> None:
     before = weights(bank.network)
     bank.load_adapter(make_adapter("sw"))

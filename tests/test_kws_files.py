@@ -16,6 +16,7 @@ from kws.files import (
     read_json,
     read_metadata,
     read_tensors,
+    refuse_unwritable,
     sha256,
     write_bytes,
     write_json,
@@ -52,6 +53,20 @@ def test_equal_tensors_are_equal_bytes(tmp_path: Path) -> None:
     assert sha256(tmp_path / "a") == sha256(tmp_path / "b")
     write_tensors(tmp_path / "b", ARRAYS | {"count": np.array(8)})
     assert sha256(tmp_path / "a") != sha256(tmp_path / "b")
+
+
+def test_a_folder_that_can_be_written_is_left_as_it_is(tmp_path: Path) -> None:
+    refuse_unwritable(tmp_path)
+    refuse_unwritable(tmp_path / "not" / "yet")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["file", "file/folder", "a" * 300])
+def test_a_folder_that_cannot_be_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(KwsError, match=rf"cannot write in .*{name} \(.*\); name another folder"):
+        refuse_unwritable(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_json_keeps_every_script_readable(tmp_path: Path) -> None:

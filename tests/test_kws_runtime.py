@@ -1,8 +1,11 @@
 """Listening without torch: the scores of the network with the adapter merged, in every form."""
 
 import copy
+import gc
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +16,18 @@ from numpy.typing import NDArray
 from apps.export import base_file
 from audio_data import frontend
 from audio_data.logmel import log_mel
-from kws.adapter import Adapter
+from kws.adapter import Adapter, AdapterConfig, stored_bytes
 from kws.bank import Bank
 from kws.base import Base, BaseConfig
 from kws.engine import Engine
 from kws.errors import KwsError
 from kws.files import Arrays
+from kws.forms import SHIFT, part, tied
 from kws.runtime import Network, Runtime, merged
+from kws.sites import find_sites
 from models import compiled
 from models.bcresnet import BCResNet
-from models.folded import Folded, fold
+from models.folded import Folded, fold, order
 from models.session import SessionNetwork, open_session
 
 Wave = NDArray[np.float32]
@@ -62,7 +67,7 @@ def runtime_of(tmp_path: Path) -> Callable[[Base, str], Runtime]:
             return Runtime(
                 config,
                 tensors(base),
-                lambda config, arrays: compiled.Compiled(fold(config, arrays)),
+                compiled.Switchable,
                 front_end,
             )
         path = tmp_path / "base.onnx"
@@ -71,7 +76,7 @@ def runtime_of(tmp_path: Path) -> Callable[[Base, str], Runtime]:
         return Runtime(
             config,
             tensors(base),
-            lambda config, arrays: SessionNetwork(session, fold(config, arrays)),
+            partial(SessionNetwork, session),
             lambda: frontend.FrontEnd(config.features),
         )
 
@@ -148,6 +153,119 @@ def test_streams_have_the_scores_of_torch_through_switches(
             np.testing.assert_allclose(scores, expected[language][row], rtol=0, atol=TOLERANCE)
 
 
+def in_parts(base: Base, language: str, classes: int = 4) -> Adapter:
+    """An adapter that owns a seventh of every site, tied or not, or of normalisations the shift."""
+    rng = np.random.default_rng(list(language.encode()))
+    chosen = [
+        site.owned(SHIFT)
+        if site.kind == "norm" and number % 3 == 0
+        else site.owned((part, tied)[number % 2](max(1, site.size // 7)))
+        for number, site in enumerate(find_sites(base.network))
+    ]
+    spent = sum(site.size for site in chosen)
+    shapes = (spent,), (classes, 32), (classes,)
+    config = AdapterConfig(
+        language=language,
+        labels=tuple(map(str, range(classes))),
+        base_sha256=base.config.sha256,
+        base_language=base.config.language,
+        features_digest=base.config.features.digest,
+        method="swr",
+        budget=None,
+        budget_parameters=None,
+        spent_parameters=spent,
+        head_parameters=classes * 33,
+        stored_bytes=stored_bytes(spent, classes, 32),
+        sites=tuple(site.name for site in chosen),
+    )
+    return Adapter(config, *(rng.normal(0, 0.3, shape).astype(np.float16) for shape in shapes))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("form", FORMS)
+def test_back_and_forth_is_bit_identical(
+    base_of: BaseOf, runtime_of: RuntimeOf, make_adapter: MakeAdapter, form: str, causal: bool
+) -> None:
+    """Whatever languages own, and however many classes they have; as the bank in torch hears."""
+    base = base_of(causal)
+    bank = Bank(base, lambda wave: log_mel(wave, base.config.features))
+    runtime = runtime_of(base, form)
+    for adapter in (make_adapter("cmn", 3), in_parts(base, "eng"), in_parts(base, "spa", 9)):
+        runtime.load_adapter(adapter)
+        bank.load_adapter(adapter)
+    view, first = noise(16_000), {}
+    for language in runtime.languages:
+        runtime.set_adapter(language)
+        bank.set_adapter(language)
+        first[language] = runtime.scores(view)
+        np.testing.assert_allclose(first[language], bank.scores(view), rtol=0, atol=TOLERANCE)
+    assert len({scores.tobytes() for scores in first.values()}) == 4
+    for number in range(60):
+        language = runtime.languages[(number * number + number // 3) % 4]
+        runtime.set_adapter(language)
+        assert runtime.scores(view).tobytes() == first[language].tobytes()
+    with runtime.disable_adapter():
+        assert runtime.scores(view).tobytes() == first["ar"].tobytes()
+    assert runtime.scores(view).tobytes() == first[language].tobytes()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_ten_languages_cost_ten_adapters_bytes(
+    base_of: BaseOf, runtime_of: RuntimeOf, form: str
+) -> None:
+    """Measured: the runtime keeps less beside them than their own numbers, and no network each."""
+    base = base_of(True)
+    runtime = runtime_of(base, form)
+    shared = in_parts(base, "shared")  # the order of parts, that all have in common
+    runtime.set_adapter(runtime.load_adapter(shared))
+    adapters = [in_parts(base, f"x{number}") for number in range(10)]
+    gc.collect()
+    tracemalloc.start()
+    for adapter in adapters:
+        runtime.set_adapter(runtime.load_adapter(adapter))
+    gc.collect()
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert runtime.nbytes == 11 * shared.nbytes
+    assert grown < 10 * shared.nbytes
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_away_and_back_between_two_decisions_is_as_if_nothing_was(
+    base_of: BaseOf, runtime_of: RuntimeOf, make_adapter: MakeAdapter, form: str
+) -> None:
+    runtime = runtime_of(base_of(True), form)
+    runtime.load_adapter(make_adapter("cmn"))
+    wave, steady, moved = noise(30 * HOP), runtime.ear(HOP), runtime.ear(HOP)
+    steady.reset()
+    moved.reset()
+    for row in range(30):
+        block = wave[row * HOP : (row + 1) * HOP]
+        expected = steady.hear(block)
+        runtime.set_adapter("cmn")
+        runtime.set_adapter("ar")
+        assert moved.hear(block).tobytes() == expected.tobytes()
+
+
+@needs_code
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("tau", [1.0, 1.5, 3.0])
+def test_weights_that_are_put_are_those_of_a_network_of_their_own(tau: float, causal: bool) -> None:
+    """At every width, whose weights the compiled code folds by itself."""
+    arrays = [arrays_of(tau, seed=seed) for seed in (0, 1)]
+    config = config_of(tau, causal)
+    made = compiled.Switchable(config, arrays[0])
+    features = np.random.default_rng(0).standard_normal((40, made.history)).astype(np.float32)
+    for tensors in (arrays[1], arrays[0]):
+        vector = np.concatenate([tensors[name].ravel() for name in made.names])
+        made.put(vector, tensors["head.weight"], tensors["head.bias"])
+        statistics = {name: array for name, array in arrays[0].items() if "running_" in name}
+        own = compiled.Compiled(fold(config, tensors | statistics))
+        expected = own.hear(own.start(), features)
+        found = made.hear(made.start(), features)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
+
+
 @needs_code
 @pytest.mark.parametrize("tau", [1.0, 1.5, 3.0])
 def test_compiled_code_is_the_same_bit_for_bit_however_frames_come(tau: float) -> None:
@@ -179,11 +297,15 @@ def test_compiled_code_takes_no_other_sizes() -> None:
 
 
 def folded(tau: float, *, causal: bool) -> Folded:
+    return fold(config_of(tau, causal), arrays_of(tau))
+
+
+def arrays_of(tau: float, seed: int = 0) -> Arrays:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = BCResNet(5, tau, causal=causal).eval()
-    arrays = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    return fold(config_of(tau, causal), arrays)
+        torch.manual_seed(seed)
+        network = BCResNet(5, tau).train()
+        network(torch.randn(8, 40, 20) + 1)  # statistics unlike a new one's
+    return {name: tensor.numpy() for name, tensor in network.state_dict().items()}
 
 
 def config_of(tau: float, causal: bool) -> BaseConfig:
@@ -217,7 +339,9 @@ def test_the_engine_hears_a_stream_as_it_hears_views(
 
 def test_verbs_of_the_bank(base: Base, make_adapter: MakeAdapter) -> None:
     class Silent:
-        causal, history = False, 98
+        causal, history, names = False, 98, order(tensors(base))
+
+        def put(self, vector: Wave, weight: Wave, bias: Wave) -> None: ...
 
         def start(self) -> Wave:
             return np.zeros(0, np.float32)

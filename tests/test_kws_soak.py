@@ -16,7 +16,6 @@ from kws.detector import Detection
 from kws.engine import Engine
 from kws.runtime import Runtime
 from models import compiled
-from models.folded import fold
 
 Wave = NDArray[np.float32]
 MINUTES = 60
@@ -111,7 +110,7 @@ def make_engine(base: Base, make_adapter: Callable[..., Adapter]) -> Callable[[]
         runtime = Runtime(
             config,
             tensors,
-            lambda config, arrays: compiled.Compiled(fold(config, arrays)),
+            compiled.Switchable,
             lambda: frontend.CompiledFrontEnd(config.features),
         )
         runtime.load_adapter(other)

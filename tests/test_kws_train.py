@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from kws.deltas import Adaptation
 from kws.errors import KwsError
 from kws.sites import find_sites
-from kws.train import EpochBatches, Plan, Stage, fingerprint, fit, predict
+from kws.train import DivergedError, EpochBatches, Plan, Stage, fingerprint, fit, predict
 from models.bcresnet import BCResNet
 
 EPOCHS = 4
@@ -159,9 +159,15 @@ def test_training_learns(toy: EpochBatches) -> None:
 def test_a_loss_that_is_not_finite_stops_the_run(
     toy: EpochBatches, tmp_path: Path, rate: float
 ) -> None:
-    """No checkpoint of it is kept."""
+    """No checkpoint of it is kept, nor one from before."""
     stage = Stage(tmp_path, "x", "settings")
-    with pytest.raises(KwsError, match=r"the loss became (nan|inf) in epoch 1; lower --lr"):
+    with pytest.raises(DivergedError, match=r"the loss became (nan|inf) in epoch 1; lower --lr"):
+        fit(pretraining(), toy, plan(lr=rate, optimizer="sgd"), stage=stage)
+    assert not stage.path.exists()
+    with pytest.raises(CutError):
+        fit(pretraining(), Cut(toy, 1), plan(optimizer="sgd"), stage=stage)
+    assert stage.path.exists()
+    with pytest.raises(DivergedError, match=r"the loss became (nan|inf) in epoch 2; lower --lr"):
         fit(pretraining(), toy, plan(lr=rate, optimizer="sgd"), stage=stage)
     assert not stage.path.exists()
 

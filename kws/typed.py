@@ -1,0 +1,49 @@
+"""What JSON held, checked against the annotations of a dataclass."""
+
+import math
+from collections.abc import Mapping
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+
+def checked(kind: type[Any], raw: Mapping[str, Any]) -> dict[str, Any]:
+    """A dataclass's fields from JSON, lists as the tuples that it has.
+
+    What is missing or unknown, the class itself refuses.
+
+    Raises:
+        TypeError: a value is of another type than its field.
+
+    """
+    types = get_type_hints(kind)
+    for name, value in raw.items():
+        wanted = types.get(name, Any)
+        if not fits(value, wanted):
+            called = wanted.__name__ if isinstance(wanted, type) else str(wanted)
+            raise TypeError(f"{name} must be {called}, not {value!r:.40}")
+    return {
+        name: tuple(value) if isinstance(value, list) and get_origin(types.get(name)) is tuple
+        else value
+        for name, value in raw.items()
+    }  # fmt: skip
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of a type, as JSON knows types: whole numbers are numbers too.
+
+    >>> fits(3, float), fits(True, int), fits(["a", 1], tuple[str, ...]), fits(None, str | None)
+    (True, False, False, True)
+    """
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return True
+    if origin is UnionType:
+        return any(fits(value, one) for one in inner)
+    if origin is tuple:
+        return isinstance(value, list | tuple) and all(fits(item, inner[0]) for item in value)
+    if origin is not None:
+        return isinstance(value, Mapping)
+    if kind in (int, float):
+        number = isinstance(value, int | kind) and not isinstance(value, bool)
+        return number and math.isfinite(value)
+    return isinstance(value, kind)

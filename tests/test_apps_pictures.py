@@ -1,0 +1,67 @@
+"""Pictures can be read by themselves: no two words are called alike, and no names overlap."""
+
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+
+from apps import pictures
+from apps.measure import Measured
+from kws.train import Epoch
+
+EPOCH = Epoch(loss=1.0, accuracy=0.5, validation=0.5, seconds=1.0, compute_seconds=1.0)
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """What is drawn instead of being saved."""
+    figures: list[Figure] = []
+    monkeypatch.setattr(pictures, "_save", lambda figure, path: figures.append(figure))
+    return figures
+
+
+def confusion(labels: tuple[str, ...], drawn: list[Figure]) -> Axes:
+    truth = np.arange(len(labels))
+    report = {"accuracy": 1.0, "count": len(labels)}
+    pictures.confusion(Measured(truth, truth, labels, report), Path())
+    return drawn[-1].axes[0]
+
+
+def test_words_that_sound_alike_are_told_apart(drawn: list[Figure]) -> None:
+    """Also from one that is spelt as they sound."""
+    axes = confusion(("北京", "背景", "BeiJing", "上海", "\ue000"), drawn)
+    for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
+        names = [tick.get_text() for tick in ticks]
+        assert names[2:4] == ["BeiJing", "ShangHai"]
+        assert len(set(names)) == 5
+        assert all(names)
+
+
+def test_a_word_is_no_formula(drawn: list[Figure]) -> None:
+    axes = confusion(("a$\\b$", "b"), drawn)
+    drawn[-1].draw_without_rendering()
+    assert axes.get_xticklabels()[0].get_text() == "a$\\b$"
+
+
+@pytest.mark.parametrize("epochs", [(1, 1, 9), (4, 4, 24), (1, 1, 2)])
+def test_names_of_stages_do_not_overlap(drawn: list[Figure], epochs: tuple[int, int, int]) -> None:
+    names = ("transfer", "policy", "final")
+    pictures.learning_curves(
+        {name: [EPOCH] * count for name, count in zip(names, epochs, strict=True)}, Path()
+    )
+    drawn[-1].draw_without_rendering()
+    for axes in drawn[-1].axes:
+        found = [text for text in axes.texts if isinstance(text, Annotation)]
+        assert [text.get_text() for text in found] == list(names)
+        boxes = [text.get_window_extent() for text in found]
+        assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
+def test_long_names_leave_room_for_the_title(drawn: list[Figure]) -> None:
+    axes = confusion(("北京", "背景", *map(str, range(10))), drawn)
+    drawn[-1].draw_without_rendering()
+    assert axes.title.get_window_extent().y1 < drawn[-1].bbox.y1 - 2
