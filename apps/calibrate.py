@@ -19,7 +19,7 @@ from . import options, trial
 from .card import card
 from .listen import write_any_script
 from .scoring import LiveScorer
-from .trial import HOURS, SNRS, Trial, grouped, percent, play, rounded, seconds
+from .trial import HOURS, SNRS, Trial, grouped, percent, play, rounded, seconds, setting
 from .wiring import open_runtime
 
 
@@ -150,8 +150,8 @@ def _table(result: dict[str, Any]) -> str:
     for ratio, found in result["positives"].items():
         lines.append(
             f"{ratio} dB: {found['misses']} of {found['count']} keywords missed "
-            f"({percent(found['miss_rate'])}), heard {seconds(found['latency_seconds'])} "
-            "after their end"
+            f"({percent(found['miss_rate'])}; {setting(found)}), heard "
+            f"{seconds(found['latency_seconds'])} after their end"
         )
     lines.append(
         "  threshold  false accepts  " + "  ".join(f"missed at {r} dB" for r in result["positives"])

@@ -62,10 +62,11 @@ def evaluate(
 ) -> None:
     """Measure an adapter, or the base, on recordings.
 
-    With --stream, keywords are laid into noise, and hours of other words, noise and silence
-    are played between them. Thresholds for 0.5 and for 2 false accepts per hour are chosen on
-    what validation people say, and their misses, false accepts and latency reported on what
-    test people say. The trade-off is drawn as a picture.
+    With --stream, two kinds of sound are heard: every keyword once, in noise, half of them
+    close to other words and half alone; and hours of other words, noise and silence without
+    any keyword. Thresholds for 0.5 and for 2 false accepts per hour are chosen on what
+    validation people say, and their misses, false accepts and latency reported on what test
+    people say. The trade-off is drawn as a picture.
     """
     _refuse(context, CLIPS_ONLY if stream else STREAM_ONLY, stream=stream)
     if stream:

@@ -12,7 +12,7 @@ from kws.stream_metrics import miss_report, rate_report
 
 from .det import draw_det
 from .scoring import Scorer
-from .trial import Trial, kinds, percent, play, rounded, seconds
+from .trial import Trial, kinds, percent, play, rounded, seconds, setting
 
 RATES: Final = (0.5, 2.0)  # false accepts per hour
 
@@ -115,7 +115,7 @@ def table(result: Mapping[str, Any]) -> str:
         )
         lines += [
             f"  {ratio} dB: {percent(found['miss_rate'])} of {found['count']} missed, "
-            f"{found['confusions']} for another keyword; latency "
+            f"{found['confusions']} for another keyword; {setting(found)}; latency "
             f"{seconds(found['latency_seconds'])}"
             for ratio, found in point["snr"].items()
         ]

@@ -135,6 +135,19 @@ def percent(rate: float | None) -> str:
     return "-" if rate is None else f"{rate:.1%}"
 
 
+def setting(found: Mapping[str, Any]) -> str:
+    """How many keywords stood close to other words, and what that cost, for people.
+
+    >>> alone, among = ({"count": 6, "miss_rate": rate} for rate in (0.1, 0.2))
+    >>> setting({"count": 12, "alone": alone, "among_words": among})
+    '10.0% of those alone, 20.0% of the 50% close to other words'
+    """
+    alone, among = (found[place]["miss_rate"] for place in ("alone", "among_words"))
+    share = found["among_words"]["count"] / max(1, found["count"])
+    near = f"{percent(among)} of the {share:.0%} close to other words"
+    return f"{percent(alone)} of those alone, {near}"
+
+
 def seconds(latency: Mapping[str, float] | None) -> str:
     """A latency for people."""
     if latency is None:

@@ -1,4 +1,4 @@
-"""Hours of sound to hear: words and noise that must not be reported, and keywords in noise.
+"""Hours of sound to hear: words and noise that must not be reported, and keywords among them.
 
 A stream is made while it is played, piece by piece, and the same from the same seed.
 """
@@ -30,6 +30,8 @@ STRETCH: Final = 20.0  # seconds of one room, roughly
 FADE: Final = SAMPLE_RATE // 100  # samples, at the ends of what is laid in
 PEAK: Final = 0.95  # of full scale, the most
 PRESENT: Final = 0.1  # of its mean power, at least, a noise has while a word is said
+EVERY: Final = 2  # one of so many keywords is said among other words
+CLOSE: Final = (0.05, 0.3)  # seconds between two words of one breath
 
 
 class Stream(Protocol):
@@ -151,13 +153,17 @@ class NegativeStream:
 
 
 class PositiveStream:
-    """Every keyword recording once, in noise, with at least a second between two words.
+    """Every keyword recording once, in noise, alone or among other words.
 
-    The signal-to-noise ratio is that of the word's active part: its power to that of the noise
-    under it. Level and noise change from word to word.
+    Every second one is said as in speech: one to three words that are no keyword go before it
+    and none or one comes after it, with hardly a gap. The others stand alone. Between two
+    keywords lie at least two seconds.
+
+    The signal-to-noise ratio is that of the keyword's active part: its power to that of the noise
+    under it. Level and noise change from keyword to keyword.
 
     Args:
-        material: one half's recordings.
+        material: one half's recordings; without other words, all keywords stand alone.
         snr: dB.
         seed: the same seed makes the same stream.
 
@@ -166,22 +172,21 @@ class PositiveStream:
     def __init__(self, material: Material, snr: float, seed: int = 0) -> None:
         self._material, self._snr, self._seed = material, snr, seed
         self._noise = Noise(material.noise, material.half)
-        self.expected_seconds = 4.0 * len(material.keywords)
+        self.expected_seconds = (5.0 if material.others else 4.0) * len(material.keywords)
 
     def __iter__(self) -> Iterator[Chunk]:
-        """Yield one word at a time with the noise around it."""
+        """Yield one keyword at a time with what is around it."""
         rng = _generator(self._seed, "positives", self._material.half, str(self._snr))
+        words = _cycle(self._material.others, rng)
         clips = self._material.keywords
         at = 0  # samples
-        for index in rng.permutation(len(clips)).tolist():
-            wave = decode(clips[index].path)
-            before, after = _gap(rng, 0.8, 1.6), _gap(rng, AFTER + 0.1, AFTER + 0.6)
-            begin, end = (len(before) + edge for edge in speech_span(wave))
-            wave = np.concatenate([before, _at_level(wave, rng.uniform(-32, -16)), after])
+        for number, index in enumerate(rng.permutation(len(clips)).tolist()):
+            among = number % EVERY == 0 and bool(self._material.others)
+            wave, begin, end = _laid(clips[index], words if among else None, rng)
             noise = self._under(len(wave), begin, end, rng)
             noise *= _rms(wave[begin:end]) / _rms(noise[begin:end]) * _gain(-self._snr)
-            truth = Spoken(clips[index].word, (at + begin) / SAMPLE_RATE, (at + end) / SAMPLE_RATE)
-            yield _bounded(_soft(wave + noise)), (truth,)
+            times = (at + begin) / SAMPLE_RATE, (at + end) / SAMPLE_RATE
+            yield _bounded(_soft(wave + noise)), (Spoken(clips[index].word, *times, among),)
             at += len(wave)
 
     def _under(self, samples: int, begin: int, end: int, rng: np.random.Generator) -> Wave:
@@ -193,6 +198,32 @@ class PositiveStream:
         else:
             noise = background("pink", samples / SAMPLE_RATE, rng)
         return noise
+
+
+def _laid(
+    clip: Clip, words: Iterator[Clip] | None, rng: np.random.Generator
+) -> tuple[Wave, int, int]:
+    """Lay a keyword among ``words``, or alone; also where it begins and ends, in samples."""
+    level = rng.uniform(-32, -16)
+    wave = decode(clip.path)
+    begin, end = speech_span(wave)
+    wave = _at_level(wave, level)
+    before, after = [_gap(rng, 0.8, 1.6)], [_gap(rng, AFTER + 0.1, AFTER + 0.6)]
+    if words:
+        wave, begin, end = _soft(wave[begin:end]), 0, end - begin
+        for _ in range(rng.integers(1, 4)):
+            before += [_word(next(words), level, rng), _gap(rng, *CLOSE)]
+        for _ in range(rng.integers(2)):
+            after[:0] = [_gap(rng, *CLOSE), _word(next(words), level, rng)]
+    lead = sum(map(len, before))
+    return np.concatenate([*before, wave, *after]), lead + begin, lead + end
+
+
+def _word(clip: Clip, level: float, rng: np.random.Generator) -> Wave:
+    """Another word at about the level of its neighbours, without the silence around it."""
+    wave = decode(clip.path)
+    begin, end = speech_span(wave)
+    return _at_level(wave[begin:end], level + rng.uniform(-4, 4))
 
 
 def _held(path: Path, half: Half) -> Wave:

@@ -3,7 +3,7 @@
 import math
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ class Spoken:
     word: str
     begin: float
     end: float
+    among: bool = False  # other words, which are said close to it
 
 
 @dataclass(frozen=True)
@@ -170,24 +171,31 @@ def miss_report(stream: Recorded, config: DetectorConfig, after: float = AFTER) 
 
     Returns:
         ``count`` of words, ``misses`` (the ``confusions`` are among them), ``miss_rate``,
-        ``false_accepts`` (events beside or beyond the words), ``latency_seconds`` from a
-        word's end to its event (``median``, ``p90``; None where nothing was heard), and
-        ``per_keyword`` the same without false accepts.
+        ``latency_seconds`` from a word's end to its event (``median``, ``p90``; None where
+        nothing was heard), ``false_accepts`` (events beside or beyond the words), and the same
+        without false accepts for words said ``alone``, for those ``among_words``, and
+        ``per_keyword``.
 
     """
     found = match(stream.detect(config), stream.spoken, after)
     return {
-        **_misses(found, None),
+        **_misses(found, lambda word: True),
         "false_accepts": len(found.false_accepts),
-        "per_keyword": {word: _misses(found, word) for word in stream.keywords},
+        "alone": _misses(found, lambda word: not word.among),
+        "among_words": _misses(found, lambda word: word.among),
+        "per_keyword": {name: _of(found, name) for name in stream.keywords},
     }
 
 
-def _misses(found: Matched, keyword: str | None) -> dict[str, Any]:
-    """Of one keyword, or of all."""
-    hits = [pair for pair in found.hits if keyword in (None, pair[0].word)]
-    confusions = sum(keyword in (None, word.word) for word, _ in found.confusions)
-    misses = confusions + sum(keyword in (None, word.word) for word in found.missed)
+def _of(found: Matched, keyword: str) -> dict[str, Any]:
+    return _misses(found, lambda word: word.word == keyword)
+
+
+def _misses(found: Matched, counts: Callable[[Spoken], bool]) -> dict[str, Any]:
+    """Of the words that count."""
+    hits = [pair for pair in found.hits if counts(pair[0])]
+    confusions = sum(counts(word) for word, _ in found.confusions)
+    misses = confusions + sum(map(counts, found.missed))
     count = misses + len(hits)
     return {
         "count": count,

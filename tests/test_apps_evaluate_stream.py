@@ -191,6 +191,7 @@ def test_a_table_for_people(result: dict[str, Any]) -> None:
     assert "thresholds for 0.5 per hour: 0.00 false accepts per hour" in shown
     assert "thresholds as stored" in shown
     assert "30 dB: 0.0% of 6 missed" in shown
+    assert "0.0% of those alone, 0.0% of the 50% close to other words" in shown
     assert all(f"  {word}" in shown for word in ("low", "high"))
 
 

@@ -1,6 +1,7 @@
 """Streams are the same from the same seed, honest about people and noise, and exact in time."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from audio_data.clips import SPLITS, Clip
+from audio_data.decode import decode
 from audio_data.long import BLOCK, Recordings
 from audio_data.manifest import write_manifest
 from audio_data.material import HALVES, Material, read_material
@@ -265,6 +267,43 @@ def test_words_are_far_enough_apart_to_be_told_apart(material: Material) -> None
     assert (gaps[1:-1] > AFTER + 0.8).all()
     assert gaps[-1] > AFTER
     assert len(wave) / SAMPLE_RATE == pytest.approx(stream.expected_seconds, rel=0.25)
+
+
+def test_half_of_the_keywords_stand_close_to_other_words(material: Material) -> None:
+    """Before them a word ends within a third of a second; before the others nothing sounds."""
+    wave, truth = joined(PositiveStream(material, 60))
+    assert sorted(word.among for word in truth) == [False, False, True, True]
+    for word in truth:
+        begin, end = round(word.begin * SAMPLE_RATE), round(word.end * SAMPLE_RATE)
+        before = wave[begin - round(0.75 * SAMPLE_RATE) : begin]
+        loud = np.flatnonzero(np.abs(before) > 0.3 * np.abs(wave[begin:end]).max())
+        assert bool(len(loud)) == word.among
+        if word.among:
+            gap = (len(before) - loud[-1]) / SAMPLE_RATE
+            assert 0.05 <= gap <= 0.4  # 30 ms at both ends belong to a word
+
+
+def test_words_close_to_keywords_are_of_the_same_half(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And are no keywords."""
+    heard: list[Path] = []
+
+    def overheard(path: Path) -> Wave:
+        heard.append(path)
+        return decode(path)
+
+    monkeypatch.setattr("audio_data.streams.decode", overheard)
+    found = read_material(corpus, LABELS, filters={"language": ["x"]})["test"]
+    joined(PositiveStream(found, 10))
+    others = set(heard) - {clip.path for clip in found.keywords} - set(found.noise)
+    assert others
+    assert others <= {clip.path for clip in found.others}
+
+
+def test_without_other_words_keywords_stand_alone(material: Material) -> None:
+    bare = replace(material, others=())
+    assert not any(word.among for word in joined(PositiveStream(bare, 10))[1])
 
 
 def test_levels_change_from_word_to_word(material: Material) -> None:

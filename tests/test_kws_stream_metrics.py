@@ -159,6 +159,14 @@ def test_misses_and_latency_by_keyword() -> None:
     assert stop["latency_seconds"] is None
 
 
+def test_words_among_others_are_told_apart_from_those_alone() -> None:
+    words = (WORDS[0], Spoken("stop", 4.0, 4.5, among=True), Spoken("go", 7.0, 7.5, among=True))
+    found = miss_report(recorded(100, [("go", 16), ("go", 76)], *words), QUICK)
+    assert (found["alone"]["count"], found["alone"]["misses"]) == (1, 0)
+    assert (found["among_words"]["count"], found["among_words"]["misses"]) == (2, 1)
+    assert found["among_words"]["miss_rate"] == 0.5
+
+
 def test_a_keyword_that_is_never_said_has_no_miss_rate() -> None:
     stream = recorded(20, [], Spoken("go", 1.0, 1.5))
     assert miss_report(stream, QUICK)["per_keyword"]["stop"]["miss_rate"] is None
