@@ -11,6 +11,8 @@ from matplotlib.ticker import FuncFormatter
 
 from kws.files import write_bytes
 
+from .trial import elsewhere
+
 DPI: Final = 110
 TICKS: Final = (0.5, 1, 2, 5, 10, 20, 50, 100)  # % missed
 MARKS: Final = "osD^v"
@@ -50,6 +52,14 @@ def draw_det(result: Mapping[str, Any], path: Path) -> None:
     write_bytes(path, buffer.getvalue())
 
 
+def title(result: Mapping[str, Any]) -> str:
+    """What the lines and the marks are."""
+    return (
+        f"{result['language']}: one threshold for all keywords (lines)\n"
+        f"and thresholds chosen on {elsewhere(result['split_by'])} (marks)"
+    )
+
+
 def _aim(point: Mapping[str, Any]) -> str:
     aim = point["aim_per_hour"]
     return "as stored" if aim is None else f"chosen for {aim:g} per hour"
@@ -76,8 +86,7 @@ def _decorate(axes: Axes, result: Mapping[str, Any], least: float, low: float) -
         ylim=(low / 1.3, 115),
         xlabel="false accepts per hour",
         ylabel="keywords missed, %",
-        title=f"{result['language']}: one threshold for all keywords (lines), "
-        "and thresholds chosen on other people (marks)",
+        title=title(result),
     )
     axes.set_yticks([tick for tick in TICKS if tick >= low / 1.3])
     axes.minorticks_off()

@@ -66,7 +66,8 @@ def evaluate(
     close to other words and half alone; and hours of other words, noise and silence without
     any keyword. Thresholds for 0.5 and for 2 false accepts per hour are chosen on what
     validation people say, and their misses, false accepts and latency reported on what test
-    people say. The trade-off is drawn as a picture.
+    people say; where it is not known who speaks, on other files. The trade-off is drawn as a
+    picture.
     """
     _refuse(context, CLIPS_ONLY if stream else STREAM_ONLY, stream=stream)
     if stream:

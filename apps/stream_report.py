@@ -12,7 +12,7 @@ from kws.stream_metrics import miss_report, rate_report
 
 from .det import draw_det
 from .scoring import Scorer
-from .trial import Trial, kinds, percent, play, rounded, seconds, setting
+from .trial import Trial, elsewhere, kinds, percent, play, rounded, seconds, setting
 
 RATES: Final = (0.5, 2.0)  # false accepts per hour
 
@@ -49,6 +49,7 @@ def evaluate_stream(
             "language": scorer.language,
             "hours": reported.negatives.hours,
             "distinct_hours": reported.distinct_hours,
+            "split_by": reported.material.split_by,
             "chosen_on": {
                 "hours": chosen_on.negatives.hours,
                 "distinct_hours": chosen_on.distinct_hours,
@@ -105,7 +106,7 @@ def table(result: Mapping[str, Any]) -> str:
     """Show the result to people."""
     lines = [
         f"{result['language']}: {result['hours']:.2f} h without keywords, made of "
-        f"{kinds(result['distinct_hours'])}; thresholds chosen on other people"
+        f"{kinds(result['distinct_hours'])}; thresholds chosen on {elsewhere(result['split_by'])}"
     ]
     for point in result["points"]:
         heard = point["negatives"]

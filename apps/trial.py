@@ -50,6 +50,7 @@ class Trial:
         positives: keywords in noise, by signal-to-noise ratio in dB.
         distinct_hours: of recordings in the negatives by kind, each counted once.
         repeated: how often they came, on average.
+        material: what was played, but for recordings that took the place of the negatives.
         speech: whether words are among the negatives.
 
     """
@@ -58,12 +59,13 @@ class Trial:
     positives: Mapping[float, Recorded]
     distinct_hours: Mapping[str, float]
     repeated: float
+    material: Material
     speech: bool
 
     @property
     def notes(self) -> list[str]:
         """What weakens the numbers."""
-        found = []
+        found = self.material.doubts
         if not self.speech:
             found.append("there are no words beside the keywords: the negatives are noise alone")
         if self.repeated > OFTEN:
@@ -99,6 +101,7 @@ def play(
         positives,
         {kind: amount / 3600 for kind, amount in distinct.items()},
         made.ledger.played_seconds / max(1.0, sum(distinct.values())),
+        material,
         bool(recordings or material.others),
     )
 
@@ -128,6 +131,15 @@ def kinds(distinct_hours: Mapping[str, float]) -> str:
     """
     shown = [f"{amount:.2f} h of {kind}" for kind, amount in distinct_hours.items()]
     return " and ".join(shown) or "silence"
+
+
+def elsewhere(split_by: str) -> str:
+    """On whom thresholds were chosen that are reported on, for people.
+
+    >>> elsewhere("people"), elsewhere("files")
+    ('other people', 'other files, maybe of the same people')
+    """
+    return {"people": "other people", "files": "other files, maybe of the same people"}[split_by]
 
 
 def percent(rate: float | None) -> str:

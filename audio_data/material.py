@@ -1,6 +1,7 @@
 """Which recordings a stream is made of: one half to choose thresholds with, one to report on.
 
-No person and no stretch of noise is in both halves, and none of either was trained on.
+No stretch of noise is in both halves, and no person where people are known; none of either was
+trained on. Where it is not known who speaks, no file is in both.
 """
 
 import random
@@ -17,21 +18,44 @@ from .corpus import read_corpus
 from .manifest import Filters
 from .noise import find_noise
 from .splits import assign_splits
-from .task import make_task, refuse_missing
+from .task import Task, make_task, refuse_missing
 
 Half = Literal["validation", "test"]
+SplitBy = Literal["people", "files"]
 HALVES: Final[tuple[Half, Half]] = ("validation", "test")
 
 
 @dataclass(frozen=True)
 class Material:
-    """The recordings of one half."""
+    """The recordings of one half.
+
+    ``split_by`` says what of the keywords is in one split alone: people, or only files, so that
+    the same people may have been trained on and be in both halves.
+    """
 
     half: Half
     language: str
     keywords: tuple[Clip, ...]  # of the words that are to be heard
     others: tuple[Clip, ...]  # of words that are not, in this language and in others
     noise: tuple[Path, ...]  # a half has its own stretch of each
+    split_by: SplitBy = "files"
+
+    @property
+    def doubts(self) -> list[str]:
+        """What the halves cannot promise."""
+        found = []
+        if self.split_by == "files":
+            found.append(
+                "who says the keywords is not known, or too few do: they are split by files only, "
+                "and the same people may be trained on, chosen on and reported on"
+            )
+        nameless = sum(clip.speaker is None for clip in self.others)
+        if nameless:
+            found.append(
+                f"of {len(self.others)} recordings of other words {nameless} do not say who "
+                "speaks: they are split by files only"
+            )
+        return found
 
 
 def read_material(
@@ -80,6 +104,7 @@ def read_material(
             tuple(_thin(said, per_word)),
             tuple(clip for clip in others if clip.split == half),
             noise,
+            _split_by(task),
         )
     return halves
 
@@ -92,6 +117,17 @@ def says(word: str, keywords: Collection[str]) -> bool:
     """
     folded = {keyword.casefold() for keyword in keywords}
     return word.casefold() in folded or not folded.isdisjoint(word.casefold().split())
+
+
+def _split_by(task: Task) -> SplitBy:
+    """People, where every recording of a keyword names one and no name is in two splits."""
+    names = [
+        {example.clip.speaker for example in examples if example.clip}
+        for examples in task.splits.values()
+    ]
+    everybody = set().union(*names)
+    alone = len(everybody) == sum(map(len, names))
+    return "people" if alone and None not in everybody else "files"
 
 
 def _others(

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from apps.det import title
 from apps.scoring import LiveScorer, Scorer, hear
 from apps.stream_report import evaluate_stream, table
 from apps.wiring import open_runtime
@@ -34,6 +35,7 @@ REPORT_KEYS = [
     "language",
     "hours",
     "distinct_hours",
+    "split_by",
     "chosen_on",
     "points",
     "det",
@@ -193,6 +195,24 @@ def test_a_table_for_people(result: dict[str, Any]) -> None:
     assert "30 dB: 0.0% of 6 missed" in shown
     assert "0.0% of those alone, 0.0% of the 50% close to other words" in shown
     assert all(f"  {word}" in shown for word in ("low", "high"))
+
+
+@pytest.mark.parametrize(
+    ("split_by", "said"),
+    [("people", "chosen on other people"), ("files", "chosen on other files, maybe of the same")],
+)
+def test_table_and_picture_say_on_whom_thresholds_were_chosen(
+    result: dict[str, Any], split_by: str, said: str
+) -> None:
+    told = result | {"split_by": split_by}
+    assert said in title(told)
+    assert said in table(told)
+
+
+def test_people_are_known_to_be_others(result: dict[str, Any]) -> None:
+    """As the manifest says who speaks."""
+    assert result["split_by"] == "people"
+    assert not any("by files only" in note for note in result["notes"])
 
 
 def live(stream: PositiveStream | NegativeStream, engine: Engine) -> list[Detection]:

@@ -118,6 +118,26 @@ def test_recordings_without_a_split_stay_where_training_has_them(tmp_path: Path)
     assert len(people[0] | people[1]) < 12
 
 
+@pytest.mark.parametrize(
+    ("pattern", "split_by"),
+    [(None, "files"), ("^(one)", "files"), ("^([a-z]+)_", "people")],
+)
+def test_halves_say_whether_people_or_only_files_are_apart(
+    pattern: str | None, split_by: str, tmp_path: Path
+) -> None:
+    """A single person is in all splits, and so keeps nothing apart."""
+    folder = tmp_path / "x"
+    for word in ("low", "high", "odd"):
+        for who in ("one", "two", "three", "four"):
+            name = f"{who}_0.wav" if pattern != "^(one)" else f"one_{who}.wav"
+            write(folder / word / name, tone(400))
+    for half in read_material(folder, LABELS, speaker_pattern=pattern).values():
+        assert half.split_by == split_by
+        told = " ".join(half.doubts)
+        assert ("the same people may be trained on" in told) == (split_by == "files")
+        assert ("of 1 recordings of other words 1 do not say" in told) == (pattern is None)
+
+
 def test_few_of_each_keyword(corpus: Path) -> None:
     found = read_material(corpus, LABELS, filters={"language": ["x"]}, per_word=1)["test"]
     assert sorted(clip.word for clip in found.keywords) == ["high", "low"]
@@ -218,7 +238,7 @@ def test_every_word_is_played_before_one_comes_again(material: Material) -> None
 
 def test_negatives_without_other_words_are_noise_and_silence(corpus: Path) -> None:
     found = read_material(corpus, LABELS, filters={"language": ["x"]})["test"]
-    bare = Material(found.half, found.language, found.keywords, (), found.noise)
+    bare = replace(found, others=())
     stream = NegativeStream(bare, 60)
     wave, _ = joined(stream)
     assert len(wave) == 60 * SAMPLE_RATE
@@ -321,7 +341,7 @@ def test_noise_is_there_while_the_word_is_said(corpus: Path, tmp_path: Path) -> 
     bursts = np.random.default_rng(0).normal(0, 0.1, 30 * SAMPLE_RATE).astype(np.float32)
     bursts[np.arange(len(bursts)) // SAMPLE_RATE % 3 > 0] = 0  # one second of three
     noise = (write(tmp_path / "bursts.wav", bursts),)
-    bursty = Material(found.half, found.language, found.keywords, (), noise)
+    bursty = replace(found, others=(), noise=noise)
     wave, truth = joined(PositiveStream(bursty, 0))
     for word in truth:
         part = wave[round(word.begin * SAMPLE_RATE) : round(word.end * SAMPLE_RATE)]
