@@ -10,7 +10,7 @@ import click
 
 from audio_data.material import read_material
 from kws.adapter import CARD, read_adapter_config, save_adapter_config
-from kws.calibration import Choice, choose, hours_needed, sweep
+from kws.calibration import Choice, choose, sweep
 from kws.errors import KwsError, UsageError
 from kws.files import write_text
 from kws.stream_metrics import miss_report, rate_report
@@ -121,21 +121,14 @@ def _result(heard: Trial, choice: Choice, per_hour: float) -> dict[str, Any]:
 
 def _doubts(heard: Trial, choice: Choice, per_hour: float) -> list[str]:
     """Where the rate that was asked for is not shown."""
-    hours, found = heard.negatives.hours, []
+    found = []
     if not choice.kept:
         found.append(
             f"no thresholds keep {per_hour:g} per hour on this sound; these come nearest: "
             "train with more words and noise that are no keyword"
         )
-    needed = hours_needed(per_hour)
-    distinct = sum(heard.distinct_hours.values())
-    if min(hours, distinct) < needed:
-        amount = f"{hours if hours < needed else distinct:.2f} hours"
-        kind = "" if hours < needed else " of different recordings"
-        found.append(
-            f"{amount}{kind} are too few to show {per_hour:g} per hour: even without a false "
-            f"accept it takes {needed:.2g} hours; give more with --negatives"
-        )
+    if short := heard.too_short(per_hour):
+        found.append(f"{short}; give more with --negatives")
     return found
 
 

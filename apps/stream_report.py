@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from audio_data.material import Half, Material
-from kws.calibration import Sweep, choose, hours_needed, sweep
+from kws.calibration import Sweep, choose, sweep
 from kws.detector import DetectorConfig
 from kws.stream_metrics import miss_report, rate_report
 
@@ -57,7 +57,7 @@ def evaluate_stream(
             "points": [_report(point, reported) for point in points],
             "det": {ratio: curve.det for ratio, curve in curves.items()},
             "picture": str(picture),
-            "notes": [*_doubts(reported), *reported.notes],
+            "notes": [*filter(None, [reported.too_short(min(RATES))]), *reported.notes],
         }
     )
     draw_det(result, picture)
@@ -90,16 +90,6 @@ def _report(point: Point, heard: Trial) -> dict[str, Any]:
             word: point.config.levels(word).threshold for word in heard.negatives.keywords
         },
     }
-
-
-def _doubts(heard: Trial) -> list[str]:
-    needed = hours_needed(min(RATES))
-    if heard.negatives.hours >= needed:
-        return []
-    return [
-        f"{heard.negatives.hours:.2f} hours are too few to show {min(RATES):g} per hour: "
-        f"even without a false accept it takes {needed:.2g} hours"
-    ]
 
 
 def table(result: Mapping[str, Any]) -> str:

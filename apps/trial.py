@@ -1,7 +1,7 @@
 """Streams of one half, played and recorded; what calibration and stream evaluation share."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,16 +10,17 @@ import click
 from audio_data.long import Recordings
 from audio_data.material import Material
 from audio_data.streams import NegativeStream, PositiveStream
+from kws.calibration import hours_needed
 from kws.stream_metrics import Recorded
 
 from .options import finite
 from .progress import counting
 from .scoring import Scorer, hear
 
-HOURS: Final = 6.0  # of negatives: without a false accept they show fewer than 0.5 per hour
+HOURS: Final = 6.0  # of negatives: of different sound, they can show fewer than 0.5 per hour
 LONGEST: Final = 1_000.0  # hours
 SNRS: Final = (10.0,)  # dB
-OFTEN: Final = 1.5  # recordings that come so often on average are said to be repeated
+ALL: Final = 0.99  # of the sound, from which on it counts as all different
 
 
 hours = click.option(
@@ -68,13 +69,25 @@ class Trial:
         found = self.material.doubts
         if not self.speech:
             found.append("there are no words beside the keywords: the negatives are noise alone")
-        if self.repeated > OFTEN:
+        hours, distinct = self.negatives.hours, self.negatives.bound_hours
+        if distinct < ALL * hours:
             found.append(
-                f"{self.negatives.hours:.2f} h of negatives were made of "
-                f"{kinds(self.distinct_hours)}, which come {self.repeated:.1f} times on average, "
-                "at other levels, in other noise and another order"
+                f"{hours:.2f} h of negatives were made of {kinds(self.distinct_hours)}, which "
+                f"come {self.repeated:.1f} times on average, at other levels, in other noise and "
+                "another order; what comes again tells nothing new, so bounds count it once and "
+                f"rest on {distinct:.2f} h"
             )
         return found
+
+    def too_short(self, per_hour: float) -> str | None:
+        """Say so where so few hours cannot show a rate, however few events they have."""
+        needed, hours = hours_needed(per_hour), self.negatives.bound_hours
+        if hours >= needed:
+            return None
+        return (
+            f"{hours:.2f} hours of different recordings are too few to show {per_hour:g} per "
+            f"hour: even without a false accept it takes {needed:.2g} hours"
+        )
 
 
 def play(
@@ -96,11 +109,12 @@ def play(
             stream = PositiveStream(material, ratio, seed)
             positives[ratio] = hear(scorer, stream, progress)
     distinct = made.ledger.distinct_seconds
+    total = sum(distinct.values())
     return Trial(
-        negatives,
+        replace(negatives, distinct=total / 3600),
         positives,
         {kind: amount / 3600 for kind, amount in distinct.items()},
-        made.ledger.played_seconds / max(1.0, sum(distinct.values())),
+        made.ledger.played_seconds / max(1.0, total),
         material,
         bool(recordings or material.others),
     )

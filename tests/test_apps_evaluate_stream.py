@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from apps.det import title
 from apps.scoring import LiveScorer, Scorer, hear
 from apps.stream_report import evaluate_stream, table
+from apps.trial import Trial
 from apps.wiring import open_runtime
 from audio_data.clips import SPLITS, Clip
 from audio_data.manifest import write_manifest
@@ -24,6 +25,7 @@ from kws.detector import Detection, DetectorConfig
 from kws.engine import VIEW, Engine
 from kws.errors import KwsError
 from kws.runtime import Runtime
+from kws.stream_metrics import Recorded
 
 Kws = Callable[..., tuple[int, str, str]]
 Wave = NDArray[np.float32]
@@ -179,6 +181,30 @@ def test_hours_are_told_beside_what_they_were_made_of(result: dict[str, Any]) ->
     assert result["distinct_hours"]["words"] == pytest.approx(3 * 0.8 / 3600, abs=1e-4)
     assert any("too few to show 0.5 per hour" in note for note in result["notes"])
     assert any("times on average" in note for note in result["notes"])
+
+
+def test_bounds_rest_on_what_was_different(result: dict[str, Any]) -> None:
+    """Three words and the end of one noise, however long they are played."""
+    hours = result["points"][0]["negatives"]["bound_hours"]
+    assert hours == pytest.approx(sum(result["distinct_hours"].values()), abs=2e-5)
+    assert hours < 0.2 * result["hours"]
+    assert result["points"][0]["negatives"]["upper_95"] > 2.9 / hours
+    assert any(f"rest on {hours:.2f} h" in note for note in result["notes"])
+
+
+@pytest.mark.parametrize(
+    ("played", "distinct", "enough"), [(8, 8, True), (8, 5, False), (5, 8, False), (5, 5, False)]
+)
+def test_hours_show_a_rate_only_where_they_are_different(
+    corpus: Path, played: int, distinct: float, enough: bool
+) -> None:
+    """It takes 6 hours to show fewer than one in two."""
+    scores = np.zeros((played * 45_000, len(LABELS)), np.float32)  # 80 ms each
+    negatives = Recorded(LABELS, "x", scores, 1_280, distinct=distinct)
+    material = read_material(corpus, LABELS)["test"]
+    short = Trial(negatives, {}, {}, 1.0, material, True).too_short(0.5)
+    assert (short is None) == enough
+    assert enough or str(short).startswith("5.00 hours of different recordings are too few")
 
 
 def test_the_picture_is_one(result: dict[str, Any]) -> None:

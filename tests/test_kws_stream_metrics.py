@@ -1,6 +1,7 @@
 """Events are matched to words, counted by the hour, and their rates bounded."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -137,8 +138,28 @@ def test_false_accepts_are_events_not_decisions() -> None:
         "false_accepts": 2,
         "per_hour": 2.0,
         "upper_95": pytest.approx(6.2958, abs=1e-4),
+        "bound_hours": 1.0,
         "per_keyword": {"go": 1, "stop": 1},
     }
+
+
+@pytest.mark.parametrize(
+    ("events", "taken"),  # in half of the hour
+    [(0, 0), (1, 1), (2, 1), (3, 2), (4, 2)],
+)
+def test_what_is_played_again_does_not_lower_the_bound(events: int, taken: int) -> None:
+    """Half an hour that is played twice bounds no better than once."""
+    peaks = [("go", 100 * (number + 1)) for number in range(events)]
+    twice = replace(recorded(36_000, peaks), distinct=0.5)
+    found = rate_report(twice, QUICK)
+    assert (found["hours"], found["bound_hours"]) == (1.0, 0.5)
+    assert found["false_accepts"] == found["per_hour"] == events
+    assert found["upper_95"] == upper_bound(taken, 0.5)
+
+
+def test_more_recordings_than_were_played_do_not_lower_the_bound() -> None:
+    stream = replace(recorded(36_000, [("go", 100)]), distinct=3.0)
+    assert rate_report(stream, QUICK)["upper_95"] == upper_bound(1, 1.0)
 
 
 def test_decisions_fall_at_the_end_of_their_hop() -> None:
