@@ -22,6 +22,8 @@ from .scoring import LiveScorer
 from .trial import HOURS, SNRS, Trial, grouped, percent, play, rounded, seconds, setting
 from .wiring import open_runtime
 
+CHOSEN_ON = "the sound that the thresholds were chosen on"
+
 
 @click.command()
 @options.base
@@ -65,6 +67,7 @@ def calibrate(
 
     Validation people say the keywords. What must not be heard is a stream made of what
     validation people say in other words and languages, of noise and of silence; or --negatives.
+    What is reported was counted on the same sound.
     Of the adapter's folder only the configuration and the card change.
     """
     write_any_script()
@@ -107,6 +110,7 @@ def _result(heard: Trial, choice: Choice, per_hour: float) -> dict[str, Any]:
     result = {
         "asked_per_hour": per_hour,
         "kept": choice.kept,
+        "counted_on": CHOSEN_ON,
         "negatives": negatives | {"distinct_hours": heard.distinct_hours},
         "positives": {
             f"{ratio:g}": miss_report(stream, choice.config)
@@ -139,6 +143,8 @@ def _table(result: dict[str, Any]) -> str:
         f"{negatives['hours']:.2f} h without keywords: {negatives['false_accepts']} false accepts, "
         f"{negatives['per_hour']:.2f} per hour, at most {negatives['upper_95']:.2f} "
         "with 95 % confidence",
+        f"counted on {result['counted_on']}: other sound may have more, and more keywords are "
+        "missed there; kws evaluate --stream tells",
     ]
     for ratio, found in result["positives"].items():
         lines.append(

@@ -23,7 +23,7 @@ class Point:
 
     aim: float | None
     config: DetectorConfig
-    chosen: dict[str, Any] | None  # the false accepts of the half they were chosen on
+    chosen: dict[str, Any] | None  # false accepts on the half they were chosen on, without bound
 
 
 def evaluate_stream(
@@ -67,14 +67,12 @@ def evaluate_stream(
 def _points(heard: Trial, stored: DetectorConfig) -> list[Point]:
     tried: Sweep = sweep(heard.negatives, list(heard.positives.values()), stored)
     choices = [choose(heard.negatives, tried, stored, rate) for rate in RATES]
-    return [
-        Point(
-            rate,
-            choice.config,
-            rate_report(heard.negatives, choice.config) | {"kept": choice.kept},
-        )
-        for rate, choice in zip(RATES, choices, strict=True)
-    ]
+    points = []
+    for rate, choice in zip(RATES, choices, strict=True):
+        found = rate_report(heard.negatives, choice.config)
+        chosen = {name: found[name] for name in ("hours", "false_accepts", "per_hour")}
+        points.append(Point(rate, choice.config, chosen | {"kept": choice.kept}))
+    return points
 
 
 def _report(point: Point, heard: Trial) -> dict[str, Any]:

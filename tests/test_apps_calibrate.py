@@ -21,6 +21,7 @@ KEYS = [
     "language",
     "asked_per_hour",
     "kept",
+    "counted_on",
     "negatives",
     "positives",
     "thresholds",
@@ -74,6 +75,8 @@ def test_thresholds_are_found_for_each_keyword_and_stored(
     told = (adapter / CARD).read_text(encoding="utf-8")
     assert f"{found['negatives']['false_accepts']} in " in told
     assert "Not proven" not in told
+    assert "counted on the sound that they were chosen on" in " ".join(told.split())
+    assert found["counted_on"] == "the sound that the thresholds were chosen on"
     assert set(found["positives"]) == {"10", "0"}
     for heard in found["positives"].values():
         assert heard["count"] == said(spoken, "validation")
@@ -125,7 +128,7 @@ def test_a_table_for_people(kws: Kws, adapter: Path, command: list[object]) -> N
     code, out, err = kws(*command, *SHORT, "--per-word", 1)
     assert (code, err) == (0, "")
     assert out.startswith("de: thresholds for 0.5 false accepts per hour\n")
-    assert "with 95 % confidence" in out
+    assert "with 95 % confidence\ncounted on the sound that the thresholds were chosen on" in out
     assert "10 dB: " in out
     assert all(f"  {word}\n" in out for word in WORDS)
     assert "note: " in out

@@ -172,6 +172,7 @@ def test_the_report_is_on_the_test_person(result: dict[str, Any]) -> None:
             "low": 3,
             "high": 3,
         }
+    assert list(result["points"][0]["chosen"]) == ["hours", "false_accepts", "per_hour", "kept"]
     assert result["points"][0]["chosen"]["kept"]
     assert result["points"][-1]["chosen"] is None
 
