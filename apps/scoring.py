@@ -1,18 +1,17 @@
 """From sound to score sequences: what calibration and stream evaluation hear with."""
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audio_data.streams import Stream
 from kws.config import SAMPLE_RATE
-from kws.engine import Ear, Listener, Spotter, Views
+from kws.engine import TAIL, Hearing, Spotter
 from kws.stream_metrics import Recorded, Spoken
 
 Scores = NDArray[np.float32]
-HOP: Final = SAMPLE_RATE * 8 // 100  # samples, 80 ms: the engine's own
 
 
 class Scorer(Protocol):
@@ -41,35 +40,33 @@ class Scorer(Protocol):
         """Take any number of samples ``[T]``; return the decisions they complete ``[N, K]``."""
         ...
 
+    def flush(self) -> Scores:
+        """End the stream as the live engine does; return the decisions of its silence."""
+        ...
+
 
 class LiveScorer:
-    """Scores as the live engine has them: of the same ears.
+    """Scores as the live engine has them, of the same :class:`kws.engine.Hearing`.
 
     Args:
         spotter: in the language that is to be heard.
 
     """
 
-    hop = HOP
-
     def __init__(self, spotter: Spotter) -> None:
-        self._ear: Ear = spotter.ear(HOP) if isinstance(spotter, Listener) else Views(spotter, HOP)
+        self._hearing = Hearing(spotter)
         self.labels, self.language = spotter.labels, spotter.active_adapter
-        self.reset()
+        self.hop = self._hearing.hop
 
     def reset(self) -> None:
-        self._ear.reset()
-        self._left = np.zeros(0, np.float32)  # of a hop
+        self._hearing.reset()
 
     def feed(self, samples: Scores) -> Scores:
-        finite = np.where(np.isfinite(samples), samples, np.float32(0)).astype(np.float32)
-        audio = np.concatenate([self._left, finite])
-        hops = audio[: len(audio) // HOP * HOP].reshape(-1, HOP)
-        self._left = audio[hops.size :]
-        found = np.zeros((len(hops), len(self.labels)), np.float32)
-        for row, piece in zip(found, hops, strict=True):
-            row[:] = self._ear.hear(piece)
-        return found
+        found = [scores.copy() for scores in self._hearing.feed(samples)]
+        return np.array(found, np.float32).reshape(-1, len(self.labels))
+
+    def flush(self) -> Scores:
+        return self.feed(np.zeros(round(TAIL * SAMPLE_RATE), np.float32))
 
 
 def hear(
@@ -86,5 +83,6 @@ def hear(
         played += len(wave)
         total = max(played, round(stream.expected_seconds * SAMPLE_RATE))
         progress(played // SAMPLE_RATE, total // SAMPLE_RATE)
-    scores = np.concatenate(rows)
-    return Recorded(scorer.labels, scorer.language, scores, scorer.hop, tuple(spoken))
+    scores = np.concatenate([*rows, scorer.flush()])
+    seconds = played / SAMPLE_RATE
+    return Recorded(scorer.labels, scorer.language, scores, scorer.hop, tuple(spoken), seconds)

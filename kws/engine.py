@@ -1,5 +1,6 @@
 """From a stream of samples to detections, in any language of a bank."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final, Protocol, runtime_checkable
 
@@ -11,6 +12,8 @@ from .detector import Detection, Detector, DetectorConfig
 from .errors import KwsError
 
 VIEW: Final = FeatureConfig.view  # samples a decision looks at
+HOP: Final = 0.08  # seconds between two decisions
+TAIL: Final = 0.72  # seconds of silence that end a stream: the last word passes mid-view
 QUIETEST: Final = -100.0  # dBFS, the level of digital silence
 
 
@@ -83,12 +86,70 @@ class Views:
         return self._spotter.scores(self._audio.copy())
 
 
-class Engine:
-    """Cuts a stream into hops, scores each end, and reports what the detector makes of it.
+class Hearing:
+    """Lets an ear hear a stream hop by hop, however the stream is cut into blocks.
 
-    A decision falls on every multiple of the hop, counted in samples since the start, however
-    the stream is cut into blocks. It sees the last second; before the stream there was silence.
-    Memory does not grow with the stream.
+    A decision falls on every multiple of the hop, counted in samples since the start; before the
+    stream there was silence. Samples that are no numbers are heard as silence.
+
+    Attributes:
+        hop: samples between two decisions.
+        last: ``[hop]``, what was heard last.
+        non_finite: samples so far that were NaN or infinite.
+
+    """
+
+    def __init__(self, spotter: Spotter, hop_seconds: float = HOP) -> None:
+        if not 1 <= hop_seconds * SAMPLE_RATE <= VIEW:
+            raise KwsError(f"the hop must lie between one sample and one view, not {hop_seconds} s")
+        self.hop = round(hop_seconds * SAMPLE_RATE)
+        self._ear: Ear = (
+            spotter.ear(self.hop) if isinstance(spotter, Listener) else Views(spotter, self.hop)
+        )
+        self._audio = np.zeros(self.hop, np.float32)  # the hop being filled
+        self.last = np.zeros(self.hop, np.float32)
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin another stream."""
+        self._ear.reset()
+        self.last[:] = 0
+        self._filled = 0  # samples of the hop being filled
+        self.non_finite = 0
+
+    def feed(self, samples: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+        """Take samples ``[T]``, mono at 16 kHz, while yielding ``[K]`` of each hop they fill."""
+        samples = self._finite(np.asarray(samples))
+        while len(samples):
+            piece = samples[: self.hop - self._filled]
+            samples = samples[len(piece) :]
+            self._audio[self._filled : self._filled + len(piece)] = piece
+            self._filled += len(piece)
+            if self._filled == self.hop:
+                self._audio, self.last = self.last, self._audio
+                self._filled = 0
+                yield self._ear.hear(self.last)
+
+    def _finite(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
+            raise KwsError(
+                f"samples must be mono and floating-point, "
+                f"not {samples.dtype} of shape {samples.shape}"
+            )
+        if samples.dtype != np.float32:
+            with np.errstate(over="ignore"):  # beyond float32 is infinite, counted below
+                samples = samples.astype(np.float32)
+        finite = np.isfinite(samples)
+        if not finite.all():
+            self.non_finite += len(samples) - int(finite.sum())
+            samples = np.where(finite, samples, np.float32(0))
+        return samples
+
+
+class Engine:
+    """Hears a stream, hop by hop, and reports what the detector makes of it.
+
+    A decision sees the last second. Memory does not grow with the stream.
 
     Attributes:
         language: the active one; ``languages`` are all.
@@ -109,21 +170,15 @@ class Engine:
         self,
         spotter: Spotter,
         *,
-        hop_seconds: float = 0.08,
-        tail_seconds: float = 0.72,
+        hop_seconds: float = HOP,
+        tail_seconds: float = TAIL,
         threshold: float | None = None,
     ) -> None:
-        if not 1 <= hop_seconds * SAMPLE_RATE <= VIEW:
-            raise KwsError(f"the hop must lie between one sample and one view, not {hop_seconds} s")
-        self.hop = round(hop_seconds * SAMPLE_RATE)  # samples
+        self._hearing = Hearing(spotter, hop_seconds)
+        self.hop = self._hearing.hop  # samples
         self._tail = round(tail_seconds * SAMPLE_RATE)  # samples
         self._spotter = spotter
         self._threshold = threshold
-        self._ear: Ear = (
-            spotter.ear(self.hop) if isinstance(spotter, Listener) else Views(spotter, self.hop)
-        )
-        self._audio = np.zeros(self.hop, np.float32)  # the hop being filled
-        self._last = np.zeros(self.hop, np.float32)  # the hop before
         self.language = spotter.active_adapter
         self._detector = self._new_detector()
         self.reset()
@@ -146,21 +201,23 @@ class Engine:
     @property
     def level(self) -> float:
         """DBFS of the last hop, at least -100."""
-        return _dbfs(self._last)
+        return _dbfs(self._hearing.last)
 
     @property
     def seconds(self) -> float:
         """Audio fed so far."""
         return self._fed / SAMPLE_RATE
 
+    @property
+    def non_finite(self) -> int:
+        """Samples so far that were NaN or infinite."""
+        return self._hearing.non_finite
+
     def reset(self) -> None:
         """Begin another stream, in the same language."""
-        self._ear.reset()
-        self._last[:] = 0
-        self._filled = 0  # samples of the hop being filled
+        self._hearing.reset()
         self._fed = 0  # samples
         self.decisions = 0
-        self.non_finite = 0
         self._detector.reset()
 
     def set_language(self, language: str) -> None:
@@ -179,21 +236,9 @@ class Engine:
 
     def feed(self, samples: NDArray[np.float32]) -> list[Detection]:
         """Take any number of samples ``[T]``, mono at 16 kHz; return what they complete."""
-        samples = np.asarray(samples)
-        if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
-            raise KwsError(
-                f"samples must be mono and floating-point, "
-                f"not {samples.dtype} of shape {samples.shape}"
-            )
+        found = self._detect(self._hearing.feed(samples))
         self._fed += len(samples)
-        if samples.dtype != np.float32:
-            with np.errstate(over="ignore"):  # beyond float32 is infinite, counted below
-                samples = samples.astype(np.float32)
-        finite = np.isfinite(samples)
-        if not finite.all():
-            self.non_finite += len(samples) - int(finite.sum())
-            samples = np.where(finite, samples, np.float32(0))
-        return self._advance(samples)
+        return found
 
     def flush(self) -> list[Detection]:
         """End the stream: a little silence lets the last word pass the middle of a view.
@@ -201,27 +246,17 @@ class Engine:
         No detection is later than the audio that was fed. Call :meth:`reset` before another
         stream.
         """
-        found = self._advance(np.zeros(self._tail, np.float32))
+        found = self._detect(self._hearing.feed(np.zeros(self._tail, np.float32)))
         return [replace(event, time=min(event.time, self.seconds)) for event in found]
 
-    def _advance(self, samples: NDArray[np.float32]) -> list[Detection]:
+    def _detect(self, decisions: Iterable[NDArray[np.float32]]) -> list[Detection]:
         found: list[Detection] = []
-        while len(samples):
-            piece = samples[: self.hop - self._filled]
-            samples = samples[len(piece) :]
-            self._audio[self._filled : self._filled + len(piece)] = piece
-            self._filled += len(piece)
-            if self._filled == self.hop:
-                found += self._decide()
+        for scores in decisions:
+            self.decisions += 1
+            event = self._detector.step(scores, self.decisions * self.hop / SAMPLE_RATE)
+            if event:
+                found.append(event)
         return found
-
-    def _decide(self) -> list[Detection]:
-        self._audio, self._last = self._last, self._audio
-        self._filled = 0
-        self.decisions += 1
-        time = self.decisions * self.hop / SAMPLE_RATE
-        event = self._detector.step(self._ear.hear(self._last), time)
-        return [event] if event else []
 
     def _new_detector(self) -> Detector:
         config = self._spotter.detector_config(self.language)

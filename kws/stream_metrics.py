@@ -4,7 +4,7 @@ import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -40,12 +40,13 @@ class Recorded:
     scores: NDArray[np.float32]
     hop: int  # samples between two decisions
     spoken: tuple[Spoken, ...] = ()  # the keywords in it, in order; none in negatives
+    seconds: float = math.inf  # of sound; later rows are of the silence that ended it
     distinct: float = math.inf  # hours of different recordings that it was made of
 
     @property
     def hours(self) -> float:
         """How long the stream lasts."""
-        return len(self.scores) * self.hop / SAMPLE_RATE / 3600
+        return min(len(self.scores) * self.hop / SAMPLE_RATE, self.seconds) / 3600
 
     @property
     def bound_hours(self) -> float:
@@ -60,7 +61,8 @@ class Recorded:
     def detect(self, config: DetectorConfig) -> list[Detection]:
         """Return the events that the live detector gives with these settings."""
         times = np.arange(1, len(self.scores) + 1) * self.hop / SAMPLE_RATE
-        return Detector(self.labels, self.language, config).replay(self.scores, times)
+        found = Detector(self.labels, self.language, config).replay(self.scores, times)
+        return [replace(event, time=min(event.time, self.seconds)) for event in found]
 
 
 @dataclass(frozen=True)

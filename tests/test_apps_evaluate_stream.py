@@ -17,9 +17,12 @@ from apps.stream_report import evaluate_stream, table
 from apps.trial import Trial
 from apps.wiring import open_runtime
 from audio_data.clips import SPLITS, Clip
+from audio_data.corpus import read_corpus
+from audio_data.decode import decode
+from audio_data.long import Recordings
 from audio_data.manifest import write_manifest
 from audio_data.material import read_material
-from audio_data.streams import NegativeStream, PositiveStream
+from audio_data.streams import PositiveStream
 from kws.config import SAMPLE_RATE
 from kws.detector import Detection, DetectorConfig
 from kws.engine import VIEW, Engine
@@ -242,12 +245,14 @@ def test_people_are_known_to_be_others(result: dict[str, Any]) -> None:
     assert not any("by files only" in note for note in result["notes"])
 
 
-def live(stream: PositiveStream | NegativeStream, engine: Engine) -> list[Detection]:
-    """What the engine reports when it is fed a stream in blocks of its own choosing."""
-    wave = np.concatenate([wave for wave, _ in stream])
-    return [
-        e for start in range(0, len(wave), 5_000) for e in engine.feed(wave[start : start + 5_000])
-    ]
+def live(wave: Wave, engine: Engine) -> list[Detection]:
+    """What the engine reports when it is fed in blocks of its own choosing."""
+    blocks = [wave[start : start + 5_000] for start in range(0, len(wave), 5_000)]
+    return [event for block in blocks for event in engine.feed(block)] + engine.flush()
+
+
+def joined(stream: PositiveStream) -> Wave:
+    return np.concatenate([wave for wave, _ in stream])
 
 
 def test_recorded_scores_give_the_events_of_the_live_engine(corpus: Path) -> None:
@@ -255,9 +260,40 @@ def test_recorded_scores_give_the_events_of_the_live_engine(corpus: Path) -> Non
     material = read_material(corpus, LABELS)["test"]
     scorer: Scorer = LiveScorer(Ear())
     stream = PositiveStream(material, 10)
-    events = live(stream, Engine(Ear()))
+    events = live(joined(stream), Engine(Ear()))
     assert len(events) == 6
     assert hear(scorer, stream).detect(DetectorConfig()) == events
+
+
+def test_a_word_at_the_very_end_of_a_stream_is_heard_as_live(tmp_path: Path) -> None:
+    """By the silence that ends every stream, and no later than the stream."""
+    word = decode(tone(tmp_path / "word.wav", 300))[:6_400]
+    soundfile.write(tmp_path / "cut.wav", word, SAMPLE_RATE, subtype="FLOAT")
+    heard = hear(LiveScorer(Ear()), Recordings(tmp_path / "cut.wav"))
+    events = heard.detect(DetectorConfig())
+    assert events == live(word, Engine(Ear()))
+    assert [event.time for event in events] == [pytest.approx(0.4)]
+    assert heard.hours == pytest.approx(0.4 / 3600)
+
+
+@pytest.mark.parametrize("language", ["ara", "cmn"])
+def test_detect_finds_in_a_file_what_stream_evaluation_counts(
+    kws: Kws, spoken: Path, tmp_path: Path, language: str
+) -> None:
+    """Of made speech, by the base and the adapter that come along."""
+    words = [decode(clip.path) for clip in read_corpus(spoken)[::3]]
+    path = tmp_path / "made.wav"
+    soundfile.write(path, np.concatenate(words), SAMPLE_RATE, subtype="FLOAT")
+    folders = [] if language == "ara" else [ROOT / "models/zoo/cmn"]
+    bank = open_runtime(ROOT / "models/zoo/ara", folders)
+    config = bank.detector_config(language).at(0.2)
+    counted = hear(LiveScorer(bank), Recordings(path)).detect(config)
+    adapters = [option for folder in folders for option in ("--adapter", folder)]
+    command = ["detect", path, "--base", ROOT / "models/zoo/ara", *adapters]
+    code, out, err = kws(*command, "--threshold", 0.2, "--json")
+    assert code == 0, err
+    assert [json.loads(line) for line in out.splitlines()] == [e.as_dict() for e in counted]
+    assert len(counted) >= 3
 
 
 # --- the command ----------------------------------------------------------------------------------
@@ -318,6 +354,6 @@ def test_real_words_are_heard_live_as_they_are_measured(bank: Runtime, shared_da
     recorded = hear(LiveScorer(bank), stream)
     events = recorded.detect(config)
     assert len(recorded.spoken) == 12
-    found = live(stream, Engine(bank))
+    found = live(joined(stream), Engine(bank))
     assert [(e.keyword, e.time) for e in found] == [(e.keyword, e.time) for e in events]
     assert len(events) >= 3
