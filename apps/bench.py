@@ -19,6 +19,8 @@ from . import adapt, options, pretrain
 from .measure import measure, merged
 from .progress import CONSOLE
 from .recordings import Recordings, Selection, pick_device
+from .stream_grid import KEY, StreamCell, run_stream, stream_cells
+from .stream_results import summary
 from .wiring import open_base
 
 RECORDS = Path("docs/records")
@@ -41,6 +43,9 @@ class Cell:
         return f"{self.task}-{kind}-{self.seed}".replace("%", "pc")
 
 
+Run = Cell | StreamCell
+
+
 def cells(grid: dict[str, Any]) -> list[Cell]:
     """Every run that the grid's lists span, each once.
 
@@ -50,9 +55,14 @@ def cells(grid: dict[str, Any]) -> list[Cell]:
     return sorted(spanned, key=lambda cell: cell.seed)
 
 
-def shared(cells: Iterable[Cell]) -> list[list[Cell]]:
+def runs(grid: dict[str, Any]) -> Iterable[Run]:
+    """Every run of a grid, which is one of streams, or of trainings."""
+    return stream_cells(grid) if KEY in grid else cells(grid)
+
+
+def shared(cells: Iterable[Run]) -> list[list[Run]]:
     """The runs that hear the same recordings in the same order, together."""
-    groups: dict[tuple[int, str], list[Cell]] = {}
+    groups: dict[tuple[int, str], list[Run]] = {}
     for cell in cells:
         groups.setdefault((cell.seed, cell.task), []).append(cell)
     return list(groups.values())
@@ -95,8 +105,8 @@ def run_grid(
         raise UsageError(f"--part {part[0]} {part[1]} is not a part: give I from 1 to N")
     try:
         settings = tomllib.loads(grid.read_text(encoding="utf-8"))
-        groups = shared(cell for cell in cells(settings) if fnmatch(cell.name, only))
-    except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
+        groups = shared(run for run in runs(settings) if fnmatch(run.name, only))
+    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{grid} is no grid that can be read ({error!r})") from error
     groups = groups[part[0] - 1 :: part[1]]
     folder = records / grid.stem
@@ -108,11 +118,15 @@ def run_grid(
         kept: dict[object, Any] = {}
         for cell in group:
             run = work / grid.stem / cell.name
-            record = run_cell(cell, settings, run, pick_device(device), kept)
+            if isinstance(cell, StreamCell):
+                record = {"commit": _commit(), **run_stream(cell, run)}
+                result = summary(record)
+            else:
+                record = run_cell(cell, settings, run, pick_device(device), kept)
+                result = f"test {record['test']['accuracy']:.1%}"
             write_json(folder / f"{cell.name}.json", record)
             done += 1
-            accuracy = record["test"]["accuracy"]
-            CONSOLE.print(f"{done}/{todo} {cell.name}: test {accuracy:.1%}")
+            CONSOLE.print(f"{done}/{todo} {cell.name}: {result}")
 
 
 def run_cell(

@@ -23,7 +23,7 @@ from .stream_report import evaluate_stream
 from .stream_report import table as stream_table
 from .wiring import open_base, open_runtime
 
-STREAM_ONLY = ("snrs", "hours", "out", "per_word", "seed")
+STREAM_ONLY = ("snrs", "hours", "out", "per_word", "seed", "keywords")
 CLIPS_ONLY = ("split", "closed")
 PICTURE = Path("det.png")
 
@@ -38,6 +38,7 @@ PICTURE = Path("det.png")
 @trial.hours
 @trial.snr
 @trial.per_word
+@options.keywords
 @click.option("--out", type=options.EXISTING, help=f"the picture  [default: {PICTURE}]")
 @options.seed
 @options.as_json
@@ -56,6 +57,7 @@ def evaluate(
     hours: float | None,
     snrs: tuple[float, ...],
     per_word: int | None,
+    keywords: tuple[str, ...] | None,
     out: Path | None,
     seed: int,
     as_json: bool,
@@ -67,7 +69,7 @@ def evaluate(
     any keyword. Thresholds for 0.5 and for 2 false accepts per hour are chosen on what
     validation people say, and their misses, false accepts and latency reported on what test
     people say; where it is not known who speaks, on other files. The trade-off is drawn as a
-    picture.
+    picture. With --keywords only those of the words are keywords; the rest is to be ignored.
     """
     _refuse(context, CLIPS_ONLY if stream else STREAM_ONLY, stream=stream)
     if stream:
@@ -75,11 +77,12 @@ def evaluate(
         picture = out or PICTURE
         refuse_unwritable(picture.parent)
         adapters = [adapter] if adapter else []
-        result = _evaluate_stream(
+        result = hear_hours(
             open_runtime(base, adapters),
             Selection(
                 data=data,
                 filters=filters,
+                keywords=keywords,
                 language=language,
                 speaker_pattern=speaker_pattern,
                 per_word=per_word,
@@ -106,19 +109,21 @@ def evaluate(
     click.echo(json.dumps(result, ensure_ascii=False) if as_json else _table(result))
 
 
-def _evaluate_stream(
+def hear_hours(
     bank: Runtime, selection: Selection, hours: float, snrs: tuple[float, ...], picture: Path
 ) -> dict[str, Any]:
+    """Evaluate the active language of a bank on streams, and draw the trade-off."""
+    scorer = LiveScorer(bank, selection.keywords)
     halves = read_material(
         selection.data,
-        bank.labels,
+        scorer.labels,
         filters=trial.grouped(selection.filters),
         language=selection.language,
         speaker_pattern=selection.speaker_pattern,
         per_word=selection.per_word,
     )
     return evaluate_stream(
-        LiveScorer(bank),
+        scorer,
         halves,
         bank.detector_config(bank.active_adapter),
         hours=hours,

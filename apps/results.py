@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from kws.files import write_bytes, write_text
 
+from . import stream_results
 from .adapt import STEPS
 
 CONTROLS: Final = ("random", "largest", "last", "even", "swr-layers")  # at SWR's own budgets
@@ -21,8 +22,10 @@ K = TypeVar("K")
 
 def write_results(records: Sequence[Record], out: Path) -> None:
     """Write the page at ``out`` and its picture beside it."""
-    bases = [record for record in records if record["cell"]["tau"]]
-    adapted = [record for record in records if not record["cell"]["tau"]]
+    streams = [record for record in records if "stream" in record]
+    trained = [record for record in records if "stream" not in record]
+    bases = [record for record in trained if record["cell"]["tau"]]
+    adapted = [record for record in trained if not record["cell"]["tau"]]
     runs = [record for record in adapted if not record.get("causal")]
     parts = [
         "# Results",
@@ -41,8 +44,13 @@ def write_results(records: Sequence[Record], out: Path) -> None:
         picture = out.with_name("accuracy_by_budget.png")
         _picture(runs, picture)
         parts += [f"![test accuracy against replaced parameters]({picture.name})"]
-    if rows := _causality(records):
+    if rows := _causality(trained):
         parts += ["## What hearing nothing later costs", CAUSALITY, rows]
+    if streams:
+        parts += ["## On streams", stream_results.introduction(streams)]
+        parts += [_table(stream_results.titles(streams), stream_results.rows(streams))]
+        parts += filter(None, [stream_results.notes(streams)])
+        parts += stream_results.pictures(streams, out)
     write_text(out, "\n\n".join(parts) + "\n")
 
 

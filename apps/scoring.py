@@ -1,14 +1,15 @@
 """From sound to score sequences: what calibration and stream evaluation hear with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audio_data.streams import Stream
-from kws.config import SAMPLE_RATE
+from kws.config import SAMPLE_RATE, SILENCE, UNKNOWN
 from kws.engine import TAIL, Hearing, Spotter
+from kws.errors import UsageError
 from kws.stream_metrics import Recorded, Spoken
 
 Scores = NDArray[np.float32]
@@ -50,12 +51,13 @@ class LiveScorer:
 
     Args:
         spotter: in the language that is to be heard.
+        keywords: those of its labels that are to be heard; all, if None.
 
     """
 
-    def __init__(self, spotter: Spotter) -> None:
+    def __init__(self, spotter: Spotter, keywords: Collection[str] | None = None) -> None:
         self._hearing = Hearing(spotter)
-        self.labels, self.language = spotter.labels, spotter.active_adapter
+        self.labels, self.language = chosen(spotter.labels, keywords), spotter.active_adapter
         self.hop = self._hearing.hop
 
     def reset(self) -> None:
@@ -67,6 +69,26 @@ class LiveScorer:
 
     def flush(self) -> Scores:
         return self.feed(np.zeros(round(TAIL * SAMPLE_RATE), np.float32))
+
+
+def chosen(labels: Sequence[str], keywords: Collection[str] | None) -> tuple[str, ...]:
+    """Labels, of which all that are not to be heard count as unknown.
+
+    >>> chosen(("go", "left", "stop", "_silence_"), ["stop", "go"])
+    ('go', '_unknown_', 'stop', '_silence_')
+
+    Raises:
+        UsageError: a keyword is none of the labels.
+
+    """
+    if keywords is None:
+        return tuple(labels)
+    words = [label for label in labels if label not in (UNKNOWN, SILENCE)]
+    if strangers := [word for word in keywords if word not in words]:
+        raise UsageError(
+            f"{', '.join(strangers)} cannot be heard here; choose among {', '.join(words)}"
+        )
+    return tuple(label if label in {*keywords, SILENCE} else UNKNOWN for label in labels)
 
 
 def hear(

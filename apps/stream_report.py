@@ -1,7 +1,7 @@
 """Stream evaluation: thresholds chosen on one half, reported on the other."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,7 +36,12 @@ def evaluate_stream(
     seed: int,
     picture: Path,
 ) -> dict[str, Any]:
-    """Play both halves; choose on validation, report on test, and draw the trade-off."""
+    """Play both halves; choose on validation, report on test, and draw the trade-off.
+
+    Levels that are stored for words which the scorer does not hear are left out.
+    """
+    levels = {word: own for word, own in stored.keywords.items() if word in scorer.labels}
+    stored = replace(stored, keywords=levels)
     chosen_on = play(scorer, halves["validation"], hours=hours, snrs=snrs, seed=seed)
     points = [*_points(chosen_on, stored), Point(None, stored, None)]
     reported = play(scorer, halves["test"], hours=hours, snrs=snrs, seed=seed)

@@ -24,9 +24,9 @@ from audio_data.manifest import write_manifest
 from audio_data.material import read_material
 from audio_data.streams import PositiveStream
 from kws.config import SAMPLE_RATE
-from kws.detector import Detection, DetectorConfig
+from kws.detector import Detection, DetectorConfig, Levels
 from kws.engine import VIEW, Engine
-from kws.errors import KwsError
+from kws.errors import KwsError, UsageError
 from kws.runtime import Runtime
 from kws.stream_metrics import Recorded
 
@@ -296,6 +296,32 @@ def test_detect_finds_in_a_file_what_stream_evaluation_counts(
     assert len(counted) >= 3
 
 
+# --- chosen words -------------------------------------------------------------------------------
+
+
+def test_words_that_are_not_chosen_are_other_words(corpus: Path, tmp_path: Path) -> None:
+    """They are among what must not be heard, and however sure the network is, they are not."""
+    scorer = LiveScorer(Ear(), ["low"])
+    halves = read_material(corpus, scorer.labels)
+    assert {clip.word for clip in halves["test"].keywords} == {"low"}
+    assert {clip.word for clip in halves["test"].others} == {"high", "other"}
+    stored = DetectorConfig(keywords={"high": Levels(0.7, 0.3), "low": Levels(0.6, 0.3)})
+    found = evaluate_stream(
+        scorer, halves, stored, hours=60 / 3600, snrs=(30.0,), seed=0, picture=tmp_path / "x.png"
+    )
+    for point in found["points"]:
+        assert list(point["thresholds"]) == ["low"]
+        assert point["negatives"]["false_accepts"] == 0
+        assert point["snr"]["30"]["count"] == 3
+        assert point["snr"]["30"]["misses"] == 0
+    assert found["points"][-1]["thresholds"] == {"low": 0.6}
+
+
+def test_a_word_that_the_network_does_not_know_cannot_be_chosen() -> None:
+    with pytest.raises(UsageError, match="middle cannot be heard here; choose among high, low"):
+        LiveScorer(Ear(), ["low", "middle"])
+
+
 # --- the command ----------------------------------------------------------------------------------
 
 
@@ -323,6 +349,8 @@ def test_the_command_prints_and_draws(kws: Kws, command: list[object], tmp_path:
         (["--snr", 10], "--snr needs --stream"),
         (["--hours", 1], "--hours needs --stream"),
         (["--out", "x.png"], "--out needs --stream"),
+        (["--keywords", "ja"], "--keywords needs --stream"),
+        (["--stream", "--keywords", "ja,yes"], "yes cannot be heard here; choose among ja, links"),
         (["--stream", "--split", "test"], "--split cannot go with --stream"),
         (["--stream", "--closed"], "--closed cannot go with --stream"),
         (["--stream", "--snr", "loud"], "'loud' is not a valid float"),

@@ -1,0 +1,113 @@
+"""What records of stream evaluation say, for ``results.md``."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .det import draw_det
+from .trial import elsewhere
+
+Record = Mapping[str, Any]
+
+
+def summary(record: Record) -> str:
+    """One run in a few words.
+
+    >>> found = {"miss_rate": 0.031}
+    >>> point = {"aim_per_hour": 0.5, "negatives": {"per_hour": 0.8}, "snr": {"10": found}}
+    >>> summary({"stream": {"points": [point]}})
+    'for 0.5 per hour: 0.80 false accepts per hour, 3.1 % missed at 10 dB'
+    """
+    point = record["stream"]["points"][0]
+    missed = ", ".join(
+        f"{_percent(found['miss_rate'])} % missed at {ratio} dB"
+        for ratio, found in point["snr"].items()
+    )
+    return (
+        f"for {point['aim_per_hour']:g} per hour: {point['negatives']['per_hour']:.2f} false "
+        f"accepts per hour, {missed}"
+    )
+
+
+def introduction(records: Sequence[Record]) -> str:
+    """What the table shows."""
+    others = dict.fromkeys(elsewhere(record["stream"]["split_by"]) for record in records)
+    return (
+        f"Thresholds were chosen on {' or '.join(others)}, so that there they keep the rate "
+        "aimed at; what follows is of the half that is reported on. Sound without keywords is "
+        "words that are none, of this and other languages, noise and silence. The bound (95 % "
+        "confidence) rests on the hours of different recordings: what is played again tells "
+        "nothing new. Keywords lie in noise; of those missed, in brackets: said alone, and close "
+        "to other words. Latency is from a word's end to its event, median and 90th percentile."
+    )
+
+
+def titles(records: Sequence[Record]) -> list[str]:
+    """Of the table's columns."""
+    missed = [f"missed at {ratio} dB, %" for ratio in _ratios(records)]
+    false = ["aim per hour", "false accepts per hour", "at most"]
+    return ["language", "words", "hours", "different", *false, *missed, "latency, s"]
+
+
+def rows(records: Sequence[Record]) -> Iterator[list[str]]:
+    """One for each run and rate that was aimed at."""
+    for record in records:
+        found = record["stream"]
+        for point in found["points"]:
+            if point["aim_per_hour"] is None:
+                continue
+            heard = point["negatives"]
+            snr = [point["snr"].get(ratio) for ratio in _ratios(records)]
+            yield [
+                _name(record),
+                str(len(point["thresholds"])),
+                f"{heard['hours']:.2f}",
+                f"{heard['bound_hours']:.2f}",
+                f"{point['aim_per_hour']:g}",
+                f"{heard['per_hour']:.2f}",
+                f"{heard['upper_95']:.2f}",
+                *map(_missed, snr),
+                _latency(next(iter(point["snr"].values()))["latency_seconds"]),
+            ]
+
+
+def notes(records: Sequence[Record]) -> str:
+    """What weakens the numbers, run by run."""
+    return "\n".join(
+        f"- {_name(record)}: {note}" for record in records for note in record["stream"]["notes"]
+    )
+
+
+def pictures(records: Sequence[Record], out: Path) -> list[str]:
+    """Draw each run's trade-off beside the page ``out``; what shows them in it."""
+    shown = []
+    for record in records:
+        path = out.with_name(f"det_{record['cell']['task']}_{record['cell']['seed']}.png")
+        draw_det(record["stream"], path)
+        shown.append(f"![misses against false accepts per hour, {_name(record)}]({path.name})")
+    return shown
+
+
+def _ratios(records: Sequence[Record]) -> list[str]:
+    points = [record["stream"]["points"][0] for record in records]
+    return list(dict.fromkeys(ratio for point in points for ratio in point["snr"]))
+
+
+def _name(record: Record) -> str:
+    cell = record["cell"]
+    return f"{cell['task']}, seed {cell['seed']}" if cell["seed"] else str(cell["task"])
+
+
+def _missed(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "-"
+    apart = [_percent(found[place]["miss_rate"]) for place in ("alone", "among_words")]
+    return f"{_percent(found['miss_rate'])} ({apart[0]}, {apart[1]})"
+
+
+def _percent(rate: float | None) -> str:
+    return "-" if rate is None else f"{100 * rate:.1f}"
+
+
+def _latency(seconds: Mapping[str, float] | None) -> str:
+    return "-" if seconds is None else f"{seconds['median']:.2f}, {seconds['p90']:.2f}"
