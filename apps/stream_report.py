@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from audio_data.material import Half, Material
-from kws.calibration import Sweep, choose, sweep
+from kws.calibration import Sweep, choose, sweep, with_misses
 from kws.detector import DetectorConfig
 from kws.stream_metrics import miss_report, rate_report
 
@@ -45,8 +45,9 @@ def evaluate_stream(
     chosen_on = play(scorer, halves["validation"], hours=hours, snrs=snrs, seed=seed)
     points = [*_points(chosen_on, stored), Point(None, stored, None)]
     reported = play(scorer, halves["test"], hours=hours, snrs=snrs, seed=seed)
+    tried = sweep(reported.negatives, [], stored)
     curves = {
-        f"{ratio:g}": sweep(reported.negatives, [stream], stored)
+        f"{ratio:g}": with_misses(tried, [stream], stored)
         for ratio, stream in reported.positives.items()
     }
     result: dict[str, Any] = rounded(

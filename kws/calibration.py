@@ -79,21 +79,37 @@ def sweep(
     thresholds: Sequence[float] = GRID,
 ) -> Sweep:
     """Try thresholds, each for all keywords, on recorded streams."""
-    keywords = negatives.keywords
-    accepts, misses = [], []
-    for threshold in thresholds:
-        tried = _everywhere(config, threshold)
-        accepts.append(_count((event.keyword for event in negatives.detect(tried)), keywords))
-        missed = np.zeros(len(keywords), np.int64)
-        for stream in positives:
-            found = match(stream.detect(tried), stream.spoken)
-            lost = [*found.missed, *(word for word, _ in found.confusions)]
-            missed += _count((word.word for word in lost), keywords)
-        misses.append(missed)
-    said = _count((word.word for stream in positives for word in stream.spoken), keywords)
-    return Sweep(
-        tuple(thresholds), keywords, negatives.hours, np.array(accepts), np.array(misses), said
+    accepts = [
+        _count(
+            (event.keyword for event in negatives.detect(_everywhere(config, threshold))),
+            negatives.keywords,
+        )
+        for threshold in thresholds
+    ]
+    nothing = np.zeros((len(thresholds), len(negatives.keywords)), np.int64)
+    tried = Sweep(
+        tuple(thresholds),
+        negatives.keywords,
+        negatives.hours,
+        np.array(accepts),
+        nothing,
+        nothing[0],
     )
+    return with_misses(tried, positives, config)
+
+
+def with_misses(tried: Sweep, positives: Sequence[Recorded], config: DetectorConfig) -> Sweep:
+    """The same false accepts beside the misses of other streams of keywords."""
+    misses = []
+    for threshold in tried.thresholds:
+        missed = np.zeros(len(tried.keywords), np.int64)
+        for stream in positives:
+            found = match(stream.detect(_everywhere(config, threshold)), stream.spoken)
+            lost = [*found.missed, *(word for word, _ in found.confusions)]
+            missed += _count((word.word for word in lost), tried.keywords)
+        misses.append(missed)
+    said = _count((word.word for stream in positives for word in stream.spoken), tried.keywords)
+    return replace(tried, misses=np.array(misses), said=said)
 
 
 def choose(

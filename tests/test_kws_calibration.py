@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kws.calibration import GRID, Choice, Sweep, choose, hours_needed, sweep
+from kws.calibration import GRID, Choice, Sweep, choose, hours_needed, sweep, with_misses
 from kws.config import SILENCE, UNKNOWN
 from kws.detector import DetectorConfig
 from kws.errors import KwsError
@@ -86,6 +86,16 @@ def test_what_was_set_before_does_not_matter(tried: Sweep, chosen: dict[float, C
     again = choose(NEGATIVES, tried, chosen[5.0].config, 5.0)
     assert again.config == chosen[5.0].config
     assert replace(again.config, keywords={}) == CONFIG
+
+
+def test_misses_of_other_words_stand_beside_the_same_false_accepts(tried: Sweep) -> None:
+    few = replace(tried, thresholds=(0.5, 0.9), false_accepts=tried.false_accepts[:2])
+    more = stream(3, 100, {"easy": 0.0, "hard": 0.0}, said=True)
+    found = with_misses(few, [more], CONFIG)
+    expected = sweep(NEGATIVES, [more], CONFIG, (0.5, 0.9))
+    assert np.array_equal(found.misses, expected.misses)
+    assert np.array_equal(found.said, [50, 50])
+    assert np.array_equal(found.false_accepts, few.false_accepts)
 
 
 def test_the_trade_off_falls_along_rising_thresholds(tried: Sweep) -> None:
