@@ -75,34 +75,52 @@ INLINE void line(float *to, const float *from, int64_t from_stride, int64_t rows
     }
 }
 
+/* One or two vectors of each output: two hide how long a sum takes, and halve what is read. */
+INLINE void point_at(float *y, const float *x, const float *w, const float *bias, int64_t channels,
+                     int64_t out, int64_t size, int rectify, int64_t vectors) {
+    for (int64_t o = 0; o < out; o += 4) {
+        int64_t m = out - o < 4 ? out - o : 4;
+        const float *row[4]; /* of fewer than four outputs the first once more */
+        vec sum[4][2];
+        for (int64_t k = 0; k < 4; k++) {
+            int64_t one = o + (k < m ? k : 0);
+            row[k] = w + one * channels;
+            for (int64_t v = 0; v < vectors; v++) sum[k][v] = all(bias ? bias[one] : 0);
+        }
+        for (int64_t i = 0; i < channels; i++)
+            for (int64_t v = 0; v < vectors; v++) {
+                vec in = load(x + i * size + v * WIDTH);
+                for (int64_t k = 0; k < 4; k++) sum[k][v] += in * row[k][i];
+            }
+        for (int64_t k = 0; k < m; k++)
+            for (int64_t v = 0; v < vectors; v++)
+                store(y + (o + k) * size + v * WIDTH, rectify ? relu(sum[k][v]) : sum[k][v]);
+    }
+}
+
 /* [C, size] -> [O, size], size a multiple of WIDTH: y = W x + b, and relu. */
 INLINE void point(float *y, const float *x, const float *w, const float *bias, int64_t channels,
                   int64_t out, int64_t size, int rectify) {
-    for (int64_t p = 0; p < size; p += WIDTH) {
-        int64_t o = 0;
-        for (; o + 4 <= out; o += 4) {
-            vec a = all(bias ? bias[o] : 0), b = all(bias ? bias[o + 1] : 0);
-            vec c = all(bias ? bias[o + 2] : 0), d = all(bias ? bias[o + 3] : 0);
-            const float *row = w + o * channels;
-            for (int64_t i = 0; i < channels; i++) {
-                vec in = load(x + i * size + p);
-                a += in * row[i];
-                b += in * row[i + channels];
-                c += in * row[i + 2 * channels];
-                d += in * row[i + 3 * channels];
+    int64_t p = 0;
+    for (; p + 2 * WIDTH <= size; p += 2 * WIDTH)
+        point_at(y + p, x + p, w, bias, channels, out, size, rectify, 2);
+    if (p < size) point_at(y + p, x + p, w, bias, channels, out, size, rectify, 1);
+}
+
+/* One row of m channels of the stem, four at most. */
+INLINE void stem_at(float *y, const float *x, const float *const *row, const float *bias, int64_t m,
+                    int64_t f, int64_t t, int64_t vectors) {
+    int64_t first = f == 0 ? 2 : 0, past = f == ROWS - 1 ? 4 : 5;
+    vec sum[4][2] = {{all(0), all(0)}, {all(0), all(0)}, {all(0), all(0)}, {all(0), all(0)}};
+    for (int64_t k = first; k < past; k++)
+        for (int64_t j = 0; j < 5; j++)
+            for (int64_t v = 0; v < vectors; v++) {
+                vec in = load(x + (2 * f + k - 2) * (t + 4) + v * WIDTH + j);
+                for (int64_t i = 0; i < 4; i++) sum[i][v] += in * row[i][k * 5 + j];
             }
-            float *to = y + o * size + p;
-            store(to, rectify ? relu(a) : a);
-            store(to + size, rectify ? relu(b) : b);
-            store(to + 2 * size, rectify ? relu(c) : c);
-            store(to + 3 * size, rectify ? relu(d) : d);
-        }
-        for (; o < out; o++) {
-            vec a = all(bias ? bias[o] : 0);
-            for (int64_t i = 0; i < channels; i++) a += load(x + i * size + p) * w[o * channels + i];
-            store(y + o * size + p, rectify ? relu(a) : a);
-        }
-    }
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t v = 0; v < vectors; v++)
+            store(y + (i * ROWS + f) * t + v * WIDTH, relu(sum[i][v] + bias[i]));
 }
 
 /* [MELS, t + 4] -> [C, ROWS, t]: 5 x 5, every second band, two bands of zeros at either edge. */
@@ -113,20 +131,11 @@ INLINE void stem(float *y, const float *x, const float *w, const float *bias, in
         const float *row[4]; /* of fewer than four channels the first once more */
         for (int64_t i = 0; i < 4; i++) row[i] = w + (c + (i < m ? i : 0)) * 25;
         for (int64_t f = 0; f < ROWS; f++) {
-            int64_t first = f == 0 ? 2 : 0, past = f == ROWS - 1 ? 4 : 5;
-            for (int64_t p = 0; p < t; p += WIDTH) {
-                vec sum[4] = {all(0), all(0), all(0), all(0)};
-                for (int64_t k = first; k < past; k++)
-                    for (int64_t j = 0; j < 5; j++) {
-                        vec in = load(x + (2 * f + k - 2) * (t + 4) + p + j);
-                        sum[0] += in * row[0][k * 5 + j];
-                        sum[1] += in * row[1][k * 5 + j];
-                        sum[2] += in * row[2][k * 5 + j];
-                        sum[3] += in * row[3][k * 5 + j];
-                    }
-                for (int64_t i = 0; i < m; i++)
-                    store(y + ((c + i) * ROWS + f) * t + p, relu(sum[i] + bias[c + i]));
-            }
+            int64_t p = 0;
+            float *to = y + c * ROWS * t;
+            for (; p + 2 * WIDTH <= t; p += 2 * WIDTH)
+                stem_at(to + p, x + p, row, bias + c, m, f, t, 2);
+            if (p < t) stem_at(to + p, x + p, row, bias + c, m, f, t, 1);
         }
     }
 }
