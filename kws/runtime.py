@@ -42,7 +42,8 @@ class Network(Protocol):
     def hear(self, state: Array, features: Array) -> Array:
         """Take frames ``[F, n]``; return the probabilities ``[K]`` at the last of them.
 
-        A causal network goes on from ``state``; another sees the ``history`` frames given, alone.
+        A causal network goes on from ``state``; another sees the ``history`` frames given, alone,
+        and may keep in it what saves time at the next, heard with the same weights.
         """
         ...
 
@@ -160,9 +161,10 @@ class Streaming:
         features = self._front_end.feed(samples)
         self._recent.append(features)
         network, active = self._bank.network, self._bank.active
-        if self._state is not None and active is self._heard and network.causal:
+        if self._state is None or active is not self._heard:
+            self._heard, self._state = active, network.start()
+        elif network.causal:
             return network.hear(self._state, features)
-        self._heard, self._state = active, network.start()
         recent = np.concatenate(self._recent, axis=1)[:, -network.history :]
         return network.hear(self._state, recent)
 

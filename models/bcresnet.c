@@ -10,6 +10,18 @@ typedef struct {
     int64_t weights, state, scratch; /* floats */
 } Sizes;
 
+/* The first blocks of a network that hears views: their results at a frame depend on no frame that
+ * is farther from it than LANES. */
+typedef struct {
+    int32_t blocks, rows; /* rows of their results */
+} Early;
+
+/* Where the layers of so many frames leave their results. */
+typedef struct {
+    float *input, *x, *y, *z, *mean, *inner, *added, *look, *deep, *rest;
+    int32_t channels, height; /* of x */
+} Room;
+
 /* Whether this processor runs the build with AVX2 and FMA. */
 PUBLIC int kws_wide(void) {
 #ifdef __x86_64__
@@ -17,6 +29,20 @@ PUBLIC int kws_wide(void) {
 #else
     return 0;
 #endif
+}
+
+/* None in a causal network, which computes every frame once, or where views are short. */
+static Early early(const Shape *s) {
+    Early e = {0, 0};
+    int32_t reach = 2, channels = s->stem, height = ROWS;
+    if (s->causal || s->span < 4 * LANES) return e;
+    for (; e.blocks < s->blocks && reach + s->block[e.blocks].dilation <= LANES; e.blocks++) {
+        reach += s->block[e.blocks].dilation;
+        height /= s->block[e.blocks].stride;
+        channels = s->block[e.blocks].out;
+    }
+    e.rows = channels * height;
+    return e;
 }
 
 PUBLIC int kws_sizes(const Shape *s, int64_t frames, Sizes *sizes) {
@@ -47,20 +73,17 @@ PUBLIC int kws_sizes(const Shape *s, int64_t frames, Sizes *sizes) {
     if (s->last > narrow) narrow = s->last;
     int64_t t = padded(s->causal ? LANES : frames);
     sizes->weights = weights;
-    sizes->state = s->causal ? state : 0;
+    int64_t rows = early(s).rows;
+    sizes->state = s->causal ? state : rows ? 1 + (MELS + rows) * s->span : 0;
     /* the input; three of the widest; three of one row; the line that a convolution looks over */
     sizes->scratch = MELS * (t + 4) + 3 * widest * t + 3 * narrow * t + channels * BANDS * (t + 4);
     sizes->scratch += narrow * (t + reach) + (s->causal ? 0 : t * s->last) + s->last;
+    sizes->scratch += rows * 2 * LANES;
     return 0;
 }
 
-/* Frames [MELS, n] of a row stride, n at most t, to what the mean over time takes: [last, t]. */
-INLINE float *trunk(const Shape *s, const float **weights, float **state, float **scratch,
-                    const float *features, int64_t stride, int64_t n, int64_t t) {
-    const float *w = *weights;
-    float *past = *state, *input = *scratch;
-    int64_t channels = s->stem, height = ROWS, widest = s->stem * ROWS, narrow = s->last;
-    int64_t reach = 0;
+INLINE Room room(const Shape *s, float *scratch, int64_t t) {
+    int64_t height = ROWS, widest = s->stem * ROWS, narrow = s->last, reach = 0;
     for (int b = 0; b < s->blocks; b++) {
         int64_t size = s->block[b].out * height;
         height /= s->block[b].stride;
@@ -68,45 +91,111 @@ INLINE float *trunk(const Shape *s, const float **weights, float **state, float 
         if (s->block[b].out > narrow) narrow = s->block[b].out;
         if (2 * s->block[b].dilation > reach) reach = 2 * s->block[b].dilation;
     }
-    float *x = input + MELS * (t + 4), *y = x + widest * t, *z = y + widest * t;
-    float *mean = z + widest * t, *inner = mean + narrow * t, *added = inner + narrow * t;
-    float *look = added + narrow * t, *deep = look + narrow * (t + reach);
+    Room r;
+    r.input = scratch, r.x = r.input + MELS * (t + 4);
+    r.y = r.x + widest * t, r.z = r.y + widest * t, r.mean = r.z + widest * t;
+    r.inner = r.mean + narrow * t, r.added = r.inner + narrow * t, r.look = r.added + narrow * t;
+    r.deep = r.look + narrow * (t + reach);
+    r.rest = r.deep + s->block[s->blocks - 1].out * BANDS * (t + 4);
+    r.channels = s->stem, r.height = ROWS;
+    return r;
+}
 
-    line(input, features, stride, MELS, n, t, 4, s->causal ? 4 : 2, past);
-    if (past) past += MELS * 4;
-    stem(x, input, w, w + s->stem * 25, s->stem, t);
-    w += s->stem * 26;
-    height = ROWS;
-    for (int b = 0; b < s->blocks; b++) {
+/* Frames [MELS, n] of a row stride, n at most t, to x; returns the weights of what follows. */
+INLINE const float *begin(const Shape *s, const float *w, float **past, Room *r,
+                          const float *features, int64_t stride, int64_t n, int64_t t) {
+    line(r->input, features, stride, MELS, n, t, 4, s->causal ? 4 : 2, *past);
+    if (*past) *past += MELS * 4;
+    stem(r->x, r->input, w, w + s->stem * 25, s->stem, t);
+    return w + s->stem * 26;
+}
+
+INLINE const float *blocks(const Shape *s, int from, int to, const float *w, float **past, Room *r,
+                           int64_t n, int64_t t) {
+    for (int b = from; b < to; b++) {
         int64_t out = s->block[b].out, dilation = s->block[b].dilation;
-        int64_t rows = height / s->block[b].stride;
-        const float *shortcut = x;
-        if (channels != out) {
-            point(z, x, w, w + out * channels, channels, out, height * t, 1);
-            w += out * (channels + 1);
-            float *free_ = x;
-            x = z, z = free_, shortcut = 0;
+        int64_t rows = r->height / s->block[b].stride;
+        const float *shortcut = r->x;
+        if (r->channels != out) {
+            point(r->z, r->x, w, w + out * r->channels, r->channels, out, r->height * t, 1);
+            w += out * (r->channels + 1);
+            float *free_ = r->x;
+            r->x = r->z, r->z = free_, shortcut = 0;
         }
-        frequency(y, mean, x, w, w + out * BANDS * 3, out, height, s->block[b].stride, t);
+        frequency(r->y, r->mean, r->x, w, w + out * BANDS * 3, out, r->height,
+                  s->block[b].stride, t);
         w += out * BANDS * 4;
-        line(look, mean, t, out, n, t, 2 * dilation, dilation << s->causal, past);
-        if (past) past += out * 2 * dilation;
-        over_time(inner, look, w, w + out * 3, out, dilation, t);
-        point(added, inner, w + out * 4, 0, out, out, t, 0);
+        line(r->look, r->mean, t, out, n, t, 2 * dilation, dilation << s->causal, *past);
+        if (*past) *past += out * 2 * dilation;
+        over_time(r->inner, r->look, w, w + out * 3, out, dilation, t);
+        point(r->added, r->inner, w + out * 4, 0, out, out, t, 0);
         w += out * (4 + out);
-        join(y, added, shortcut, out, rows, t);
-        float *free_ = x;
-        x = y, y = free_, channels = out, height = rows;
+        join(r->y, r->added, shortcut, out, rows, t);
+        float *free_ = r->x;
+        r->x = r->y, r->y = free_, r->channels = out, r->height = rows;
     }
-    line(deep, x, t, channels * BANDS, n, t, 4, s->causal ? 4 : 2, past);
-    if (past) past += channels * BANDS * 4;
-    neck(inner, deep, w, channels, t);
+    return w;
+}
+
+/* x to what the mean over time takes: [last, t], in r->mean; returns the weights of the head. */
+INLINE const float *end(const Shape *s, const float *w, float **past, Room *r, int64_t n,
+                        int64_t t) {
+    int64_t channels = r->channels;
+    line(r->deep, r->x, t, channels * BANDS, n, t, 4, s->causal ? 4 : 2, *past);
+    if (*past) *past += channels * BANDS * 4;
+    neck(r->inner, r->deep, w, channels, t);
     w += channels * 25;
-    point(mean, inner, w, w + s->last * channels, channels, s->last, t, 1);
-    *weights = w + s->last * (channels + 1);
-    *state = past;
-    *scratch = deep + channels * BANDS * (t + 4);
-    return mean;
+    point(r->mean, r->inner, w, w + s->last * channels, channels, s->last, t, 1);
+    return w + s->last * (channels + 1);
+}
+
+/* The early blocks on the first n of the frames [MELS, span], by themselves. */
+static const float *start(const Shape *s, const float *w, float *scratch, const float *features,
+                          int64_t n, Room *r) {
+    float *none = 0;
+    int64_t t = padded(n);
+    *r = room(s, scratch, t);
+    w = begin(s, w, &none, r, features, s->span, n, t);
+    return blocks(s, 0, early(s).blocks, w, &none, r, n, t);
+}
+
+/* The same on all of them. The state keeps the view before and its results: if this view is that
+ * one moved on by LANES frames, what lies LANES from either end is as it was there. */
+static const float *moved(const Shape *s, const float *weights, float *state, float *scratch,
+                          const float *features, Room *r) {
+    Early e = early(s);
+    int64_t n = s->span, t = padded(n), same = e.rows && state[0] != 0;
+    float *before = state + 1, *kept = before + MELS * n;
+    for (int64_t f = 0; f < MELS && same; f++)
+        same = !memcmp(before + f * n + LANES, features + f * n, (n - LANES) * sizeof *before);
+    if (e.rows) state[0] = 1, memcpy(before, features, MELS * n * sizeof *before);
+    if (!same) {
+        const float *w = start(s, weights, scratch, features, n, r);
+        for (int64_t i = 0; i < e.rows; i++)
+            memcpy(kept + i * n, r->x + i * t, n * sizeof *kept);
+        return w;
+    }
+    float *ends = room(s, scratch, t).rest + t * s->last + s->last;
+    start(s, weights, scratch, features, 2 * LANES, r);
+    for (int64_t i = 0; i < e.rows; i++)
+        memcpy(ends + 2 * i * LANES, r->x + 2 * i * LANES, LANES * sizeof *ends);
+    const float *w = start(s, weights, scratch, features + n - 3 * LANES, 3 * LANES, r);
+    for (int64_t i = 0; i < e.rows; i++) {
+        float *row = kept + i * n, *last = r->x + 3 * i * LANES + LANES;
+        memmove(row, row + LANES, (n - LANES) * sizeof *row);
+        memcpy(row + n - 2 * LANES, last, LANES * sizeof *row);
+        memcpy(ends + (2 * i + 1) * LANES, last + LANES, LANES * sizeof *row);
+    }
+    int32_t channels = r->channels, height = r->height;
+    *r = room(s, scratch, t), r->channels = channels, r->height = height;
+    for (int64_t i = 0; i < e.rows; i++) {
+        float *to = r->x + i * t;
+        memcpy(to, kept + i * n, n * sizeof *to);
+        memcpy(to, ends + 2 * i * LANES, LANES * sizeof *to);
+        memcpy(to + n - LANES, ends + (2 * i + 1) * LANES, LANES * sizeof *to);
+        memset(to + n, 0, (t - n) * sizeof *to);
+    }
+    return w;
 }
 
 /* The head on the mean of rows [count, D], and softmax: scores [K]. */
@@ -132,31 +221,38 @@ INLINE void decide(const Shape *s, const float *w, const float *rows, int64_t co
 }
 
 /* Take frames [MELS, n]; give the decision at the last of them [K]. A causal network goes on from
- * its state; another sees these n = span frames alone. Returns -1 for what it cannot take. */
+ * its state; another sees these n = span frames alone, and keeps what the next view may share.
+ * Returns -1 for what it cannot take. */
 PUBLIC int kws_hear(const Shape *s, const float *weights, float *state, float *scratch,
                     const float *features, int64_t n, float *scores) {
     int64_t d = s->last;
+    Room r;
     if (n < 1 || (!s->causal && n != s->span)) return -1;
     if (!s->causal) {
-        float *none = 0, *rest = scratch;
+        float *none = 0;
         int64_t t = padded(n);
-        float *x = trunk(s, &weights, &none, &rest, features, n, n, t);
+        const float *w = moved(s, weights, state, scratch, features, &r);
+        w = blocks(s, early(s).blocks, s->blocks, w, &none, &r, n, t);
+        w = end(s, w, &none, &r, n, t);
         for (int64_t f = 0; f < n; f++)
-            for (int64_t i = 0; i < d; i++) rest[f * d + i] = x[i * t + f];
-        decide(s, weights, rest, n, rest + n * d, scores);
+            for (int64_t i = 0; i < d; i++) r.rest[f * d + i] = r.mean[i * t + f];
+        decide(s, w, r.rest, n, r.rest + n * d, scores);
         return 0;
     }
     const float *w = weights;
-    float *rows = state, *rest = scratch;
+    float *rows = state;
     for (int64_t at = 0; at < n; at += LANES) {
         int64_t count = n - at < LANES ? n - at : LANES;
-        w = weights, rows = state, rest = scratch;
-        float *x = trunk(s, &w, &rows, &rest, features + at, n, count, LANES);
+        rows = state, r = room(s, scratch, LANES);
+        w = begin(s, weights, &rows, &r, features + at, n, count, LANES);
+        w = blocks(s, 0, s->blocks, w, &rows, &r, count, LANES);
+        w = end(s, w, &rows, &r, count, LANES);
         int64_t kept = s->span > count ? s->span - count : 0, first = count - (s->span - kept);
         memmove(rows, rows + (s->span - kept) * d, kept * d * sizeof *rows);
         for (int64_t f = first; f < count; f++)
-            for (int64_t i = 0; i < d; i++) rows[(kept + f - first) * d + i] = x[i * LANES + f];
+            for (int64_t i = 0; i < d; i++)
+                rows[(kept + f - first) * d + i] = r.mean[i * LANES + f];
     }
-    decide(s, w, rows, s->span, rest, scores);
+    decide(s, w, rows, s->span, r.rest, scores);
     return 0;
 }

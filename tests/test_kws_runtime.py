@@ -282,6 +282,24 @@ def test_compiled_code_is_the_same_bit_for_bit_however_frames_come(tau: float) -
 
 
 @needs_code
+@pytest.mark.parametrize("tau", [1.0, 1.5, 3.0])
+def test_views_that_share_frames_score_bit_for_bit_as_each_alone(tau: float) -> None:
+    """Moved on by eight frames or by others, the same again, broken, altered, or another stream."""
+    made = compiled.Compiled(folded(tau, causal=False))
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((40, 400)).astype(np.float32)
+    features[5, 200] = np.nan
+    other = rng.standard_normal((40, 98)).astype(np.float32)
+    at = [*range(0, 240, 8), 232, 235, 243, 251, 259, 0]
+    views = [features[:, start : start + 98] for start in at]
+    altered = features[:, 8:106].copy()
+    altered[:, 84] += 9  # a frame that the view before has too
+    shared = made.start()
+    for view in [*views[:20], other, *views[20:], altered]:
+        np.testing.assert_array_equal(made.hear(shared, view), made.hear(made.start(), view))
+
+
+@needs_code
 def test_compiled_code_takes_no_other_sizes() -> None:
     view = compiled.Compiled(folded(1.0, causal=False))
     with pytest.raises(KwsError, match="98 frames, not 97"):
