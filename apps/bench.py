@@ -18,7 +18,7 @@ from policy.transfer import RATE
 from . import adapt, options, pretrain
 from .measure import measure, merged
 from .progress import CONSOLE
-from .recordings import Recordings, Selection, pick_device
+from .recordings import Recordings, Selection, parse_filters, pick_device
 from .stream_grid import KEY, StreamCell, run_stream, stream_cells
 from .stream_results import summary
 from .wiring import open_base
@@ -146,10 +146,9 @@ def run_cell(
         kept: what runs on the same recordings read and made, for the next of them.
 
     """
-    pairs = [tuple(text.split("=", 1)) for text in settings["tasks"][cell.task]]
     selection = Selection(
         data=Path(settings["data"]),
-        filters=tuple((column, value) for column, value in pairs),
+        filters=parse_filters(settings["tasks"][cell.task]),
         closed=settings.get("closed", False),
         per_word=settings.get("per_word"),
         seed=cell.seed,
@@ -181,7 +180,7 @@ def run_cell(
             device=device,
         )
         record["result"], adapter = adapt.summary(config), load_adapter(out)
-    record["causal"] = base.config.causal
+    record |= {"causal": base.config.causal, "base_sha256": base.config.sha256}
     for split in ("validation", "test"):
         record[split] = measure(merged(base, adapter), recordings, split).report
     return record

@@ -1,6 +1,6 @@
 """From what the command line says about data to what training and evaluation read."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -51,6 +51,15 @@ class Selection:
             if column not in without:
                 filters.setdefault(column, []).append(value)
         return read_corpus(self.data, filters, self.language, self.speaker_pattern)
+
+
+def parse_filters(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Filters as grids write them.
+
+    >>> parse_filters(["corpus=a=b"])
+    (('corpus', 'a=b'),)
+    """
+    return tuple((column, value) for column, _, value in (text.partition("=") for text in texts))
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def write_results(records: Sequence[Record], out: Path) -> None:
         parts += ["## Every method on one language", _methods(runs)]
         picture = out.with_name("accuracy_by_budget.png")
         _picture(runs, picture)
-        parts += [f"![test accuracy against replaced parameters]({picture.name})"]
+        parts += [f"![test accuracy against numbers owned]({picture.name})"]
     if rows := _causality(trained):
         parts += ["## What hearing nothing later costs", CAUSALITY, rows]
     if streams:
@@ -139,9 +139,10 @@ def _languages(records: Sequence[Record]) -> str:
                 *(_spread(_accuracies(by_task[task])) for task in tasks),
                 f"**{mean(means):.2f}**",
                 _bytes(some),
+                _range(len(by_task[task]) for task in tasks),
             ]
         )
-    return _table(["method", "budget", *tasks, "mean", "stored bytes"], rows)
+    return _table(["method", "budget", *tasks, "mean", "stored bytes", "seeds"], rows)
 
 
 def _promises(records: Sequence[Record]) -> str:
@@ -174,10 +175,12 @@ def _methods(records: Sequence[Record]) -> str:
             _bytes(some),
             _spread(_accuracies(some)),
             _spread(100 * r["validation"]["accuracy"] for r in some),
+            str(len(some)),
         ]
         for (method, budget), some in sorted(groups.items(), key=_order)
     ]
-    titles = ["method", "budget", "replaced parameters", "stored bytes", "test", "validation"]
+    sizes = ["numbers owned", "stored bytes"]
+    titles = ["method", "budget", *sizes, "test", "validation", "seeds"]
     return f"On {task}.\n\n" + _table(titles, rows)
 
 
@@ -197,7 +200,7 @@ def _picture(records: Sequence[Record], path: Path) -> None:
     axes.set_xscale("symlog", linthresh=500)
     axes.set(
         title=f"{task}: accuracy on unseen people against what the language owns",
-        xlabel="replaced parameters of the base (head not counted)",
+        xlabel="numbers that the language owns (head not counted)",
         ylabel="% of test clips, mean and standard deviation",
     )
     axes.grid(alpha=0.3)

@@ -10,7 +10,7 @@ from kws.base import read_base_config
 
 from . import trial
 from .evaluate import PICTURE, hear_hours
-from .recordings import Selection
+from .recordings import Selection, parse_filters
 from .wiring import open_runtime
 
 KEY: Final = "streams"  # of the settings of such a grid
@@ -63,10 +63,9 @@ def _span(grid: dict[str, Any]) -> Iterator[StreamCell]:
 
 def run_stream(cell: StreamCell, out: Path) -> dict[str, Any]:
     """The record of one run; the picture goes to ``out``."""
-    pairs = [tuple(text.split("=", 1)) for text in cell.filter]
     selection = Selection(
         data=Path(cell.data),
-        filters=tuple((column, value) for column, value in pairs),
+        filters=parse_filters(cell.filter),
         keywords=cell.keywords,
         per_word=cell.per_word,
         seed=cell.seed,

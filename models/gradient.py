@@ -25,17 +25,16 @@ PIECE: Final = 4  # clips whose gradient is summed by itself, so that threads ch
 
 def can_learn(network: "BCResNet", features: Tensor) -> bool:
     """Whether the compiled code does what PyTorch would: its gradient is wanted, in single."""
+    if network.training or not torch.is_grad_enabled() or library() is None:
+        return False
+    weights = _weights(network)
     return (
-        not network.training
-        and torch.is_grad_enabled()
-        and features.device.type == "cpu"
-        and features.dtype == torch.float32
+        features.device.type == "cpu"
         and not features.requires_grad
         and features.shape[1] == MELS
         and features.shape[2] > 0
-        and library() is not None
-        and any(p.requires_grad for p in _weights(network))
-        and all(p.dtype == torch.float32 for p in _weights(network))
+        and all(tensor.dtype == torch.float32 for tensor in (features, *weights))
+        and any(weight.requires_grad for weight in weights)
     )
 
 

@@ -49,7 +49,7 @@ def test_the_report_holds_means_spread_and_paired_differences(tmp_path: Path) ->
     ]
     write_results(records, tmp_path / "results.md")
     page = (tmp_path / "results.md").read_text(encoding="utf-8")
-    assert "| swr | 10% | 90.5 ± 0.7 | 90.5 ± 0.7 | **90.50** | 1,000 |" in page
+    assert "| swr | 10% | 90.5 ± 0.7 | 90.5 ± 0.7 | **90.50** | 1,000 | 2 |" in page
     assert "| swr 10% - full | -5.00 ± 0.00 (standard error) | 0 better, 0 equal, 4 worse |" in page
     assert "| swr 10% - random 10% | +10.00 ± 0.00" in page
     assert (tmp_path / "accuracy_by_budget.png").stat().st_size > 10_000
@@ -62,7 +62,7 @@ def test_the_report_pairs_causal_runs_with_those_that_hear_all(tmp_path: Path) -
     write_results(whole + causal, tmp_path / "results.md")
     page = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert "| a | swr 10% | 88.0 | 90.0 | -2.00 ± 0.00 (standard error) | 1 |" in page
-    assert "| swr | 10% | 90.0 ± 0.0 | **90.00** |" in page
+    assert "| swr | 10% | 90.0 ± 0.0 | **90.00** | 1,000 | 2 |" in page
 
 
 def test_runs_on_the_same_recordings_come_together() -> None:
@@ -112,6 +112,7 @@ def test_a_run_leaves_all_that_the_report_reads(
     )
     write_results([done], tmp_path / "results.md")
     assert done["result"]["spent_parameters"] <= 883
+    assert done["base_sha256"] == read_json(tiny / "base" / "base_config.json")["sha256"]
     assert f"| {method} | {budget or '-'} |" in (tmp_path / "results.md").read_text("utf-8")
     assert read_json(tmp_path / "run" / "adapter_config.json")["features_digest"] == (
         FeatureConfig().digest
