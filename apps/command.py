@@ -20,6 +20,7 @@ from .screen import json_line
 from .worker import CAPACITY, Tell, Worker
 
 SECONDS: Final = 10.0  # that a run may take
+BURIAL: Final = 1.0  # seconds that a killed run may take to be gone
 
 
 class Command:
@@ -55,6 +56,7 @@ class Command:
         self._seconds = seconds
         self._output = subprocess.DEVNULL if quiet else 2  # standard error
         self._running: subprocess.Popen[bytes] | None = None
+        self._ended = False
         self._worker = Worker("--exec", tell, capacity)
 
     def hear(self, samples: NDArray[np.float32], found: Sequence[Detection]) -> None:
@@ -63,13 +65,20 @@ class Command:
             self._worker.submit(partial(self._run, event))
 
     def close(self, seconds: float | None = None) -> None:
-        """Let the runs end, but wait no longer than so many seconds; then end them."""
+        """Let the runs end, but wait no longer than so many seconds; then end them.
+
+        What still waits then is not begun.
+        """
         if not self._worker.close(seconds):
             self._tell("--exec: not all commands were run to their end")
+            self._ended = True
             if self._running:
                 _end(self._running)
+            self._worker.close(BURIAL)
 
     def _run(self, event: Detection) -> None:
+        if self._ended:
+            return
         with subprocess.Popen(
             self._arguments,
             stdin=subprocess.PIPE,
@@ -79,6 +88,8 @@ class Command:
             start_new_session=True,  # so that it can be ended as a whole, and Ctrl-C spares it
         ) as process:
             self._running = process
+            if self._ended:  # while it was being started
+                _end(process)
             record = json_line(event.as_dict()) + "\n"
             try:
                 process.communicate(record.encode(errors="replace"), timeout=self._seconds)
@@ -86,7 +97,7 @@ class Command:
                 _end(process)
                 self._tell(f"{self._name} took more than {self._seconds:g} s and was ended")
             else:
-                if process.returncode:
+                if process.returncode and not self._ended:
                     self._tell(f"{self._name} failed with exit code {process.returncode}")
             self._running = None
 

@@ -4,11 +4,11 @@ import hashlib
 import http.client
 import os
 import re
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from time import sleep
 from typing import Any, BinaryIO, Final, NoReturn
 
 from kws.errors import KwsError, UsageError
@@ -105,7 +105,7 @@ def _receive_all(
                     f"{url}: {error}; gave up after {failures} tries, fetch again to go on"
                     f" from {_length(part):,} bytes"
                 ) from error
-        time.sleep(min(pause * 2 ** max(0, failures - 1), LONGEST_PAUSE))
+        sleep(min(pause * 2 ** max(0, failures - 1), LONGEST_PAUSE))
 
 
 def _receive(

@@ -113,6 +113,7 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_started(said: list[str])
 
 
 def test_a_command_that_hangs_holds_up_neither_the_listener_nor_the_end(said: list[str]) -> None:
+    threads = set(threading.enumerate())
     command = Command(python("import time; time.sleep(600)"), said.append, seconds=600, capacity=2)
     for _ in range(50):
         command.hear(NOTHING, [event()])
@@ -120,6 +121,7 @@ def test_a_command_that_hangs_holds_up_neither_the_listener_nor_the_end(said: li
     left_out = [note for note in said if "2 are waiting already" in note]
     assert 47 <= len(left_out) <= 48
     assert "--exec: not all commands were run to their end" in said
+    assert set(threading.enumerate()) == threads  # what waited is not begun
 
 
 def test_a_command_that_reads_nothing_and_prints_much_is_no_harm(said: list[str]) -> None:

@@ -7,7 +7,6 @@ import io
 import os
 import tarfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -266,7 +265,7 @@ def test_a_stall_is_called_so(site: Site, target: Path) -> None:
 
 def test_pauses_double(site: Site, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(time, "sleep", pauses.append)
+    monkeypatch.setattr("audio_data.fetch.sleep", pauses.append)
     site.script = [status(503)] * 4
     fetch(site.url, target, timeout=0.2, retries=4, pause=0.5)
     assert pauses == [0.5, 1.0, 2.0, 4.0]
