@@ -13,13 +13,12 @@ from audio_data.logmel import hann, mel_filters
 from kws.adapter import AdapterConfig, check_base, load_adapter
 from kws.base import MODEL, BaseConfig, read_base_config
 from kws.config import FeatureConfig
+from kws.engine import HOP
 from kws.errors import KwsError, UsageError
 from kws.files import read_tensors, write_bytes
 from kws.runtime import merged
 from models.folded import Folded, fold
 from models.session import FILE
-
-from .scoring import HOP
 
 
 @click.command()
@@ -78,7 +77,7 @@ def language_file(
         "sample_rate": features.sample_rate,
         "causal": network.causal,
         "hop": features.hop,
-        "decision": HOP,
+        "decision": round(HOP * features.sample_rate),
         "detector": asdict(language.detector),
     }
     data: bytes = _graph().language_model(network, front_end(features), features.hop, metadata)

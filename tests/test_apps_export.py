@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from apps.scoring import HOP
 from apps.wiring import open_runtime
 from audio_data.logmel import log_mel
 from kws.adapter import Adapter, AdapterConfig, save_adapter
@@ -34,6 +33,7 @@ Wave = NDArray[np.float32]
 Kws = Callable[..., tuple[int, str, str]]
 TOLERANCE = 1e-5  # on probabilities
 FRAME = 160  # samples from one frame to the next
+HOP = 1_280  # samples between two decisions of the engine
 
 LABELS = ("ja", "nein", "_unknown_", "_silence_")
 DETECTOR = DetectorConfig(
