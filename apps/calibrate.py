@@ -9,14 +9,15 @@ from typing import Any
 import click
 
 from audio_data.material import read_material
-from kws.adapter import CARD, read_adapter_config, save_adapter_config
+from kws.adapter import CARD, AdapterConfig, read_adapter_config, save_adapter_config
+from kws.base import BaseConfig, read_base_config, save_base_config
 from kws.calibration import Choice, choose, sweep
 from kws.errors import KwsError, UsageError
 from kws.files import write_text
 from kws.stream_metrics import miss_report, rate_report
 
 from . import options, trial
-from .card import card
+from .card import base_card, card
 from .listen import write_any_script
 from .scoring import LiveScorer
 from .trial import HOURS, SNRS, Trial, grouped, percent, play, rounded, seconds, setting
@@ -27,7 +28,7 @@ CHOSEN_ON = "the sound that the thresholds were chosen on"
 
 @click.command()
 @options.base
-@click.option("--adapter", required=True, type=options.FOLDER, help="whose thresholds are set")
+@click.option("--adapter", type=options.FOLDER, help="without it, the base in its own language")
 @options.data
 @click.option(
     "--negatives",
@@ -50,7 +51,7 @@ CHOSEN_ON = "the sound that the thresholds were chosen on"
 @options.as_json
 def calibrate(
     base: Path,
-    adapter: Path,
+    adapter: Path | None,
     data: Path,
     filters: tuple[tuple[str, str], ...],
     language: str | None,
@@ -63,20 +64,21 @@ def calibrate(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Set the thresholds of an adapter, each keyword its own.
+    """Set the thresholds of an adapter, or of the base, each keyword its own.
 
     Validation people say the keywords. What must not be heard is a stream made of what
     validation people say in other words and languages, of noise and of silence; or --negatives.
     What is reported was counted on the same sound.
-    Of the adapter's folder only the configuration and the card change.
+    Of the folder only the configuration and the card change; adapters of the base stay valid.
     """
     write_any_script()
     if negatives and hours:
         raise UsageError("--negatives are heard whole; leave --hours out")
-    config = read_adapter_config(adapter)
-    bank = open_runtime(base, [adapter])
-    if not os.access(adapter, os.W_OK):
-        raise KwsError(f"{adapter} cannot be written to; calibrate a copy of it")
+    config = read_adapter_config(adapter) if adapter else read_base_config(base)
+    bank = open_runtime(base, [adapter] if adapter else [])
+    folder = adapter or base
+    if not os.access(folder, os.W_OK):
+        raise KwsError(f"{folder} cannot be written to; calibrate a copy of it")
     material = read_material(
         data,
         config.labels,
@@ -97,11 +99,18 @@ def calibrate(
     choice = choose(heard.negatives, tried, config.detector, per_hour)
     result = _result(heard, choice, per_hour)
     metrics = config.metrics | {"calibration": result}
-    config = replace(config, detector=choice.config, metrics=metrics)
-    save_adapter_config(adapter, config)
-    write_text(adapter / CARD, card(config))
+    _store(folder, replace(config, detector=choice.config, metrics=metrics))
     shown = {"language": config.language, **result}
     click.echo(json.dumps(shown, ensure_ascii=False) if as_json else _table(shown))
+
+
+def _store(folder: Path, config: AdapterConfig | BaseConfig) -> None:
+    if isinstance(config, AdapterConfig):
+        save_adapter_config(folder, config)
+        write_text(folder / CARD, card(config))
+    else:
+        save_base_config(folder, config)
+        write_text(folder / CARD, base_card(config))
 
 
 def _result(heard: Trial, choice: Choice, per_hour: float) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def card(config: AdapterConfig) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _hours(config: AdapterConfig) -> str:
+def _hours(config: AdapterConfig | BaseConfig) -> str:
     """What is known of sound that goes on for hours."""
     found = config.metrics.get("calibration")
     if not found:
@@ -60,6 +60,8 @@ def base_card(config: BaseConfig) -> str:
         "clips, of people not trained on",
         f"- Licences of the recordings: {', '.join(config.licences) or 'not stated'}",
         "",
-        "It is never written to again: every further language is an adapter.",
+        "Its weights are never written to again: every further language is an adapter.",
+        "",
+        _hours(config),
     ]
     return "\n".join(lines) + "\n"

@@ -3,26 +3,28 @@
 import sys
 from contextlib import suppress
 from importlib import import_module
+from typing import Final
 
 import click
 
 from kws import __version__
 from kws.errors import KwsError, UsageError
 
-COMMANDS = (
-    "demo",
-    "pretrain",
-    "adapt",
-    "evaluate",
-    "calibrate",
-    "detect",
-    "listen",
-    "collect",
-    "adapters",
-    "export",
-    "data",
-    "bench",
-)
+COMMANDS: Final = {
+    "demo": "Make speech, learn three languages, and switch between them on a stream.",
+    "pretrain": "Train the network on one language; it is never changed again.",
+    "adapt": "Learn one more language: what it adds to the base stays within the budget.",
+    "evaluate": "Measure an adapter, or the base, on recordings.",
+    "calibrate": "Set the thresholds of an adapter, or of the base, each keyword its own.",
+    "detect": "Find keywords in FILES.",
+    "listen": "Listen to the microphone and report keywords in the active language.",
+    "collect": "Record words with a microphone, for ``kws adapt --data FOLDER``.",
+    "adapters": "Look at adapters.",
+    "export": "Write networks for ONNX Runtime.",
+    "data": "Get public speech corpora, or make speech where there is none.",
+    "bench": "Run grids of experiments and report them.",
+}
+OURS: Final = ("apps", "audio_data", "kws", "models", "policy")
 
 
 class Lazy(click.Group):
@@ -30,6 +32,10 @@ class Lazy(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
@@ -63,6 +69,11 @@ def main() -> None:
     except OSError as error:  # a name that is too long, or a full disk behind standard output
         _complain(f"{error.filename or 'standard output'}: {error.strerror or error}")
         _give_up_output()
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in OURS:
+            raise
+        _complain(f"this needs {error.name}, which is not installed; pip install 'kws[train]'")
         sys.exit(1)
 
 

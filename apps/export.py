@@ -1,5 +1,6 @@
 """``kws export``: networks for ONNX Runtime."""
 
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -9,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio_data.logmel import hann, mel_filters
-from kws.adapter import Adapter, check_base, load_adapter
+from kws.adapter import AdapterConfig, check_base, load_adapter
 from kws.base import MODEL, BaseConfig, read_base_config
 from kws.config import FeatureConfig
+from kws.engine import HOP
 from kws.errors import KwsError, UsageError
 from kws.files import read_tensors, write_bytes
 from kws.runtime import merged
@@ -22,31 +24,40 @@ from models.session import FILE
 @click.command()
 @click.option("--base", required=True, type=click.Path(path_type=Path), help="folder of the base")
 @click.option("--adapter", type=click.Path(path_type=Path), help="folder of a language's adapter")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help=f"file to write; the base's own without it is {FILE} in its folder",
-)
+@click.option("--out", type=click.Path(path_type=Path), help="file for one language")
 def export(base: Path, adapter: Path | None, out: Path | None) -> None:
     """Write networks for ONNX Runtime.
 
-    Without --adapter: the base's network, once for all its languages, which listening needs beside
-    the base where our compiled code is not there. Bases pretrained here have it already.
+    Without --out: the base's network, once for all its languages, into the base's folder.
+    Listening needs it where our compiled code is not there. Bases pretrained here have it already.
 
-    With --adapter: one language in a file that needs nothing else of ours. It takes sound at
-    16 kHz and a state, which begins as zeros, and gives scores and the next state.
+    With --out: one language, that of --adapter or else the base's own, in a file that needs
+    nothing else of ours. Its inputs are audio, float32 [N], mono at 16 kHz, N at least 1, and
+    state, float32 [S], zeros before the first sound and next_state from then on. Its outputs are
+    scores, float32 [n, K], probabilities in the order of the labels, and next_state.
+
+    Of a causal base every hop of samples since the first gives one row, and the state keeps what
+    is left over: however the sound is cut, the rows are the same. Of any other base every call
+    gives one row, of the second that ends with its last sample.
+
+    The file's metadata are JSON: language, labels, sample_rate, causal, hop (samples), decision
+    (samples from one decision of our detector to the next, which takes the newest row) and
+    detector (its settings; keywords and timings hold what single keywords have of their own).
     """
     config = read_base_config(base)
     tensors = read_tensors(base / MODEL)
-    if adapter is None:
-        out = out or base / FILE
-        write_bytes(out, base_file(fold(config, tensors)))
-    else:
-        if out is None:
+    if out is None:
+        if adapter:
             raise UsageError("--adapter needs --out, the file to write")
+        out, data = base / FILE, base_file(fold(config, tensors))
+    elif adapter is None:
+        data = language_file(config.features, fold(config, tensors), config)
+    else:
         language, features = load_adapter(adapter), config.features
         check_base(language, config.sha256, features.digest, config.language)
-        write_bytes(out, language_file(config, fold(config, merged(tensors, language)), language))
+        network = fold(config, merged(tensors, language))
+        data = language_file(features, network, language.config)
+    write_bytes(out, data)
     click.echo(f"{out}: {out.stat().st_size:,} bytes")
 
 
@@ -56,19 +67,20 @@ def base_file(network: Folded) -> bytes:
     return data
 
 
-def language_file(config: BaseConfig, network: Folded, adapter: Adapter) -> bytes:
+def language_file(
+    features: FeatureConfig, network: Folded, language: AdapterConfig | BaseConfig
+) -> bytes:
     """One language with its front end: from sound and state to scores and state."""
     metadata: dict[str, object] = {
-        "language": adapter.config.language,
-        "labels": list(adapter.config.labels),
-        "sample_rate": config.features.sample_rate,
-        "hop": config.features.hop,  # a causal network takes a multiple of these samples
-        "history": network.history * config.features.hop,  # silence to feed it first
-        "causal": config.causal,
-        "threshold": adapter.config.detector.threshold,
+        "language": language.language,
+        "labels": list(language.labels),
+        "sample_rate": features.sample_rate,
+        "causal": network.causal,
+        "hop": features.hop,
+        "decision": round(HOP * features.sample_rate),
+        "detector": asdict(language.detector),
     }
-    matrices = front_end(config.features)
-    data: bytes = _graph().language_model(network, matrices, config.features.hop, metadata)
+    data: bytes = _graph().language_model(network, front_end(features), features.hop, metadata)
     return data
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .config import FeatureConfig
+from .detector import DetectorConfig
 from .errors import KwsError
 from .files import read_json, read_tensors, sha256, write_json, write_tensors
 from .typed import checked
@@ -28,6 +29,7 @@ class BaseConfig:
     causal: bool = False  # hears no later frame, and so runs on a stream
     features: FeatureConfig = field(default_factory=FeatureConfig)
     sha256: str = ""  # of the weights' file; adapters name it
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     licences: tuple[str, ...] = ()
@@ -51,8 +53,13 @@ def save_base(folder: Path, config: BaseConfig, network: "nn.Module") -> BaseCon
     write_tensors(folder / MODEL, arrays)
     digest = sha256(folder / MODEL)
     config = replace(config, sha256=digest)
-    write_json(folder / CONFIG, asdict(config))
+    save_base_config(folder, config)
     return config
+
+
+def save_base_config(folder: Path, config: BaseConfig) -> None:
+    """Replace the configuration alone, in one step; weights and digest stay as they are."""
+    write_json(folder / CONFIG, asdict(config))
 
 
 def read_base_config(folder: Path) -> BaseConfig:
@@ -62,7 +69,9 @@ def read_base_config(folder: Path) -> BaseConfig:
         raise KwsError(f"{folder} holds a base of format {raw.get('format')}, not {FORMAT}")
     try:
         features = FeatureConfig(**checked(FeatureConfig, raw["features"]))
-        config = BaseConfig(**checked(BaseConfig, raw | {"features": features}))
+        detector = DetectorConfig.from_dict(checked(DetectorConfig, raw.get("detector", {})))
+        parts = {"features": features, "detector": detector}
+        config = BaseConfig(**checked(BaseConfig, raw | parts))
     except (TypeError, KeyError, AttributeError, KwsError) as error:
         raise KwsError(f"{folder / CONFIG} is no base's configuration ({error})") from error
     if sha256(folder / MODEL) != config.sha256:

@@ -2,8 +2,9 @@
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Self
 
 import numpy as np
@@ -54,20 +55,16 @@ class Levels:
             )
 
 
-@dataclass(frozen=True, kw_only=True)
-class DetectorConfig:
-    """When scores make an event; found per language and kept in its adapter."""
+@dataclass(frozen=True)
+class Timing:
+    """How long a keyword must be heard, and for how long it is then silent."""
 
-    threshold: float = 0.5  # as in Levels, of every keyword that has none of its own
-    release: float = 0.3
-    smoothing: int = 3  # decisions averaged
-    patience: int = 3  # consecutive decisions at the threshold before an event
-    refractory_seconds: float = 0.75  # after an event; the utterance has left the view by then
-    keywords: Mapping[str, Levels] = field(default_factory=dict)  # those with levels of their own
+    smoothing: int  # decisions averaged
+    patience: int  # consecutive decisions at the threshold before an event
+    refractory_seconds: float  # after its event, in which it does not fire again
 
     def __post_init__(self) -> None:
-        """Refuse settings that never fire or never stop firing."""
-        Levels(self.threshold, self.release)
+        """Refuse times that are none."""
         if self.smoothing < 1 or self.patience < 1:
             raise KwsError(
                 f"smoothing and patience count decisions, at least 1, "
@@ -78,19 +75,49 @@ class DetectorConfig:
                 f"the refractory time must be 0 seconds or more, not {self.refractory_seconds}"
             )
 
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorConfig:
+    """When scores make an event; found per language and kept in its adapter, or in the base."""
+
+    threshold: float = 0.5  # as in Levels, of every keyword that has none of its own
+    release: float = 0.3
+    smoothing: int = 3  # as in Timing, of every keyword that has none of its own
+    patience: int = 3
+    refractory_seconds: float = 0.75  # the utterance has left the view by then
+    keywords: Mapping[str, Levels] = field(default_factory=dict)  # those with levels of their own
+    timings: Mapping[str, Timing] = field(default_factory=dict)  # those with a timing of their own
+
+    def __post_init__(self) -> None:
+        """Refuse settings that never fire or never stop firing."""
+        Levels(self.threshold, self.release)
+        Timing(self.smoothing, self.patience, self.refractory_seconds)
+
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Self:
-        """Make it from what ``dataclasses.asdict`` gave; without ``keywords``, none differs.
+        """Make it from what ``dataclasses.asdict`` gave; what a timing lacks is the language's.
 
         >>> DetectorConfig.from_dict({"threshold": 0.7}).levels("go")
         Levels(threshold=0.7, release=0.3)
+        >>> DetectorConfig.from_dict({"timings": {"go": {"patience": 5}}}).timing("go")
+        Timing(smoothing=3, patience=5, refractory_seconds=0.75)
         """
-        own = {word: Levels(**levels) for word, levels in raw.get("keywords", {}).items()}
-        return cls(**{**raw, "keywords": own})
+        levels = {word: Levels(**own) for word, own in raw.get("keywords", {}).items()}
+        config = cls(**{**raw, "keywords": levels, "timings": {}})
+        timings = {
+            word: replace(config.timing(word), **own)
+            for word, own in raw.get("timings", {}).items()
+        }
+        return replace(config, timings=timings)
 
     def levels(self, keyword: str) -> Levels:
         """Return a keyword's own levels, or those of all."""
         return self.keywords.get(keyword) or Levels(self.threshold, self.release)
+
+    def timing(self, keyword: str) -> Timing:
+        """Return a keyword's own timing, or that of all."""
+        common = Timing(self.smoothing, self.patience, self.refractory_seconds)
+        return self.timings.get(keyword, common)
 
     def at(self, threshold: float) -> Self:
         """Return the same settings with one threshold for all; the release level stays below."""
@@ -101,11 +128,16 @@ class DetectorConfig:
 class Detector:
     """Turns the scores of one language into detections.
 
-    The scores of the last ``smoothing`` decisions are averaged. Once some keyword has stood at
-    its threshold for ``patience`` consecutive decisions, the one of those that stood highest
-    meanwhile is reported, so that the better of two similar words wins, not the earlier. Then
-    nothing is heard for the refractory time, and every keyword that took part stays mute until
-    it has fallen below its release level. ``_unknown_`` and ``_silence_`` never fire.
+    The scores of the last ``smoothing`` decisions are averaged. An utterance is a stretch of
+    consecutive decisions in which some keyword stands at its threshold. Of the keywords whose
+    ``patience`` it has lasted, the one that stood highest meanwhile is reported, so that the
+    better of two similar words wins, not the earlier.
+
+    Then nothing is heard until the utterance is over, so that it does not fire as another keyword
+    too: until a decision finds the reported keyword below its release level and none at its
+    threshold, or the reported keyword's refractory time has passed. Then others may fire; that
+    keyword itself only after its refractory time, and all that took part only once they have
+    fallen below their own release level. ``_unknown_`` and ``_silence_`` never fire.
 
     Shape:
         scores ``[K]``, in the order of ``labels``.
@@ -122,24 +154,34 @@ class Detector:
         self.labels = tuple(labels)
         self.language = language
         self.config = config or DetectorConfig()
-        self._keywords = np.array([label not in (UNKNOWN, SILENCE) for label in labels], bool)
-        if strangers := set(self.config.keywords) - set(self.labels):
+        own = self.config.keywords.keys() | self.config.timings.keys()
+        if strangers := own - set(self.labels):
             raise KwsError(
-                f"the detector has levels for {', '.join(sorted(strangers))}, "
+                f"the detector has settings for {', '.join(sorted(strangers))}, "
                 f"which {language} does not spot; calibrate it again"
             )
         levels = [self.config.levels(label) for label in labels]
-        self._threshold = np.array([level.threshold for level in levels], np.float32)  # [K]
+        keywords = [label not in (UNKNOWN, SILENCE) for label in labels]
+        threshold = np.array([level.threshold for level in levels], np.float32)
+        self._threshold = np.where(keywords, threshold, np.float32(np.inf))  # [K]
         self._release = np.array([level.release for level in levels], np.float32)  # [K]
-        self._recent: deque[NDArray[np.float32]] = deque(maxlen=self.config.smoothing)
+        timings = [self.config.timing(label) for label in labels]
+        self._smoothing = np.array([timing.smoothing for timing in timings])  # [K]
+        self._patience = np.array([timing.patience for timing in timings])  # [K]
+        self._refractory = np.array([timing.refractory_seconds for timing in timings])  # [K]
+        self._spans = sorted({timing.smoothing for timing in timings})
+        self._recent: deque[NDArray[np.float32]] = deque(maxlen=self._spans[-1])
         self.reset()
 
     def reset(self) -> None:
         """Forget all that was heard."""
         self.smoothed = np.zeros(len(self.labels), np.float32)  # [K]
         self._recent.clear()
-        self._armed = self._keywords.copy()  # [K], may fire
-        self._deaf_until = -math.inf  # seconds
+        self._armed = np.ones(len(self.labels), bool)  # [K], fell below release since it was heard
+        self._silent_until = np.full(len(self.labels), -math.inf)  # [K], seconds
+        self._reported: int | None = None  # the keyword whose utterance may go on
+        self._bar = self._threshold  # [K], infinite for those that may not fire now
+        self._muted = False  # some may not
         self._decisions = 0  # consecutive, at the threshold
         self._peak = np.zeros(len(self.labels), np.float32)  # [K], highest of the utterance
 
@@ -151,53 +193,85 @@ class Detector:
                 f"not an array of shape {scores.shape}"
             )
         self._recent.append(scores.astype(np.float32))
-        first, *later = self._recent
-        total = sum(later, first)  # in the order of replay, whose means are the same to the bit
-        return self._take(total / np.float32(len(self._recent)), time)
+        return self._take(self._each(self._mean), time)
 
     def replay(self, scores: NDArray[np.float32], times: NDArray[np.float64]) -> list[Detection]:
         """Take the recorded decisions ``[N, K]`` of a whole stream: what stepping through gives.
 
         Quick where little is heard. Between stretches that are loud for long enough to make an
-        event, a keyword can only be armed, and for that the lowest of the pause is enough.
+        event, keywords can only be armed, and utterances end.
         """
         self.reset()
-        smoothed = _smoothed(scores.astype(np.float32), self.config.smoothing)
-        loud = np.any(smoothed[:, self._keywords] >= self._threshold[self._keywords], axis=1)
+        scores = scores.astype(np.float32)
+        smoothed = self._each(lambda span: _smoothed(scores, span))
+        loud = np.any(smoothed >= self._threshold, axis=1)
+        shortest = self._patience.min()
         found: list[Detection] = []
         taken = 0  # rows
         for start, stop in _runs(loud):
-            if stop - start < self.config.patience:
+            if stop - start < shortest:
                 continue
-            if taken < start:
-                self._forget_utterance()
-                self._arm(np.fmin.reduce(smoothed[taken:start]))
+            self._pause(smoothed[taken:start], loud[taken:start])
             steps = (self._take(smoothed[row], float(times[row])) for row in range(start, stop))
             found += [event for event in steps if event]
             taken = stop
         self.reset()
         return found
 
+    def _each(self, smooth: Callable[[int], NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Scores ``[..., K]``, every keyword's averaged over its own number of decisions."""
+        first, *others = self._spans
+        smoothed = smooth(first)
+        for span in others:
+            np.copyto(smoothed, smooth(span), where=self._smoothing == span)
+        return smoothed
+
+    def _mean(self, span: int) -> NDArray[np.float32]:
+        first, *later = islice(self._recent, max(0, len(self._recent) - span), None)
+        total = sum(later, first)  # in the order of replay, whose means are the same to the bit
+        return total / np.float32(1 + len(later))
+
     def _take(self, smoothed: NDArray[np.float32], time: float) -> Detection | None:
         self.smoothed = smoothed
-        self._arm(smoothed)
-        heard = np.where(self._armed, smoothed, 0)  # [K]
-        if time < self._deaf_until or not (heard >= self._threshold).any():
+        if self._muted:
+            self._open(smoothed, time)
+        heard = smoothed >= self._bar  # [K]
+        if not heard.any():
             self._forget_utterance()
             return None
         self._decisions += 1
-        self._peak = np.maximum(self._peak, heard)
-        return self._fire(time) if self._decisions >= self.config.patience else None
+        self._peak = np.maximum(self._peak, np.where(heard, smoothed, 0))
+        ready = (self._peak > 0) & (self._decisions >= self._patience)  # [K]
+        return self._fire(int(np.argmax(self._peak * ready)), time) if ready.any() else None
 
-    def _arm(self, smoothed: NDArray[np.float32]) -> None:
-        self._armed |= self._keywords & (smoothed < self._release)
+    def _open(self, smoothed: NDArray[np.float32], time: float) -> None:
+        """Find out who may fire."""
+        low = smoothed < self._release  # [K]
+        self._armed |= low
+        if self._reported is not None:
+            over = low[self._reported] and not (smoothed >= self._threshold).any()
+            if not over and time < self._silent_until[self._reported]:
+                return
+            self._reported = None
+        may = self._armed & (time >= self._silent_until)
+        self._bar = np.where(may, self._threshold, np.float32(np.inf))
+        self._muted = not may.all()
 
-    def _fire(self, time: float) -> Detection:
-        reached = self._peak >= self._threshold  # [K]
-        best = int(np.argmax(np.where(reached, self._peak, 0)))
+    def _pause(self, smoothed: NDArray[np.float32], loud: NDArray[np.bool_]) -> None:
+        """Take decisions ``[N, K]`` of which none can fire; who may then is found out later."""
+        self._forget_utterance()
+        if self._muted:
+            low = smoothed < self._release  # [N, K]
+            self._armed |= low.any(axis=0)
+            if self._reported is not None and (low[:, self._reported] & ~loud).any():
+                self._reported = None
+
+    def _fire(self, best: int, time: float) -> Detection:
         event = Detection(self.labels[best], self.language, float(self._peak[best]), time)
-        self._armed &= ~reached
-        self._deaf_until = time + self.config.refractory_seconds
+        self._armed &= self._peak == 0
+        self._silent_until[best] = time + self._refractory[best]
+        self._reported = best
+        self._bar, self._muted = np.full_like(self._bar, np.inf), True
         self._forget_utterance()
         return event
 

@@ -105,7 +105,7 @@ class Languages(ABC):
     def detector_config(self, language: str) -> DetectorConfig:
         """A language's thresholds."""
         adapter = self._adapters.get(language)
-        return adapter.config.detector if adapter else DetectorConfig()
+        return (adapter or self).config.detector
 
     @abstractmethod
     def _admit(self, adapter: Adapter) -> None:

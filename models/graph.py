@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from .folded import Array, Folded
@@ -20,6 +21,7 @@ from .folded import weights as weights_of
 OPSET: Final = 17
 IR: Final = 8
 MELS: Final = 40
+END: Final = np.iinfo(np.int64).max  # of any axis
 
 
 class Graph:
@@ -29,10 +31,22 @@ class Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self._names: dict[bytes, str] = {}
+        self._prefix = ""
+
+    def branch(self, name: str) -> "Graph":
+        """What an ``If`` may run: nodes of its own, the constants of all."""
+        branch = Graph()
+        branch.constants, branch._names, branch._prefix = self.constants, self._names, name
+        return branch
+
+    def giving(self, *outputs: str) -> onnx.GraphProto:
+        """A branch that is done, with its outputs."""
+        floats = [helper.make_tensor_value_info(o, TensorProto.FLOAT, None) for o in outputs]
+        return helper.make_graph(self.nodes, self._prefix, [], floats)
 
     def add(self, kind: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
         """One node; the name of its output, or a list where there are several."""
-        names = [f"{kind}{len(self.nodes)}_{i}" for i in range(outputs)]
+        names = [f"{self._prefix}{kind}{len(self.nodes)}_{i}" for i in range(outputs)]
         self.nodes.append(helper.make_node(kind, inputs, names, **attributes))
         return names[0] if outputs == 1 else names
 
@@ -48,8 +62,8 @@ class Graph:
 
     def last(self, x: str, count: int, axis: int) -> str:
         """The last of an axis."""
-        ends = self.constant([np.iinfo(np.int64).max])
-        at: str = self.add("Slice", x, self.constant([-count]), ends, self.constant([axis]))
+        ends = self.constant([END]), self.constant([axis])
+        at: str = self.add("Slice", x, self.constant([-count]), *ends)
         return at
 
     def reshape(self, x: str, *shape: int) -> str:
@@ -121,30 +135,86 @@ def language_model(
 
     """
     graph = Graph()
-    window, view = front["dft"].shape[1], (network.span - 1) * hop + front["dft"].shape[1]
     for name, array in weights_of(network).items():
         graph.constant(array, name)
-    kept = (window - 1) // hop * hop if network.causal else view  # samples
-    heard, inner = ("state", "")
-    if network.causal:
-        sizes = graph.constant([kept, sum(math.prod(s) for s in state_shapes(network))])
-        heard, inner = graph.add("Split", "state", sizes, outputs=2, axis=0)
+    made = _stream if network.causal else _view
+    return _model(graph, [("audio", ("N",))], *made(graph, network, front, hop), metadata)
+
+
+def settled(network: Folded) -> Array:
+    """The state of a causal network that has heard silence for ever, in which features are zero."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    providers = ["CPUExecutionProvider"]
+    session = onnxruntime.InferenceSession(base_model(network), options, providers=providers)
+    (size,) = next(one.shape for one in session.get_inputs() if one.name == "state")
+    silence = {
+        "features": np.zeros((MELS, network.history), np.float32),
+        "state": np.zeros(size, np.float32),
+    }
+    (state,) = session.run(["next_state"], silence | weights_of(network))
+    heard: Array = state
+    return heard
+
+
+def _view(
+    graph: Graph, network: Folded, front: Mapping[str, Array], hop: int
+) -> tuple[str, str, int]:
+    """Scores of the last second; the state is its sound."""
+    view = (network.span - 1) * hop + front["dft"].shape[1]
+    heard = graph.last(graph.add("Concat", "state", "audio", axis=0), view, 0)
+    scores, _, _ = _network(graph, network, _features(graph, front, heard, hop), "")
+    return scores, heard, view
+
+
+def _stream(
+    graph: Graph, network: Folded, front: Mapping[str, Array], hop: int
+) -> tuple[str, str, int]:
+    """Scores of every frame that is whole.
+
+    The state is the last sound, how many samples of it begin the next frame, and what the network
+    remembers. There are always such samples: a state of zeros is that of a stream that begins,
+    after silence.
+    """
+    window, first = front["dft"].shape[1], settled(network)
+    kept = window - 1  # samples
+    sizes = graph.constant([kept, 1, first.size])
+    heard, held, inner = graph.add("Split", "state", sizes, outputs=3, axis=0)
+    goes_on = graph.add("Greater", held, graph.constant([0.0]))
+    held = graph.add("Where", goes_on, held, graph.constant([float(kept // hop * hop)]))
+    inner = graph.add("Where", goes_on, inner, graph.constant(first))
+    held = graph.add("Cast", held, to=TensorProto.INT64)
+    total = graph.add("Add", held, graph.add("Shape", "audio"))
+    begun = graph.add("Sub", total, graph.constant([window - hop]))
+    frames = graph.add("Div", begun, graph.constant([hop]))
     joined = graph.add("Concat", heard, "audio", axis=0)
-    tail = graph.last(joined, kept, 0)
-    sound = graph.reshape(joined if network.causal else tail, 1, 1, -1)
-    dft = graph.constant(front["dft"][:, None])
-    spectrum = graph.add("Conv", sound, dft, strides=[hop])  # [1, 2 bins, n]
-    squares = graph.add("Mul", spectrum, spectrum)
-    bins = len(front["dft"]) // 2
+    start = graph.add("Sub", graph.constant([kept]), held)
+    some, none = graph.branch("some"), graph.branch("none")
+    sound = some.add("Slice", joined, start, some.constant([END]), some.constant([0]))
+    scores, after, _ = _network(some, network, _features(some, front, sound, hop), inner)
+    nothing = none.constant(np.zeros((0, len(network.head[1]))))
+    same = none.add("Identity", nothing), none.add("Identity", inner)
+    scores, after = graph.add(
+        "If", graph.add("Greater", frames, graph.constant([0])), outputs=2,
+        then_branch=some.giving(scores, after), else_branch=none.giving(*same),
+    )  # fmt: skip
+    left = graph.add("Sub", total, graph.add("Mul", frames, graph.constant([hop])))
+    left = graph.add("Cast", left, to=TensorProto.FLOAT)
+    after = graph.add("Concat", graph.last(joined, kept, 0), left, after, axis=0)
+    return scores, after, kept + 1 + first.size
+
+
+def _features(graph: Graph, front: Mapping[str, Array], sound: str, hop: int) -> str:
+    """Samples ``[T]`` to features of the frames that are whole, ``[F, n]``."""
+    dft, bins = graph.constant(front["dft"][:, None]), len(front["dft"]) // 2
+    spectrum = graph.add("Conv", graph.reshape(sound, 1, 1, -1), dft, strides=[hop])
+    squares = graph.add("Mul", spectrum, spectrum)  # [1, 2 bins, n]
     halves = graph.add("Split", squares, graph.constant([bins, bins]), outputs=2, axis=1)
     power = graph.reshape(graph.add("Add", *halves), bins, -1)
     mel = graph.add("MatMul", graph.constant(front["mel"]), power)
     loud = graph.add("Log", graph.add("Add", mel, graph.constant(1.0)))
-    features = graph.add("Mul", loud, graph.constant(front["scale"]))
-    scores, after, size = _network(graph, network, features, inner)
-    after = graph.add("Concat", tail, after, axis=0) if network.causal else tail
-    inputs: list[tuple[str, tuple[object, ...]]] = [("audio", ("N",))]
-    return _model(graph, inputs, scores, after, kept + size, metadata)
+    features: str = graph.add("Mul", loud, graph.constant(front["scale"]))
+    return features
 
 
 def _network(graph: Graph, network: Folded, features: str, name: str) -> tuple[str, str, int]:

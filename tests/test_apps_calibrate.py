@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from apps.card import base_card
+from apps.wiring import open_runtime
 from kws.adapter import CARD, CONFIG, MODEL, load_adapter
+from kws.base import MODEL as BASE_MODEL
+from kws.base import read_base_config
 from kws.config import SAMPLE_RATE
 from kws.detector import DetectorConfig
 
@@ -81,6 +86,36 @@ def test_thresholds_are_found_for_each_keyword_and_stored(
     for heard in found["positives"].values():
         assert heard["count"] == said(spoken, "validation")
         assert set(heard["per_keyword"]) == WORDS
+
+
+def test_the_bases_own_language_has_thresholds_too(
+    kws: Kws, tiny: Path, spoken: Path, adapter: Path, tmp_path: Path
+) -> None:
+    """They are the base's, which stays the base of its adapters, and are those that it hears by."""
+    base = Path(shutil.copytree(tiny / "base", tmp_path / "base"))
+    before, old = (base / BASE_MODEL).read_bytes(), read_base_config(base)
+    assert "Not proven" in base_card(old)
+    command = "calibrate", "--base", base, "--data", spoken, "--filter", "language=en"
+    found = succeed(kws, *command, *SHORT, "--per-word", 1)
+    assert found["language"] == "en"
+    runtime = open_runtime(base, [adapter])
+    detector = runtime.detector_config("en")
+    assert {word: levels.threshold for word, levels in detector.keywords.items()} == (
+        found["thresholds"]
+    )
+    assert set(found["thresholds"]) == {"yes", "no", "stop"}
+    assert runtime.detector_config("de") == load_adapter(adapter).config.detector
+    metrics = old.metrics | {"calibration": {key: found[key] for key in KEYS[1:]}}
+    assert runtime.config == replace(old, detector=detector, metrics=metrics)
+    assert (base / BASE_MODEL).read_bytes() == before
+    told = (base / CARD).read_text(encoding="utf-8")
+    assert told.startswith("# Keyword base: en\n")
+    assert "Thresholds for 0.5 false accepts per hour" in told
+    assert "Not proven" not in told
+    played = "--stream", "--hours", 0.004, "--per-word", 1, "--out", tmp_path / "det.png"
+    *_, stored = succeed(kws, "evaluate", *command[1:], *played)["points"]
+    assert stored["aim_per_hour"] is None
+    assert stored["thresholds"] == found["thresholds"]
 
 
 def test_the_rate_is_told_with_its_hours_and_bound(

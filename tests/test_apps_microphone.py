@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from kws.config import SAMPLE_RATE
 
+DECISION = 0.08  # seconds from one to the next
 Wave = NDArray[np.float32]
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -350,6 +351,35 @@ def test_listen_hears_words_and_switches(
     ]
     assert all(list(event) == ["keyword", "language", "score", "time"] for event in found)
     assert [event["time"] for event in found] == sorted(event["time"] for event in found)
+
+
+def test_listen_has_the_events_of_detect(
+    shared_data: Path, virtual_microphone: VirtualMicrophone, tmp_path: Path
+) -> None:
+    """Of the same sound: the same keywords, as far apart to two decisions.
+
+    Between listening and playing passes some time, no whole number of decisions.
+    """
+    file, manifest = tmp_path / "cmn.wav", shared_data / "manifest.csv"
+    write_sentence(file, clips(manifest, "dspspeech20-mandarin", MANDARIN))
+    kws = "-c", "from apps.cli import main; main()"
+    bank = "--base", str(ZOO / "ara"), "--adapter", str(ZOO / "cmn"), "--json"
+    with virtual_microphone.start(*kws, "detect", str(file), *bank) as program:
+        code, lines, errors = program.finish()
+    assert (code, errors) == (0, [])
+    expected = [json.loads(line) for line in lines]
+    assert [event["keyword"] for event in expected] == list(MANDARIN)
+    with virtual_microphone.start(*kws, "listen", *bank) as program:
+        program.wait_for(program.errors, "listening on")
+        virtual_microphone.play(file)
+        found = [json.loads(program.wait_for(program.output, "{")) for _ in expected]
+        program.type("q")
+        code, lines, errors = program.finish()
+    assert (code, lines, errors) == (0, [], [])
+    named = [[(one["keyword"], one["language"]) for one in events] for events in (found, expected)]
+    assert named[0] == named[1]
+    apart = [np.diff([one["time"] for one in events]) for events in (found, expected)]
+    np.testing.assert_allclose(apart[0], apart[1], rtol=1e-6, atol=2 * DECISION)
 
 
 def test_collect_records_words(virtual_microphone: VirtualMicrophone, tmp_path: Path) -> None:

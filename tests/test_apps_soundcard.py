@@ -1,26 +1,34 @@
 """The microphone over a sound system made up here: every rate, and every mishap."""
 
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import click
 import numpy as np
 import pytest
+import soundfile
 import soxr
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
+import apps.listen
 import apps.microphone
+from apps.detect import detect
 from apps.listen import listen
 from apps.microphone import BLOCK_SECONDS, Microphone, choose, list_devices
+from audio_data.synthesis import draw_speakers, say
 from kws.config import SAMPLE_RATE
 from kws.errors import KwsError
 
 Wave = NDArray[np.float32]
 FINE = SimpleNamespace(input_overflow=False)
+DECISION = 0.08 + 1e-6  # seconds from one to the next
 
 
 class SoundError(Exception):
@@ -394,3 +402,62 @@ def test_the_command_lists_devices_without_a_base(install: Install) -> None:
         "   1 USB (2 in, 48000 Hz)",
         "*  2 pulse (1 in, 44100 Hz)",
     ]
+
+
+class Player:
+    """Plays to the sound card, in place of the keyboard: a block whenever keys are looked for."""
+
+    def __init__(self, sound: Sound, wave: Wave) -> None:
+        self._sound, self._wave = sound, wave
+
+    def __enter__(self) -> "Player":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def poll(self) -> str:
+        stream = self._sound.streams[0]
+        block, self._wave = np.split(self._wave, [stream.blocksize])
+        stream.hear(np.pad(block, (0, stream.blocksize - len(block)))[:, None])
+        return ""
+
+
+def words(rate: int) -> Wave:
+    """Mandarin words by a made voice, with pauses; whole blocks."""
+    person, rng = draw_speakers(4)[1], np.random.default_rng(0)
+    pause = np.zeros(SAMPLE_RATE * 3 // 4, np.float32)
+    said = [say("cmn", word, person, rng) for word in ("数字", "中国", "北京", "语音", "背景")]
+    wave = np.concatenate([part for one in said for part in (pause, one)])
+    wave = np.pad(wave, (0, -len(wave) % 640))
+    return wave if rate == SAMPLE_RATE else soxr.resample(wave, SAMPLE_RATE, rate)
+
+
+def heard_by(command: click.Command, *arguments: object) -> list[dict[str, Any]]:
+    zoo = Path(__file__).resolve().parent.parent / "models" / "zoo"
+    bank = "--base", zoo / "ara", "--adapter", zoo / "cmn", "--json"
+    result = CliRunner().invoke(command, [str(one) for one in (*arguments, *bank)])
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(("rate", "tolerance"), [(SAMPLE_RATE, 0.0), (48_000, DECISION)])
+def test_listening_gives_the_events_of_detecting_in_a_file(
+    install: Install,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    rate: int,
+    tolerance: float,
+) -> None:
+    """The same to the bit at our own rate; resampled, one decision earlier or later at most."""
+    sound = install(Sound([device(0, "USB", 1, rate)], accepted=[(rate, 1)]))
+    wave = words(rate)
+    soundfile.write(tmp_path / "words.wav", wave, rate, subtype="FLOAT")
+    monkeypatch.setattr(apps.listen, "Keys", lambda: Player(sound, wave))
+    expected = heard_by(detect, tmp_path / "words.wav")
+    found = heard_by(listen, "--seconds", len(wave) / rate)
+    assert len({event["keyword"] for event in expected}) >= 3
+    assert len(found) == len(expected)
+    for event, other in zip(found, expected, strict=True):
+        assert (event["keyword"], event["language"]) == (other["keyword"], other["language"])
+        assert abs(event["time"] - other["time"]) <= tolerance
+        assert rate != SAMPLE_RATE or event == other

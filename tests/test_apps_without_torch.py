@@ -7,12 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import onnxruntime
 import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from apps.cli import COMMANDS, kws
 from apps.export import language_file
 from apps.wiring import open_bank, open_runtime
 from kws.adapter import load_adapter
@@ -25,13 +27,17 @@ ROOT = Path(__file__).resolve().parent.parent
 ZOO = ROOT / "models" / "zoo"
 Wave = NDArray[np.float32]
 TOLERANCE = 1e-5  # on probabilities
+NEEDS_TORCH = {"demo", "pretrain", "adapt", "evaluate", "bench"}
 
 WITHOUT = """
 import sys
 
 class Wall:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"torch", "torchaudio", "librosa", "onnx"}:
+        if name.partition(".")[0] in {
+            "torch", "torchaudio", "librosa", "sklearn", "matplotlib", "espeakng_loader",
+            "anyascii", "onnx",
+        }:
             raise ModuleNotFoundError(f"no {name} here", name=name)
 
 sys.meta_path.insert(0, Wall())
@@ -43,11 +49,15 @@ except ModuleNotFoundError:
 """
 
 
-def run(*arguments: object) -> str:
-    done = subprocess.run(
+def call(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
         [sys.executable, "-c", WITHOUT, *map(str, arguments)],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
+
+
+def run(*arguments: object) -> str:
+    done = call(*arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -77,6 +87,42 @@ def test_calibrate(tiny: Path, spoken: Path, tmp_path: Path) -> None:
     assert found["language"] == "de"
 
 
+@pytest.mark.parametrize(("options", "code"), [([], 2), (["--help"], 0)])
+def test_help_lists_all_commands(options: list[str], code: int) -> None:
+    done = call(*options)
+    assert done.returncode == code, done.stderr
+    listed = {line.split()[0] for line in (done.stdout + done.stderr).splitlines() if line.strip()}
+    assert set(COMMANDS) <= listed
+
+
+def test_the_help_of_each_command_is_its_docstrings() -> None:
+    with click.Context(kws) as context:
+        for name, told in COMMANDS.items():
+            command = kws.get_command(context, name)
+            assert command
+            assert command.get_short_help_str(1_000) == told
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_helps_or_says_what_to_install(command: str) -> None:
+    done = call(command, "--help")
+    if command not in NEEDS_TORCH:
+        assert (done.returncode, done.stderr) == (0, "")
+        assert COMMANDS[command].split()[0] in done.stdout
+        return
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "kws: this needs torch, which is not installed; pip install 'kws[train]'\n"
+    )
+
+
+def test_what_a_command_needs_only_sometimes_is_said_when_it_does(tmp_path: Path) -> None:
+    picture = "adapters", "picture", ZOO, "--base", ZOO / "ara", "--out", tmp_path / "sites.png"
+    done = call(*picture)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "which is not installed; pip install 'kws[train]'" in done.stderr
+
+
 @pytest.mark.parametrize("kernels", [True, False])
 @pytest.mark.parametrize("language", ["ara", "cmn"])
 def test_the_runtime_scores_as_torch_does(
@@ -93,7 +139,7 @@ def test_the_runtime_scores_as_torch_does(
 def test_an_exported_language_needs_only_onnxruntime(wave: Wave) -> None:
     config, adapter = read_base_config(ZOO / "ara"), load_adapter(ZOO / "cmn")
     network = fold(config, merged(read_tensors(ZOO / "ara" / MODEL), adapter))
-    session = onnxruntime.InferenceSession(language_file(config, network, adapter))
+    session = onnxruntime.InferenceSession(language_file(config.features, network, adapter.config))
     expected = open_bank(ZOO / "ara", [ZOO / "cmn"]).scores(wave[-16_000:])
     (size,) = next(one.shape for one in session.get_inputs() if one.name == "state")
     state = np.zeros(size, np.float32)

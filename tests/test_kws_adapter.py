@@ -23,7 +23,7 @@ from kws.adapter import (
     save_adapter_config,
     stored_bytes,
 )
-from kws.detector import DetectorConfig, Levels
+from kws.detector import DetectorConfig, Levels, Timing
 from kws.errors import KwsError
 
 Make = Callable[..., Adapter]
@@ -52,7 +52,12 @@ def retensor(folder: Path, **changes: Any) -> None:
 
 def test_an_adapter_comes_back_equal(tmp_path: Path, make_adapter: Make) -> None:
     """Configuration, thresholds and every bit of every number."""
-    detector = DetectorConfig(threshold=0.7, patience=5, keywords={"cmn 0": Levels(0.8, 0.2)})
+    detector = DetectorConfig(
+        threshold=0.7,
+        patience=5,
+        keywords={"cmn 0": Levels(0.8, 0.2)},
+        timings={"cmn 1": Timing(1, 2, 1.5)},
+    )
     metrics = {"validation": {"accuracy": 0.9, "per_word": {"北京": {"count": 3}}}}
     adapter = make_adapter("cmn", detector=detector, metrics=metrics, licences=("MIT",))
     save_adapter(tmp_path / "a" / "b", adapter, "# card\n")
@@ -65,9 +70,10 @@ def test_an_adapter_comes_back_equal(tmp_path: Path, make_adapter: Make) -> None
     assert read_adapter_config(tmp_path / "a" / "b") == adapter.config
 
 
-def test_older_adapters_have_one_threshold_for_all_keywords(folder: Path) -> None:
+@pytest.mark.parametrize("newer", [{"timings"}, {"timings", "keywords"}])
+def test_older_adapters_have_one_detector_for_all_keywords(folder: Path, newer: set[str]) -> None:
     detector = asdict(DetectorConfig(threshold=0.7))
-    del detector["keywords"]
+    detector = {name: value for name, value in detector.items() if name not in newer}
     rewrite(folder, detector=detector)
     assert read_adapter_config(folder).detector == DetectorConfig(threshold=0.7)
 
@@ -87,6 +93,15 @@ def test_new_settings_leave_the_numbers_and_the_card_alone(folder: Path) -> None
 )
 def test_levels_that_are_none_are_refused(folder: Path, keywords: Any) -> None:
     rewrite(folder, detector=asdict(DetectorConfig()) | {"keywords": keywords})
+    with pytest.raises(KwsError, match="is no adapter's configuration"):
+        read_adapter_config(folder)
+
+
+@pytest.mark.parametrize(
+    "timings", [["a"], "a", 3, {"a": 2}, {"a": {"speed": 2}}, {"a": {"patience": "b"}}, {"a": None}]
+)
+def test_timings_that_are_none_are_refused(folder: Path, timings: Any) -> None:
+    rewrite(folder, detector=asdict(DetectorConfig()) | {"timings": timings})
     with pytest.raises(KwsError, match="is no adapter's configuration"):
         read_adapter_config(folder)
 

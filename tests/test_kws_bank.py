@@ -333,3 +333,6 @@ def test_every_language_has_its_own_thresholds(bank: Bank, make_adapter: Make) -
     bank.load_adapter(make_adapter("sw", detector=strict))
     assert bank.detector_config("sw") == strict
     assert bank.detector_config("ar") == DetectorConfig()
+    own = replace(bank.base.config, detector=DetectorConfig(patience=7))
+    again = Bank(replace(bank.base, config=own), partial(log_mel, config=own.features))
+    assert again.detector_config("ar") == DetectorConfig(patience=7)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from kws.base import CONFIG, MODEL, Base, load_base, read_base_config, save_base
+from kws.base import CONFIG, MODEL, Base, load_base, read_base_config, save_base, save_base_config
 from kws.config import FeatureConfig
+from kws.detector import DetectorConfig, Levels, Timing
 from kws.errors import KwsError
 from kws.files import sha256, write_json, write_tensors
 from models.bcresnet import BCResNet
@@ -77,6 +78,25 @@ def test_older_bases_are_not_causal(folder: Path) -> None:
     assert not found.config.causal
 
 
+def test_older_bases_have_the_detector_of_new_ones(folder: Path) -> None:
+    raw = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    del raw["detector"]
+    (folder / CONFIG).write_text(json.dumps(raw), encoding="utf-8")
+    assert read_base_config(folder).detector == DetectorConfig()
+
+
+def test_new_settings_leave_the_weights_and_their_digest_alone(folder: Path) -> None:
+    before = (folder / MODEL).stat().st_mtime_ns
+    config = read_base_config(folder)
+    detector = DetectorConfig(
+        keywords={"خلف": Levels(0.9, 0.3)}, timings={"خلف": Timing(1, 2, 1.5)}
+    )
+    save_base_config(folder, replace(config, detector=detector))
+    assert load_base(folder, build).config == replace(config, detector=detector)
+    assert (folder / MODEL).stat().st_mtime_ns == before
+    assert len(list(folder.iterdir())) == 2
+
+
 def test_one_changed_byte_is_seen(folder: Path) -> None:
     data = bytearray((folder / MODEL).read_bytes())
     data[-1] ^= 1
@@ -112,6 +132,8 @@ def test_missing_files_are_named(folder: Path, missing: str) -> None:
         ({"features": {"sample_rate": 8_000}}, "is no base's configuration .*bands cannot be"),
         ({"features": {"low": 9_000.0}}, "is no base's configuration .*scale cannot be"),
         ({"features": {"mels": 80}}, "bcresnet hears 40 bands, not 80"),
+        ({"detector": None}, "is no base's configuration"),
+        ({"detector": {"loudness": 1}}, "is no base's configuration .*loudness"),
         ({"more": 3}, "is no base's configuration .*more"),
         ({"tau": 2.0}, "holds another network than bcresnet of width 2 with 4 classes"),
         ({"labels": ["a", "b"]}, "holds another network than bcresnet of width 1 with 2 classes"),

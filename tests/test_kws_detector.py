@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kws.config import SILENCE, UNKNOWN
-from kws.detector import Detection, Detector, DetectorConfig, Levels
+from kws.detector import Detection, Detector, DetectorConfig, Levels, Timing
 from kws.errors import KwsError
 
 LABELS = ("yes", "no", UNKNOWN, SILENCE)
@@ -78,16 +78,51 @@ def test_the_loser_of_an_utterance_does_not_fire_after_it() -> None:
     assert [event.keyword for event in events(detector(patience=3), rows)] == ["no"]
 
 
-def test_nothing_is_heard_in_the_refractory_time() -> None:
-    rows = [one("yes"), *[one("no")] * 9]
+def heard(found: Iterable[Detection]) -> list[tuple[str, float]]:
+    return [(event.keyword, event.time) for event in found]
+
+
+def test_a_keyword_that_fired_is_silent_in_its_refractory_time() -> None:
+    rows = [one("yes"), NOTHING, *[one("yes")] * 9]
     found = events(detector(refractory_seconds=0.5), rows)
-    assert [(event.keyword, event.time) for event in found] == [("yes", 0.0), ("no", 0.5)]
+    assert heard(found) == [("yes", 0.0), ("yes", 0.5)]
 
 
-def test_patience_starts_after_the_refractory_time() -> None:
-    rows = [*[one("yes")] * 2, *[one("no")] * 9]
+def test_another_keyword_fires_in_the_refractory_time() -> None:
+    rows = [one("yes"), NOTHING, one("no"), NOTHING, one("yes"), *[NOTHING] * 2, one("yes")]
+    found = events(detector(refractory_seconds=0.5), rows)
+    assert heard(found) == [("yes", 0.0), ("no", 0.2), ("yes", 0.7)]
+
+
+@pytest.mark.parametrize(("rest", "when"), [(0.31, 0.5), (0.29, 0.2)])
+def test_an_utterance_goes_on_while_its_keyword_is_above_the_release_level(
+    rest: float, when: float
+) -> None:
+    """At the latest the refractory time ends it."""
+    rows = [one("yes"), (rest, 0.4, 0.0, 0.0), *[(0.35, 0.6, 0.0, 0.0)] * 9]
+    found = events(detector(refractory_seconds=0.5, release=0.3), rows)
+    assert heard(found) == [("yes", 0.0), ("no", when)]
+
+
+def test_an_utterance_goes_on_while_another_keyword_is_at_its_threshold() -> None:
+    """A word that leaves the view looks like others: what rises without a pause is no other."""
+    rows = [one("yes"), *[one("no")] * 3, NOTHING, one("no")]
+    found = events(detector(refractory_seconds=60.0), rows)
+    assert heard(found) == [("yes", 0.0), ("no", 0.5)]
+
+
+@pytest.mark.parametrize(("rest", "then"), [(0.31, []), (0.29, [("go", 0.4)])])
+def test_every_utterance_has_its_own_end(rest: float, then: list[tuple[str, float]]) -> None:
+    config = DetectorConfig(smoothing=1, patience=1, release=0.3, refractory_seconds=60.0)
+    hears = Detector(("yes", "no", "go", SILENCE), "eng", config)
+    rows = [one("yes"), NOTHING, one("no"), (0.0, rest, 0.4, 0.0), (0.0, 0.0, 0.6, 0.0)]
+    assert heard(events(hears, rows)) == [("yes", 0.0), ("no", 0.2), *then]
+
+
+def test_patience_starts_after_the_utterance_before() -> None:
+    rows = [*[one("yes")] * 2, *[(0.4, 0.6, 0.0, 0.0)] * 9]
     found = events(detector(refractory_seconds=0.5, patience=2), rows)
-    assert [(event.keyword, event.time) for event in found] == [("yes", 0.1), ("no", 0.7)]
+    assert heard(found) == [("yes", 0.1), ("no", 0.7)]
 
 
 @pytest.mark.parametrize(("dip", "count"), [(0.31, 1), (0.29, 2)])
@@ -166,13 +201,60 @@ def test_one_threshold_for_all_takes_the_place_of_their_own() -> None:
 
 
 def test_levels_for_a_word_that_is_not_spotted_are_refused() -> None:
-    with pytest.raises(KwsError, match="levels for maybe, which eng does not spot"):
+    with pytest.raises(KwsError, match="settings for maybe, which eng does not spot"):
         own(maybe=Levels(0.9, 0.3))
+    with pytest.raises(KwsError, match="settings for maybe, which eng does not spot"):
+        timed(maybe=Timing(1, 1, 0.0))
+
+
+def timed(**timings: Timing) -> Detector:
+    """A detector in which some keywords have a timing of their own."""
+    config = DetectorConfig(smoothing=1, patience=1, refractory_seconds=0.0, timings=timings)
+    return Detector(LABELS, "eng", config)
+
+
+def test_a_keyword_may_have_its_own_smoothing() -> None:
+    hears = timed(no=Timing(2, 1, 0.0))
+    rows = [NOTHING, one("yes", 0.6), NOTHING, one("no", 0.8), one("no", 0.6)]
+    assert rounded(events(hears, rows)) == [("yes", 0.6, 0.1), ("no", 0.7, 0.4)]
+    assert hears.smoothed.tolist() == pytest.approx([0.0, 0.7, 0.0, 0.0])
+
+
+def test_a_keyword_may_have_its_own_patience() -> None:
+    hears = timed(no=Timing(1, 3, 0.0))
+    rows = [one("yes"), NOTHING, *[one("no")] * 2, NOTHING, *[one("no")] * 3]
+    assert heard(events(hears, rows)) == [("yes", 0.0), ("no", 0.7)]
+
+
+def test_a_patient_keyword_does_not_hold_up_another() -> None:
+    """Of an utterance that has lasted the patience of one only, that one is reported."""
+    hears = timed(no=Timing(1, 3, 0.0))
+    rows = [(0.6, 0.7, 0.0, 0.0), *[(0.4, 0.7, 0.0, 0.0)] * 9]
+    assert rounded(events(hears, rows)) == [("yes", 0.6, 0.0)]
+
+
+def test_a_keyword_may_have_its_own_refractory_time() -> None:
+    hears = timed(no=Timing(1, 1, 0.5))
+    rows = [one("no"), NOTHING, *[one("no")] * 4, NOTHING, one("yes"), NOTHING, one("yes")]
+    assert heard(events(hears, rows)) == [("no", 0.0), ("no", 0.5), ("yes", 0.7), ("yes", 0.9)]
+
+
+def test_what_a_timing_lacks_is_the_languages() -> None:
+    raw = {"smoothing": 2, "patience": 4, "timings": {"go": {"patience": 1}}}
+    config = DetectorConfig.from_dict(raw)
+    assert config.timing("go") == Timing(2, 1, 0.75)
+    assert config.timing("stop") == Timing(2, 4, 0.75)
+
+
+def test_one_threshold_for_all_leaves_their_timings() -> None:
+    timings = {"yes": Timing(1, 1, 0.0)}
+    assert DetectorConfig(timings=timings).at(0.7) == DetectorConfig(threshold=0.7, timings=timings)
 
 
 @pytest.mark.parametrize("levels", [{}, {"yes": Levels(0.9, 0.3), "no": Levels(0.1, 0.05)}])
 def test_settings_come_back_from_plain_values(levels: dict[str, Levels]) -> None:
-    config = DetectorConfig(threshold=0.6, patience=2, keywords=levels)
+    timings = {"no": Timing(5, 2, 1.5)}
+    config = DetectorConfig(threshold=0.6, patience=2, keywords=levels, timings=timings)
     assert DetectorConfig.from_dict(asdict(config)) == config
 
 
@@ -194,6 +276,8 @@ def babble(seed: int, rows: int = 400) -> NDArray[np.float32]:
         DetectorConfig(smoothing=5, patience=2, threshold=0.3, release=0.25),
         DetectorConfig(patience=8, refractory_seconds=2.0, threshold=0.2, release=0.1),
         DetectorConfig(keywords={"yes": Levels(0.9, 0.8), "no": Levels(0.3, 0.02)}),
+        DetectorConfig(timings={"yes": Timing(1, 8, 0.0), "no": Timing(5, 1, 3.0)}),
+        DetectorConfig(threshold=0.3, release=0.05, timings={"no": Timing(2, 2, 30.0)}),
     ],
 )
 def test_replaying_a_stream_gives_the_events_of_stepping_through_it(
