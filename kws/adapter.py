@@ -8,7 +8,7 @@ tells (:mod:`kws.forms`), and the head. No torch is needed.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,8 +128,7 @@ def load_adapter(folder: Path) -> Adapter:
     return Adapter(config, arrays["deltas"], arrays["head.weight"], arrays["head.bias"])
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """What an adapter changes at one place of the base."""
 
     place: str

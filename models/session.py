@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 
 from kws.base import BaseConfig
 from kws.errors import KwsError
@@ -57,8 +58,10 @@ class SessionNetwork:
         self.causal, self.history, self.names = network.causal, network.history, order(tensors)
         self._config = config
         self._shapes = {name: tensors[name].shape for name in self.names}
-        self._cuts = np.cumsum([tensors[name].size for name in self.names])[:-1]
-        self._fixed = {name: array for name, array in tensors.items() if "running_" in name}
+        stops = np.cumsum([tensors[name].size for name in self.names]).tolist()
+        self._spans = list(zip([0, *stops], stops, strict=False))
+        fixed = [name for name in tensors if "running_" in name]
+        self._fixed = {name: tensors[name].astype(np.float64) for name in fixed}
         self._session, self._binding = session, session.io_binding()
         given = {one.name: one.shape for one in session.get_inputs()}
         stateful = network.causal == ("state" in given)
@@ -70,9 +73,10 @@ class SessionNetwork:
 
     def put(self, vector: Array, weight: Array, bias: Array) -> None:
         """Hear with these weights from now on: ``[n]``, and the head's ``[K, D], [K]``."""
-        parts = np.split(vector, self._cuts)
-        named = zip(self._shapes.items(), parts, strict=True)
-        tensors = self._fixed | {name: part.reshape(shape) for (name, shape), part in named}
+        exact = vector.astype(np.float64)  # as folding computes
+        layout = zip(self._shapes.items(), self._spans, strict=True)
+        found = {name: exact[a:b].reshape(shape) for (name, shape), (a, b) in layout}
+        tensors: dict[str, NDArray[Any]] = self._fixed | found
         tensors |= {"head.weight": weight, "head.bias": bias}
         self._bind(fold(self._config, tensors))
 
