@@ -18,6 +18,7 @@ from .detector import DetectorConfig
 from .errors import KwsError
 from .files import Arrays, read_json, read_tensors, write_json, write_tensors, write_text
 from .forms import WHOLE, Shapes, changes, numbers, places, split_name
+from .templates import Templates
 from .typed import checked
 
 CONFIG, MODEL, CARD = "adapter_config.json", "adapter_model.safetensors", "README.md"
@@ -136,18 +137,22 @@ class Piece(NamedTuple):
     shapes: Shapes
     numbers: slice  # of the adapter's deltas
     where: NDArray[np.int64] | slice  # among the place's weights, counted flat
+    templates: NDArray[np.float32] | None  # [n, w] that are mixed
 
     def changes(self, deltas: NDArray[np.float32]) -> NDArray[np.float32]:
         """What all of the adapter's ``deltas`` add there."""
-        return changes(self.form, deltas[self.numbers], self.shapes)
+        return changes(self.form, deltas[self.numbers], self.shapes, self.templates)
 
 
-def pieces(adapter: Adapter, shapes: Mapping[str, Shapes]) -> tuple[Piece, ...]:
+def pieces(
+    adapter: Adapter, shapes: Mapping[str, Shapes], templates: Templates
+) -> tuple[Piece, ...]:
     """Where an adapter's numbers belong in a base.
 
     Args:
         adapter: of that base.
         shapes: of the tensors of every place of the base, the weight first.
+        templates: of the base.
 
     Raises:
         KwsError: the adapter names other sites than the base has.
@@ -163,12 +168,14 @@ def pieces(adapter: Adapter, shapes: Mapping[str, Shapes]) -> tuple[Piece, ...]:
     for place, form in names:
         try:
             stop = start + numbers(form, shapes[place])
+            common = templates.of(place, form)
         except KwsError:
             raise wrong from None
         where = places(form, shapes[place])
         some = len(where) < numbers(WHOLE, shapes[place])
         span = slice(start, stop)
-        found.append(Piece(place, form, shapes[place], span, where if some else slice(None)))
+        at = where if some else slice(None)
+        found.append(Piece(place, form, shapes[place], span, at, common))
         start = stop
     if start != len(adapter.deltas):
         raise wrong

@@ -13,7 +13,8 @@ from .base import Base
 from .config import SAMPLE_RATE
 from .errors import KwsError
 from .languages import Languages
-from .sites import HEAD, find_sites, flatten, unflatten
+from .sites import HEAD, find_sites, flatten, lone_weights, unflatten
+from .templates import Templates
 
 Features = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -39,6 +40,7 @@ class Bank(Languages):
         self._sites = find_sites(self.network)
         self._by_name = {site.name: site for site in self._sites}
         self._shapes = {site.name: tuple(site.shapes.values()) for site in self._sites}
+        self._templates = Templates(lone_weights(self.network, self._sites))
         self._pieces: dict[str, tuple[Piece, ...]] = {}
         self._base_vector = flatten(self.network, self._sites)
         head = self.network.get_submodule(HEAD)
@@ -49,7 +51,7 @@ class Bank(Languages):
 
     def _admit(self, adapter: Adapter) -> None:
         language = adapter.config.language
-        found = pieces(adapter, self._shapes)
+        found = pieces(adapter, self._shapes, self._templates)
         if adapter.head_weight.shape[1] != self._base_head[0].shape[1]:
             raise KwsError(f"the adapter for {language} has a head of another width than the base")
         self._pieces[language] = found

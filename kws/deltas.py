@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from .forms import WHOLE, Shapes, changes, scaled, sources
-from .sites import HEAD, Site, flatten, unflatten
+from .sites import HEAD, Site, find_sites, flatten, lone_weights, unflatten
+from .templates import Templates
 
 
 class Adaptation(nn.Module):
@@ -61,6 +62,11 @@ class Adaptation(nn.Module):
         ):
             self.register_buffer(name, tensor, persistent=False)
         self._lengths = [len(piece) for piece in where]
+        common = Templates(lone_weights(network, find_sites(network)))
+        for number, site in enumerate(chosen):
+            found = common.of(site.place, site.form)
+            array = None if found is None else torch.from_numpy(found)
+            self.register_buffer(f"templates{number}", array, persistent=False)
         for name, tensor in zip(("source", "sign"), _sources(chosen), strict=True):
             self.register_buffer(name, tensor, persistent=False)
         # A tuple: it is no part of our state, and our training mode is not its.
@@ -87,8 +93,8 @@ class Adaptation(nn.Module):
         if len(self.source) == len(self.where):
             return self.numbers[self.source] * self.sign
         pieces = self.numbers.split([site.size for site in self.chosen])
-        pairs = zip(self.chosen, pieces, strict=True)
-        return torch.cat([changes(site.form, piece, _shapes(site)) for site, piece in pairs])
+        found = zip(self.chosen, pieces, self._templates(), strict=True)
+        return torch.cat([changes(s.form, piece, _shapes(s), mixed) for s, piece, mixed in found])
 
     def vector(self) -> Tensor:
         """The chosen places' effective weights ``[m]``."""
@@ -132,6 +138,10 @@ class Adaptation(nn.Module):
                     total = torch.zeros_like(piece).index_add(0, which, values)
                     piece.copy_(total / which.bincount(minlength=len(piece)))
         return self
+
+    def _templates(self) -> list[Tensor | None]:
+        """Of each site those that it mixes, if it does."""
+        return [getattr(self, f"templates{number}") for number in range(len(self.chosen))]
 
     def _pieces(self) -> tuple[Tensor, ...]:
         pieces: tuple[Tensor, ...] = self.relative.detach().split([s.size for s in self.chosen])

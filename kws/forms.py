@@ -10,7 +10,8 @@ A normalisation's shift alone is half of it (BitFit, Ben Zaken et al.,
 https://arxiv.org/abs/2106.10199). Of a convolution of O x I weights, owned at rank r, there are
 r (O + I), the factors of dW = B A (LoRA, Hu et al., https://arxiv.org/abs/2106.09685, eq. 3); or
 O + r where the factors are fixed and only scaled, dW = diag(b) B diag(d) A (VeRA, Kopiczko et al.,
-https://arxiv.org/abs/2310.11454, eq. 2). Once added these are ordinary weights: no form costs
+https://arxiv.org/abs/2310.11454, eq. 2); or n, of which each scales a template that it shares with
+others (RECAST, :mod:`kws.templates`). Once added these are ordinary weights: no form costs
 anything in listening.
 """
 
@@ -48,6 +49,22 @@ def tied(count: int) -> str:
     return f"tied{count}"
 
 
+def rank(count: int) -> str:
+    """The form in which a convolution changes by a matrix of such a rank."""
+    return f"rank{count}"
+
+
+def mix(count: int) -> str:
+    """The form in which so many templates are mixed into a site's weights."""
+    return f"mix{count}"
+
+
+def mixed(form: str) -> int:
+    """How many templates a form mixes; 0 if it mixes none."""
+    kind, count = _parse(form)
+    return count if kind == "mix" else 0
+
+
 def split_name(name: str) -> tuple[str, str]:
     """A place of the network, and the form in which it is owned.
 
@@ -78,6 +95,8 @@ def numbers(form: str, shapes: Shapes) -> int:
         return math.prod(shapes[1])
     if len(shapes) == 1 and len(shapes[0]) > 1:
         rows, columns = _matrix(shapes)
+        if kind == "mix":
+            return count
         if kind == "rank":
             return count * (rows + columns)
         if kind == "vera":
@@ -111,7 +130,7 @@ def sources(form: str, shapes: Shapes) -> tuple[NDArray[np.int64], NDArray[np.fl
     (array([0, 1, 1, 0]), array([ 1., -1.,  1., -1.], dtype=float32))
     """
     kind, count = _parse(form)
-    if kind in ("rank", "vera"):
+    if kind in ("rank", "vera", "mix"):
         return None
     if kind == "tied":
         return _ties(count, shapes)
@@ -119,13 +138,18 @@ def sources(form: str, shapes: Shapes) -> tuple[NDArray[np.int64], NDArray[np.fl
     return np.arange(owned), np.ones(owned, np.float32)
 
 
-def changes(form: str, owned: Array, shapes: Shapes) -> Array:
+def changes(form: str, owned: Array, shapes: Shapes, templates: Array | None = None) -> Array:
     """What is added at these places; arrays and tensors alike, and gradients pass.
+
+    ``templates`` ``[n, w]`` are the site's where the form mixes n of them.
 
     >>> changes("rank1", np.array([1.0, 2.0, 3.0, 4.0, 5.0]), [(2, 3, 1, 1)])
     array([ 3.,  4.,  5.,  6.,  8., 10.])
     """
     kind, rank = _parse(form)
+    if kind == "mix":
+        assert templates is not None
+        return owned @ templates
     if kind == "tied":
         which, signs = _ties(rank, shapes)
         return owned[which] * _like(owned, signs)
@@ -149,6 +173,8 @@ def scaled(form: str, shapes: Shapes) -> NDArray[np.int64]:
     (array([5, 3]), array([0, 0]))
     """
     kind, rank = _parse(form)
+    if kind == "mix":
+        return np.zeros(rank, np.int64)
     found = sources(form, shapes)
     if found is None:
         return np.zeros(_matrix(shapes)[0] * (rank if kind == "rank" else 1), np.int64)
@@ -224,7 +250,7 @@ def _parse(form: str) -> tuple[str, int]:
     """Kind and count."""
     if form in (WHOLE, SHIFT):
         return form, 0
-    found = re.fullmatch(r"(part|tied|rank|vera)([1-9]\d{0,5})", form)
+    found = re.fullmatch(r"(part|tied|rank|vera|mix)([1-9]\d{0,5})", form)
     if found is None:
         raise KwsError(f"there is no form '{form}'")
     return found[1], int(found[2])

@@ -13,12 +13,13 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .adapter import Adapter, pieces
+from .adapter import Adapter, Piece, pieces
 from .base import BaseConfig
 from .engine import Ear, Views
 from .errors import KwsError
 from .files import Arrays
 from .languages import Languages
+from .templates import Templates
 
 HEAD: Final = "head"  # as in kws/sites.py, which needs torch
 Array = NDArray[np.float32]
@@ -89,6 +90,13 @@ class Runtime(Languages):
         self._shapes, self._spans = _layout(self.network.names, tensors)
         self._base = np.concatenate([tensors[name].ravel() for name in self.network.names])
         self._live = self._base.copy()
+        self._templates = Templates(
+            {
+                place: self._base[self._spans[place]].reshape(shapes[0])
+                for place, shapes in self._shapes.items()
+                if len(shapes) == 1
+            }
+        )
         self._head = tensors[f"{HEAD}.weight"], tensors[f"{HEAD}.bias"]
         self._activate(None)
 
@@ -99,14 +107,20 @@ class Runtime(Languages):
 
     def _admit(self, adapter: Adapter) -> None:
         _check_head(adapter, self._head[0])
-        pieces(adapter, self._shapes)  # found anew at every switch: they hold more than the numbers
+        pieces(
+            adapter, self._shapes, self._templates
+        )  # found anew at every switch: they hold more than the numbers
+
+    def _pieces(self, adapter: Adapter) -> tuple[Piece, ...]:
+        """Found anew at every switch: they hold more than the numbers."""
+        return pieces(adapter, self._shapes, self._templates)
 
     def _activate(self, adapter: Adapter | None) -> None:
         self._live[:] = self._base
         head = self._head
         if adapter is not None:
             deltas = adapter.deltas.astype(np.float32)
-            for piece in pieces(adapter, self._shapes):
+            for piece in self._pieces(adapter):
                 self._live[self._spans[piece.place]][piece.where] += piece.changes(deltas)
             head = adapter.head_weight.astype(np.float32), adapter.head_bias.astype(np.float32)
         self.network.put(self._live, *head)
@@ -180,8 +194,9 @@ def merged(base: Arrays, adapter: Adapter) -> Arrays:
     places = {name.removesuffix(".weight") for name in base if name.endswith(".weight")} - {HEAD}
     names = {p: [n for n in (f"{p}.weight", f"{p}.bias") if n in base] for p in places}
     shapes = {place: [base[name].shape for name in found] for place, found in names.items()}
+    alone = {place: base[found[0]] for place, found in names.items() if len(found) == 1}
     deltas = adapter.deltas.astype(np.float32)
-    for piece in pieces(adapter, shapes):
+    for piece in pieces(adapter, shapes, Templates(alone)):
         found = [base[name] for name in names[piece.place]]
         weights = np.concatenate([tensor.reshape(-1) for tensor in found])
         weights[piece.where] += piece.changes(deltas)

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .forms import MARK, WHOLE, numbers, places, split_name
@@ -73,6 +75,15 @@ def find_sites(network: nn.Module) -> tuple[Site, ...]:
         sites.append(Site(name, kind, shapes, start, size, size))
         start += size
     return tuple(sites)
+
+
+def lone_weights(network: nn.Module, sites: Sequence[Site]) -> dict[str, NDArray[np.float32]]:
+    """The weights of the sites that have one tensor alone, by place."""
+    alone = {site.place: next(iter(site.shapes)) for site in sites if len(site.shapes) == 1}
+    return {
+        place: network.get_parameter(name).detach().cpu().numpy().copy()
+        for place, name in alone.items()
+    }
 
 
 def flatten(network: nn.Module, sites: Sequence[Site]) -> Tensor:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from kws.deltas import Adaptation
-from kws.forms import SHIFT
+from kws.forms import SHIFT, rank
 from kws.sites import Site
 
 from .transfer import Transfer
@@ -29,7 +29,7 @@ def bitfit(transfer: Transfer) -> Adaptation:
 def lora(transfer: Transfer) -> Adaptation:
     """The pointwise convolutions at low rank."""
     found = pointwise_sites(transfer.sites)
-    return transfer.finish([site.owned(f"rank{LORA_RANK}") for site in found])
+    return transfer.finish([site.owned(rank(LORA_RANK)) for site in found])
 
 
 def vera(transfer: Transfer) -> Adaptation:

@@ -14,7 +14,7 @@ from torch import nn
 from kws.deltas import Adaptation
 from kws.errors import UsageError
 
-from . import controls, fixed, scratch, shares, swr, taps
+from . import controls, fixed, recast, scratch, shares, swr, taps
 from .transfer import Trainer, Transfer
 
 Method = Callable[[Transfer], Adaptation]
@@ -27,6 +27,9 @@ _FIXED: Final[Mapping[str, Method]] = MappingProxyType(
         "bitfit": fixed.bitfit,
         "lora": fixed.lora,
         "vera": fixed.vera,
+        "recast": recast.recast,
+        "recast-all": recast.recast_all,
+        "recast-lora": recast.recast_lora,
         "full": fixed.full,
         "scratch": scratch.scratch,
     }
@@ -40,6 +43,7 @@ _METHODS: Final[Mapping[str, Method]] = MappingProxyType(
         "largest": controls.largest,
         "last": controls.last,
         "taps": taps.taps,
+        "recast-swr": recast.recast_swr,
         **_FIXED,
     }
 )

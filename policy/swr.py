@@ -47,14 +47,19 @@ class Policy(nn.Module, ABC):
         """What the language owns, within the budget."""
 
 
-def learn_where(transfer: Transfer, make: Callable[[Sequence[Site]], Policy]) -> Adaptation:
-    """The three stages."""
+def learn_where(
+    transfer: Transfer,
+    make: Callable[[Sequence[Site]], Policy],
+    beside: Sequence[Site] = (),
+) -> Adaptation:
+    """The three stages; what is owned ``beside`` learns in the last, on the same budget."""
+    budget = transfer.budget - spent(beside)
     transferred = transfer.transferred()
     policy = make(transfer.sites).to(transfer.device)
-    share = max(transfer.budget, 1) / spent(transfer.sites)
+    share = max(budget, 1) / spent(transfer.sites)
     gated = transfer.grow(transfer.sites, policy).take(transferred)
     transfer.early("policy", gated, lambda done: policy.tighten(allowance(share, done)))
-    return transfer.finish(policy.choose(transfer.budget), gated, 2)
+    return transfer.finish((*policy.choose(budget), *beside), gated, 2)
 
 
 def swr_layers(transfer: Transfer) -> Adaptation:

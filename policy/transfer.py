@@ -120,8 +120,8 @@ class Transfer:
         model = self.grow(chosen)
         if before is not None:
             model.take(before)
-        moved = sum(len(site.places()) for site in chosen)
-        rate = self.train.plan.lr * quickening(moved, spent(self.sites))
+        moved = {(site.place, place) for site in chosen for place in site.places().tolist()}
+        rate = self.train.plan.lr * quickening(len(moved), spent(self.sites))
         self.train("final", model, self.train.plan.epochs - stages * self._early_epochs, rate)
         return model
 

@@ -79,7 +79,7 @@ def test_the_budget_is_never_exceeded(
     assert used == trained.numbers.numel() <= budget
     left = [site for site in find_sites(network) if site not in trained.chosen]
     assert all(site.size > budget - used for site in left)  # and all of it is put to use
-    if method in ("swr", "even"):
+    if method in ("swr", "even", "recast-swr"):
         assert used == budget  # parts of sites fit any budget
     elif budget < 8:
         assert not trained.chosen  # a head alone
@@ -104,6 +104,7 @@ def test_fixed_methods_own_what_they_own(
     assert counts == {
         **{"head": 0, "norms": 2_416, "bitfit": 1_208},
         **{"lora": 528, "vera": 340, "full": TOTAL, "scratch": TOTAL},
+        **{"recast": 24, "recast-all": 120, "recast-lora": 552},
     }
 
 

@@ -1,0 +1,79 @@
+"""Templates: what the convolutions of one shape have in common.
+
+Layers of equal shape form a group; each is a mixture of the group's templates, and what a language
+owns of a layer is how it is mixed (RECAST, Tasnim and Plummer, https://arxiv.org/abs/2411.16870).
+There the templates are found by imitating the pretrained weights, which loses something of them
+(:mod:`policy.recast` does it to compare). Here they are the best ones, the leading right singular
+vectors of the group's weights, and a language's mixture is added to weights that are left whole: so
+the base stays what it is, and nothing but the mixture is stored.
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import KwsError
+from .forms import mixed
+
+Array = NDArray[np.float32]
+FEWEST: Final = 2  # layers of a group
+
+
+class Templates:
+    """The templates of one base, made when they are first asked for.
+
+    Args:
+        weights: of every place that has one tensor and no more, by the place's name.
+
+    """
+
+    def __init__(self, weights: Mapping[str, Array]) -> None:
+        self._weights = dict(weights)
+        self._found: dict[tuple[str, ...], Array] = {}
+
+    @cached_property
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """Every place's group, itself among it: same shape, and same name in its block."""
+        found: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+        for place, weight in self._weights.items():
+            found.setdefault((place.rpartition(".")[2], weight.shape), []).append(place)
+        return {place: tuple(group) for group in found.values() for place in group}
+
+    def of(self, place: str, form: str) -> Array | None:
+        """Templates ``[n, w]`` of a place that is owned as their mixture; else None.
+
+        Each is of root mean square one, and flat as the place's weights are.
+
+        Raises:
+            KwsError: the place's group has not so many.
+
+        """
+        count = mixed(form)
+        if not count:
+            return None
+        group = self.groups.get(place, ())
+        if len(group) < max(FEWEST, count):
+            raise KwsError(f"{place} has not {count} templates in common with others")
+        if group not in self._found:
+            self._found[group] = leading([self._weights[member].ravel() for member in group])
+        return self._found[group][:count]
+
+
+def leading(weights: list[Array]) -> Array:
+    """Right singular vectors of the stacked weights ``[G, w]``, of root mean square one.
+
+    Through the eigenvectors of a matrix of G x G, each turned such that its largest entry is
+    positive: so every machine finds the same.
+    """
+    stacked = np.stack(weights).astype(np.float64)
+    _, vectors = np.linalg.eigh(stacked @ stacked.T)
+    vectors = vectors[:, ::-1]  # falling
+    largest = np.abs(vectors).argmax(axis=0)
+    vectors = vectors * np.sign(vectors[largest, np.arange(len(weights))])
+    found = vectors.T @ stacked
+    sizes = np.sqrt(np.square(found).mean(axis=1, keepdims=True))
+    scaled: Array = (found / np.where(sizes > 0, sizes, 1)).astype(np.float32)
+    return scaled
