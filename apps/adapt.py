@@ -4,7 +4,7 @@ import json
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -15,6 +15,7 @@ from kws.base import Base
 from kws.budget import Budget
 from kws.deltas import Adaptation
 from kws.files import refuse_unwritable, write_json
+from kws.quantized import BITS, Bits, quantize
 from kws.sites import find_sites
 from kws.train import DivergedError, Epoch, Optimizer, Plan, fingerprint
 from policy.methods import FIXED, METHODS
@@ -31,6 +32,7 @@ from .wiring import open_base
 
 BATCH = 16
 STEPS = 2_000  # minutes for any corpus
+ROUNDED: Final[Bits] = 8  # bits; decision 12 says what fewer cost
 
 
 @click.command()
@@ -42,6 +44,13 @@ STEPS = 2_000  # minutes for any corpus
 @click.option("--method", default="swr", show_default=True, type=click.Choice(METHODS))
 @click.option(
     "--budget", default="10%", show_default=True, help="10%, 900 (parameters) or 2KiB (all bytes)"
+)
+@click.option(
+    "--bits",
+    default=str(ROUNDED),
+    show_default=True,
+    type=click.Choice([str(bits) for bits in BITS]),
+    help="that a number is stored in; the head's are of 16",
 )
 @click.option("--epochs", type=click.IntRange(1), help="of all stages together")
 @click.option(
@@ -75,6 +84,7 @@ def adapt(
     per_word: int | None,
     method: str,
     budget: str,
+    bits: str,
     epochs: int | None,
     steps: int,
     lr: float,
@@ -103,6 +113,7 @@ def adapt(
         budget,
         out,
         seed=seed,
+        bits=next(known for known in BITS if str(known) == bits),
         epochs=epochs,
         steps=steps,
         lr=lr,
@@ -126,6 +137,7 @@ def run(
     out: Path,
     *,
     seed: int = 0,
+    bits: Bits = ROUNDED,
     epochs: int | None = None,
     steps: int = STEPS,
     lr: float = RATE,
@@ -139,8 +151,14 @@ def run(
     for warning in task.warnings:
         note(warning)
     classes, width = len(task.labels), base.network.get_parameter("head.weight").shape[1]
-    total = spent(find_sites(base.network))
-    allowed = Budget.parse(budget).parameters(total, lambda n: stored_bytes(n, classes, width))
+    sites = find_sites(base.network)
+    total = spent(sites)
+
+    def stored(numbers: int) -> int:
+        """Of as many sites as so many numbers can have."""
+        return stored_bytes(numbers, classes, width, bits, min(numbers, len(sites)))
+
+    allowed = Budget.parse(budget).parameters(total, stored)
     if method in FIXED:
         allowed = total
         note(f"{method} owns what it owns, whatever the budget")
@@ -172,34 +190,33 @@ def run(
         except DivergedError:
             _forget(trainer)
             raise
-    adapter = pack(base, trained, task)
+    adapter = pack(base, trained, task, bits)
     measured = measure(merged(base, adapter), recordings, "validation")
     config = replace(
         adapter.config,
         method=method,
         budget=None if method in FIXED else budget,
         budget_parameters=None if method in FIXED else allowed,
-        training={"plan": asdict(plan), "batch": BATCH, "seconds": _since(begin)},
+        training={"plan": asdict(plan), "batch": BATCH, "bits": bits, "seconds": _since(begin)},
         metrics={"validation": measured.report},
     )
     save_adapter(out, replace(adapter, config=config), card(config))
     write_json(out / "history.json", {n: [asdict(e) for e in h] for n, h in history.items()})
     pictures.learning_curves(history, out / "learning_curves.png")
     pictures.confusion(measured, out / "confusion.png")
-    pictures.choices([config], find_sites(base.network), out / "sites.png")
+    pictures.choices([config], sites, out / "sites.png")
     _forget(trainer)
     return config
 
 
-def pack(base: Base, trained: Adaptation, task: Task) -> Adapter:
+def pack(base: Base, trained: Adaptation, task: Task, bits: Bits = ROUNDED) -> Adapter:
     """What training found, rounded to what is stored."""
-    arrays = {
-        "deltas": trained.numbers,
-        "head_weight": trained.head.weight,
-        "head_bias": trained.head.bias,
-    }
-    numbers = {n: t.detach().cpu().numpy().astype(STORED) for n, t in arrays.items()}
-    classes, width = numbers["head_weight"].shape
+    numbers, weight, bias = (
+        tensor.detach().cpu().numpy()
+        for tensor in (trained.numbers, trained.head.weight, trained.head.bias)
+    )
+    deltas, peaks = quantize(numbers, [site.size for site in trained.chosen], bits)
+    classes, width = weight.shape
     config = AdapterConfig(
         language=task.language,
         labels=task.labels,
@@ -209,13 +226,13 @@ def pack(base: Base, trained: Adaptation, task: Task) -> Adapter:
         method="",
         budget=None,
         budget_parameters=None,
-        spent_parameters=trained.numbers.numel(),
+        spent_parameters=len(numbers),
         head_parameters=classes * (width + 1),
-        stored_bytes=stored_bytes(trained.numbers.numel(), classes, width),
+        stored_bytes=stored_bytes(len(numbers), classes, width, bits, len(peaks)),
         sites=tuple(site.name for site in trained.chosen),
         licences=task.licences,
     )
-    return Adapter(config, **numbers)
+    return Adapter(config, deltas, weight.astype(STORED), bias.astype(STORED), peaks)
 
 
 def summary(config: AdapterConfig) -> dict[str, Any]:

@@ -174,6 +174,7 @@ def run_cell(
             budget,
             out,
             seed=cell.seed,
+            bits=settings.get("bits", adapt.ROUNDED),
             epochs=settings.get("epochs"),
             steps=settings.get("steps", adapt.STEPS),
             lr=rate or RATE,

@@ -1,11 +1,12 @@
 """An adapter: what one language adds to the base, as a folder of a few kilobytes.
 
-``adapter_model.safetensors`` holds three tensors: ``deltas``, the numbers of the chosen sites one
-after another in the order that ``adapter_config.json`` lists them, each in the form that its name
-tells (:mod:`kws.forms`), and the head. No torch is needed.
+``adapter_model.safetensors`` holds ``deltas``, the numbers of the chosen sites one after another in
+the order that ``adapter_config.json`` lists them, each in the form that its name tells
+(:mod:`kws.forms`); in fewer than 16 bits also ``peaks``, each site's largest number
+(:mod:`kws.quantized`); and the head. No torch is needed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -18,13 +19,17 @@ from .detector import DetectorConfig
 from .errors import KwsError
 from .files import Arrays, read_json, read_tensors, write_json, write_tensors, write_text
 from .forms import WHOLE, Shapes, changes, numbers, places, split_name
+from .quantized import CODES, Bits, Codes, Peaks, bits_of, dequantize, length
 from .templates import Templates
 from .typed import checked
 
 CONFIG, MODEL, CARD = "adapter_config.json", "adapter_model.safetensors", "README.md"
 FORMAT: Final = 1
-STORED: Final = np.float16  # two bytes a number; what is measured is what is stored
+STORED: Final = np.float16  # of the head; what is measured is what is stored
 TENSORS: Final = {"deltas": 1, "head.weight": 2, "head.bias": 1}  # name: dimensions
+PEAKS: Final = "peaks"
+
+Array = NDArray[np.float16]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,28 +60,34 @@ class Adapter:
     """A language in memory: its configuration and its numbers, as they are stored."""
 
     config: AdapterConfig
-    deltas: NDArray[np.float16]  # [spent]
+    deltas: Codes  # of [spent] numbers
     head_weight: NDArray[np.float16]  # [K, D]
     head_bias: NDArray[np.float16]  # [K]
+    peaks: Peaks = field(default_factory=lambda: np.zeros(0, STORED))  # [S], or none in 16 bits
 
     @property
     def nbytes(self) -> int:
         """Bytes of all numbers."""
-        return self.deltas.nbytes + self.head_weight.nbytes + self.head_bias.nbytes
+        return sum(array.nbytes for array in self.arrays().values())
 
     def arrays(self) -> Arrays:
         """As they are stored."""
-        return {
-            "deltas": self.deltas,
-            "head.weight": self.head_weight,
-            "head.bias": self.head_bias,
-        }
+        return _arrays(self.deltas, self.peaks, self.head_weight, self.head_bias)
 
 
-def stored_bytes(spent: int, classes: int, width: int) -> int:
-    """Size of the file that holds ``spent`` deltas and a head of ``[classes, width]``."""
-    shapes = {"deltas": (spent,), "head.weight": (classes, width), "head.bias": (classes,)}
-    return len(save({name: np.zeros(shape, STORED) for name, shape in shapes.items()}))
+def _arrays(deltas: Codes, peaks: Peaks, weight: Array, bias: Array) -> Arrays:
+    named: Arrays = {"deltas": deltas, "head.weight": weight, "head.bias": bias}
+    return named if bits_of(deltas) == 16 else named | {PEAKS: peaks}
+
+
+def stored_bytes(spent: int, classes: int, width: int, bits: Bits = 16, sites: int = 0) -> int:
+    """Size of the file of so many deltas in so many bits, of so many sites.
+
+    The head is ``[classes, width]``.
+    """
+    deltas = np.zeros(length(spent, bits), CODES[bits])
+    head = np.zeros((classes, width), STORED), np.zeros(classes, STORED)
+    return len(save(_arrays(deltas, np.zeros(sites, STORED), *head)))
 
 
 def save_adapter(folder: Path, adapter: Adapter, card: str) -> None:
@@ -112,21 +123,29 @@ def load_adapter(folder: Path) -> Adapter:
     """
     config = read_adapter_config(folder)
     arrays = read_tensors(folder / MODEL)
-    if set(arrays) != set(TENSORS):
-        odd = ", ".join(sorted(set(arrays) ^ set(TENSORS)))
+    dtype = arrays["deltas"].dtype if "deltas" in arrays else None
+    few = dtype in (CODES[8], CODES[4])
+    dimensions = TENSORS | ({PEAKS: 1} if few else {})
+    if set(arrays) != set(dimensions):
+        odd = ", ".join(sorted(set(arrays) ^ set(dimensions)))
         raise KwsError(
             f"{folder / MODEL} lacks or has unexpected tensors ({odd}); it is no adapter"
         )
     classes = len(config.labels)
     fits = (
-        all(arrays[name].ndim == n and arrays[name].dtype == STORED for name, n in TENSORS.items())
-        and len(arrays["deltas"]) == config.spent_parameters
+        all(arrays[name].ndim == n for name, n in dimensions.items())
+        and all(array.dtype == STORED for name, array in arrays.items() if name != "deltas")
+        and dtype in CODES.values()
+        and len(arrays["deltas"]) == length(config.spent_parameters, bits_of(arrays["deltas"]))
+        and (not few or len(arrays[PEAKS]) == len(config.sites))
         and len(arrays["head.weight"]) == len(arrays["head.bias"]) == classes
         and all(np.isfinite(array).all() for array in arrays.values())
     )
     if not fits:
         raise KwsError(f"{folder / MODEL} does not fit its configuration; copy or make it again")
-    return Adapter(config, arrays["deltas"], arrays["head.weight"], arrays["head.bias"])
+    peaks = {"peaks": arrays[PEAKS]} if few else {}
+    head = arrays["head.weight"], arrays["head.bias"]
+    return Adapter(config, arrays["deltas"], *head, **peaks)
 
 
 class Piece(NamedTuple):
@@ -177,9 +196,15 @@ def pieces(
         at = where if some else slice(None)
         found.append(Piece(place, form, shapes[place], span, at, common))
         start = stop
-    if start != len(adapter.deltas):
+    if start != config.spent_parameters:
         raise wrong
     return tuple(found)
+
+
+def numbers_of(adapter: Adapter, found: Sequence[Piece]) -> NDArray[np.float32]:
+    """An adapter's numbers ``[spent]``, of which these are the pieces."""
+    sizes = [piece.numbers.stop - piece.numbers.start for piece in found]
+    return dequantize(adapter.deltas, adapter.peaks, sizes)
 
 
 def check_base(adapter: Adapter, sha256: str, features_digest: str, language: str) -> None:

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .adapter import Adapter, Piece, pieces
+from .adapter import Adapter, Piece, numbers_of, pieces
 from .base import Base
 from .config import SAMPLE_RATE
 from .errors import KwsError
@@ -61,8 +61,9 @@ class Bank(Languages):
         if adapter is None:
             self._put_head(*self._base_head)
         else:
-            deltas, live = adapter.deltas.astype(np.float32), self._live.numpy()
-            for piece in self._pieces[adapter.config.language]:
+            found, live = self._pieces[adapter.config.language], self._live.numpy()
+            deltas = numbers_of(adapter, found)
+            for piece in found:
                 site = self._by_name[piece.place]
                 live[site.start : site.stop][piece.where] += piece.changes(deltas)
             weight, bias = adapter.head_weight, adapter.head_bias

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .adapter import Adapter, Piece, pieces
+from .adapter import Adapter, Piece, numbers_of, pieces
 from .base import BaseConfig
 from .engine import Ear, Views
 from .errors import KwsError
@@ -119,8 +119,9 @@ class Runtime(Languages):
         self._live[:] = self._base
         head = self._head
         if adapter is not None:
-            deltas = adapter.deltas.astype(np.float32)
-            for piece in self._pieces(adapter):
+            found = self._pieces(adapter)
+            deltas = numbers_of(adapter, found)
+            for piece in found:
                 self._live[self._spans[piece.place]][piece.where] += piece.changes(deltas)
             head = adapter.head_weight.astype(np.float32), adapter.head_bias.astype(np.float32)
         self.network.put(self._live, *head)
@@ -195,8 +196,9 @@ def merged(base: Arrays, adapter: Adapter) -> Arrays:
     names = {p: [n for n in (f"{p}.weight", f"{p}.bias") if n in base] for p in places}
     shapes = {place: [base[name].shape for name in found] for place, found in names.items()}
     alone = {place: base[found[0]] for place, found in names.items() if len(found) == 1}
-    deltas = adapter.deltas.astype(np.float32)
-    for piece in pieces(adapter, shapes, Templates(alone)):
+    changed = pieces(adapter, shapes, Templates(alone))
+    deltas = numbers_of(adapter, changed)
+    for piece in changed:
         found = [base[name] for name in names[piece.place]]
         weights = np.concatenate([tensor.reshape(-1) for tensor in found])
         weights[piece.where] += piece.changes(deltas)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from kws.adapter import Adapter
     from kws.base import Base
+    from kws.quantized import Bits
     from kws.train import EpochBatches
     from models.bcresnet import BCResNet
 
@@ -159,9 +160,12 @@ def make_adapter(base: "Base") -> MakeAdapter:
     import numpy as np
 
     from kws.adapter import Adapter, AdapterConfig, stored_bytes
+    from kws.quantized import quantize
     from kws.sites import find_sites
 
-    def make(language: str = "cmn", classes: int = 3, step: int = 5, **changes: Any) -> Adapter:
+    def make(
+        language: str = "cmn", classes: int = 3, step: int = 5, bits: "Bits" = 16, **changes: Any
+    ) -> Adapter:
         rng = np.random.default_rng(list(language.encode()))
         sites = find_sites(base.network)[::step]
         chosen = [s.owned("rank1") if s.name.endswith(".point") else s for s in sites]
@@ -177,11 +181,15 @@ def make_adapter(base: "Base") -> MakeAdapter:
             "budget_parameters": spent,
             "spent_parameters": spent,
             "head_parameters": classes * 33,
-            "stored_bytes": stored_bytes(spent, classes, 32),
+            "stored_bytes": stored_bytes(
+                spent, classes, 32, bits, 0 if bits == 16 else len(chosen)
+            ),
             "sites": tuple(site.name for site in chosen),
         }
         shapes = ((spent,), (classes, 32), (classes,))
-        numbers = [rng.normal(0, 0.3, shape).astype(np.float16) for shape in shapes]
-        return Adapter(AdapterConfig(**(fields | changes)), *numbers)
+        numbers, *head = (rng.normal(0, 0.3, shape).astype(np.float32) for shape in shapes)
+        deltas, peaks = quantize(numbers, [site.size for site in chosen], bits)
+        weight, bias = (array.astype(np.float16) for array in head)
+        return Adapter(AdapterConfig(**(fields | changes)), deltas, weight, bias, peaks)
 
     return make

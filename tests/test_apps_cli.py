@@ -117,6 +117,24 @@ def test_adapting_prints_what_was_promised(
     assert adapter.config.licences == ("synthetic, eSpeak NG",)
 
 
+def test_few_bits_own_more_in_as_many_bytes(
+    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path
+) -> None:
+    """The file keeps the budget, and is heard as it was measured."""
+    language = ["--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    learn = ["--method", "even", "--steps", 8, "--budget", "1200B"]
+    spent = []
+    for bits in (16, 8, 4):
+        out = tmp_path / str(bits)
+        printed = succeed(kws, "adapt", *language, *learn, "--bits", bits, "--out", out)
+        assert printed["stored_bytes"] == (out / MODEL).stat().st_size <= 1_200
+        found = succeed(kws, "evaluate", *language, "--adapter", out, "--split", "validation")
+        assert found["accuracy"] == pytest.approx(printed["validation_accuracy"])
+        spent.append(printed["spent_parameters"])
+    assert spent == sorted(spent)
+    assert spent[0] < spent[2]
+
+
 def test_a_causal_base_takes_languages_and_streams(kws: Kws, spoken: Path, tmp_path: Path) -> None:
     """Every command hears what comes before a word, and none anything that comes later."""
     data = ["--data", spoken, "--filter", "language=de"]

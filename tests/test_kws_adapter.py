@@ -25,6 +25,7 @@ from kws.adapter import (
 )
 from kws.detector import DetectorConfig, Levels, Timing
 from kws.errors import KwsError
+from kws.quantized import BITS
 
 Make = Callable[..., Adapter]
 
@@ -50,7 +51,8 @@ def retensor(folder: Path, **changes: Any) -> None:
     (folder / MODEL).write_bytes(save({n: t for n, t in tensors.items() if t is not None}))
 
 
-def test_an_adapter_comes_back_equal(tmp_path: Path, make_adapter: Make) -> None:
+@pytest.mark.parametrize("bits", BITS)
+def test_an_adapter_comes_back_equal(tmp_path: Path, make_adapter: Make, bits: int) -> None:
     """Configuration, thresholds and every bit of every number."""
     detector = DetectorConfig(
         threshold=0.7,
@@ -59,14 +61,15 @@ def test_an_adapter_comes_back_equal(tmp_path: Path, make_adapter: Make) -> None
         timings={"cmn 1": Timing(1, 2, 1.5)},
     )
     metrics = {"validation": {"accuracy": 0.9, "per_word": {"北京": {"count": 3}}}}
-    adapter = make_adapter("cmn", detector=detector, metrics=metrics, licences=("MIT",))
+    changes = {"detector": detector, "metrics": metrics, "licences": ("MIT",)}
+    adapter = make_adapter("cmn", bits=bits, **changes)
     save_adapter(tmp_path / "a" / "b", adapter, "# card\n")
     found = load_adapter(tmp_path / "a" / "b")
     assert found.config == adapter.config
     assert found.config.detector.threshold == 0.7
     for name, array in adapter.arrays().items():
         assert found.arrays()[name].tobytes() == array.tobytes()
-        assert found.arrays()[name].dtype == np.float16
+        assert found.arrays()[name].dtype == array.dtype
     assert read_adapter_config(tmp_path / "a" / "b") == adapter.config
 
 
@@ -106,16 +109,19 @@ def test_timings_that_are_none_are_refused(folder: Path, timings: Any) -> None:
         read_adapter_config(folder)
 
 
+@pytest.mark.parametrize("bits", BITS)
 @pytest.mark.parametrize("step", [1, 5, 1_000])
 @pytest.mark.parametrize("classes", [1, 40])
 def test_stored_bytes_are_the_files(
-    tmp_path: Path, make_adapter: Make, step: int, classes: int
+    tmp_path: Path, make_adapter: Make, step: int, classes: int, bits: int
 ) -> None:
     """What a budget in bytes buys; memory holds the numbers alone."""
-    adapter = make_adapter("cmn", classes, step)
+    adapter = make_adapter("cmn", classes, step, bits)
     save_adapter(tmp_path, adapter, "")
     assert (tmp_path / MODEL).stat().st_size == adapter.config.stored_bytes
-    assert adapter.nbytes == 2 * (len(adapter.deltas) + 33 * classes)
+    deltas = -(-adapter.config.spent_parameters * bits // 8)
+    peaks = 0 if bits == 16 else 2 * len(adapter.config.sites)
+    assert adapter.nbytes == deltas + peaks + 2 * 33 * classes
     assert adapter.nbytes < adapter.config.stored_bytes < adapter.nbytes + 400
 
 
@@ -126,6 +132,37 @@ def test_a_language_without_deltas_is_a_head(tmp_path: Path, make_adapter: Make)
     save_adapter(tmp_path, head, "")
     assert load_adapter(tmp_path).deltas.shape == (0,)
     assert (tmp_path / MODEL).stat().st_size == stored_bytes(0, 3, 32)
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"peaks": np.zeros(3, np.float16)},
+        {"peaks": np.full(15, np.nan, np.float16)},
+        {"peaks": np.zeros(15, np.float32)},
+        {"deltas": np.zeros(9, np.uint8)},
+        {"deltas": np.zeros(9, np.int8)},
+    ],
+)
+def test_few_bits_of_another_adapter_are_refused(
+    tmp_path: Path, make_adapter: Make, tensors: dict[str, Any]
+) -> None:
+    adapter = make_adapter(bits=4)
+    assert len(adapter.peaks) == 15
+    save_adapter(tmp_path, adapter, "")
+    retensor(tmp_path, **tensors)
+    with pytest.raises(KwsError, match="does not fit its configuration"):
+        load_adapter(tmp_path)
+
+
+@pytest.mark.parametrize(("bits", "peaks"), [(4, None), (16, np.zeros(15, np.float16))])
+def test_peaks_come_with_few_bits_and_only_then(
+    tmp_path: Path, make_adapter: Make, bits: int, peaks: Any
+) -> None:
+    save_adapter(tmp_path, make_adapter(bits=bits), "")
+    retensor(tmp_path, peaks=peaks)
+    with pytest.raises(KwsError, match=r"lacks or has unexpected tensors \(peaks\)"):
+        load_adapter(tmp_path)
 
 
 def test_the_folder_is_what_people_know(folder: Path) -> None:

@@ -23,6 +23,7 @@ from kws.engine import Engine
 from kws.errors import KwsError
 from kws.files import Arrays
 from kws.forms import SHIFT, mix, part, tied
+from kws.quantized import Bits, quantize
 from kws.runtime import Network, Runtime, merged
 from kws.sites import find_sites
 from models import compiled
@@ -153,7 +154,7 @@ def test_streams_have_the_scores_of_torch_through_switches(
             np.testing.assert_allclose(scores, expected[language][row], rtol=0, atol=TOLERANCE)
 
 
-def in_parts(base: Base, language: str, classes: int = 4) -> Adapter:
+def in_parts(base: Base, language: str, classes: int = 4, bits: Bits = 16) -> Adapter:
     """An adapter that owns a part of every site: numbers of a seventh, shifts, mixtures."""
     rng = np.random.default_rng(list(language.encode()))
     chosen = [
@@ -180,7 +181,10 @@ def in_parts(base: Base, language: str, classes: int = 4) -> Adapter:
         stored_bytes=stored_bytes(spent, classes, 32),
         sites=tuple(site.name for site in chosen),
     )
-    return Adapter(config, *(rng.normal(0, 0.3, shape).astype(np.float16) for shape in shapes))
+    numbers, *head = (rng.normal(0, 0.3, shape).astype(np.float32) for shape in shapes)
+    deltas, peaks = quantize(numbers, [site.size for site in chosen], bits)
+    weight, bias = (array.astype(np.float16) for array in head)
+    return Adapter(config, deltas, weight, bias, peaks)
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -192,7 +196,8 @@ def test_back_and_forth_is_bit_identical(
     base = base_of(causal)
     bank = Bank(base, lambda wave: log_mel(wave, base.config.features))
     runtime = runtime_of(base, form)
-    for adapter in (make_adapter("cmn", 3), in_parts(base, "eng"), in_parts(base, "spa", 9)):
+    owned = in_parts(base, "eng"), in_parts(base, "spa", 9, 8), in_parts(base, "deu", 2, 4)
+    for adapter in (make_adapter("cmn", 3), *owned):
         runtime.load_adapter(adapter)
         bank.load_adapter(adapter)
     view, first = noise(16_000), {}
@@ -201,7 +206,7 @@ def test_back_and_forth_is_bit_identical(
         bank.set_adapter(language)
         first[language] = runtime.scores(view)
         np.testing.assert_allclose(first[language], bank.scores(view), rtol=0, atol=TOLERANCE)
-    assert len({scores.tobytes() for scores in first.values()}) == 4
+    assert len({scores.tobytes() for scores in first.values()}) == 5
     for number in range(60):
         language = runtime.languages[(number * number + number // 3) % 4]
         runtime.set_adapter(language)
