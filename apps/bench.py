@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,14 @@ class Cell:
     method: str | None = None
     budget: str | None = None
     tau: float | None = None
+    per_word: int | None = None  # training clips; None: as many as the grid says for all
 
     @property
     def name(self) -> str:
         """Of the record and of the folder that the run writes."""
         kind = f"tau{self.tau:g}" if self.tau else f"{self.method}-{self.budget or 'fixed'}"
-        return f"{self.task}-{kind}-{self.seed}".replace("%", "pc")
+        clips = f"-{self.per_word}clips" if self.per_word else ""
+        return f"{self.task}{clips}-{kind}-{self.seed}".replace("%", "pc")
 
 
 Run = Cell | StreamCell
@@ -62,9 +65,9 @@ def runs(grid: dict[str, Any]) -> Iterable[Run]:
 
 def shared(cells: Iterable[Run]) -> list[list[Run]]:
     """The runs that hear the same recordings in the same order, together."""
-    groups: dict[tuple[int, str], list[Run]] = {}
+    groups: dict[tuple[int, str, int | None], list[Run]] = {}
     for cell in cells:
-        groups.setdefault((cell.seed, cell.task), []).append(cell)
+        groups.setdefault((cell.seed, cell.task, cell.per_word), []).append(cell)
     return list(groups.values())
 
 
@@ -73,9 +76,10 @@ def _span(group: dict[str, Any]) -> Iterator[Cell]:
         for task in group["tasks"]:
             for tau in group.get("taus", []):
                 yield Cell(task=task, seed=seed, tau=float(tau))
-            for method in group.get("methods", []):
-                for budget in group.get("budgets", [None]):
-                    yield Cell(task=task, seed=seed, method=method, budget=budget)
+            for clips, method, budget in product(
+                group.get("clips", [None]), group.get("methods", []), group.get("budgets", [None])
+            ):
+                yield Cell(task=task, seed=seed, method=method, budget=budget, per_word=clips)
 
 
 @click.group()
@@ -150,7 +154,7 @@ def run_cell(
         data=Path(settings["data"]),
         filters=parse_filters(settings["tasks"][cell.task]),
         closed=settings.get("closed", False),
-        per_word=settings.get("per_word"),
+        per_word=cell.per_word or settings.get("per_word"),
         seed=cell.seed,
     )
     record: dict[str, Any] = {"cell": asdict(cell), "settings": settings, "commit": _commit()}

@@ -26,7 +26,8 @@ def write_results(records: Sequence[Record], out: Path) -> None:
     trained = [record for record in records if "stream" not in record]
     bases = [record for record in trained if record["cell"]["tau"]]
     adapted = [record for record in trained if not record["cell"]["tau"]]
-    runs = [record for record in adapted if not record.get("causal")]
+    few = [record for record in adapted if record["cell"].get("per_word")]
+    runs = [record for record in adapted if not (record.get("causal") or record in few)]
     parts = [
         "# Results",
         "Made from the records in `docs/records` by `kws bench report`; the runs, by "
@@ -44,6 +45,8 @@ def write_results(records: Sequence[Record], out: Path) -> None:
         picture = out.with_name("accuracy_by_budget.png")
         _picture(runs, picture)
         parts += [f"![test accuracy against numbers owned]({picture.name})"]
+    if few:
+        parts += ["## Few recordings", _few(few)]
     if rows := _causality(trained):
         parts += ["## What hearing nothing later costs", CAUSALITY, rows]
     if streams:
@@ -182,6 +185,20 @@ def _methods(records: Sequence[Record]) -> str:
     sizes = ["numbers owned", "stored bytes"]
     titles = ["method", "budget", *sizes, "test", "validation", "seeds"]
     return f"On {task}.\n\n" + _table(titles, rows)
+
+
+def _few(records: Sequence[Record]) -> str:
+    """A row for each method; full fine-tuning beside, as in the other tables."""
+    groups = _group(records, lambda r: (_task(r), *_key(r)))
+    sizes = sorted({record["cell"]["per_word"] for record in records})
+    rows = []
+    for (task, method, budget), some in sorted(groups.items()):
+        by_size = _group(some, lambda r: r["cell"]["per_word"])
+        found = [_spread(_accuracies(by_size[n])) if n in by_size else "" for n in sizes]
+        seeds = _range(len(group) for group in by_size.values())
+        rows.append([task, method, budget or "-", *found, seeds])
+    titles = ["task", "method", "budget", *(f"{size} clips a word" for size in sizes), "seeds"]
+    return _table(titles, rows)
 
 
 def _picture(records: Sequence[Record], path: Path) -> None:

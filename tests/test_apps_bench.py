@@ -36,6 +36,29 @@ def test_pretraining_and_methods_without_budget_are_runs_too() -> None:
     assert found == [Cell(task="a", seed=0, tau=1.0), Cell(task="a", seed=0, method="full")]
 
 
+def test_a_grid_may_take_few_clips_of_each_word() -> None:
+    group = {"tasks": ["a"], "methods": ["full", "head"], "clips": [5, 20], "seeds": [0]}
+    found = cells({"cells": [group]})
+    names = ["a-5clips-full-fixed-0", "a-5clips-head-fixed-0"]
+    assert [cell.name for cell in found[:2]] == names
+    assert [{cell.per_word for cell in cells} for cells in shared(found)] == [{5}, {20}]
+
+
+def test_the_report_keeps_few_recordings_apart(tmp_path: Path) -> None:
+    """In a table of their own, a column for each number of clips."""
+    records = [record("full", None, "a", 0, 0.95)]
+    for clips, right in ((5, 0.6), (20, 0.8)):
+        for seed in (0, 1):
+            few = record("full", None, "a", seed, right + 0.1 * seed)
+            few["cell"]["per_word"] = clips
+            records.append(few)
+    write_results(records, tmp_path / "results.md")
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "| task | method | budget | 5 clips a word | 20 clips a word | seeds |" in page
+    assert "| a | full | - | 65.0 ± 7.1 | 85.0 ± 7.1 | 2 |" in page
+    assert "| full | - | 95.0 | **95.00** | 1,000 | 1 |" in page
+
+
 def test_the_report_holds_means_spread_and_paired_differences(tmp_path: Path) -> None:
     records = [
         record(method, budget, task, seed, right + 0.01 * seed)
