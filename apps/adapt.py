@@ -10,15 +10,25 @@ import click
 
 from audio_data.augment import AugmentConfig
 from audio_data.task import Task
-from kws.adapter import STORED, Adapter, AdapterConfig, save_adapter, stored_bytes
+from kws.adapter import (
+    MODEL,
+    STORED,
+    Adapter,
+    AdapterConfig,
+    check_base,
+    load_adapter,
+    save_adapter,
+    stored_bytes,
+)
 from kws.base import Base
 from kws.budget import Budget
-from kws.deltas import Adaptation
-from kws.files import refuse_unwritable, write_json
+from kws.deltas import Adaptation, restored
+from kws.errors import UsageError
+from kws.files import refuse_unwritable, sha256, write_json
 from kws.quantized import BITS, Bits, quantize
 from kws.sites import find_sites
 from kws.train import DivergedError, Epoch, Optimizer, Plan, fingerprint
-from policy.methods import FIXED, METHODS
+from policy.methods import FIXED, METHODS, SEQUENTIAL
 from policy.methods import adapt as train_adapter
 from policy.selection import spent
 from policy.transfer import RATE, SHORTEST, Trainer
@@ -51,6 +61,12 @@ ROUNDED: Final[Bits] = 8  # bits; decision 12 says what fewer cost
     show_default=True,
     type=click.Choice([str(bits) for bits in BITS]),
     help="that a number is stored in; the head's are of 16",
+)
+@click.option(
+    "--after",
+    type=options.FOLDER,
+    help="adapter of the language learnt before, for methods that build on it: "
+    + ", ".join(SEQUENTIAL),
 )
 @click.option("--epochs", type=click.IntRange(1), help="of all stages together")
 @click.option(
@@ -85,6 +101,7 @@ def adapt(
     method: str,
     budget: str,
     bits: str,
+    after: Path | None,
     epochs: int | None,
     steps: int,
     lr: float,
@@ -114,6 +131,7 @@ def adapt(
         out,
         seed=seed,
         bits=next(known for known in BITS if str(known) == bits),
+        after=after,
         epochs=epochs,
         steps=steps,
         lr=lr,
@@ -138,6 +156,7 @@ def run(
     *,
     seed: int = 0,
     bits: Bits = ROUNDED,
+    after: Path | None = None,
     epochs: int | None = None,
     steps: int = STEPS,
     lr: float = RATE,
@@ -147,6 +166,7 @@ def run(
     """Adapt, and save adapter, record and pictures in ``out``."""
     begin = time.perf_counter()
     refuse_unwritable(out)
+    earlier = open_earlier(base, after, method) if after else None
     task = recordings.task
     for warning in task.warnings:
         note(warning)
@@ -174,7 +194,7 @@ def run(
     )
     history: dict[str, list[Epoch]] = {}
     settings = [base.config.sha256, method, allowed, plan, augment, task.labels]
-    settings += recordings.learnt
+    settings += [*recordings.learnt, sha256(after / MODEL) if after else ""]
     with training(f"adapting to {task.language}") as watch:
         trainer = Trainer(
             batches=batches,
@@ -186,7 +206,9 @@ def run(
             history=history,
         )
         try:
-            trained = train_adapter(base.network, classes, method, allowed, trainer, device)
+            trained = train_adapter(
+                base.network, classes, method, allowed, trainer, device, earlier
+            )
         except DivergedError:
             _forget(trainer)
             raise
@@ -197,7 +219,13 @@ def run(
         method=method,
         budget=None if method in FIXED else budget,
         budget_parameters=None if method in FIXED else allowed,
-        training={"plan": asdict(plan), "batch": BATCH, "bits": bits, "seconds": _since(begin)},
+        training={
+            "plan": asdict(plan),
+            "batch": BATCH,
+            "bits": bits,
+            "earlier_parameters": earlier.numbers.numel() if earlier else 0,
+            "seconds": _since(begin),
+        },
         metrics={"validation": measured.report},
     )
     save_adapter(out, replace(adapter, config=config), card(config))
@@ -207,6 +235,26 @@ def run(
     pictures.choices([config], sites, out / "sites.png")
     _forget(trainer)
     return config
+
+
+def open_earlier(base: Base, folder: Path, method: str) -> Adaptation:
+    """The language that a new one builds on.
+
+    Raises:
+        UsageError: the method, or that of the language before, builds on none.
+        KwsError: there is no such adapter, or it is another base's.
+
+    """
+    if method not in SEQUENTIAL:
+        raise UsageError(f"--method {method} builds on no language before; leave out --after")
+    adapter = load_adapter(folder)
+    if adapter.config.method != method:
+        raise UsageError(
+            f"--after {folder} was made by {adapter.config.method}; {method} builds on its own kind"
+        )
+    config = base.config
+    check_base(adapter, config.sha256, config.features.digest, config.language)
+    return restored(base.network, adapter)
 
 
 def pack(base: Base, trained: Adaptation, task: Task, bits: Bits = ROUNDED) -> Adapter:

@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from .adapter import Adapter, numbers_of, pieces
 from .forms import WHOLE, Shapes, changes, scaled, sources
 from .sites import HEAD, Site, find_sites, flatten, lone_weights, unflatten
 from .templates import Templates
@@ -149,6 +151,25 @@ class Adaptation(nn.Module):
 
     def _by_site(self) -> dict[str, Tensor]:
         return dict(zip([site.name for site in self.chosen], self._pieces(), strict=True))
+
+
+def restored(network: nn.Module, adapter: Adapter) -> Adaptation:
+    """An adapter as the adaptation that it was stored from, rounded as it is.
+
+    Raises:
+        KwsError: the adapter names other sites than the base has.
+
+    """
+    sites = {site.place: site for site in find_sites(network)}
+    shapes = {place: _shapes(site) for place, site in sites.items()}
+    found = pieces(adapter, shapes, Templates(lone_weights(network, tuple(sites.values()))))
+    chosen = [sites[piece.place].owned(piece.form) for piece in found]
+    model = Adaptation(network, len(adapter.config.labels), chosen)
+    with torch.no_grad():
+        model.relative.copy_(torch.from_numpy(numbers_of(adapter, found)) / model.unit)
+        model.head.weight.copy_(torch.from_numpy(adapter.head_weight.astype(np.float32)))
+        model.head.bias.copy_(torch.from_numpy(adapter.head_bias.astype(np.float32)))
+    return model
 
 
 def _begin(chosen: Sequence[Site]) -> Tensor:

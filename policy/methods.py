@@ -14,7 +14,7 @@ from torch import nn
 from kws.deltas import Adaptation
 from kws.errors import UsageError
 
-from . import controls, fixed, recast, scratch, shares, swr, taps
+from . import cacl, controls, fixed, recast, scratch, shares, swr, taps
 from .transfer import Trainer, Transfer
 
 Method = Callable[[Transfer], Adaptation]
@@ -44,15 +44,23 @@ _METHODS: Final[Mapping[str, Method]] = MappingProxyType(
         "last": controls.last,
         "taps": taps.taps,
         "recast-swr": recast.recast_swr,
+        "cacl": cacl.cacl,
         **_FIXED,
     }
 )
 FIXED: Final = tuple(_FIXED)
 METHODS: Final = tuple(_METHODS)
+SEQUENTIAL: Final = ("cacl",)  # each language builds on the one before
 
 
 def adapt(
-    network: nn.Module, classes: int, method: str, budget: int, train: Trainer, device: str = "cpu"
+    network: nn.Module,
+    classes: int,
+    method: str,
+    budget: int,
+    train: Trainer,
+    device: str = "cpu",
+    earlier: Adaptation | None = None,
 ) -> Adaptation:
     """Adapt a frozen network to a language of ``classes`` classes.
 
@@ -63,10 +71,11 @@ def adapt(
         budget: numbers that the language may own, head not counted.
         train: runs the stages.
         device: where to train.
+        earlier: the language learnt before this one, of one of ``SEQUENTIAL``.
 
     Returns:
-        The trained adaptation, which owns at most ``budget`` numbers, or what one of ``FIXED``
-        owns.
+        The trained adaptation, which owns at most ``budget`` numbers beside those of ``earlier``,
+        or what one of ``FIXED`` owns.
 
     Raises:
         UsageError: there is no such method, or it trains in more stages than there are epochs.
@@ -75,4 +84,4 @@ def adapt(
     if method not in _METHODS:
         raise UsageError(f"unknown method '{method}'; there are {', '.join(METHODS)}")
     torch.manual_seed(train.plan.seed)
-    return _METHODS[method](Transfer(method, network, classes, budget, train, device))
+    return _METHODS[method](Transfer(method, network, classes, budget, train, device, earlier))

@@ -71,6 +71,7 @@ class Transfer:
         budget: numbers that the language may own, head not counted.
         train: runs the stages.
         device: where to train.
+        earlier: the language learnt before, for methods that build on it.
 
     """
 
@@ -80,6 +81,7 @@ class Transfer:
     budget: int
     train: Trainer
     device: str = "cpu"
+    earlier: Adaptation | None = None
 
     @cached_property
     def sites(self) -> tuple[Site, ...]:
@@ -120,10 +122,14 @@ class Transfer:
         model = self.grow(chosen)
         if before is not None:
             model.take(before)
-        moved = {(site.place, place) for site in chosen for place in site.places().tolist()}
-        rate = self.train.plan.lr * quickening(len(moved), spent(self.sites))
-        self.train("final", model, self.train.plan.epochs - stages * self._early_epochs, rate)
+        epochs = self.train.plan.epochs - stages * self._early_epochs
+        self.train("final", model, epochs, self.rate(chosen))
         return model
+
+    def rate(self, chosen: Sequence[Site]) -> float:
+        """At which what is owned learns in the end."""
+        moved = {(site.place, place) for site in chosen for place in site.places().tolist()}
+        return self.train.plan.lr * quickening(len(moved), spent(self.sites))
 
     @property
     def _early_epochs(self) -> int:

@@ -19,7 +19,7 @@ from apps.progress import note
 from apps.recordings import MARGIN
 from audio_data.augment import AugmentConfig
 from audio_data.clips import SPLITS
-from kws.adapter import MODEL, load_adapter, save_adapter
+from kws.adapter import MODEL, load_adapter, read_adapter_config, save_adapter
 from kws.base import load_base
 from kws.config import SAMPLE_RATE, FeatureConfig
 from models.registry import build
@@ -133,6 +133,43 @@ def test_few_bits_own_more_in_as_many_bytes(
         spent.append(printed["spent_parameters"])
     assert spent == sorted(spent)
     assert spent[0] < spent[2]
+
+
+def test_languages_in_sequence_build_on_one_another(
+    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path
+) -> None:
+    """The first is left as it was, and the second works by itself."""
+    learn = ["adapt", "--base", tiny / "base", "--data", spoken, "--steps", 8, "--method", "cacl"]
+    first, second = tmp_path / "de", tmp_path / "es"
+    succeed(kws, *learn, "--filter", "language=de", "--out", first)
+    before = (first / MODEL).read_bytes()
+    spanish = ["--filter", "language=es", "--budget", "300", "--after", first]
+    printed = succeed(kws, *learn, *spanish, "--out", second)
+    assert (first / MODEL).read_bytes() == before
+    earlier = read_adapter_config(first).spent_parameters
+    assert 0 < earlier <= 883
+    assert earlier < printed["spent_parameters"] <= earlier + 300
+    assert read_adapter_config(second).training["earlier_parameters"] == earlier
+    heard = ["--base", tiny / "base", "--data", spoken, "--filter", "language=es"]
+    succeed(kws, "evaluate", *heard, "--adapter", second)
+
+
+@pytest.mark.parametrize(
+    ("method", "after", "message"),
+    [
+        ("swr", "de", "--method swr builds on no language before; leave out --after"),
+        ("cacl", "de", "was made by swr; cacl builds on its own kind"),
+        ("cacl", "nowhere", "does not exist; is"),
+    ],
+)
+def test_what_cannot_be_built_on_is_refused(
+    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path, method: str, after: str, message: str
+) -> None:
+    code = 2 if "--" in message or "kind" in message else 1
+    learn = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=es"]
+    chosen = ["--method", method, "--after", tiny / after, "--out", tmp_path / "out"]
+    assert message in fail(kws, code, *learn, *chosen)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_causal_base_takes_languages_and_streams(kws: Kws, spoken: Path, tmp_path: Path) -> None:

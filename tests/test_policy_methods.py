@@ -77,6 +77,8 @@ def test_the_budget_is_never_exceeded(
     trained = adapt(network, CLASSES, method, budget, trainer)
     used = spent(trained.chosen)
     assert used == trained.numbers.numel() <= budget
+    if method == "cacl":
+        return  # owns as few components as have the energy
     left = [site for site in find_sites(network) if site not in trained.chosen]
     assert all(site.size > budget - used for site in left)  # and all of it is put to use
     if method in ("swr", "even", "recast-swr"):

@@ -1,0 +1,160 @@
+"""CACL: every language adds a few components of low rank to those of the languages before it.
+
+Pavan Teja and Panda, "Compression-aware Continual Learning using Singular Value Decomposition",
+https://arxiv.org/abs/2009.01956: a convolution's weights, as a matrix of N x (C k k), are kept as
+sum_j sigma_j n_j c_j. A new language trains components of its own beside the older ones, which get
+no gradient, under two regularisers, so that they are orthogonal and few sigmas matter (Hoyer's
+ratio of norms); then those with nearly all of the energy are kept. A language hears with all
+components up to its own: older languages stay as they are, bit for bit, and newer ones build on
+them, so that their order matters.
+
+Here the base, whole, stands for the first components. A language's adapter holds all that it hears
+with, so that it works by itself; those of older languages stand in each, rounded anew. The budget
+bounds what a language adds.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kws.deltas import Adaptation
+from kws.forms import rank
+from kws.sites import HEAD, Site
+
+from .fixed import pointwise_sites
+from .transfer import RATE, Transfer
+
+CANDIDATES: Final = 4  # components of a site, before the fewest are kept
+ENERGY: Final = 1 - 3e-5  # share of a site's energy that is kept
+ORTHOGONAL, SPARSE = 1.0, 0.1  # weights of the regularisers
+EPSILON: Final = 1e-8
+
+Factors = tuple[Tensor, Tensor]  # [N, r] and [r, M], the sigmas within
+
+
+def cacl(transfer: Transfer) -> Adaptation:
+    """Components under the regularisers, then the best of them alone."""
+    network = copy.deepcopy(transfer.network)
+    if transfer.earlier is not None:
+        merge(transfer.earlier, network)
+    sites = factored_sites(transfer.sites)
+    half = max(1, transfer.train.plan.epochs // 2)
+    first = _grow(transfer, network, [site.owned(rank(candidates(site))) for site in sites])
+    transfer.train("components", first, half, RATE, lambda _: regulariser(factors(first)))
+    kept = prune(factors(first), transfer.budget)
+    last = _grow(transfer, network, _owned(sites, kept))
+    last.head.load_state_dict(first.head.state_dict())
+    assign(last, kept)
+    transfer.train("final", last, transfer.train.plan.epochs - half, transfer.rate(last.chosen))
+    return _together(transfer, sites, last)
+
+
+def factored_sites(sites: Sequence[Site]) -> tuple[Site, ...]:
+    """The pointwise convolutions, and the stem, which is the first site of all."""
+    return tuple(site for site in sites if site is sites[0] or site in pointwise_sites(sites))
+
+
+def candidates(site: Site) -> int:
+    """As many components as are tried, and never so many that they cost more than the weights."""
+    return max(1, min(CANDIDATES, site.span // site.owned(rank(1)).size))
+
+
+def factors(model: Adaptation) -> list[Factors]:
+    """Of each site its components."""
+    pieces = model.numbers.split([site.size for site in model.chosen])
+    found = []
+    for site, piece in zip(model.chosen, pieces, strict=True):
+        rows = next(iter(site.shapes.values()))[0]
+        count = site.size // (rows + site.span // rows)
+        left, right = piece.split([rows * count, site.size - rows * count])
+        found.append((left.view(rows, count), right.view(count, -1)))
+    return found
+
+
+def sigmas(pair: Factors) -> Tensor:
+    """How much each component weighs: ``[r]``."""
+    left, right = pair
+    found: Tensor = left.norm(dim=0) * right.norm(dim=1)
+    return found
+
+
+def regulariser(pairs: Sequence[Factors]) -> Tensor:
+    """Components that are not orthogonal, and sigmas that are not sparse, cost: ``[]``."""
+    total = torch.zeros((), device=pairs[0][0].device)
+    for left, right in pairs:
+        for vectors in (functional.normalize(left, dim=0).T, functional.normalize(right, dim=1)):
+            likeness = vectors @ vectors.T
+            others = likeness - torch.diag(likeness.diagonal())
+            total = total + ORTHOGONAL * others.square().sum()
+        found = sigmas((left, right))
+        length = found.square().sum().add(EPSILON).sqrt()
+        total = total + SPARSE * (found.sum() / length - 1).clamp(min=0)
+    return total
+
+
+@torch.no_grad()
+def prune(pairs: Sequence[Factors], budget: int) -> list[Factors]:
+    """The fewest components with the energy, the heaviest first, as many as the budget holds."""
+    wanted: list[tuple[float, int, int]] = []  # sigma, site, component
+    for number, pair in enumerate(pairs):
+        found = sigmas(pair)
+        order = found.argsort(descending=True, stable=True)
+        energy = found[order].square().cumsum(0)
+        fewest = int((energy < ENERGY * energy[-1]).sum()) + 1 if energy[-1] > 0 else 0
+        wanted += [(float(found[i]), number, int(i)) for i in order[:fewest]]
+    kept: list[list[int]] = [[] for _ in pairs]
+    for _, number, component in sorted(wanted, key=lambda item: -item[0]):
+        left, right = pairs[number]
+        if len(left) + right.shape[1] <= budget:
+            budget -= len(left) + right.shape[1]
+            kept[number].append(component)
+    return [(left[:, at], right[at]) for (left, right), at in zip(pairs, kept, strict=True)]
+
+
+@torch.no_grad()
+def assign(model: Adaptation, pairs: Sequence[Factors]) -> None:
+    """Give an adaptation these components, of which sites without any are left out."""
+    pieces = [part.reshape(-1) for pair in pairs for part in pair]
+    model.relative.copy_(torch.cat([*pieces, torch.zeros_like(model.unit[:0])]) / model.unit)
+
+
+@torch.no_grad()
+def merge(model: Adaptation, network: nn.Module) -> None:
+    """Make a copy of the base what the adaptation computes with, but for the head."""
+    for name, tensor in model.weights().items():
+        if not name.startswith(f"{HEAD}."):
+            network.get_parameter(name).copy_(tensor)
+
+
+def _grow(transfer: Transfer, network: nn.Module, chosen: Sequence[Site]) -> Adaptation:
+    return Adaptation(network, transfer.classes, chosen).to_device(transfer.device)
+
+
+def _owned(sites: Sequence[Site], pairs: Sequence[Factors]) -> list[Site]:
+    """The sites that have components, owned at as many ranks."""
+    counts = [left.shape[1] for left, _ in pairs]
+    return [site.owned(rank(count)) for site, count in zip(sites, counts, strict=True) if count]
+
+
+@torch.no_grad()
+def _together(transfer: Transfer, sites: Sequence[Site], own: Adaptation) -> Adaptation:
+    """Over the base alone: the components of earlier languages, then a language's own."""
+    parts: dict[str, list[Factors]] = {site.place: [] for site in sites}
+    for model in (transfer.earlier, own):
+        if model is not None:
+            for site, pair in zip(model.chosen, factors(model), strict=True):
+                parts[site.place].append(pair)
+    pairs = [
+        (torch.cat([left for left, _ in found], 1), torch.cat([right for _, right in found]))
+        if (found := parts[site.place])
+        else (torch.zeros(0, 0), torch.zeros(0, 0))
+        for site in sites
+    ]
+    model = transfer.grow(_owned(sites, pairs))
+    assign(model, pairs)
+    model.head.load_state_dict(own.head.state_dict())
+    return model
