@@ -1,8 +1,10 @@
 """``kws bench``: a grid of runs from a file, one record a run, and the report they make."""
 
+import os
 import subprocess
+import sys
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
 from itertools import product
@@ -11,7 +13,7 @@ from typing import Any
 
 import click
 
-from kws.errors import UsageError
+from kws.errors import KwsError, UsageError
 from kws.files import read_json, write_json
 from kws.train import Plan
 from policy.transfer import RATE
@@ -99,14 +101,34 @@ def bench() -> None:
     help="every N-th group of runs that share recordings, from the I-th on, for one of N "
     "processes side by side",
 )
+@click.option(
+    "--jobs",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="processes side by side on this machine, which share its cores",
+)
 @click.option("--only", default="*", metavar="PATTERN", help="runs of such names alone, as swr-*")
 @options.device
 def run_grid(
-    grid: Path, records: Path, work: Path, part: tuple[int, int], only: str, device: str
+    grid: Path,
+    records: Path,
+    work: Path,
+    part: tuple[int, int],
+    jobs: int,
+    only: str,
+    device: str,
 ) -> None:
     """Run every cell of GRID that has no record yet."""
     if not 1 <= part[0] <= part[1]:
         raise UsageError(f"--part {part[0]} {part[1]} is not a part: give I from 1 to N")
+    if jobs > 1:
+        if part != (1, 1):
+            raise UsageError("--jobs and --part exclude each other: each job is a part")
+        side_by_side(
+            jobs, [grid, "--records", records, "--work", work, "--only", only, "--device", device]
+        )
+        return
     try:
         settings = tomllib.loads(grid.read_text(encoding="utf-8"))
         groups = shared(run for run in runs(settings) if fnmatch(run.name, only))
@@ -131,6 +153,33 @@ def run_grid(
             write_json(folder / f"{cell.name}.json", record)
             done += 1
             CONSOLE.print(f"{done}/{todo} {cell.name}: {result}")
+
+
+def side_by_side(jobs: int, arguments: Sequence[object]) -> None:
+    """Run a grid in so many processes, none of which takes more threads than its share of cores.
+
+    Raises:
+        KwsError: one of them failed; the others went on to their end.
+
+    """
+    threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    command = [sys.executable, "-c", "from apps.cli import main; main()", "bench", "run"]
+    command += map(str, arguments)
+    started = [
+        subprocess.Popen(
+            [*command, "--part", str(number), str(jobs)],
+            env=os.environ | {"OMP_NUM_THREADS": threads},
+        )
+        for number in range(1, jobs + 1)
+    ]
+    try:
+        failed = sum(process.wait() != 0 for process in started)
+    except BaseException:
+        for process in started:
+            process.terminate()
+        raise
+    if failed:
+        raise KwsError(f"{failed} of {jobs} jobs failed, as they said; run the grid again to go on")
 
 
 def run_cell(

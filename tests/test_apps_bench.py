@@ -1,5 +1,6 @@
 """A grid spans each run once; the report says what the records say."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from apps.results import write_results
 from kws.config import FeatureConfig
 from kws.files import read_json
 
+Kws = Callable[..., tuple[int, str, str]]
+METHODS = ("head", "norms")
 GROUP = {"tasks": ["a", "b"], "methods": ["swr", "random"], "budgets": ["5%"], "seeds": [0, 1]}
 
 
@@ -116,6 +119,59 @@ def test_a_run_on_kept_recordings_comes_out_as_alone(
             tmp_path / f"{n}-{method}" / "adapter_model.safetensors" for n in ("alone", "after")
         ]
         assert models[0].read_bytes() == models[1].read_bytes()
+
+
+GRID = """
+data = "{data}"
+base = "{base}"
+epochs = {epochs}
+[tasks]
+german = ["language=de"]
+spanish = ["language=es"]
+[[cells]]
+tasks = ["german", "spanish"]
+methods = ["head", "norms"]
+seeds = [0]
+"""
+
+
+def test_jobs_share_a_grid_and_leave_each_record_once(
+    tiny: Path, spoken: Path, tmp_path: Path, kws: Kws, capfd: pytest.CaptureFixture[str]
+) -> None:
+    grid = tmp_path / "grid.toml"
+    grid.write_text(GRID.format(data=spoken, base=tiny / "base", epochs=1), encoding="utf-8")
+    folders = ["--records", tmp_path / "records", "--work", tmp_path / "work"]
+    code, _, err = kws("bench", "run", grid, *folders, "--jobs", 2)
+    assert code == 0, err
+    said = " ".join(capfd.readouterr().err.split())
+    names = [f"{task}-{method}-fixed-0" for task in ("german", "spanish") for method in METHODS]
+    assert sorted(f.stem for f in (tmp_path / "records" / "grid").iterdir()) == sorted(names)
+    assert all(said.count(f"{name}: test") == 1 for name in names)
+    assert said.count("2 runs, 0 recorded already") == 2
+
+
+def test_a_job_that_fails_is_told(
+    tiny: Path, spoken: Path, tmp_path: Path, kws: Kws, capfd: pytest.CaptureFixture[str]
+) -> None:
+    grid = tmp_path / "grid.toml"
+    text = GRID.format(data=spoken, base=tiny / "base", epochs=1).replace(
+        "language=es", "language=xx"
+    )
+    grid.write_text(text, encoding="utf-8")
+    folders = ["--records", tmp_path / "records", "--work", tmp_path / "work"]
+    code, _, err = kws("bench", "run", grid, *folders, "--jobs", 2)
+    assert (code, err) == (
+        1,
+        "kws: 1 of 2 jobs failed, as they said; run the grid again to go on\n",
+    )
+    assert "xx" in capfd.readouterr().err
+    assert len(list((tmp_path / "records" / "grid").iterdir())) == 2  # of the other
+
+
+def test_a_job_is_a_part(tmp_path: Path, kws: Kws) -> None:
+    code, _, err = kws("bench", "run", tmp_path / "grid.toml", "--jobs", 2, "--part", 1, 2)
+    assert code == 2
+    assert "--jobs and --part exclude each other" in err
 
 
 @pytest.mark.parametrize("method", ["swr", "head"])
