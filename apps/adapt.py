@@ -25,6 +25,7 @@ from kws.budget import Budget
 from kws.deltas import Adaptation, restored
 from kws.errors import UsageError
 from kws.files import refuse_unwritable, sha256, write_json
+from kws.forms import MASK
 from kws.quantized import BITS, Bits, quantize
 from kws.sites import find_sites
 from kws.train import DivergedError, Epoch, Optimizer, Plan, fingerprint
@@ -59,7 +60,7 @@ ROUNDED: Final[Bits] = 8  # bits; decision 12 says what fewer cost
     "--bits",
     default=str(ROUNDED),
     show_default=True,
-    type=click.Choice([str(bits) for bits in BITS]),
+    type=click.Choice([str(bits) for bits in BITS if bits > 1]),
     help="that a number is stored in; the head's are of 16",
 )
 @click.option(
@@ -263,6 +264,8 @@ def pack(base: Base, trained: Adaptation, task: Task, bits: Bits = ROUNDED) -> A
         tensor.detach().cpu().numpy()
         for tensor in (trained.numbers, trained.head.weight, trained.head.bias)
     )
+    if trained.chosen and all(site.form == MASK for site in trained.chosen):
+        bits = 1
     deltas, peaks = quantize(numbers, [site.size for site in trained.chosen], bits)
     classes, width = weight.shape
     config = AdapterConfig(

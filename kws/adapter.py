@@ -124,7 +124,7 @@ def load_adapter(folder: Path) -> Adapter:
     config = read_adapter_config(folder)
     arrays = read_tensors(folder / MODEL)
     dtype = arrays["deltas"].dtype if "deltas" in arrays else None
-    few = dtype in (CODES[8], CODES[4])
+    few = dtype in CODES.values() and dtype != CODES[16]
     dimensions = TENSORS | ({PEAKS: 1} if few else {})
     if set(arrays) != set(dimensions):
         odd = ", ".join(sorted(set(arrays) ^ set(dimensions)))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from .adapter import Adapter, numbers_of, pieces
-from .forms import WHOLE, Shapes, changes, scaled, sources
+from .forms import MASK, WHOLE, Shapes, changes, scaled, sources
 from .sites import HEAD, Site, find_sites, flatten, lone_weights, unflatten
 from .templates import Templates
 
@@ -176,7 +176,8 @@ def _begin(chosen: Sequence[Site]) -> Tensor:
     """Numbers that change nothing: zeros, and factors of which one is zero, so that both learn."""
     pieces = [torch.zeros(site.size) for site in chosen]
     for site, piece in zip(chosen, pieces, strict=True):
-        piece[len(scaled(site.form, _shapes(site))) :].normal_()
+        if site.form != MASK:
+            piece[len(scaled(site.form, _shapes(site))) :].normal_()
     return torch.cat([*pieces, torch.zeros(0)])
 
 

@@ -11,8 +11,9 @@ https://arxiv.org/abs/2106.10199). Of a convolution of O x I weights, owned at r
 r (O + I), the factors of dW = B A (LoRA, Hu et al., https://arxiv.org/abs/2106.09685, eq. 3); or
 O + r where the factors are fixed and only scaled, dW = diag(b) B diag(d) A (VeRA, Kopiczko et al.,
 https://arxiv.org/abs/2310.11454, eq. 2); or n, of which each scales a template that it shares with
-others (RECAST, :mod:`kws.templates`). Once added these are ordinary weights: no form costs
-anything in listening.
+others (RECAST, :mod:`kws.templates`); or, masked, one for each weight that says how much of it is
+taken away, all or nothing (Piggyback, Mallya et al., https://arxiv.org/abs/1801.06519). Once added
+these are ordinary weights: no form costs anything in listening.
 """
 
 import math
@@ -37,6 +38,7 @@ Array = TypeVar("Array", NDArray[np.float32], "Tensor")
 
 
 SHIFT: Final = "shift"
+MASK: Final = "mask"
 
 
 def part(count: int) -> str:
@@ -94,6 +96,8 @@ def numbers(form: str, shapes: Shapes) -> int:
     if kind == SHIFT and len(shapes) == 2:
         return math.prod(shapes[1])
     if len(shapes) == 1 and len(shapes[0]) > 1:
+        if kind == MASK:
+            return weights
         rows, columns = _matrix(shapes)
         if kind == "mix":
             return count
@@ -130,7 +134,7 @@ def sources(form: str, shapes: Shapes) -> tuple[NDArray[np.int64], NDArray[np.fl
     (array([0, 1, 1, 0]), array([ 1., -1.,  1., -1.], dtype=float32))
     """
     kind, count = _parse(form)
-    if kind in ("rank", "vera", "mix"):
+    if kind in ("rank", "vera", "mix", MASK):
         return None
     if kind == "tied":
         return _ties(count, shapes)
@@ -141,7 +145,8 @@ def sources(form: str, shapes: Shapes) -> tuple[NDArray[np.int64], NDArray[np.fl
 def changes(form: str, owned: Array, shapes: Shapes, templates: Array | None = None) -> Array:
     """What is added at these places; arrays and tensors alike, and gradients pass.
 
-    ``templates`` ``[n, w]`` are the site's where the form mixes n of them.
+    ``templates`` ``[n, w]`` are the site's where the form mixes n of them; where it is masked, the
+    one is the site's weights.
 
     >>> changes("rank1", np.array([1.0, 2.0, 3.0, 4.0, 5.0]), [(2, 3, 1, 1)])
     array([ 3.,  4.,  5.,  6.,  8., 10.])
@@ -150,6 +155,10 @@ def changes(form: str, owned: Array, shapes: Shapes, templates: Array | None = N
     if kind == "mix":
         assert templates is not None
         return owned @ templates
+    if kind == MASK:
+        assert templates is not None
+        taken: Array = owned * -templates[0]
+        return taken
     if kind == "tied":
         which, signs = _ties(rank, shapes)
         return owned[which] * _like(owned, signs)
@@ -167,7 +176,8 @@ def changes(form: str, owned: Array, shapes: Shapes, templates: Array | None = N
 def scaled(form: str, shapes: Shapes) -> NDArray[np.int64]:
     """Of the numbers that are in units of the weights, from the first, a weight that each changes.
 
-    All are, but of factors the left ones alone, which begin at zero; the right ones only turn.
+    All are, but of factors the left ones alone, which begin at zero; the right ones only turn. Of
+    a mask none is.
 
     >>> scaled("part2", [(2, 5)]), scaled("rank1", [(2, 5)])
     (array([5, 3]), array([0, 0]))
@@ -175,6 +185,8 @@ def scaled(form: str, shapes: Shapes) -> NDArray[np.int64]:
     kind, rank = _parse(form)
     if kind == "mix":
         return np.zeros(rank, np.int64)
+    if kind == MASK:
+        return np.zeros(0, np.int64)
     found = sources(form, shapes)
     if found is None:
         return np.zeros(_matrix(shapes)[0] * (rank if kind == "rank" else 1), np.int64)
@@ -248,7 +260,7 @@ def _like(owned: Array, constant: NDArray[np.float32]) -> Array:
 @cache
 def _parse(form: str) -> tuple[str, int]:
     """Kind and count."""
-    if form in (WHOLE, SHIFT):
+    if form in (WHOLE, SHIFT, MASK):
         return form, 0
     found = re.fullmatch(r"(part|tied|rank|vera|mix)([1-9]\d{0,5})", form)
     if found is None:

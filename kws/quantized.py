@@ -1,7 +1,7 @@
 """Numbers in few bits: what a language owns, rounded site by site.
 
 A site's numbers are whole multiples of its largest one over 7 or 127, in 4 or 8 bits; or, in 16,
-each is a float16 of its own.
+each is a float16 of its own. In one bit, which is for masks, they are its largest one or zero.
 """
 
 from collections.abc import Sequence
@@ -10,15 +10,17 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Bits = Literal[16, 8, 4]
-BITS: Final[tuple[Bits, ...]] = (16, 8, 4)
+Bits = Literal[16, 8, 4, 1]
+BITS: Final[tuple[Bits, ...]] = (16, 8, 4, 1)
 CODES: Final[dict[int, np.dtype[Any]]] = {
     16: np.dtype(np.float16),
     8: np.dtype(np.int8),
     4: np.dtype(np.uint8),
+    1: np.dtype(np.uint16),
 }
 
-Codes = NDArray[Any]  # float16 [n], int8 [n], or uint8 [ceil(n / 2)], two numbers each
+# float16 [n], int8 [n], uint8 [ceil(n / 2)] of two numbers each, or uint16 [ceil(n / 16)] of 16
+Codes = NDArray[Any]
 Peaks = NDArray[np.float16]  # [S]; of 16 bits none
 
 
@@ -31,8 +33,8 @@ def quantize(numbers: NDArray[np.float32], sizes: Sequence[int], bits: Bits) -> 
     peaks = np.array(exact[: len(sizes)], np.float32).astype(np.float16)
     spread = np.repeat(peaks.astype(np.float32), sizes)
     steps = np.rint(numbers * levels / np.where(spread > 0, spread, 1))
-    codes = np.clip(steps, -levels, levels).astype(np.int8)
-    return (codes if bits == 8 else _pack(codes)), peaks
+    codes = np.clip(steps, -levels if bits > 1 else 0, levels).astype(np.int8)
+    return (codes if bits == 8 else _pack(codes, bits)), peaks
 
 
 def dequantize(codes: Codes, peaks: Peaks, sizes: Sequence[int]) -> NDArray[np.float32]:
@@ -44,7 +46,7 @@ def dequantize(codes: Codes, peaks: Peaks, sizes: Sequence[int]) -> NDArray[np.f
     bits = bits_of(codes)
     if bits == 16:
         return codes.astype(np.float32)
-    whole = (codes if bits == 8 else _unpack(codes)[: sum(sizes)]).astype(np.float32)
+    whole = (codes if bits == 8 else _unpack(codes, bits)[: sum(sizes)]).astype(np.float32)
     steps: NDArray[np.float32] = peaks.astype(np.float32) / np.float32(_levels(bits))
     return whole * np.repeat(steps, sizes)
 
@@ -56,21 +58,26 @@ def bits_of(codes: Codes) -> Bits:
 
 def length(numbers: int, bits: Bits) -> int:
     """Codes of so many numbers."""
-    return (numbers + 1) // 2 if bits == 4 else numbers
+    return -(-numbers * bits // CODES[bits].itemsize // 8)
 
 
 def _levels(bits: Bits) -> int:
-    return int(2 ** (bits - 1) - 1)
+    return max(1, int(2 ** (bits - 1) - 1))
 
 
-def _pack(codes: NDArray[np.int8]) -> NDArray[np.uint8]:
-    """Two numbers from -8 to 7 in each byte, the first in its lower half."""
-    even = np.zeros(2 * length(len(codes), 4), np.uint8)
-    even[: len(codes)] = codes.view(np.uint8) & 15
-    packed: NDArray[np.uint8] = np.bitwise_or(even[::2], even[1::2] << 4)
-    return packed
+def _pack(codes: NDArray[np.int8], bits: Bits) -> Codes:
+    """Whole numbers of so many bits side by side, the first in the lowest ones."""
+    single = np.unpackbits(codes.view(np.uint8)[:, None], axis=1, count=bits, bitorder="little")
+    packed = np.zeros(length(len(codes), bits) * CODES[bits].itemsize, np.uint8)
+    whole = np.packbits(single.reshape(-1), bitorder="little")
+    packed[: len(whole)] = whole
+    return packed.view(CODES[bits].newbyteorder("<")).astype(CODES[bits])
 
 
-def _unpack(packed: NDArray[np.uint8]) -> NDArray[np.int8]:
-    halves = np.stack([packed << 4, packed & 240], axis=1).reshape(-1)
-    return halves.view(np.int8) >> 4
+def _unpack(packed: Codes, bits: Bits) -> NDArray[np.int8]:
+    """What was packed, and zeros to the end."""
+    ordered = packed.astype(CODES[bits].newbyteorder("<")).view(np.uint8)
+    single = np.unpackbits(ordered, bitorder="little").reshape(-1, bits)
+    sign = single[:, -1:] if bits > 1 else np.zeros((len(single), 1), np.uint8)
+    whole = np.concatenate([single, np.repeat(sign, 8 - bits, axis=1)], axis=1)
+    return np.packbits(whole, axis=1, bitorder="little").reshape(-1).view(np.int8)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import KwsError
-from .forms import mixed
+from .forms import MASK, mixed
 
 Array = NDArray[np.float32]
 FEWEST: Final = 2  # layers of a group
@@ -43,14 +43,19 @@ class Templates:
         return {place: tuple(group) for group in found.values() for place in group}
 
     def of(self, place: str, form: str) -> Array | None:
-        """Templates ``[n, w]`` of a place that is owned as their mixture; else None.
+        """Templates ``[n, w]`` of a place that is owned as their mixture, or masked; else None.
 
-        Each is of root mean square one, and flat as the place's weights are.
+        Each is flat as the place's weights are, and of root mean square one; but the one of a
+        masked place is its own weights.
 
         Raises:
             KwsError: the place's group has not so many.
 
         """
+        if form == MASK:
+            if place not in self._weights:
+                raise KwsError(f"{place} has not the one tensor that a mask is for")
+            return self._weights[place].reshape(1, -1)
         count = mixed(form)
         if not count:
             return None

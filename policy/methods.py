@@ -14,7 +14,7 @@ from torch import nn
 from kws.deltas import Adaptation
 from kws.errors import UsageError
 
-from . import cacl, controls, fixed, recast, scratch, shares, swr, taps
+from . import cacl, controls, fixed, piggyback, recast, scratch, shares, swr, taps
 from .transfer import Trainer, Transfer
 
 Method = Callable[[Transfer], Adaptation]
@@ -27,6 +27,7 @@ _FIXED: Final[Mapping[str, Method]] = MappingProxyType(
         "bitfit": fixed.bitfit,
         "lora": fixed.lora,
         "vera": fixed.vera,
+        "piggyback": piggyback.piggyback,
         "recast": recast.recast,
         "recast-all": recast.recast_all,
         "recast-lora": recast.recast_lora,

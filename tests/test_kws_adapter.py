@@ -25,7 +25,7 @@ from kws.adapter import (
 )
 from kws.detector import DetectorConfig, Levels, Timing
 from kws.errors import KwsError
-from kws.quantized import BITS
+from kws.quantized import BITS, CODES
 
 Make = Callable[..., Adapter]
 
@@ -119,7 +119,8 @@ def test_stored_bytes_are_the_files(
     adapter = make_adapter("cmn", classes, step, bits)
     save_adapter(tmp_path, adapter, "")
     assert (tmp_path / MODEL).stat().st_size == adapter.config.stored_bytes
-    deltas = -(-adapter.config.spent_parameters * bits // 8)
+    word = CODES[bits].itemsize
+    deltas = -(-adapter.config.spent_parameters * bits // (8 * word)) * word
     peaks = 0 if bits == 16 else 2 * len(adapter.config.sites)
     assert adapter.nbytes == deltas + peaks + 2 * 33 * classes
     assert adapter.nbytes < adapter.config.stored_bytes < adapter.nbytes + 400

@@ -23,6 +23,7 @@ FITTING = [
     ("rank1", CONV, 64),
     ("rank3", CONV, 192),
     ("vera4", CONV, 44),
+    ("mask", CONV, 960),
 ]
 
 
@@ -31,14 +32,17 @@ def test_arrays_and_tensors_change_the_same_weights_alike(
     form: str, shapes: tuple[tuple[int, ...], ...], count: int
 ) -> None:
     owned = np.random.default_rng(0).normal(size=count).astype(np.float32)
-    found = changes(form, owned, shapes)
+    common = np.random.default_rng(1).normal(size=(1, 960)).astype(np.float32)
+    found = changes(form, owned, shapes, common)
+    tensors = torch.from_numpy(owned), shapes, torch.from_numpy(common)
     assert numbers(form, shapes) == count
-    np.testing.assert_allclose(changes(form, torch.from_numpy(owned), shapes), found, atol=1e-5)
+    np.testing.assert_allclose(changes(form, *tensors), found, atol=1e-5)
     where = places(form, shapes)
     assert len(where) == len(found) == len(set(where.tolist()))
     assert where.min() >= 0
     assert where.max() < sum(map(math.prod, shapes))
-    assert 0 < len(scaled(form, shapes)) <= count
+    assert len(scaled(form, shapes)) <= count
+    assert len(scaled(form, shapes)) or form == "mask"
 
 
 @pytest.mark.parametrize(
@@ -47,6 +51,8 @@ def test_arrays_and_tensors_change_the_same_weights_alike(
         ("rank1", NORM),
         ("vera4", NORM),
         ("shift", CONV),
+        ("mask", NORM),
+        ("mask4", CONV),
         ("part960", CONV),
         ("part0", CONV),
         ("rank0", CONV),

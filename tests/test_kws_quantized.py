@@ -33,7 +33,7 @@ def test_a_number_is_off_by_half_a_step_at_most(bits: Bits) -> None:
         begin += size
 
 
-@pytest.mark.parametrize("bits", [16, 8, 4])
+@pytest.mark.parametrize("bits", [16, 8, 4, 1])
 def test_rounding_again_changes_nothing(bits: Bits) -> None:
     first = quantize(numbers(), SIZES, bits)
     again = quantize(dequantize(*first, SIZES), SIZES, bits)
@@ -49,7 +49,15 @@ def test_four_bits_are_two_numbers_a_byte() -> None:
     assert quantize(numbers(), SIZES, 4)[0].nbytes == 157  # of 313 numbers
 
 
-@pytest.mark.parametrize("bits", [16, 8, 4])
+def test_one_bit_is_all_or_nothing() -> None:
+    mask = np.array([1, 0, 0, 1, 1] * 7, np.float32)
+    codes, peaks = quantize(mask, [5, 30], 1)
+    assert codes.nbytes == 6  # of 35 numbers, in whole words
+    assert dequantize(codes, peaks, [5, 30]).tolist() == mask.tolist()
+    assert bits_of(codes) == 1
+
+
+@pytest.mark.parametrize("bits", [16, 8, 4, 1])
 @pytest.mark.parametrize(
     ("exact", "sizes"),
     [

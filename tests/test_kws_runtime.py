@@ -22,7 +22,7 @@ from kws.base import Base, BaseConfig
 from kws.engine import Engine
 from kws.errors import KwsError
 from kws.files import Arrays
-from kws.forms import SHIFT, mix, part, tied
+from kws.forms import MASK, SHIFT, mix, part, tied
 from kws.quantized import Bits, quantize
 from kws.runtime import Network, Runtime, merged
 from kws.sites import find_sites
@@ -155,13 +155,15 @@ def test_streams_have_the_scores_of_torch_through_switches(
 
 
 def in_parts(base: Base, language: str, classes: int = 4, bits: Bits = 16) -> Adapter:
-    """An adapter that owns a part of every site: numbers of a seventh, shifts, mixtures."""
+    """An adapter that owns a part of every site: numbers of a seventh, shifts, mixtures, masks."""
     rng = np.random.default_rng(list(language.encode()))
     chosen = [
         site.owned(SHIFT)
         if site.kind == "norm" and number % 3 == 0
         else site.owned(mix(2))
         if site.name.endswith((".point", ".time"))
+        else site.owned(MASK)
+        if site.name.endswith(".frequency")
         else site.owned((part, tied)[number % 2](max(1, site.size // 7)))
         for number, site in enumerate(find_sites(base.network))
     ]

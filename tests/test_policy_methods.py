@@ -12,6 +12,7 @@ from kws.files import read_tensors
 from kws.sites import Site, find_sites
 from kws.train import Epoch, EpochBatches, Plan
 from models.bcresnet import BCResNet
+from policy import piggyback
 from policy.methods import FIXED, METHODS, adapt
 from policy.selection import spent
 from policy.taps import ScoreGates
@@ -55,8 +56,9 @@ def names(adaptation: Adaptation) -> list[str]:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_trains_and_leaves_the_base_alone(
-    method: str, network: BCResNet, trainer: Trainer
+    method: str, network: BCResNet, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(piggyback, "START", 0.01)  # within reach of a few steps
     before = state(network)
     trained = adapt(network, CLASSES, method, 883, trainer)
     assert same(before, state(network))
@@ -106,7 +108,7 @@ def test_fixed_methods_own_what_they_own(
     assert counts == {
         **{"head": 0, "norms": 2_416, "bitfit": 1_208},
         **{"lora": 528, "vera": 340, "full": TOTAL, "scratch": TOTAL},
-        **{"recast": 24, "recast-all": 120, "recast-lora": 552},
+        **{"recast": 24, "recast-all": 120, "recast-lora": 552, "piggyback": 6_420},
     }
 
 
@@ -245,3 +247,16 @@ def test_epochs_of_all_stages_are_those_asked_for(
         adapt(network, CLASSES, method, 883, trainer)
         history: list[Epoch] = [epoch for stage in trainer.history.values() for epoch in stage]
         assert len(history) == 6
+
+
+def test_piggyback_keeps_or_drops_each_weight(
+    network: BCResNet, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(piggyback, "START", 0.01)
+    base = state(network)
+    trained = adapt(network, CLASSES, "piggyback", 0, trainer)
+    assert {site.kind for site in trained.chosen} == {"conv"}
+    assert set(trained.numbers.unique().tolist()) == {0.0, 1.0}
+    for name, weight in trained.weights().items():
+        if not name.startswith("head"):
+            assert ((weight == base[name]) | (weight == 0)).all()
