@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from audio_data.augment import AugmentConfig
+from audio_data.augment import SNR, AugmentConfig
 from audio_data.task import Task
 from kws.adapter import (
     MODEL,
@@ -184,7 +184,7 @@ def run(
         allowed = total
         note(f"{method} owns what it owns, whatever the budget")
     augment = AugmentConfig(  # decisions 4 and 7 say why
-        mask_bands=0, speed=0.1, equaliser=6.0, suppressed=(1.0, 40.0)
+        mask_bands=0, speed=0.1, equaliser=6.0, suppressed=(1.0, 40.0), snr=SNR[base.config.causal]
     )
     batches = recordings.training(augment, batch=BATCH, seed=seed, device=device)
     plan = Plan(

@@ -8,7 +8,7 @@ from typing import Any
 import click
 import torch
 
-from audio_data.augment import SPEC_WIDTHS, AugmentConfig
+from audio_data.augment import SNR, SPEC_WIDTHS, AugmentConfig
 from kws.base import MODEL, BaseConfig, save_base
 from kws.files import read_tensors, refuse_unwritable, write_bytes, write_json, write_text
 from kws.train import Epoch, Optimizer, Plan, Stage, fingerprint, fit
@@ -24,6 +24,7 @@ from .recordings import Recordings, Selection, pick_device, validator
 
 LR = 6e-3
 BATCH = 32
+SPAN = 40  # frames that a causal decision averages (decision 13)
 
 
 @click.command()
@@ -89,7 +90,14 @@ def run(
     from models.registry import build
 
     refuse_unwritable(out)
-    config = BaseConfig(architecture="bcresnet", tau=tau, causal=causal, language="", labels=())
+    config = BaseConfig(
+        architecture="bcresnet",
+        tau=tau,
+        causal=causal,
+        span=SPAN if causal else None,
+        language="",
+        labels=(),
+    )
     recordings = Recordings.select(selection, config)
     task = recordings.task
     for warning in task.warnings:
@@ -103,7 +111,7 @@ def run(
     )
     torch.manual_seed(plan.seed)
     network = build(config).to(device)
-    augment = AugmentConfig(mask_bands=SPEC_WIDTHS[tau])
+    augment = AugmentConfig(mask_bands=SPEC_WIDTHS[tau], snr=SNR[causal])
     batches = recordings.training(augment, batch=BATCH, seed=plan.seed, device=device)
     validate = validator(*recordings.fixed("validation"), len(task.keywords))
     settings = asdict(config) | {

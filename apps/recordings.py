@@ -160,6 +160,7 @@ class Recordings:
             seed=seed,
             device=device,
             context=self.context,
+            at_most=self.task.at_most,
         )
         if self.kept is None:
             return made

@@ -11,6 +11,7 @@ from kws.config import SAMPLE_RATE
 
 EQUALISER_POINTS = 8  # on the mel scale: slopes and broad resonances, no notches
 SPEC_WIDTHS = {1.0: 0, 1.5: 1, 2.0: 3, 3.0: 5, 6.0: 7, 8.0: 7}  # bands masked, by tau (paper)
+SNR = {False: (10.0, 40.0), True: (0.0, 40.0)}  # dB; lower where words are heard in a stream
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +21,10 @@ class AugmentConfig:
     shift: int = SAMPLE_RATE // 10  # samples, either way
     speed: float = 0.15  # rate and pitch together, either way, as if another person spoke
     gain: tuple[float, float] = (-24.0, 6.0)  # dB; people and microphones differ by as much
+    apart: float = 4.0  # dB, either way, between words that are heard one after another
     equaliser: float = 9.0  # dB, either way, as if through another microphone or room
     probability: float = 0.8  # of shift and noise together, as in the BC-ResNet paper
-    snr: tuple[float, float] = (10.0, 40.0)  # dB
+    snr: tuple[float, float] = SNR[False]  # dB
     suppression: float = 0.5  # share of the rows in which noise is suppressed, decision 7
     suppressed: tuple[float, float] = (1.0, 10.0)  # times the noise floor, what is taken away
     mask_bands: int = 3  # widest frequency mask

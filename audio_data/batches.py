@@ -1,6 +1,6 @@
 """Batches of features for training, and fixed sets for evaluation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,8 @@ from .augment import (
 from .features import LogMel
 
 CHAIN = 4  # words of a row where words are heard one after another
+LATE = 24  # frames after a view's end, at most, at which a decision on it is trained
+LAG = LATE // 2  # and at which one decision on it is taken
 QUIET, LOUD = -70.0, -25.0  # dB full scale, the levels at which silence is heard
 
 
@@ -61,10 +63,13 @@ class Training:
     """Epochs of augmented batches; epoch ``e`` of seed ``s`` is always the same.
 
     Where a network hears more than the view, each row is a little stream: ``context``, then
-    ``CHAIN`` views one after another in one noise, so that what comes before a word is sound.
+    ``CHAIN`` views one after another in one noise, so that what comes before a word is sound. A
+    live detector decides at every moment, so decisions are trained from a view's end on to
+    ``LATE`` frames later, in which the next word may begin.
 
     Args:
         context: frames before a view that its decision depends on.
+        at_most: of these classes so many rows in an epoch, drawn anew in each.
 
     Shape:
         yields features ``[B, F, T]`` and labels ``[B]``; with a context features ``[R, F, T]``,
@@ -83,23 +88,32 @@ class Training:
         seed: int = 0,
         device: str = "cpu",
         context: int = 0,
+        at_most: Mapping[int, int] | None = None,
     ) -> None:
         self.views, self.noise, self.augment = views, noise, augment
         self.view, self.seed, self.device = features.view, seed, device
         self.lead, self.chain = context * features.hop, CHAIN if context else 1
+        self.tail = LATE * features.hop if context else 0
         self.batch = max(1, batch // self.chain) * self.chain  # whole rows
-        self.ends = [
-            context + features.frames - 1 + self.view // features.hop * number
-            for number in range(self.chain)
-        ]
+        first, each = context + features.frames - 1, self.view // features.hop
+        self.ends = torch.arange(self.chain) * each + first
         self.log_mel = LogMel(features).to(device)
+        self.at_most = dict(at_most or {})
 
     def __len__(self) -> int:
-        return -(-len(self.views) // self.batch)
+        return -(-len(self._order(torch.Generator())) // self.batch)
+
+    def _order(self, generator: torch.Generator) -> Tensor:
+        """Rows of an epoch, as they come."""
+        order = torch.randperm(len(self.views), generator=generator)
+        for label, most in self.at_most.items():
+            its = self.views.labels[order] == label
+            order = order[~its | (its.cumsum(0) <= most)]
+        return order
 
     def epoch(self, index: int) -> Iterator[tuple[Any, ...]]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
-        order = torch.randperm(len(self.views), generator=generator)
+        order = self._order(generator)
         missing = -len(order) % self.chain  # words of the last row; the first come again
         for clips in torch.cat([order, order.repeat(self.chain)[:missing]]).split(self.batch):
             waves = self._waves(clips.view(-1, self.chain), generator).to(self.device)
@@ -108,21 +122,26 @@ class Training:
             if self.augment.mask_bands:
                 features = mask_features(features, self.augment, generator)
             labels = self.views.labels[clips].to(self.device)
-            yield (features, labels, self.ends) if self.lead else (features, labels)
+            if self.lead:
+                late = torch.randint(LATE + 1, self.ends.shape, generator=generator)
+                yield features, labels, (self.ends + late).tolist()
+            else:
+                yield features, labels
 
     def _waves(self, clips: Tensor, generator: torch.Generator) -> Tensor:
-        """Words in noise, one after another: ``[R, n] -> [R, lead + n * view]``."""
+        """Words in noise, one after another: ``[R, n] -> [R, lead + n * view + tail]``."""
         rows = len(clips)
         touched = torch.rand(rows, generator=generator) < self.augment.probability
         words = self._words(clips.flatten(), touched.repeat_interleave(self.chain), generator)
-        waves = functional.pad(words.view(rows, -1), (self.lead, 0))
+        waves = functional.pad(words.view(rows, -1), (self.lead, self.tail))
         noise = draw_noise(self.noise, rows, waves.shape[1], generator)
         ratios = uniform((rows, 1), *self.augment.snr, generator)
         waves = torch.where(touched[:, None], add_noise(waves, noise, ratios), waves)
-        before, words = waves[:, : self.lead], waves[:, self.lead :].reshape(-1, self.view)
-        noise = noise[:, self.lead :].reshape(-1, self.view)
+        parts = [self.lead, self.chain * self.view, self.tail]
+        before, words, after = waves.split(parts, dim=1)
+        words, noise = (x.reshape(-1, self.view) for x in (words, noise.split(parts, 1)[1]))
         words = hush(words, noise, self.views.silent[clips.flatten()], generator)
-        return torch.cat([before, words.view(rows, -1)], dim=1).clamp(-1, 1)
+        return torch.cat([before, words.view(rows, -1), after], dim=1).clamp(-1, 1)
 
     def _words(self, rows: Tensor, touched: Tensor, generator: torch.Generator) -> Tensor:
         """Shifted where touched, at another speed, level and colour: ``[B] -> [B, view]``."""
@@ -132,7 +151,10 @@ class Training:
         starts = margin + torch.where(touched, shift, 0)
         speeds = uniform((count,), 1 - config.speed, 1 + config.speed, generator)
         waves = crop_at_speed(self.views.waves[rows], starts, speeds, self.view) / 32_768
-        gains = uniform((count, 1), *config.gain, generator)
+        gains = uniform((count // self.chain, 1), *config.gain, generator)
+        if self.lead:
+            gains = gains.repeat_interleave(self.chain, dim=0)
+            gains = gains + uniform((count, 1), -config.apart, config.apart, generator)
         slopes = (count, EQUALISER_POINTS)
         bends = uniform(slopes, -config.equaliser, config.equaliser, generator)
         return equalise(waves, gains + bends)
@@ -168,10 +190,11 @@ def fixed_features(
 ) -> tuple[Tensor, Tensor]:
     """All views as they are, silence drawn once: features ``[N, F, T]`` and labels ``[N]``.
 
-    Before each view comes a ``context`` of so many frames: another one's end, drawn once.
+    Before each view comes a ``context`` of so many frames, another one's end, and after it as many
+    as a decision lags behind, another one's begin.
     """
     log_mel, pieces = LogMel(features), []
-    lead = context * features.hop  # samples
+    lead, tail = context * features.hop, LAG * features.hop if context else 0  # samples
     generator = torch.Generator().manual_seed(seed)
     others = torch.randperm(len(views), generator=generator) if lead else None
     middle = slice(views.margin, views.margin + features.view)
@@ -182,6 +205,7 @@ def fixed_features(
         if others is not None:
             before = views.waves[others[rows], middle].float() / 32_768
             before = functional.pad(before, (lead, 0))[:, -lead:]
-            waves = torch.cat([before, waves], dim=1)
+            after = views.waves[others[rows].roll(1), middle][:, :tail].float() / 32_768
+            waves = torch.cat([before, waves, after], dim=1)
         pieces.append(log_mel(waves))
     return torch.cat(pieces), views.labels

@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from kws.config import SILENCE, UNKNOWN
 from kws.errors import UsageError
@@ -12,6 +12,8 @@ from .clips import SPLITS, Clip, Split
 from .splits import assign_splits, split_among
 
 SHARE = 0.1  # unknown and silence, each, as a share of the keywords' clips (Speech Commands)
+LEARNT = 0.3  # unknown words of an epoch of training, drawn from at most
+DIFFERENT = 4_000  # clips, which half a gigabyte holds
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Task:
     splits: dict[Split, tuple[Example, ...]]
     warnings: tuple[str, ...] = ()
     licences: tuple[str, ...] = ()
+    at_most: Mapping[int, int] = field(default_factory=dict)  # of a class in an epoch of training
 
     @property
     def keywords(self) -> tuple[str, ...]:
@@ -101,13 +104,20 @@ def make_task(
         if not closed:
             others = [clip for clip in strangers if clip.split == split]
             quiet = [clip for clip in clips if (clip.split, clip.word) == (split, SILENCE)]
-            splits[split] += _open(len(known), others, quiet, number, rng)
+            count = max(1, round(SHARE * len(known))) if known else 0
+            most = DIFFERENT if split == "train" else count
+            drawn = rng.sample(others, min(most, len(others)))
+            splits[split] += _open(drawn, quiet, count, number, rng)
     if not (splits["train"] or measured):
         raise UsageError("no clip is left to train on; give recordings of more people")
     if not closed and not any(clip.split == "train" for clip in strangers):
         warnings = [*warnings, "no other words to learn 'unknown' from: expect false alarms"]
     licences = tuple(sorted({clip.licence for clip in clips if clip.licence}))
-    return Task(language, tuple(labels), splits, tuple(warnings), licences)
+    at_most = {}
+    if not closed and not measured:
+        said = sum(example.label < len(spoken) for example in splits["train"])
+        at_most = {number[UNKNOWN]: max(1, round(LEARNT * said))}
+    return Task(language, tuple(labels), splits, tuple(warnings), licences, at_most)
 
 
 def _one_language(clips: Sequence[Clip]) -> str:
@@ -123,15 +133,13 @@ def _one_language(clips: Sequence[Clip]) -> str:
 
 
 def _open(
-    known: int,
-    strangers: Sequence[Clip],
+    drawn: Sequence[Clip],
     quiet: Sequence[Clip],
+    count: int,
     number: Mapping[str, int],
     rng: random.Random,
 ) -> tuple[Example, ...]:
-    """Unknown words and silence beside so many clips of keywords; recorded silence comes first."""
-    count = max(1, round(SHARE * known)) if known else 0
-    drawn = rng.sample(strangers, min(count, len(strangers)))
+    """The unknown words drawn, and so many of silence; recorded silence comes first."""
     recorded = rng.sample(quiet, min(count, len(quiet)))
     return (
         *(Example(clip, number[UNKNOWN]) for clip in drawn),

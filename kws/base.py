@@ -27,6 +27,7 @@ class BaseConfig:
     language: str
     labels: tuple[str, ...]
     causal: bool = False  # hears no later frame, and so runs on a stream
+    span: int | None = None  # frames that a causal decision averages; None: those of one view
     features: FeatureConfig = field(default_factory=FeatureConfig)
     sha256: str = ""  # of the weights' file; adapters name it
     detector: DetectorConfig = field(default_factory=DetectorConfig)
@@ -34,6 +35,11 @@ class BaseConfig:
     metrics: dict[str, Any] = field(default_factory=dict)
     licences: tuple[str, ...] = ()
     format: int = FORMAT
+
+    @property
+    def averaged(self) -> int:
+        """Frames over whose mean a decision is taken."""
+        return self.features.frames if self.span is None else self.span
 
 
 Build = Callable[[BaseConfig], "nn.Module"]

@@ -256,11 +256,6 @@ class BCResNet(nn.Module):
         # A frame before the first counts as zeros, here and in `decide`.
         return x[..., -self.span :].sum(dim=2) / self.span if self.causal else x.mean(dim=2)
 
-    @property
-    def context(self) -> int:
-        """Frames before those that it averages on which a decision depends; 0 if not causal."""
-        return self.history - self.span if self.causal else 0
-
     def decide(self, x: Tensor) -> Tensor:
         """``[B, D, span - 1 + T] -> [B, T, K]``: the head on the mean of each ``span`` frames."""
         means = nn.functional.avg_pool1d(x, self.span, stride=1)  # [B, D, T]

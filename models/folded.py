@@ -150,7 +150,7 @@ def _fold(config: BaseConfig, tensors: Arrays) -> Folded:
     last = _single(get["neck.1.weight"][:, :, 0, 0] * scale[:, None]), _single(shift)
     neck = _single(get["neck.0.weight"][:, 0])
     head = _single(get["head.weight"]), _single(get["head.bias"])
-    return Folded(config.causal, config.features.frames, stem, tuple(blocks), neck, last, head)
+    return Folded(config.causal, config.averaged, stem, tuple(blocks), neck, last, head)
 
 
 def _block(get: dict[str, NDArray[np.float64]], name: str, stride: int, dilation: int) -> Block:

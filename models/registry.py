@@ -23,11 +23,12 @@ def build(config: BaseConfig) -> BCResNet:
         )
     if config.features.mels != MELS:
         raise UsageError(f"{config.architecture} hears {MELS} bands, not {config.features.mels}")
-    return BCResNet(
-        len(config.labels), config.tau, causal=config.causal, span=config.features.frames
-    )
+    return BCResNet(len(config.labels), config.tau, causal=config.causal, span=config.averaged)
 
 
 def context(config: BaseConfig) -> int:
     """Frames before a view that the network hears, whatever its classes."""
-    return build(replace(config, labels=("any",))).context
+    if not config.causal:
+        return 0
+    history = build(replace(config, labels=("any",))).history
+    return max(0, history - config.features.frames)

@@ -20,7 +20,7 @@ from audio_data.augment import (
     rms,
     uniform,
 )
-from audio_data.batches import LOUD, QUIET, Training, Views, fixed_features
+from audio_data.batches import LAG, LATE, LOUD, QUIET, Training, Views, fixed_features
 from audio_data.features import LogMel
 from kws.config import FeatureConfig
 
@@ -29,6 +29,7 @@ MARGIN = AugmentConfig().shift
 PLAIN = AugmentConfig(
     speed=0.0,
     gain=(0.0, 0.0),
+    apart=0.0,
     equaliser=0.0,
     snr=(90.0, 90.0),
     suppression=0.0,
@@ -325,8 +326,12 @@ def test_with_a_context_words_are_heard_one_after_another() -> None:
     everything = chained(STILL)
     told: list[int] = []
     for features, labels, ends in everything.epoch(0):
-        assert features.shape[2] == ends[-1] + 1  # the last word ends the row
-        words = torch.stack([features[:, :, end - 97 : end + 1] for end in ends], dim=1)
+        begins = range(CONTEXT, CONTEXT + 400, 100)
+        assert features.shape[2] == CONTEXT + 398 + LATE
+        late = [end - begin - 97 for end, begin in zip(ends, begins, strict=True)]
+        assert min(late) >= 0
+        assert max(late) <= LATE
+        words = torch.stack([features[:, :, at : at + 98] for at in begins], dim=1)
         distances = torch.cdist(words.flatten(0, 1).flatten(1), plain.flatten(1))
         assert distances.amin(dim=1).max() < 0.1
         nearest = distances.argmin(dim=1)
@@ -337,6 +342,37 @@ def test_with_a_context_words_are_heard_one_after_another() -> None:
     assert len(list(everything.epoch(0))) == len(everything)
 
 
+def test_a_decision_is_trained_at_every_moment_that_a_detector_may_take_it_at() -> None:
+    everything = chained(STILL, batch=4)
+    found = [batch[2] for index in range(30) for batch in everything.epoch(index)]
+    late = {end - CONTEXT - 97 - 100 * number for ends in found for number, end in enumerate(ends)}
+    assert late == set(range(LATE + 1))
+
+
+def test_words_of_a_row_are_about_as_loud_as_each_other() -> None:
+    """Rows differ by as much as people and microphones do."""
+    waves = torch.full((40, FEATURES.view), 0.1).mul(32_768).to(torch.int16).numpy()
+    rows = Views.build(waves, [0] * 40, 0, 0)
+    augment = replace(PLAIN, probability=0.0, gain=(-24.0, 0.0), apart=2.0)
+    training = Training(rows, noise(20), FEATURES, augment, batch=40, context=CONTEXT)
+    heard = training._waves(torch.arange(40).view(10, 4), generator())
+    words = heard[:, training.lead : training.lead + 4 * FEATURES.view]
+    levels = decibels(rms(words.reshape(-1, FEATURES.view))).view(10, 4)
+    assert (levels.amax(dim=1) - levels.amin(dim=1)).max() <= 4.01
+    assert levels.mean(dim=1).max() - levels.mean(dim=1).min() > 8
+
+
+def test_of_a_frequent_class_every_epoch_hears_others() -> None:
+    many = Views.build(np.zeros((60, FEATURES.view), np.int16), [0] * 10 + [1] * 50, 0, 0)
+    training = Training(many, noise(), FEATURES, STILL, batch=8, at_most={1: 5})
+    told = [torch.cat([labels for _, labels in training.epoch(index)]) for index in range(2)]
+    assert [labels.bincount().tolist() for labels in told] == [[10, 5]] * 2
+    assert len(training) == len(list(training.epoch(0))) == 2
+    orders = [set(training._order(generator(index)).tolist()) for index in range(12)]
+    assert all(set(range(10)) <= order for order in orders)
+    assert len(set().union(*orders)) > 40
+
+
 def test_what_comes_before_a_word_is_in_the_same_noise() -> None:
     augment = replace(PLAIN, probability=1.0, snr=(10.0, 10.0))
     everything = chained(augment, clips=8)
@@ -345,7 +381,7 @@ def test_what_comes_before_a_word_is_in_the_same_noise() -> None:
         training._waves(clips, generator()) for training in (everything, chained(STILL, clips=8))
     )
     ratio = decibels(rms(quiet[:, everything.lead :]) / rms(heard[:, : everything.lead]))
-    assert heard.shape[1] == everything.lead + 4 * FEATURES.view
+    assert heard.shape[1] == everything.lead + 4 * FEATURES.view + everything.tail
     assert quiet[:, : everything.lead].abs().max() == 0
     torch.testing.assert_close(ratio, torch.full_like(ratio, 10.0), atol=1.5, rtol=0)
 
@@ -356,7 +392,8 @@ def test_fixed_sets_have_another_word_as_context() -> None:
     features, same_labels = fixed_features(views(), noise(), FEATURES, context=CONTEXT)
     assert torch.equal(labels, same_labels)
     spoken = slice(0, 12)
-    torch.testing.assert_close(features[spoken, :, CONTEXT:], plain[spoken])
+    assert features.shape[2] == CONTEXT + 98 + LAG
+    torch.testing.assert_close(features[spoken, :, CONTEXT : CONTEXT + 98], plain[spoken])
     before = features[:, :, : CONTEXT - 3]  # of these frames none reaches into the view
     assert (before.flatten(1).amax(dim=1) > 0).sum() == 12  # 4 are silent
     again = fixed_features(views(), noise(), FEATURES, context=CONTEXT)[0]

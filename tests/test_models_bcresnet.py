@@ -1,5 +1,7 @@
 """BC-ResNet has the paper's size and cost, and behaves as the paper says."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -173,7 +175,8 @@ def test_a_causal_decision_spans_one_view() -> None:
     network = build(config)
     assert isinstance(network, BCResNet)
     assert network.causal
-    assert network.span == config.features.frames == 78
+    assert network.span == config.averaged == config.features.frames == 78
+    assert build(replace(config, span=40)).span == 40
 
 
 @pytest.mark.parametrize("tau", [1.0, 2.0])
