@@ -4,9 +4,10 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from kws.train import Plan
 from policy.transfer import RATE
 
 from . import adapt, options, pretrain
+from .cluster import spread
 from .measure import measure, merged
 from .progress import CONSOLE
 from .recordings import Recordings, Selection, parse_filters, pick_device
@@ -108,6 +110,14 @@ def bench() -> None:
     type=click.IntRange(1),
     help="processes side by side on this machine, which share its cores",
 )
+@click.option(
+    "--ray",
+    is_flag=False,
+    flag_value="auto",
+    metavar="[ADDRESS]",
+    help="on a Ray cluster that is there, this machine's or the one at an address, whose machines "
+    "all have this folder, the recordings and the base at the same paths",
+)
 @click.option("--only", default="*", metavar="PATTERN", help="runs of such names alone, as swr-*")
 @options.device
 def run_grid(
@@ -116,10 +126,13 @@ def run_grid(
     work: Path,
     part: tuple[int, int],
     jobs: int,
+    ray: str | None,
     only: str,
     device: str,
 ) -> None:
     """Run every cell of GRID that has no record yet."""
+    if ray and (jobs > 1 or part != (1, 1)):
+        raise UsageError("--ray spreads the whole grid; leave --jobs and --part out")
     if not 1 <= part[0] <= part[1]:
         raise UsageError(f"--part {part[0]} {part[1]} is not a part: give I from 1 to N")
     if jobs > 1:
@@ -139,20 +152,49 @@ def run_grid(
     missing = [[c for c in group if not (folder / f"{c.name}.json").is_file()] for group in groups]
     todo, total = sum(map(len, missing)), sum(map(len, groups))
     CONSOLE.print(f"{total} runs, {total - todo} recorded already")
-    done = 0
-    for group in missing:
+    do = partial(_run, settings=settings, work=work / grid.stem, device=device)
+    found: Iterable[tuple[Run, dict[str, Any] | str]]
+    if ray:
+        found = spread([cell for group in missing for cell in group], do, ray)
+    else:
+        found = _in_turn(missing, do)
+    failed = 0
+    for done, (cell, record) in enumerate(found, 1):
+        if isinstance(record, str):
+            failed += 1
+            CONSOLE.print(f"{done}/{todo} {cell.name} failed: {record}")
+            continue
+        write_json(folder / f"{cell.name}.json", record)
+        stream = isinstance(cell, StreamCell)
+        result = summary(record) if stream else f"test {record['test']['accuracy']:.1%}"
+        CONSOLE.print(f"{done}/{todo} {cell.name}: {result}")
+    if failed:
+        raise KwsError(f"{failed} of {todo} runs failed, as they said; run the grid again to go on")
+
+
+def _in_turn(
+    groups: Iterable[list[Run]], do: Callable[..., dict[str, Any]]
+) -> Iterator[tuple[Run, dict[str, Any]]]:
+    """Do every run here; those of a group share what they read."""
+    for group in groups:
         kept: dict[object, Any] = {}
         for cell in group:
-            run = work / grid.stem / cell.name
-            if isinstance(cell, StreamCell):
-                record = {"commit": _commit(), **run_stream(cell, run)}
-                result = summary(record)
-            else:
-                record = run_cell(cell, settings, run, pick_device(device), kept)
-                result = f"test {record['test']['accuracy']:.1%}"
-            write_json(folder / f"{cell.name}.json", record)
-            done += 1
-            CONSOLE.print(f"{done}/{todo} {cell.name}: {result}")
+            yield cell, do(cell, kept=kept)
+
+
+def _run(
+    cell: Run,
+    *,
+    settings: dict[str, Any],
+    work: Path,
+    device: str,
+    kept: dict[object, Any] | None = None,
+) -> dict[str, Any]:
+    """The record of one run of either kind."""
+    out = work / cell.name
+    if isinstance(cell, StreamCell):
+        return {"commit": _commit(), **run_stream(cell, out)}
+    return run_cell(cell, settings, out, pick_device(device), kept)
 
 
 def side_by_side(jobs: int, arguments: Sequence[object]) -> None:

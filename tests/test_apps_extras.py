@@ -45,9 +45,9 @@ def run(extra: str, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_extras_hold_more_and_more() -> None:
-    names = ("runtime", "serving", "train", "dev")
-    runtime, serving, train, dev = map(modules, names)
-    assert runtime < serving < train < dev
+    names = ("runtime", "serving", "train", "ray", "dev")
+    runtime, serving, train, ray, dev = map(modules, names)
+    assert runtime < serving < train < ray < dev
     assert not runtime & {"torch", "torchaudio", "onnx", "matplotlib"}
     assert serving - runtime == {"onnx"}
     assert not train & {"pytest", "mypy", "ruff"}
