@@ -129,9 +129,10 @@ def choices(configs: Sequence[AdapterConfig], sites: Sequence[Site], path: Path)
 
 
 def _share(config: AdapterConfig, site: Site) -> float:
-    """Numbers that a language owns of a site, for each of its weights."""
+    """Numbers that a language owns of a site, for each of its weights; factors may have more."""
     forms = dict(map(split_name, config.sites))
-    return site.owned(forms[site.name]).size / site.size if site.name in forms else 0.0
+    owned = site.owned(forms[site.name]).size if site.name in forms else 0
+    return min(1.0, owned / site.size)
 
 
 def legible(words: Sequence[str]) -> list[str]:

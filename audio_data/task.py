@@ -105,7 +105,7 @@ def make_task(
             others = [clip for clip in strangers if clip.split == split]
             quiet = [clip for clip in clips if (clip.split, clip.word) == (split, SILENCE)]
             count = max(1, round(SHARE * len(known))) if known else 0
-            most = DIFFERENT if split == "train" else count
+            most = DIFFERENT if split == "train" and not measured else count
             drawn = rng.sample(others, min(most, len(others)))
             splits[split] += _open(drawn, quiet, count, number, rng)
     if not (splits["train"] or measured):

@@ -1,5 +1,7 @@
 """Pictures can be read by themselves: no two words are called alike, and no names overlap."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -11,7 +13,11 @@ from matplotlib.text import Annotation
 
 from apps import pictures
 from apps.measure import Measured
+from apps.pictures import _share
+from kws.adapter import Adapter
+from kws.sites import find_sites
 from kws.train import Epoch
+from models.bcresnet import BCResNet
 
 EPOCH = Epoch(loss=1.0, accuracy=0.5, validation=0.5, seconds=1.0, compute_seconds=1.0)
 
@@ -65,3 +71,13 @@ def test_long_names_leave_room_for_the_title(drawn: list[Figure]) -> None:
     axes = confusion(("北京", "背景", *map(str, range(10))), drawn)
     drawn[-1].draw_without_rendering()
     assert axes.title.get_window_extent().y1 < drawn[-1].bbox.y1 - 2
+
+
+def test_factors_of_more_numbers_than_weights_are_all_of_a_site(
+    network: BCResNet, make_adapter: Callable[..., Adapter]
+) -> None:
+    site = next(site for site in find_sites(network) if site.name == "blocks.0.point")
+    many = site.owned("rank7")
+    assert many.size > site.size
+    config = replace(make_adapter().config, sites=(many.name,))
+    assert _share(config, site) == 1.0
