@@ -160,6 +160,8 @@ def changes(form: str, owned: Array, shapes: Shapes, templates: Array | None = N
         taken: Array = owned * -templates[0]
         return taken
     if kind == "tied":
+        if isinstance(owned, np.ndarray):
+            return _spread(owned, shapes)
         which, signs = _ties(rank, shapes)
         return owned[which] * _like(owned, signs)
     if kind not in ("rank", "vera"):
@@ -227,6 +229,20 @@ def _ties(count: int, shapes: Shapes) -> tuple[NDArray[np.int64], NDArray[np.flo
     if len(which) == 1:
         return which[0], signs[0]
     return np.concatenate(which), np.concatenate(signs)
+
+
+def _spread(owned: NDArray[np.float32], shapes: Shapes) -> NDArray[np.float32]:
+    """What :func:`_ties` tells, at once: a change of language waits for it."""
+    found, begin = [], 0
+    for left, shape in zip(range(len(shapes), 0, -1), shapes, strict=True):
+        share = -(-(len(owned) - begin) // left)
+        if share:
+            weights = math.prod(shape)
+            again = np.empty((-(-weights // share), share), np.float32)
+            again[:] = owned[begin : begin + share]
+            found.append(again.ravel()[_ranks(weights)] * _coins(weights))
+        begin += share
+    return found[0] if len(found) == 1 else np.concatenate(found)
 
 
 @cache
