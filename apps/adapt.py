@@ -26,7 +26,7 @@ from kws.deltas import Adaptation, restored
 from kws.errors import UsageError
 from kws.files import refuse_unwritable, sha256, write_json
 from kws.forms import MASK
-from kws.quantized import BITS, Bits, quantize
+from kws.quantized import BITS, Bits, bits_of, quantize
 from kws.sites import find_sites
 from kws.train import DivergedError, Epoch, Optimizer, Plan, fingerprint
 from policy.methods import FIXED, METHODS, SEQUENTIAL
@@ -223,7 +223,7 @@ def run(
         training={
             "plan": asdict(plan),
             "batch": BATCH,
-            "bits": bits,
+            "bits": bits_of(adapter.deltas),
             "earlier_parameters": earlier.numbers.numel() if earlier else 0,
             "seconds": _since(begin),
         },

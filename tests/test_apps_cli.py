@@ -22,6 +22,7 @@ from audio_data.clips import SPLITS
 from kws.adapter import MODEL, load_adapter, read_adapter_config, save_adapter
 from kws.base import load_base
 from kws.config import SAMPLE_RATE, FeatureConfig
+from kws.files import read_json
 from models.registry import build
 
 Kws = Callable[..., tuple[int, str, str]]
@@ -772,3 +773,15 @@ def test_a_note_is_one_line_with_every_letter(capsys: pytest.CaptureFixture[str]
 def test_an_error_is_one_line_whatever_is_in_it(kws: Kws, tmp_path: Path) -> None:
     """A name with a line break, for instance."""
     fail(kws, 2, "adapters", "list", tmp_path / "two\nlines")
+
+
+def test_a_mask_is_stored_in_a_bit_a_weight(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path
+) -> None:
+    command = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    printed = succeed(
+        kws, *command, "--steps", 8, "--method", "piggyback", "--out", tmp_path / "de"
+    )
+    assert read_json(tmp_path / "de" / "adapter_config.json")["training"]["bits"] == 1
+    whole = printed["spent_parameters"] // 8
+    assert whole < printed["stored_bytes"] < whole + 2 * printed["head_parameters"] + 500
