@@ -214,11 +214,15 @@ def _resume(stage: Stage, model: nn.Module, optimizer: torch.optim.Optimizer) ->
     return [Epoch(**epoch) for epoch in json.loads(record["history"])]
 
 
-@torch.no_grad()
-def predict(model: nn.Module, features: Tensor, batch: int = 256) -> Tensor:
-    """Logits ``[N, K]`` in evaluation mode; the mode before is restored."""
+def predict(model: nn.Module, features: Tensor, batch: int = 16) -> Tensor:
+    """Logits ``[N, K]`` in evaluation mode; the mode before is restored.
+
+    Batches are small: layer by layer, large ones leave the processor's cache, and take six times
+    as long. Where weights want gradients none is taken, but a network that learns through compiled
+    code (:mod:`models.gradient`) answers through it too.
+    """
     mode, device = model.training, next(model.parameters()).device
     model.eval()
-    logits = torch.cat([model(part.to(device)).cpu() for part in features.split(batch)])
+    logits = torch.cat([model(part.to(device)).detach().cpu() for part in features.split(batch)])
     model.train(mode)
     return logits
