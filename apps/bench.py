@@ -41,13 +41,15 @@ class Cell:
     budget: str | None = None
     tau: float | None = None
     per_word: int | None = None  # training clips; None: as many as the grid says for all
+    lr: float | None = None  # peak rate; None: what the grid says for all
 
     @property
     def name(self) -> str:
         """Of the record and of the folder that the run writes."""
         kind = f"tau{self.tau:g}" if self.tau else f"{self.method}-{self.budget or 'fixed'}"
         clips = f"-{self.per_word}clips" if self.per_word else ""
-        return f"{self.task}{clips}-{kind}-{self.seed}".replace("%", "pc")
+        rate = f"-lr{self.lr:g}" if self.lr else ""
+        return f"{self.task}{clips}-{kind}{rate}-{self.seed}".replace("%", "pc")
 
 
 Run = Cell | StreamCell
@@ -80,10 +82,15 @@ def _span(group: dict[str, Any]) -> Iterator[Cell]:
         for task in group["tasks"]:
             for tau in group.get("taus", []):
                 yield Cell(task=task, seed=seed, tau=float(tau))
-            for clips, method, budget in product(
-                group.get("clips", [None]), group.get("methods", []), group.get("budgets", [None])
+            for clips, method, budget, rate in product(
+                group.get("clips", [None]),
+                group.get("methods", []),
+                group.get("budgets", [None]),
+                group.get("rates", [None]),
             ):
-                yield Cell(task=task, seed=seed, method=method, budget=budget, per_word=clips)
+                yield Cell(
+                    task=task, seed=seed, method=method, budget=budget, per_word=clips, lr=rate
+                )
 
 
 @click.group()
@@ -249,7 +256,7 @@ def run_cell(
         seed=cell.seed,
     )
     record: dict[str, Any] = {"cell": asdict(cell), "settings": settings, "commit": _commit()}
-    rate = settings.get("lr")
+    rate = cell.lr or settings.get("lr")
     if cell.tau:
         plan = Plan(epochs=settings["epochs"], lr=rate or pretrain.LR, seed=cell.seed)
         causal = settings.get("causal", False)

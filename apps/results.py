@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from matplotlib.figure import Figure
 
 from kws.files import write_bytes, write_text
+from policy.transfer import RATE
 
 from . import stream_results
 from .adapt import STEPS
@@ -25,7 +26,7 @@ def write_results(records: Sequence[Record], out: Path) -> None:
     streams = [record for record in records if "stream" in record]
     trained = [record for record in records if "stream" not in record]
     bases = [record for record in trained if record["cell"]["tau"]]
-    adapted = [record for record in trained if not record["cell"]["tau"]]
+    adapted = at_best_rates([record for record in trained if not record["cell"]["tau"]])
     few = [record for record in adapted if record["cell"].get("per_word")]
     runs = [record for record in adapted if not (record.get("causal") or record in few)]
     parts = [
@@ -55,6 +56,26 @@ def write_results(records: Sequence[Record], out: Path) -> None:
         parts += filter(None, [stream_results.notes(streams)])
         parts += stream_results.pictures(streams, out)
     write_text(out, "\n\n".join(parts) + "\n")
+
+
+def at_best_rates(records: Iterable[Record]) -> list[Record]:
+    """Of the learning rates that a method was run with at a budget, the best on validation.
+
+    Rates are compared by what all of them ran; the rest of a grid may be run at the best alone.
+    """
+    found: list[Record] = []
+    kinds = _group(records, lambda r: (*_key(r), _causal(r), r["cell"].get("per_word")))
+    for some in kinds.values():
+        by_rate = _group(some, lambda r: r["cell"].get("lr"))
+        runs = [{_run(r): r["validation"]["accuracy"] for r in group} for group in by_rate.values()]
+        common = set.intersection(*map(set, runs))
+        scores = [mean([run[key] for key in common] or [0.0]) for run in runs]
+        found += list(by_rate.values())[scores.index(max(scores))]
+    return found
+
+
+def _run(record: Record) -> tuple[str, int]:
+    return _task(record), record["cell"]["seed"]
 
 
 CAUSALITY: Final = (
@@ -174,6 +195,7 @@ def _methods(records: Sequence[Record]) -> str:
         [
             method,
             budget or "-",
+            _rate(some[0]),
             _range(r["result"]["spent_parameters"] for r in some),
             _bytes(some),
             _spread(_accuracies(some)),
@@ -183,8 +205,13 @@ def _methods(records: Sequence[Record]) -> str:
         for (method, budget), some in sorted(groups.items(), key=_order)
     ]
     sizes = ["numbers owned", "stored bytes"]
-    titles = ["method", "budget", *sizes, "test", "validation", "seeds"]
+    titles = ["method", "budget", "rate", *sizes, "test", "validation", "seeds"]
     return f"On {task}.\n\n" + _table(titles, rows)
+
+
+def _rate(record: Record) -> str:
+    """The peak learning rate of everything; fewer numbers are trained faster."""
+    return f"{record['cell'].get('lr') or record['settings'].get('lr') or RATE:g}"
 
 
 def _few(records: Sequence[Record]) -> str:

@@ -47,6 +47,33 @@ def test_a_grid_may_take_few_clips_of_each_word() -> None:
     assert [{cell.per_word for cell in cells} for cells in shared(found)] == [{5}, {20}]
 
 
+def test_a_grid_may_try_several_learning_rates() -> None:
+    group = {"tasks": ["a"], "methods": ["full"], "rates": [0.01, 0.02], "seeds": [0]}
+    found = cells({"cells": [group]})
+    assert [cell.lr for cell in found] == [0.01, 0.02]
+    assert [cell.name for cell in found] == ["a-full-fixed-lr0.01-0", "a-full-fixed-lr0.02-0"]
+
+
+def test_the_report_takes_the_rate_that_is_best_on_validation(tmp_path: Path) -> None:
+    """By what both rates ran, for each method by itself, whatever the test says."""
+    records = []
+    for method, seed, lr, validation, test in (
+        ("full", 0, 0.01, 0.90, 0.70),
+        ("full", 0, 0.02, 0.80, 0.99),
+        ("full", 1, 0.01, 0.50, 0.72),  # alone: it decides nothing
+        ("head", 0, 0.01, 0.60, 0.50),
+        ("head", 0, 0.02, 0.61, 0.40),
+    ):
+        run = record(method, None, "a", seed, test)
+        run["cell"]["lr"] = lr
+        run["validation"] = {"accuracy": validation}
+        records.append(run)
+    write_results(records, tmp_path / "results.md")
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "| full | - | 0.01 | 100 | 1,000 | 71.0 ± 1.4 | 70.0 ± 28.3 | 2 |" in page
+    assert "| head | - | 0.02 | 100 | 1,000 | 40.0 | 61.0 | 1 |" in page
+
+
 def test_the_report_keeps_few_recordings_apart(tmp_path: Path) -> None:
     """In a table of their own, a column for each number of clips."""
     records = [record("full", None, "a", 0, 0.95)]
