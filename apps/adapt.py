@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +30,8 @@ from kws.forms import MASK
 from kws.quantized import BITS, Bits, bits_of, quantize
 from kws.sites import find_sites
 from kws.train import DivergedError, Epoch, Optimizer, Plan, fingerprint
-from policy.methods import FIXED, METHODS, SEQUENTIAL
+from policy.joint import Together, first_classes
+from policy.methods import FIXED, METHODS, SEQUENTIAL, TOGETHER
 from policy.methods import adapt as train_adapter
 from policy.selection import spent
 from policy.transfer import RATE, SHORTEST, Trainer
@@ -69,6 +71,13 @@ ROUNDED: Final[Bits] = 8  # bits; decision 12 says what fewer cost
     help="adapter of the language learnt before, for methods that build on it: "
     + ", ".join(SEQUENTIAL),
 )
+@click.option(
+    "--beside",
+    multiple=True,
+    callback=options.pairs,
+    help="column=value, another language of --data that is learnt at the same time; repeat for "
+    f"more; for {', '.join(TOGETHER)}",
+)
 @click.option("--epochs", type=click.IntRange(1), help="of all stages together")
 @click.option(
     "--steps",
@@ -103,6 +112,7 @@ def adapt(
     budget: str,
     bits: str,
     after: Path | None,
+    beside: tuple[tuple[str, str], ...],
     epochs: int | None,
     steps: int,
     lr: float,
@@ -123,7 +133,13 @@ def adapt(
         per_word=per_word,
         seed=seed,
     )
+    if bool(beside) != (method in TOGETHER):
+        raise UsageError(
+            f"--beside is for --method {', '.join(TOGETHER)}, which needs other languages, as "
+            "--beside corpus=NAME"
+        )
     opened = open_base(base)
+    others = [replace(selection, filters=(pair,), keywords=None) for pair in beside]
     config = run(
         opened,
         Recordings.select(selection, opened.config),
@@ -133,6 +149,7 @@ def adapt(
         seed=seed,
         bits=next(known for known in BITS if str(known) == bits),
         after=after,
+        beside=[Recordings.select(other, opened.config) for other in others],
         epochs=epochs,
         steps=steps,
         lr=lr,
@@ -158,13 +175,17 @@ def run(
     seed: int = 0,
     bits: Bits = ROUNDED,
     after: Path | None = None,
+    beside: Sequence[Recordings] = (),
     epochs: int | None = None,
     steps: int = STEPS,
     lr: float = RATE,
     optimizer: Optimizer = "adamw",
     device: str = "cpu",
 ) -> AdapterConfig:
-    """Adapt, and save adapter, record and pictures in ``out``."""
+    """Adapt, and save adapter, record and pictures in ``out``.
+
+    Languages ``beside`` are learnt at the same time, each in as many steps.
+    """
     begin = time.perf_counter()
     refuse_unwritable(out)
     earlier = open_earlier(base, after, method) if after else None
@@ -186,9 +207,14 @@ def run(
     augment = AugmentConfig(  # decisions 4 and 7 say why
         mask_bands=0, speed=0.1, equaliser=6.0, suppressed=(1.0, 40.0), snr=SNR[base.config.causal]
     )
-    batches = recordings.training(augment, batch=BATCH, seed=seed, device=device)
+    heard = [
+        some.training(augment, batch=BATCH, seed=seed, device=device)
+        for some in (recordings, *beside)
+    ]
+    known = [len(some.task.labels) for some in (recordings, *beside)]
+    batches = Together(heard, known, seed=seed) if beside else heard[0]
     plan = Plan(
-        epochs=epochs or max(SHORTEST, -(-steps // len(batches))),
+        epochs=epochs or max(SHORTEST, -(-steps * len(heard) // len(batches))),
         lr=lr,
         optimizer=optimizer,
         seed=seed,
@@ -196,11 +222,12 @@ def run(
     history: dict[str, list[Epoch]] = {}
     settings = [base.config.sha256, method, allowed, plan, augment, task.labels]
     settings += [*recordings.learnt, sha256(after / MODEL) if after else ""]
+    settings += [clip for other in beside for clip in other.learnt]
     with training(f"adapting to {task.language}") as watch:
         trainer = Trainer(
             batches=batches,
             plan=plan,
-            validate=validator(*recordings.fixed("validation"), len(task.keywords)),
+            validate=validator(*recordings.fixed("validation"), len(task.keywords), classes),
             folder=out,
             fingerprint=fingerprint([str(item) for item in settings]),
             watch=watch,
@@ -208,11 +235,13 @@ def run(
         )
         try:
             trained = train_adapter(
-                base.network, classes, method, allowed, trainer, device, earlier
+                base.network, sum(known), method, allowed, trainer, device, earlier
             )
         except DivergedError:
             _forget(trainer)
             raise
+    if beside:
+        trained = first_classes(trained, classes)
     adapter = pack(base, trained, task, bits)
     measured = measure(merged(base, adapter), recordings, "validation")
     config = replace(

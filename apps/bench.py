@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatch
 from functools import partial
 from itertools import product
@@ -17,6 +17,7 @@ import click
 from kws.errors import KwsError, UsageError
 from kws.files import read_json, write_json
 from kws.train import Plan
+from policy.methods import TOGETHER
 from policy.transfer import RATE
 
 from . import adapt, options, pretrain
@@ -269,6 +270,8 @@ def run_cell(
         base = open_base(Path(settings["base"]))
         recordings = Recordings.select(selection, base.config, kept=kept)
         method, budget = str(cell.method), cell.budget or "100%"
+        together = settings["tasks"].items() if method in TOGETHER else ()
+        others = [parse_filters(filters) for task, filters in together if task != cell.task]
         config = adapt.run(
             base,
             recordings,
@@ -277,6 +280,10 @@ def run_cell(
             out,
             seed=cell.seed,
             bits=settings.get("bits", adapt.ROUNDED),
+            beside=[
+                Recordings.select(replace(selection, filters=filters), base.config)
+                for filters in others
+            ],
             epochs=settings.get("epochs"),
             steps=settings.get("steps", adapt.STEPS),
             lr=rate or RATE,

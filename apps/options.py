@@ -14,16 +14,17 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 EXISTING = click.Path(path_type=Path)
 
 
-def _pairs(
+def pairs(
     context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
 ) -> tuple[tuple[str, str], ...]:
-    pairs = []
+    """What --filter and its like give: columns and wanted values."""
+    found = []
     for value in values:
         column, equals, wanted = value.partition("=")
         if not (column and equals):
             raise click.BadParameter(f"'{value}' is not of the form column=value")
-        pairs.append((column, wanted))
-    return tuple(pairs)
+        found.append((column, wanted))
+    return tuple(found)
 
 
 def _words(
@@ -85,7 +86,7 @@ data = apply(
             "--filter",
             "filters",
             multiple=True,
-            callback=_pairs,
+            callback=pairs,
             help="column=value; repeat for more",
         ),
         click.option("--language", help="BCP 47 tag, where the recordings do not say it"),

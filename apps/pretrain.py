@@ -113,7 +113,7 @@ def run(
     network = build(config).to(device)
     augment = AugmentConfig(mask_bands=SPEC_WIDTHS[tau], snr=SNR[causal])
     batches = recordings.training(augment, batch=BATCH, seed=plan.seed, device=device)
-    validate = validator(*recordings.fixed("validation"), len(task.keywords))
+    validate = validator(*recordings.fixed("validation"), len(task.keywords), len(task.labels))
     settings = asdict(config) | {
         "augment": asdict(augment),
         "clips": recordings.learnt,

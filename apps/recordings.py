@@ -190,13 +190,13 @@ def pick_device(name: str) -> str:
 
 
 def validator(
-    features: Tensor, labels: Tensor, keywords: int
+    features: Tensor, labels: Tensor, keywords: int, classes: int
 ) -> Callable[[torch.nn.Module], float]:
-    """Accuracy over the keywords' clips, as a function of a network."""
+    """Accuracy over the keywords' clips, among so many classes, as a function of a network."""
     spoken = labels < keywords
 
     def validate(model: torch.nn.Module) -> float:
-        predicted = predict(model, features[spoken]).argmax(1)
+        predicted = predict(model, features[spoken])[:, :classes].argmax(1)
         return accuracy(np.asarray(predicted), np.asarray(labels[spoken]))
 
     return validate

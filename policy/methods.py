@@ -14,7 +14,7 @@ from torch import nn
 from kws.deltas import Adaptation
 from kws.errors import UsageError
 
-from . import cacl, controls, fixed, piggyback, recast, scratch, shares, swr, taps
+from . import cacl, controls, fixed, joint, piggyback, recast, scratch, shares, swr, taps
 from .transfer import Trainer, Transfer
 
 Method = Callable[[Transfer], Adaptation]
@@ -32,6 +32,7 @@ _FIXED: Final[Mapping[str, Method]] = MappingProxyType(
         "recast-all": recast.recast_all,
         "recast-lora": recast.recast_lora,
         "full": fixed.full,
+        "joint": joint.joint,
         "scratch": scratch.scratch,
     }
 )
@@ -52,6 +53,7 @@ _METHODS: Final[Mapping[str, Method]] = MappingProxyType(
 FIXED: Final = tuple(_FIXED)
 METHODS: Final = tuple(_METHODS)
 SEQUENTIAL: Final = ("cacl",)  # each language builds on the one before
+TOGETHER: Final = ("joint",)  # all languages are known at once
 
 
 def adapt(

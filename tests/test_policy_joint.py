@@ -1,0 +1,78 @@
+"""Languages known at once: batches of each in turn, and one head of which each has some rows."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from kws.files import read_json
+from kws.train import EpochBatches, Plan
+from models.bcresnet import BCResNet
+from policy.joint import Together, first_classes
+from policy.methods import adapt
+from policy.transfer import Trainer
+
+Kws = Callable[..., tuple[int, str, str]]
+
+
+def test_an_epoch_holds_one_of_every_language(toy: EpochBatches) -> None:
+    both = Together([toy, toy], [4, 3])
+    batches = list(both.epoch(0))
+    assert len(batches) == len(both) == 2 * len(toy)
+    first = [labels for _, labels in batches if labels.min() < 4]
+    second = [labels - 4 for _, labels in batches if labels.min() >= 4]
+    for some in (first, second):
+        wanted = [labels for _, labels in toy.epoch(0)]
+        assert all(torch.equal(a, b) for a, b in zip(some, wanted, strict=True))
+
+
+def test_languages_come_in_another_order_each_epoch(toy: EpochBatches) -> None:
+    both = Together([toy] * 4, [1] * 4)
+    orders = [[int(labels.min()) for _, labels in both.epoch(index)] for index in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2]
+
+
+def test_a_language_has_its_own_rows_of_the_head(
+    network: BCResNet, toy: EpochBatches, tmp_path: Path
+) -> None:
+    both = Together([toy, toy], [4, 4])
+    trainer = Trainer(
+        batches=both,
+        plan=Plan(epochs=1, lr=1e-2),
+        validate=lambda model: 0.0,
+        folder=tmp_path,
+        fingerprint="settings",
+        watch=lambda *_: None,
+        history={},
+    )
+    trained = adapt(network, 8, "joint", 0, trainer)
+    features = next(iter(toy.epoch(0)))[0]
+    with torch.no_grad():
+        logits = first_classes(trained, 4)(features)
+        torch.testing.assert_close(logits, trained(features)[:, :4])
+
+
+@pytest.mark.parametrize("beside", [["language=es"], ["language=es", "language=en"]])
+def test_a_language_is_learnt_beside_others(
+    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path, beside: list[str]
+) -> None:
+    """In as many steps as alone: there are as many batches of each."""
+    learn = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    learn += ["--method", "joint", "--epochs", 1, "--out", tmp_path / "joint"]
+    code, _, err = kws(*learn, *(part for other in beside for part in ("--beside", other)))
+    assert code == 0, err
+    config = read_json(tmp_path / "joint" / "adapter_config.json")
+    assert config["labels"][:3] == ["ja", "links", "nein"]
+    assert config["method"] == "joint"
+
+
+@pytest.mark.parametrize("arguments", [["joint"], ["swr", "--beside", "language=es"]])
+def test_only_joint_learns_beside_others(
+    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path, arguments: list[str]
+) -> None:
+    learn = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    code, _, err = kws(*learn, "--out", tmp_path / "out", "--method", *arguments)
+    assert code == 2
+    assert "--beside is for --method joint, which needs other languages" in err
+    assert not (tmp_path / "out").exists()
