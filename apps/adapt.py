@@ -36,13 +36,14 @@ from policy.methods import adapt as train_adapter
 from policy.selection import spent
 from policy.transfer import RATE, SHORTEST, Trainer
 
-from . import options, pictures
+from . import options, pictures, spoken
 from .card import card
 from .measure import measure, merged
 from .progress import note, training
 from .recordings import Recordings, Selection, pick_device, validator
 from .wiring import open_base
 
+SPEECH: Final = "speech"  # folder of what --tts makes
 BATCH = 16
 STEPS = 2_000  # minutes for any corpus
 ROUNDED: Final[Bits] = 8  # bits; decision 12 says what fewer cost
@@ -50,7 +51,14 @@ ROUNDED: Final[Bits] = 8  # bits; decision 12 says what fewer cost
 
 @click.command()
 @options.base
-@options.data
+@options.data_if_any
+@options.words
+@click.option(
+    "--tts",
+    is_flag=True,
+    help="make speech for --words in --language, learn it, and set thresholds; of --data, if "
+    "given, people's recordings are learnt too, and validate",
+)
 @options.keywords
 @options.closed
 @options.per_word
@@ -101,10 +109,12 @@ ROUNDED: Final[Bits] = 8  # bits; decision 12 says what fewer cost
 @options.as_json
 def adapt(
     base: Path,
-    data: Path,
+    data: Path | None,
     filters: tuple[tuple[str, str], ...],
     language: str | None,
     speaker_pattern: str | None,
+    words: tuple[str, ...] | None,
+    tts: bool,
     keywords: tuple[str, ...] | None,
     closed: bool,
     per_word: int | None,
@@ -123,8 +133,17 @@ def adapt(
     as_json: bool,
 ) -> None:
     """Learn one more language: what it adds to the base stays within the budget."""
+    if tts != bool(words) or (tts and (keywords or closed)):
+        raise UsageError(
+            "--tts and --words go together, without --keywords and --closed: "
+            '--tts --words "ja,nein" --language de'
+        )
+    if not (data or tts):
+        raise UsageError(
+            "there is nothing to learn from; give recordings with --data, or words with --tts"
+        )
     selection = Selection(
-        data=data,
+        data=data or out / SPEECH,
         filters=filters,
         keywords=keywords,
         language=language,
@@ -139,10 +158,14 @@ def adapt(
             "--beside corpus=NAME"
         )
     opened = open_base(base)
+    if words:
+        refuse_unwritable(out)
+        selection = spoken.speak(selection, words, data, out / SPEECH)
+    recordings = Recordings.select(selection, opened.config)
     others = [replace(selection, filters=(pair,), keywords=None) for pair in beside]
     config = run(
         opened,
-        Recordings.select(selection, opened.config),
+        recordings,
         method,
         budget,
         out,
@@ -157,12 +180,14 @@ def adapt(
         device=pick_device(device),
     )
     result = summary(config)
+    if words:
+        result |= spoken.calibrated(base, out, selection, config.labels)
+        result["trust"] = spoken.trust(config, recordings)
     if as_json:
         click.echo(json.dumps(result, ensure_ascii=False))
     else:
         for name, value in result.items():
-            text = ", ".join(value) if isinstance(value, tuple) else value
-            click.echo(f"{name:20} {text}")
+            click.echo(f"{name:20} {_text(value)}")
 
 
 def run(
@@ -328,6 +353,13 @@ def summary(config: AdapterConfig) -> dict[str, Any]:
         "validation_accuracy": config.metrics["validation"]["accuracy"],
         "seconds": config.training["seconds"],
     }
+
+
+def _text(value: Any) -> str:
+    """For people."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item:g}" for key, item in value.items())
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _forget(trainer: Trainer) -> None:

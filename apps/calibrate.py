@@ -2,13 +2,15 @@
 
 import json
 import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from audio_data.material import read_material
+from audio_data.material import Half, Material, read_material
 from kws.adapter import CARD, AdapterConfig, read_adapter_config, save_adapter_config
 from kws.base import BaseConfig, read_base_config, save_base_config
 from kws.calibration import Choice, choose, sweep
@@ -75,22 +77,56 @@ def calibrate(
     if negatives and hours:
         raise UsageError("--negatives are heard whole; leave --hours out")
     config = read_adapter_config(adapter) if adapter else read_base_config(base)
+    result = set_thresholds(
+        base,
+        adapter,
+        partial(
+            read_material,
+            data,
+            config.labels,
+            filters=grouped(filters),
+            language=language,
+            speaker_pattern=speaker_pattern,
+            per_word=per_word,
+        ),
+        per_hour,
+        hours=hours or HOURS,
+        snrs=snrs,
+        seed=seed,
+        negatives=negatives,
+    )
+    click.echo(json.dumps(result, ensure_ascii=False) if as_json else _table(result))
+
+
+def set_thresholds(
+    base: Path,
+    adapter: Path | None,
+    read: Callable[[], Mapping[Half, Material]],
+    per_hour: float,
+    *,
+    hours: float,
+    snrs: Sequence[float] = (),
+    seed: int = 0,
+    negatives: Path | None = None,
+) -> dict[str, Any]:
+    """Choose thresholds and store them, in the adapter, or without one in the base.
+
+    Returns:
+        What the command prints.
+
+    Raises:
+        KwsError: the folder cannot be written to.
+
+    """
+    config = read_adapter_config(adapter) if adapter else read_base_config(base)
     bank = open_runtime(base, [adapter] if adapter else [])
     folder = adapter or base
     if not os.access(folder, os.W_OK):
         raise KwsError(f"{folder} cannot be written to; calibrate a copy of it")
-    material = read_material(
-        data,
-        config.labels,
-        filters=grouped(filters),
-        language=language,
-        speaker_pattern=speaker_pattern,
-        per_word=per_word,
-    )["validation"]
     heard = play(
         LiveScorer(bank),
-        material,
-        hours=hours or HOURS,
+        read()["validation"],
+        hours=hours,
         snrs=tuple(dict.fromkeys(snrs)) or SNRS,
         seed=seed,
         recordings=negatives,
@@ -100,8 +136,7 @@ def calibrate(
     result = _result(heard, choice, per_hour)
     metrics = config.metrics | {"calibration": result}
     _store(folder, replace(config, detector=choice.config, metrics=metrics))
-    shown = {"language": config.language, **result}
-    click.echo(json.dumps(shown, ensure_ascii=False) if as_json else _table(shown))
+    return {"language": config.language, **result}
 
 
 def _store(folder: Path, config: AdapterConfig | BaseConfig) -> None:

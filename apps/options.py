@@ -74,27 +74,34 @@ def apply(options: list[Callable[[F], F]]) -> Callable[[F], F]:
     return decorate
 
 
-data = apply(
-    [
-        click.option(
-            "--data",
-            required=True,
-            type=EXISTING,
-            help="manifest (CSV), or folder of recordings",
-        ),
-        click.option(
-            "--filter",
-            "filters",
-            multiple=True,
-            callback=pairs,
-            help="column=value; repeat for more",
-        ),
-        click.option("--language", help="BCP 47 tag, where the recordings do not say it"),
-        click.option(
-            "--speaker-pattern", help="regular expression that finds the speaker in a file name"
-        ),
-    ]
-)
+def recordings(*, required: bool) -> Callable[[F], F]:
+    """Where recordings are, and which of them."""
+    return apply(
+        [
+            click.option(
+                "--data",
+                required=required,
+                type=EXISTING,
+                help="manifest (CSV), or folder of recordings",
+            ),
+            click.option(
+                "--filter",
+                "filters",
+                multiple=True,
+                callback=pairs,
+                help="column=value; repeat for more",
+            ),
+            click.option("--language", help="BCP 47 tag, where the recordings do not say it"),
+            click.option(
+                "--speaker-pattern", help="regular expression that finds the speaker in a file name"
+            ),
+        ]
+    )
+
+
+data = recordings(required=True)
+data_if_any = recordings(required=False)
+words = click.option("--words", callback=_words, help="word,word,… that --tts speaks")
 keywords = click.option(
     "--keywords", callback=_words, help="word,word,…; the rest of the language becomes unknown"
 )

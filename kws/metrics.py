@@ -1,6 +1,8 @@
 """How well clips are told apart: pure functions on labels and predictions."""
 
+import math
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,20 @@ def accuracy(predicted: Ints, truth: Ints) -> float:
     0.5
     """
     return float((predicted == truth).mean()) if len(truth) else 0.0
+
+
+def interval(share: float, count: int) -> tuple[float, float]:
+    """Where the true share lies with 95 % confidence, if cases are independent (Wilson 1927).
+
+    >>> [round(end, 3) for end in interval(0.9, 40)]
+    [0.769, 0.96]
+    """
+    if not count:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf(0.975)
+    middle, widened = share + z**2 / (2 * count), 1 + z**2 / count
+    reach = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return max(0.0, (middle - reach) / widened), min(1.0, (middle + reach) / widened)
 
 
 def report(

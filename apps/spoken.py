@@ -1,0 +1,80 @@
+"""From text to an adapter: speech is made for words, thresholds are set, and doubts are told."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from audio_data.material import read_material
+from audio_data.mixture import make_mixture
+from audio_data.synthesis import LICENCE
+from kws.adapter import AdapterConfig
+from kws.errors import UsageError
+from kws.metrics import interval
+
+from .calibrate import set_thresholds
+from .progress import counting
+from .recordings import Recordings, Selection
+
+HOURS: Final = 1.0  # of made speech that is none of the words, for thresholds
+PER_HOUR: Final = 0.5  # false accepts
+
+
+def speak(selection: Selection, words: tuple[str, ...], data: Path | None, out: Path) -> Selection:
+    """Make speech for words, put what ``selection`` has of people among it, and select all.
+
+    Raises:
+        UsageError: no language is given.
+
+    """
+    if selection.language is None:
+        raise UsageError("--tts must be told whose words these are; give --language, as de or cmn")
+    recorded = replace(selection, data=data).clips() if data else []
+    with counting(f"speaking {', '.join(words)}, and other words") as progress:
+        manifest = make_mixture(
+            out, words, selection.language, recorded, seed=selection.seed, progress=progress
+        )
+    return replace(
+        selection,
+        data=manifest,
+        filters=(),
+        language=None,
+        speaker_pattern=None,
+        keywords=tuple(words),
+    )
+
+
+def calibrated(
+    base: Path, adapter: Path, selection: Selection, labels: tuple[str, ...]
+) -> dict[str, Any]:
+    """Set the adapter's thresholds on what was spoken, and say what they came to."""
+    read = partial(read_material, selection.data, labels)
+    found = set_thresholds(base, adapter, read, PER_HOUR, hours=HOURS, seed=selection.seed)
+    heard = found["negatives"]
+    return {
+        "thresholds": found["thresholds"],
+        "false_accepts": f"{heard['false_accepts']} in {heard['hours']:g} h of other words of "
+        f"made voices, at most {heard['upper_95']:.1f} an hour with 95 % confidence",
+    }
+
+
+def trust(config: AdapterConfig, recordings: Recordings) -> str:
+    """How far the figures can be believed, in a sentence."""
+    keywords = len(recordings.task.keywords)
+    said = [e for e in recordings.task.splits["validation"] if e.label < keywords]
+    people = {e.clip.speaker for e in said if e.clip and e.clip.licence != LICENCE}
+    by_people = sum(1 for e in said if e.clip and e.clip.licence != LICENCE)
+    if not by_people:
+        return (
+            "little: nobody but made voices has said these words, and people are understood less "
+            "well; record some (kws collect) and give them with --data"
+        )
+    found = config.metrics["validation"]
+    low, high = interval(found["accuracy"], found["count"])
+    who = f"{len(people)} people" if None not in people else "people who are not named"
+    made = len(said) - by_people
+    rest = f", and {made} by made voices" if made else ""
+    return (
+        f"{by_people} recordings by {who} validate{rest}: {low:.0%} to {high:.0%} of words like "
+        "these are told apart (95 % confidence, of people like these); more people tell more"
+    )

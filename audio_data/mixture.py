@@ -1,0 +1,73 @@
+"""Speech for words that exist as text: made voices, and recordings of people where there are some.
+
+People's recordings train beside made voices; a word that people say in validation or test is said
+there by them alone, since an accuracy on made voices says little about people.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from kws.config import UNKNOWN
+from kws.errors import UsageError
+
+from .clips import Clip
+from .manifest import read_manifest, write_manifest
+from .splits import assign_splits
+from .synthesis import DEFAULT_WORDS, make_corpus, write_noises
+from .task import with_language
+
+SPEAKERS: Final = 24
+TAKES: Final = 6  # of a keyword by one of them; of other words one
+Progress = Callable[[int, int], None]
+
+
+def make_mixture(
+    out: Path,
+    words: Sequence[str],
+    language: str,
+    recorded: Sequence[Clip] = (),
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Path:
+    """Speak the words, and other words beside them, and put people's recordings among them.
+
+    What is there already is not made again. Other words are those of the demonstration vocabulary,
+    in their own languages; all are *unknown* here.
+
+    Args:
+        out: folder for the speech, the noise and the manifest.
+        words: to be spotted.
+        language: BCP 47 or ISO 639-3, of the words.
+        recorded: by people, of these words or others, with or without splits.
+        seed: the same seed gives the same voices.
+        progress: called with clips done and clips in all, of the keywords and then of the rest.
+
+    Returns:
+        The path of a manifest that holds all of it, in one language.
+
+    Raises:
+        UsageError: the language is not known, or a word comes twice.
+        KwsError: eSpeak NG has no sound for a word.
+
+    """
+    if not words:
+        raise UsageError("no words are given; give --words, as --words ja,nein")
+    speak = partial(make_corpus, speakers=SPEAKERS, seed=seed, progress=progress)
+    said = speak(out / "keywords", {language: words}, takes=TAKES)
+    known = {word.casefold() for word in words}
+    others = {
+        tongue: [word for word in some if word.casefold() not in known]
+        for tongue, some in DEFAULT_WORDS.items()
+    }
+    rest = speak(out / "others", others, takes=1)
+    write_noises(out / "noise", seed=seed)
+    people = with_language(assign_splits(recorded)[0], language) if recorded else []
+    spoken = {(clip.word, clip.split) for clip in people if clip.split != "train"}
+    made = [clip for clip in read_manifest(said) if (clip.word, clip.split) not in spoken]
+    strangers = [replace(clip, word=UNKNOWN, language=language) for clip in read_manifest(rest)]
+    write_manifest(out / "manifest.csv", [*made, *strangers, *people])
+    return out / "manifest.csv"
