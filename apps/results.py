@@ -40,15 +40,17 @@ def write_results(records: Sequence[Record], out: Path) -> None:
     if bases:
         parts += ["## The base", _bases(bases)]
     if runs:
-        parts += ["## Languages under a budget", _settings(runs[0]), _languages(runs)]
-        parts += ["## Paired differences", _promises(runs)]
-        parts += ["## Every method on one language", _methods(runs)]
+        broad, deep = _most(runs, _task), _most(runs, _key)
+        parts += ["## Languages under a budget", _settings(broad[0]), _languages(broad)]
+        parts += ["### Paired differences", _promises(broad)]
+        parts += ["## Every method on one language", _settings(deep[0]), _methods(deep)]
+        parts += ["### Paired differences there", _promises(deep)] if deep != broad else []
         picture = out.with_name("accuracy_by_budget.png")
-        _picture(runs, picture)
+        _picture(deep, picture)
         parts += [f"![test accuracy against numbers owned]({picture.name})"]
     if few:
         parts += ["## Few recordings", _few(few)]
-    if rows := _causality(trained):
+    if rows := _causality([*bases, *adapted]):
         parts += ["## What hearing nothing later costs", CAUSALITY, rows]
     if streams:
         parts += ["## On streams", stream_results.introduction(streams)]
@@ -64,7 +66,7 @@ def at_best_rates(records: Iterable[Record]) -> list[Record]:
     Rates are compared by what all of them ran; the rest of a grid may be run at the best alone.
     """
     found: list[Record] = []
-    kinds = _group(records, lambda r: (*_key(r), _causal(r), r["cell"].get("per_word")))
+    kinds = _group(records, lambda r: (*_key(r), _length(r), _causal(r), r["cell"].get("per_word")))
     for some in kinds.values():
         by_rate = _group(some, lambda r: r["cell"].get("lr"))
         runs = [{_run(r): r["validation"]["accuracy"] for r in group} for group in by_rate.values()]
@@ -74,8 +76,20 @@ def at_best_rates(records: Iterable[Record]) -> list[Record]:
     return found
 
 
+def _length(record: Record) -> str:
+    """How long it was trained."""
+    epochs, steps = map(record["settings"].get, ("epochs", "steps"))
+    return f"{epochs} epochs" if epochs else f"{steps or STEPS:,} steps"
+
+
 def _run(record: Record) -> tuple[str, int]:
     return _task(record), record["cell"]["seed"]
+
+
+def _most(records: Sequence[Record], what: Callable[[Record], object]) -> list[Record]:
+    """Those of one setting, which can be compared: that under which most different of what ran."""
+    alike = _group(records, _settings).values()
+    return max(alike, key=lambda some: len({what(record) for record in some}))
 
 
 CAUSALITY: Final = (
@@ -87,7 +101,9 @@ CAUSALITY: Final = (
 def _causality(records: Sequence[Record]) -> str:
     """Pairs of runs that differ in nothing else; nothing where there is none."""
     rows = []
-    for _, some in sorted(_group(records, lambda r: (*_key(r), _task(r), _width(r))).items()):
+    for _, some in sorted(
+        _group(records, lambda r: (*_key(r), _task(r), _width(r), _length(r))).items()
+    ):
         causal, whole = (
             {r["cell"]["seed"]: 100 * r["test"]["accuracy"] for r in some if _causal(r) == wanted}
             for wanted in (True, False)
@@ -116,10 +132,9 @@ def _width(record: Record) -> str:
 
 def _settings(record: Record) -> str:
     settings = record["settings"]
-    clips, epochs, steps = map(settings.get, ("per_word", "epochs", "steps"))
+    clips = settings.get("per_word")
     return (
-        f"Base {settings['base']}, {f'{epochs} epochs' if epochs else f'{steps or STEPS:,} steps'} "
-        f"for every method, "
+        f"Base {settings['base']}, {_length(record)} for every method, "
         f"{f'{clips} training clips of each word' if clips else 'all training clips'}, "
         f"{'without' if settings.get('closed') else 'with'} unknown and silence."
     )
@@ -170,7 +185,7 @@ def _languages(records: Sequence[Record]) -> str:
 
 
 def _promises(records: Sequence[Record]) -> str:
-    """Same language and seed, one method minus another, in points."""
+    """Same language and seed, one method minus another, in points of test accuracy."""
     found = {(*_key(r), r["cell"]["task"], r["cell"]["seed"]): r for r in records}
     rows = []
     for budget in ("5%", "10%"):

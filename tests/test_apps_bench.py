@@ -108,6 +108,25 @@ def test_the_report_holds_means_spread_and_paired_differences(tmp_path: Path) ->
     assert (tmp_path / "accuracy_by_budget.png").stat().st_size > 10_000
 
 
+def test_the_report_compares_only_what_was_trained_alike(tmp_path: Path) -> None:
+    """Several languages in one setting, more methods on one of them in another."""
+    broad = [record("swr", "10%", task, 0, 0.9) for task in ("a", "b")]
+    broad += [record("full", None, task, 0, 0.95) for task in ("a", "b")]
+    deep = [record(method, "10%", "a", 0, 0.7) for method in ("swr", "random", "last")]
+    for run in deep:
+        run["settings"] |= {"steps": 100}
+    write_results(broad + deep, tmp_path / "results.md")
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    several, one = page.split("## Every method on one language")
+    assert "| swr | 10% | 90.0 | 90.0 | **90.00** |" in several
+    assert "| swr 10% - full | -5.00" in several
+    assert "random" not in several
+    assert "100 steps for every method" in one
+    assert "| swr | 10% | 0.02 | 100 | 1,000 | 70.0 | 70.0 | 1 |" in one
+    assert "| swr 10% - last 10% | +0.00" in one
+    assert "full" not in one
+
+
 def test_the_report_pairs_causal_runs_with_those_that_hear_all(tmp_path: Path) -> None:
     """A run without a pair is in no difference, and causal runs are in no other table."""
     whole = [record("swr", "10%", "a", seed, 0.9) for seed in (0, 1)]
