@@ -71,7 +71,8 @@ def trust(config: AdapterConfig, recordings: Recordings) -> str:
         )
     found = config.metrics["validation"]
     low, high = interval(found["accuracy"], found["count"])
-    who = f"{len(people)} people" if None not in people else "people who are not named"
+    who = "1 person" if len(people) == 1 else f"{len(people)} people"
+    who = "people who are not named" if None in people else who
     made = len(said) - by_people
     rest = f", and {made} by made voices" if made else ""
     return (

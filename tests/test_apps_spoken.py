@@ -1,0 +1,119 @@
+"""From text to an adapter: made voices, people among them, thresholds, and how far to trust it."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apps import spoken as tts
+from audio_data import mixture
+from audio_data.clips import Clip
+from audio_data.manifest import read_manifest
+from kws.adapter import read_adapter_config
+from kws.config import UNKNOWN
+
+Kws = Callable[..., tuple[int, str, str]]
+WORDS = ("nein", "ja")
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few voices, few other words, half a minute to choose thresholds on."""
+    monkeypatch.setattr(mixture, "SPEAKERS", 4)
+    monkeypatch.setattr(mixture, "TAKES", 1)
+    monkeypatch.setattr(mixture, "DEFAULT_WORDS", {"de": ("ja", "los"), "en": ("stop", "NEIN")})
+    monkeypatch.setattr(tts, "HOURS", 0.01)
+
+
+@pytest.fixture
+def people(spoken: Path, tmp_path: Path) -> Path:
+    """A folder of three speakers' ``nein``, and of ``links``, as if people had recorded them."""
+    for clip in read_manifest(spoken, {"language": ["de"], "word": ["nein", "links"]}):
+        folder = tmp_path / "people" / clip.word
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(clip.path, folder / clip.path.name.replace("syn", "person"))
+    return tmp_path / "people"
+
+
+def learn(tiny: Path, out: Path) -> list[object]:
+    command = ["adapt", "--base", tiny / "base", "--out", out, "--epochs", 4, "--language", "de"]
+    return [*command, "--tts", "--words", "ja,nein"]
+
+
+def succeed(kws: Kws, *arguments: object) -> Any:
+    code, out, err = kws(*arguments, "--json")
+    assert code == 0, err
+    return json.loads(out)
+
+
+def test_words_alone_become_an_adapter_with_thresholds(
+    tiny: Path, kws: Kws, tmp_path: Path
+) -> None:
+    printed = succeed(kws, *learn(tiny, tmp_path / "de"))
+    config = read_adapter_config(tmp_path / "de")
+    assert config.labels == ("ja", "nein", "_unknown_", "_silence_")
+    assert config.language == "de"
+    assert printed["thresholds"] == {
+        word: levels.threshold for word, levels in config.detector.keywords.items()
+    }
+    assert printed["trust"].startswith("little: nobody but made voices")
+    assert "0.01 h of other words of made voices" in printed["false_accepts"]
+
+
+def test_people_are_learnt_too_and_validate(
+    tiny: Path, kws: Kws, people: Path, tmp_path: Path
+) -> None:
+    """Alone for the word that they say; the other is validated by made voices."""
+    named = ["--data", people, "--speaker-pattern", "^([^_]+)_"]
+    printed = succeed(kws, *learn(tiny, tmp_path / "de"), *named)
+    with (tmp_path / "de" / "speech" / "manifest.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["word"] == "nein"]
+    made = {row["split"] for row in rows if row["licence"]}
+    real = {row["split"] for row in rows if not row["licence"]}
+    assert made == {"train"}
+    assert real == {"train", "validation", "test"}
+    assert "2 recordings by 1 person validate, and 1 by made voices" in printed["trust"]
+
+
+def test_a_mixture_is_in_one_language_and_other_words_are_unknown(tmp_path: Path) -> None:
+    """No keyword is among them, however it is written."""
+    clips = read_manifest(mixture.make_mixture(tmp_path, WORDS, "de"))
+    assert {clip.language for clip in clips} == {"de"}
+    assert {clip.word for clip in clips} == {*WORDS, UNKNOWN}
+    assert sum(clip.word == UNKNOWN for clip in clips) == 2 * 4  # los and stop
+    assert {clip.split for clip in clips} == {"train", "validation", "test"}
+    assert len(list((tmp_path / "noise").iterdir())) == 4
+
+
+def test_words_that_people_did_not_say_keep_their_made_voices(tmp_path: Path) -> None:
+    """By split: where people only train, made voices go on to validate."""
+    recorded = [Clip(path=tmp_path / "a.wav", word="ja", speaker="anna", split="train")]
+    (tmp_path / "a.wav").write_bytes(b"")
+    clips = read_manifest(mixture.make_mixture(tmp_path / "out", WORDS, "de", recorded))
+    by_voice = {clip.split for clip in clips if clip.word == "ja" and clip.licence}
+    assert by_voice == {"train", "validation", "test"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "message"),
+    [
+        (["--tts"], 2, "--tts and --words go together"),
+        (["--words", "ja,nein"], 2, "--tts and --words go together"),
+        (["--tts", "--words", "ja", "--closed"], 2, "without --keywords and --closed"),
+        ([], 2, "give recordings with --data, or words with --tts"),
+        (["--tts", "--words", "ja"], 2, "give --language, as de or cmn"),
+        (["--tts", "--words", "ja", "--language", "xx"], 2, "no language 'xx'"),
+        (["--tts", "--words", "ja,ja", "--language", "de"], 2, "hold one twice"),
+    ],
+)
+def test_what_cannot_be_spoken_is_refused(
+    tiny: Path, kws: Kws, tmp_path: Path, changed: list[str], code: int, message: str
+) -> None:
+    learn = ["adapt", "--base", tiny / "base", "--out", tmp_path / "out"]
+    found, _, err = kws(*learn, *changed)
+    assert (found, message in err, err.count("\n")) == (code, True, 1), err
+    assert not (tmp_path / "out" / "adapter_config.json").exists()
