@@ -37,7 +37,7 @@ from policy.selection import spent
 from policy.transfer import RATE, SHORTEST, Trainer
 
 from . import options, pictures, spoken
-from .card import card
+from .card import card, command
 from .measure import measure, merged
 from .progress import note, training
 from .recordings import Recordings, Selection, pick_device, validator
@@ -178,6 +178,7 @@ def adapt(
         lr=lr,
         optimizer=optimizer,
         device=pick_device(device),
+        made_by=command(),
     )
     result = summary(config)
     if words:
@@ -206,10 +207,12 @@ def run(
     lr: float = RATE,
     optimizer: Optimizer = "adamw",
     device: str = "cpu",
+    made_by: str | None = None,
 ) -> AdapterConfig:
     """Adapt, and save adapter, record and pictures in ``out``.
 
-    Languages ``beside`` are learnt at the same time, each in as many steps.
+    Languages ``beside`` are learnt at the same time, each in as many steps. The card says by which
+    command it was ``made_by``.
     """
     begin = time.perf_counter()
     refuse_unwritable(out)
@@ -278,6 +281,8 @@ def run(
             "plan": asdict(plan),
             "batch": BATCH,
             "bits": bits_of(adapter.deltas),
+            "recordings": recordings.amount,
+            "command": made_by,
             "earlier_parameters": earlier.numbers.numel() if earlier else 0,
             "seconds": _since(begin),
         },

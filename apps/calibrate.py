@@ -11,15 +11,14 @@ from typing import Any
 import click
 
 from audio_data.material import Half, Material, read_material
-from kws.adapter import CARD, AdapterConfig, read_adapter_config, save_adapter_config
-from kws.base import BaseConfig, read_base_config, save_base_config
+from kws.adapter import read_adapter_config
+from kws.base import read_base_config
 from kws.calibration import Choice, choose, sweep
 from kws.errors import KwsError, UsageError
-from kws.files import write_text
 from kws.stream_metrics import miss_report, rate_report
 
 from . import options, trial
-from .card import base_card, card
+from .card import store
 from .listen import write_any_script
 from .scoring import LiveScorer
 from .trial import HOURS, SNRS, Trial, grouped, percent, play, rounded, seconds, setting
@@ -135,17 +134,8 @@ def set_thresholds(
     choice = choose(heard.negatives, tried, config.detector, per_hour)
     result = _result(heard, choice, per_hour)
     metrics = config.metrics | {"calibration": result}
-    _store(folder, replace(config, detector=choice.config, metrics=metrics))
+    store(folder, replace(config, detector=choice.config, metrics=metrics))
     return {"language": config.language, **result}
-
-
-def _store(folder: Path, config: AdapterConfig | BaseConfig) -> None:
-    if isinstance(config, AdapterConfig):
-        save_adapter_config(folder, config)
-        write_text(folder / CARD, card(config))
-    else:
-        save_base_config(folder, config)
-        write_text(folder / CARD, base_card(config))
 
 
 def _result(heard: Trial, choice: Choice, per_hour: float) -> dict[str, Any]:

@@ -1,13 +1,21 @@
 """Cards: what a base or an adapter is, what it was measured on, what is not proven."""
 
-from kws.adapter import AdapterConfig
-from kws.base import BaseConfig
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kws.adapter import CARD, AdapterConfig, save_adapter_config
+from kws.base import BaseConfig, save_base_config
+from kws.files import write_text
+
+Figures = Mapping[str, Any]
+STREAM = "stream"  # among the metrics, beside the splits
 
 
 def card(config: AdapterConfig) -> str:
     """Markdown for people; the numbers stand in the configuration too."""
-    figures = config.metrics["validation"]
-    worst = figures["worst_speaker"]
     lines = [
         f"# Keyword adapter: {config.language}",
         "",
@@ -17,23 +25,98 @@ def card(config: AdapterConfig) -> str:
         f"- Method {config.method}, budget {config.budget or 'none'}: "
         f"{config.spent_parameters:,} replaced parameters in {len(config.sites)} sites, "
         f"{config.head_parameters:,} in the head, {config.stored_bytes:,} bytes stored",
-        f"- Accuracy {figures['accuracy']:.1%} over {figures['count']} validation clips of people "
-        "not trained on",
-        f"- Worst speaker: {worst['speaker']} with {worst['accuracy']:.1%}" if worst else "",
-        f"- Licences of the recordings: {', '.join(config.licences) or 'not stated'}",
+        *_splits(config.metrics),
+    ]
+    return _rest(lines, config)
+
+
+def base_card(config: BaseConfig) -> str:
+    """Markdown for people; the numbers stand in the configuration too."""
+    lines = [
+        f"# Keyword base: {config.language}",
         "",
-        _hours(config),
+        f"{config.architecture} with tau {config.tau:g}, SHA-256 `{config.sha256}`. "
+        "Its weights are never written to again: every further language is an adapter.",
+        "",
+        f"- Words: {', '.join(config.labels)}",
+        f"- Parameters: {config.metrics['parameters']:,}",
+        f"- Accuracy {config.metrics['validation_accuracy']:.1%} over the keywords' validation "
+        "clips, of people not trained on",
+        *_splits(config.metrics),
+    ]
+    return _rest(lines, config)
+
+
+def store(folder: Path, config: AdapterConfig | BaseConfig) -> None:
+    """Replace configuration and card; the weights stay as they are."""
+    if isinstance(config, AdapterConfig):
+        save_adapter_config(folder, config)
+        write_text(folder / CARD, card(config))
+    else:
+        save_base_config(folder, config)
+        write_text(folder / CARD, base_card(config))
+
+
+def command() -> str:
+    """What was typed."""
+    return shlex.join(["kws", *sys.argv[1:]])
+
+
+def _rest(lines: list[str], config: AdapterConfig | BaseConfig) -> str:
+    """What both kinds say alike."""
+    made = config.training.get("command")
+    lines += [
+        *_learnt(config.training),
+        f"- Licences of the recordings: {', '.join(config.licences) or 'not stated'}",
+        *([f"- Made by `{made}`"] if made else []),
+        "",
+        *_hours(config.metrics),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _hours(config: AdapterConfig | BaseConfig) -> str:
-    """What is known of sound that goes on for hours."""
-    found = config.metrics.get("calibration")
+def _learnt(training: Figures) -> list[str]:
+    """From how much it was learnt; nothing of those made before that was kept."""
+    found = training.get("recordings")
     if not found:
-        return "Not proven: how often it fires on speech and noise that goes on for hours."
+        return []
+    who = f"{found['people']} people" if found["people"] else "people who are not named"
+    return [f"- Learnt from {found['clips']:,} recordings of the words by {who}"]
+
+
+def _splits(metrics: Figures) -> list[str]:
+    """Clips of people not trained on, and how far those differ."""
+    lines = []
+    for split in ("validation", "test"):
+        found = metrics.get(split)
+        if not found:
+            continue
+        people = [person["accuracy"] for person in found["per_speaker"].values()]
+        between = f", {min(people):.1%} to {max(people):.1%} by person" if len(people) > 1 else ""
+        lines.append(
+            f"- Accuracy {found['accuracy']:.1%} over {found['count']} {split} clips of people "
+            f"not trained on{between}"
+        )
+        if worst := found["worst_speaker"]:
+            lines.append(f"  - Worst speaker: {worst['speaker']} with {worst['accuracy']:.1%}")
+        for kind, name in (("unknown", "other words"), ("silence", "silence")):
+            rate = found.get(f"{kind}_false_accept_rate")
+            if rate is not None:
+                lines.append(f"  - {rate:.1%} of {name} taken for a keyword")
+    return lines
+
+
+def _hours(metrics: Figures) -> list[str]:
+    """What is known of sound that goes on for hours."""
+    lines = [*_calibration(metrics.get("calibration")), *_stream(metrics.get(STREAM))]
+    return lines or ["Not proven: how often it fires on speech and noise that goes on for hours."]
+
+
+def _calibration(found: Figures | None) -> list[str]:
+    if not found:
+        return []
     heard = found["negatives"]
-    lines = [
+    return [
         f"Thresholds for {found['asked_per_hour']:g} false accepts per hour: "
         f"{heard['false_accepts']} in {heard['hours']:.2f} hours without keywords, at most "
         f"{heard['upper_95']:.2f} per hour with 95 % confidence, counted on the sound that they "
@@ -43,25 +126,23 @@ def _hours(config: AdapterConfig | BaseConfig) -> str:
             for ratio, missed in found["positives"].items()
         ),
         *(f"- {note}" for note in found["notes"]),
+        "",
     ]
-    return "\n".join(lines)
 
 
-def base_card(config: BaseConfig) -> str:
-    """Markdown for people; the numbers stand in the configuration too."""
-    lines = [
-        f"# Keyword base: {config.language}",
-        "",
-        f"{config.architecture} with tau {config.tau:g}, SHA-256 `{config.sha256}`.",
-        "",
-        f"- Words: {', '.join(config.labels)}",
-        f"- Parameters: {config.metrics['parameters']:,}",
-        f"- Accuracy {config.metrics['validation_accuracy']:.1%} over the keywords' validation "
-        "clips, of people not trained on",
-        f"- Licences of the recordings: {', '.join(config.licences) or 'not stated'}",
-        "",
-        "Its weights are never written to again: every further language is an adapter.",
-        "",
-        _hours(config),
+def _stream(found: Figures | None) -> list[str]:
+    """Hours of test people, at the thresholds that are stored."""
+    if not found:
+        return []
+    point = next(point for point in found["points"] if point["aim_per_hour"] is None)
+    heard, different = point["negatives"], sum(found["distinct_hours"].values())
+    return [
+        f"On streams of test people, {found['hours']:.2f} hours without keywords, made of "
+        f"{different:.2f} hours of different recordings: {heard['per_hour']:.2f} false accepts "
+        f"per hour, at most {heard['upper_95']:.2f} with 95 % confidence.",
+        *(
+            f"- {ratio} dB: {missed['miss_rate']:.1%} of {missed['count']} keywords missed"
+            for ratio, missed in point["snr"].items()
+        ),
+        *(f"- {note}" for note in found["notes"]),
     ]
-    return "\n".join(lines) + "\n"

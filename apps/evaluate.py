@@ -1,6 +1,7 @@
 """``kws evaluate``: accuracy over unseen people; or hours of sound, as the listener hears them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ from click.core import ParameterSource
 
 from audio_data.clips import SPLITS, Split
 from audio_data.material import read_material
-from kws.adapter import load_adapter
+from kws.adapter import load_adapter, read_adapter_config
+from kws.base import read_base_config
 from kws.errors import UsageError
 from kws.files import refuse_unwritable
 from kws.runtime import Runtime
 
 from . import options, trial
+from .card import STREAM, store
 from .listen import write_any_script
 from .measure import measure, merged
 from .recordings import Recordings, Selection
@@ -26,6 +29,7 @@ from .wiring import open_base, open_runtime
 STREAM_ONLY = ("snrs", "hours", "out", "per_word", "seed", "keywords")
 CLIPS_ONLY = ("split", "closed")
 PICTURE = Path("det.png")
+DRAWN = ("det", "picture")
 
 
 @click.command()
@@ -41,6 +45,7 @@ PICTURE = Path("det.png")
 @options.keywords
 @click.option("--out", type=options.EXISTING, help=f"the picture  [default: {PICTURE}]")
 @options.seed
+@click.option("--keep", is_flag=True, help="the figures in the folder's configuration and card")
 @options.as_json
 @click.pass_context
 def evaluate(
@@ -60,6 +65,7 @@ def evaluate(
     keywords: tuple[str, ...] | None,
     out: Path | None,
     seed: int,
+    keep: bool,
     as_json: bool,
 ) -> None:
     """Measure an adapter, or the base, on recordings.
@@ -92,6 +98,8 @@ def evaluate(
             tuple(dict.fromkeys(snrs)) or trial.SNRS,
             picture,
         )
+        if keep:
+            _keep(base, adapter, {STREAM: {n: x for n, x in result.items() if n not in DRAWN}})
         click.echo(json.dumps(result, ensure_ascii=False) if as_json else stream_table(result))
         return
     opened = open_base(base)
@@ -106,7 +114,15 @@ def evaluate(
     )
     recordings = Recordings.select(selection, opened.config, labels)
     result = measure(merged(opened, loaded), recordings, split, closed=closed).report
+    if keep:
+        _keep(base, adapter, {split: result})
     click.echo(json.dumps(result, ensure_ascii=False) if as_json else _table(result))
+
+
+def _keep(base: Path, adapter: Path | None, figures: dict[str, Any]) -> None:
+    """Put figures into the card of what was measured."""
+    config = read_adapter_config(adapter) if adapter else read_base_config(base)
+    store(adapter or base, replace(config, metrics=config.metrics | figures))
 
 
 def hear_hours(

@@ -16,7 +16,7 @@ from models.folded import fold
 from models.session import FILE
 
 from . import options, pictures
-from .card import base_card
+from .card import base_card, command
 from .export import base_file
 from .measure import measure
 from .progress import note, training
@@ -79,14 +79,24 @@ def pretrain(
         seed=seed,
     )
     plan = Plan(epochs=epochs, lr=lr, optimizer=optimizer, seed=seed)
-    result = run(selection, tau, plan, pick_device(device), out, causal=causal)
+    result = run(selection, tau, plan, pick_device(device), out, causal=causal, made_by=command())
     click.echo(json.dumps(result, ensure_ascii=False) if as_json else _lines(result, out))
 
 
 def run(
-    selection: Selection, tau: float, plan: Plan, device: str, out: Path, *, causal: bool = False
+    selection: Selection,
+    tau: float,
+    plan: Plan,
+    device: str,
+    out: Path,
+    *,
+    causal: bool = False,
+    made_by: str | None = None,
 ) -> dict[str, Any]:
-    """Pretrain, save base, record and pictures in ``out``; returns what is printed."""
+    """Pretrain, save base, record and pictures in ``out``; returns what is printed.
+
+    The card says by which command it was ``made_by``.
+    """
     from models.registry import build
 
     refuse_unwritable(out)
@@ -122,6 +132,8 @@ def run(
     with training(f"pretraining {task.language}") as watch:
         history = fit(network, batches, plan, validate=validate, stage=stage, watch=watch)
     metrics = _metrics(network, history)
+    made = {"recordings": recordings.amount, "command": made_by}
+    config = replace(config, training=config.training | made)
     saved = save_base(out, replace(config, metrics=metrics), network)
     write_bytes(out / FILE, base_file(fold(saved, read_tensors(out / MODEL))))
     write_json(out / "history.json", {"pretrain": [asdict(epoch) for epoch in history]})

@@ -147,6 +147,14 @@ class Recordings:
         clips = [e.clip and replace(e.clip, path=e.clip.path.resolve()) for e in examples]
         return [f"{clip} {e.label}" for clip, e in zip(clips, examples, strict=True)]
 
+    @property
+    def amount(self) -> dict[str, int]:
+        """How many recordings of keywords are learnt from, by how many people, if all are named."""
+        keywords = len(self.task.keywords)
+        clips = [e.clip for e in self.task.splits["train"] if e.clip and e.label < keywords]
+        people = {clip.speaker for clip in clips}
+        return {"clips": len(clips), "people": 0 if None in people else len(people)}
+
     def training(
         self, augment: AugmentConfig, *, batch: int, seed: int, device: str
     ) -> EpochBatches:

@@ -413,8 +413,33 @@ def test_runs_leave_readable_pictures_and_cards(tiny: Path) -> None:
     card = (tiny / "de" / "README.md").read_text(encoding="utf-8")
     for fact in ("swr", "10%", "synthetic, eSpeak NG", said(tiny, "base")["sha256"]):
         assert fact in card
+    assert "Learnt from 24 recordings of the words by 4 people" in card
+    assert "Made by `kws adapt --base" in card
     assert not list(tiny.rglob("checkpoint*"))
     assert not list(tiny.rglob("*.tmp"))
+
+
+def test_figures_are_kept_in_the_card_where_that_is_asked_for(
+    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path
+) -> None:
+    """Of clips and of streams, beside what was there."""
+    adapter = Path(shutil.copytree(tiny / "de", tmp_path / "de"))
+    heard = ["evaluate", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    heard += ["--adapter", adapter]
+    before = (adapter / "adapter_config.json").read_bytes()
+    succeed(kws, *heard)
+    assert (adapter / "adapter_config.json").read_bytes() == before
+    found = succeed(kws, *heard, "--keep")
+    picture = ["--out", tmp_path / "det.png", "--hours", 0.005, "--per-word", 1]
+    stream = succeed(kws, *heard, "--stream", *picture, "--keep")
+    metrics = read_adapter_config(adapter).metrics
+    assert metrics["test"] == found
+    assert metrics["stream"]["points"] == stream["points"]
+    assert "validation" in metrics
+    card = (adapter / "README.md").read_text(encoding="utf-8")
+    assert f"Accuracy {found['accuracy']:.1%} over 6 test clips" in card
+    assert "On streams of test people, 0.01 hours without keywords" in card
+    assert "Not proven" not in card
 
 
 def test_absolute_paths_in_a_manifest_work(
