@@ -23,7 +23,6 @@ from audio_data.synthesis import DEFAULT_WORDS, make_corpus
 from kws.adapter import Adapter, load_adapter, read_adapter_config
 from kws.base import MODEL, Base, read_base_config
 from kws.detector import Detection
-from kws.engine import Engine
 from kws.errors import KwsError
 from kws.sites import find_sites
 from kws.train import Plan
@@ -31,6 +30,7 @@ from policy.transfer import RATE
 
 from . import adapt, options, pictures, pretrain
 from .listen import write_any_script
+from .live import LiveEngine
 from .measure import measure, merged
 from .progress import counting
 from .recordings import Recordings, Selection, pick_device
@@ -41,6 +41,7 @@ NAMES: Final = {"en": "English", "cmn": "Mandarin", "ar": "Arabic"}  # that of t
 BASE, *OTHERS = NAMES
 TURNS: Final = (BASE, *OTHERS, BASE)  # languages of the stream
 TAU, METHOD, BUDGET = 1.0, "swr", "10%"
+SCREEN: Final = "screen.svg"  # the last of the stream
 THRESHOLD: Final = 0.7  # above the usual one: a network is surer of made voices than of people
 
 
@@ -110,7 +111,8 @@ def run(out: Path, size: Size, seed: int, device: str) -> tuple[list[Row], float
         stream = out / "stream.wav"
         said = record(compose(read_corpus(manifest), TURNS, size.turn, seed), stream)
         bank = open_bank(out / "base", [out / name for name in OTHERS], BASE)
-        heard = hear(Engine(bank, threshold=THRESHOLD), stream, said)
+        engine = LiveEngine(bank, threshold=THRESHOLD)
+        heard = hear(engine, stream, said, out / SCREEN, seen=sys.stdout.isatty())
     right = sum(map(is_right, said, heard))
     console.print(_stream_table(said, heard))
     console.print(f"{right} of {len(said)} words were heard as they were said.\n")
@@ -245,7 +247,7 @@ def _print_next(out: Path) -> None:
     hearing = f"{command} listen {base} {loaded} --language {BASE}"
     stream = f"--wav {shlex.quote(str(out / 'stream.wav'))} --real-time --threshold {THRESHOLD}"
     click.echo("\nPictures:")
-    for path in sorted(out.rglob("*.png")):
+    for path in sorted([*out.rglob("*.png"), out / SCREEN]):
         click.echo(f"  {path}")
     click.echo(
         "\nTry next:\n"

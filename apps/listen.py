@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -25,7 +25,7 @@ from .keys import Keys
 from .live import LiveEngine
 from .microphone import Microphone, list_devices
 from .panels import thresholds
-from .screen import Lines, Screen, Show, Source
+from .screen import Lines, Screen, Show, Source, no_terminal
 from .worker import CAPACITY
 
 FILE_BLOCK: Final = 1_280  # samples of a file that are fed at once, 80 ms
@@ -194,6 +194,11 @@ def _print_devices(context: click.Context, parameter: click.Parameter, wanted: b
     type=click.IntRange(1),
     help="hits kept, and as many near misses; the oldest are deleted (500 of both: about 50 MB)",
 )
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="write the screen as it is at the end to this SVG",
+)
 def listen(
     base: Path,
     adapters: tuple[options.Named, ...],
@@ -208,6 +213,7 @@ def listen(
     exec_seconds: float,
     save_dir: Path | None,
     save_limit: int,
+    picture: Path | None,
 ) -> None:
     """Listen to the microphone and report keywords in the active language.
 
@@ -220,6 +226,8 @@ def listen(
         raise UsageError(f"--seconds must be above 0, not {seconds}")
     if wav and device is not None:
         raise UsageError("give either --wav or --device, not both")
+    if picture and as_json:
+        raise UsageError("--picture draws the screen, which --json does without; leave one out")
     write_any_script()
     from .wiring import open_runtime
 
@@ -235,7 +243,7 @@ def listen(
         else:
             blocks = stack.enter_context(Microphone(device))
         keys = stack.enter_context(Keys())
-        show = stack.enter_context(_show(engine, blocks, as_json))
+        show = stack.enter_context(_show(engine, blocks, as_json, picture))
         wait = None if wav else CLOSING
         if isinstance(blocks, Microphone):
             blocks.tell = show.note
@@ -265,7 +273,17 @@ def terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _show(engine: LiveEngine, source: Source, as_json: bool) -> AbstractContextManager[Show]:
-    if as_json or not sys.stdout.isatty():
-        return Lines(engine, source, as_json=as_json)
-    return Screen(engine, source)
+@contextmanager
+def _show(
+    engine: LiveEngine, source: Source, as_json: bool, picture: Path | None
+) -> Iterator[Show]:
+    seen = sys.stdout.isatty() and not as_json
+    if not (seen or picture):
+        yield Lines(engine, source, as_json=as_json)
+        return
+    with Screen(engine, source, None if seen else no_terminal()) as screen:
+        try:
+            yield screen
+        finally:
+            if picture:
+                screen.save(picture)

@@ -1,17 +1,24 @@
 """What a listener sees: a live screen, plain lines, or JSON lines."""
 
+import html
+import io
 import json
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
+from rich.terminal_theme import DIMMED_MONOKAI
 
 from kws.detector import Detection
+from kws.files import write_text
 
 from .live import LiveEngine
 from .panels import KEYS, Picture, State, Traces, keyed
@@ -19,6 +26,7 @@ from .panels import KEYS, Picture, State, Traces, keyed
 FRAME_SECONDS: Final = 0.1  # between two drawings, at least
 METER_SECONDS: Final = 1.0  # over which the processor's share is taken
 KEPT: Final = 100  # detections, as many as the highest terminal shows
+COLUMNS, ROWS = 96, 27  # of a screen without a terminal
 
 
 class Source(Protocol):
@@ -151,6 +159,19 @@ class Screen:
         self._live.stop()
         self._console.print(self._picture(), height=self._console.height - 1, end="")
 
+    @property
+    def found(self) -> tuple[Detection, ...]:
+        """The last detections."""
+        return tuple(self._found)
+
+    def save(self, path: Path) -> None:
+        """Write the screen as it is now as an SVG, which names no font of another place."""
+        console = no_terminal(record=True)
+        console.print(self._picture(), height=console.height - 1, end="")
+        drawn = console.export_svg(title="kws listen", theme=DIMMED_MONOKAI)
+        drawn = re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL)
+        write_text(path, _WRITTEN.sub(_as_wide_as_its_cells, drawn))
+
     def ready(self) -> None:
         self._draw()
 
@@ -183,6 +204,28 @@ class Screen:
             self._note,
         )
         return Picture(state)
+
+
+_WRITTEN: Final = re.compile(r'textLength="([\d.]+)"([^>]*>)([^<]+)')
+
+
+def _as_wide_as_its_cells(found: re.Match[str]) -> str:
+    """Rich counts characters; those of some scripts take two cells."""
+    length, between, text = found.groups()
+    said = html.unescape(text)
+    return f'textLength="{float(length) * cell_len(said) / len(said):g}"{between}{text}'
+
+
+def no_terminal(*, record: bool = False) -> Console:
+    """A console that nobody sees."""
+    return Console(
+        file=io.StringIO(),
+        width=COLUMNS,
+        height=ROWS,
+        force_terminal=True,
+        color_system="truecolor",
+        record=record,
+    )
 
 
 class Meter:

@@ -20,6 +20,8 @@ from kws.engine import Engine
 from kws.files import write_bytes
 
 from . import listen
+from .live import LiveEngine
+from .screen import Screen, no_terminal
 
 GAP: Final = 1.0  # seconds of quiet after each word: by then it has left the view
 ROOM: Final = 0.01  # of the background noise's own level, under all
@@ -44,22 +46,6 @@ class Fingers:
     def poll(self) -> str:
         due = self._said[max(0, bisect_right(self._begins, self._engine.seconds) - 1)]
         return str(self._engine.languages.index(due.language) + 1)
-
-
-class Heard:
-    """Keeps what is detected."""
-
-    def __init__(self) -> None:
-        self.events: list[Detection] = []
-
-    def ready(self) -> None: ...
-
-    def switched(self) -> None: ...
-
-    def note(self, sentence: str) -> None: ...
-
-    def update(self, found: Sequence[Detection]) -> None:
-        self.events += found
 
 
 def compose(clips: Iterable[Clip], turns: Sequence[str], words: int, seed: int) -> list[Clip]:
@@ -90,11 +76,18 @@ def record(clips: Sequence[Clip], path: Path) -> list[Said]:
     return said
 
 
-def hear(engine: Engine, wav: Path, said: Sequence[Said]) -> list[list[Detection]]:
-    """Hear the stream as ``kws listen --wav`` does, and sort it by :func:`matched`."""
-    heard = Heard()
-    listen.run(engine, listen.Recording(wav), Fingers(engine, said), heard)
-    return matched(said, heard.events)
+def hear(
+    engine: LiveEngine, wav: Path, said: Sequence[Said], picture: Path, *, seen: bool = False
+) -> list[list[Detection]]:
+    """Hear the stream as ``kws listen --wav`` does, and sort it by :func:`matched`.
+
+    Where it is to be ``seen``, at its own pace on the terminal; the last ``picture`` is an SVG.
+    """
+    recording = listen.Recording(wav, real_time=seen)
+    with Screen(engine, recording, None if seen else no_terminal()) as screen:
+        listen.run(engine, recording, Fingers(engine, said), screen)
+    screen.save(picture)
+    return matched(said, screen.found)
 
 
 def matched(said: Sequence[Said], events: Iterable[Detection]) -> list[list[Detection]]:

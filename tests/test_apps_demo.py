@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from apps import adapt, demo, pretrain
 from apps.cli import kws
 from apps.demo import NAMES, Row, Size
+from apps.live import LiveEngine
 from apps.stream import GAP, Said, compose, hear, is_right, matched, record
 from audio_data.clips import Clip
 from kws.adapter import read_adapter_config
 from kws.config import SAMPLE_RATE
 from kws.detector import Detection, DetectorConfig
-from kws.engine import Engine
 from kws.files import read_json
 from models.bcresnet import BCResNet
 
@@ -150,7 +150,7 @@ def test_every_word_is_heard_in_its_own_language(tmp_path: Path) -> None:
     said = record([clip(tmp_path, language) for language in turns], tmp_path / "stream.wav")
     assert [one.begin for one in said] == [i * (1 + GAP) for i in range(5)]
     bank = Loudness()
-    heard = hear(Engine(bank), tmp_path / "stream.wav", said)
+    heard = hear(LiveEngine(bank), tmp_path / "stream.wav", said, tmp_path / "screen.svg")
     assert all(map(is_right, said, heard))
     assert bank.switched == ["cmn", "en", "cmn"]
 

@@ -482,3 +482,14 @@ def test_listening_needs_no_torch() -> None:
     )
     root = Path(__file__).resolve().parent.parent
     subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
+
+
+@pytest.mark.usefixtures("files")
+def test_listening_may_leave_a_picture(tmp_path: Path) -> None:
+    """Instead of lines where there is no terminal; JSON has no screen."""
+    picture = tmp_path / "screen.svg"
+    heard = ["--base", "base", "--wav", "two.wav", "--picture", str(picture)]
+    assert call("listen", *heard).stdout == ""
+    assert "two.wav" in picture.read_text(encoding="utf-8")
+    refused = call("listen", *heard, "--json", ok=False)
+    assert isinstance(refused.exception, UsageError)

@@ -3,6 +3,8 @@
 import io
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from rich.console import Console
 
 from apps.live import LiveEngine, shifted
 from apps.panels import CELL, Picture, State, Traces, picture, thresholds
-from apps.screen import Meter, Screen
+from apps.screen import Meter, Screen, no_terminal
 from kws.config import SAMPLE_RATE
 from kws.detector import Detection, DetectorConfig, Levels
 
@@ -178,6 +180,26 @@ def test_the_screen_is_drawn_at_most_ten_times_a_second_and_its_last_picture_sta
     last = file.getvalue().rpartition("\x1b[?1049l")[2]  # after the other screen was left
     for part in ("北京", "the microphone is lost", "CPU 25.0 %"):
         assert part in last
+
+
+def test_the_screen_can_be_kept_as_a_picture_that_needs_nothing_else(tmp_path: Path) -> None:
+    """Characters of two cells have the room of two, and no font is fetched from anywhere."""
+    engine = LiveEngine(Loud(MANDARIN))
+    with Screen(engine, Source(), no_terminal()) as screen:
+        screen.update([Detection("北京", "cmn", 0.9, 1.0)])
+    assert [event.keyword for event in screen.found] == ["北京"]
+    screen.save(tmp_path / "screen.svg")
+    root = ElementTree.parse(tmp_path / "screen.svg").getroot()
+    texts = [(text.text or "", text.attrib) for text in root.iter() if "textLength" in text.attrib]
+    cell = {
+        float(a["textLength"]) / cell_len(text)
+        for text, a in texts
+        if text.strip() and text.isascii()
+    }
+    wide = [float(a["textLength"]) / 4 for text, a in texts if text == "北京"]
+    assert len(wide) == 2  # among the keywords, and where it was heard
+    assert wide == pytest.approx([min(cell)] * 2, abs=0.2)
+    assert "url(" not in (tmp_path / "screen.svg").read_text(encoding="utf-8").replace("url(#", "")
 
 
 def test_the_share_of_the_processor_is_of_the_last_second() -> None:
