@@ -286,7 +286,7 @@ def run(
             "earlier_parameters": earlier.numbers.numel() if earlier else 0,
             "seconds": _since(begin),
         },
-        metrics={"validation": measured.report},
+        metrics={"validation": measured.report | {"made": recordings.made("validation")}},
     )
     save_adapter(out, replace(adapter, config=config), card(config))
     write_json(out / "history.json", {n: [asdict(e) for e in h] for n, h in history.items()})

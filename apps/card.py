@@ -80,8 +80,16 @@ def _learnt(training: Figures) -> list[str]:
     found = training.get("recordings")
     if not found:
         return []
-    who = f"{found['people']} people" if found["people"] else "people who are not named"
+    kind = _who(found["clips"], found["made"])
+    who = f"{found['people']} {kind}" if found["people"] else f"{kind} who are not named"
     return [f"- Learnt from {found['clips']:,} recordings of the words by {who}"]
+
+
+def _who(clips: int, made: int) -> str:
+    """Whose recordings these are."""
+    if not made:
+        return "people"
+    return "made voices" if made == clips else "people and made voices"
 
 
 def _splits(metrics: Figures) -> list[str]:
@@ -94,8 +102,8 @@ def _splits(metrics: Figures) -> list[str]:
         people = [person["accuracy"] for person in found["per_speaker"].values()]
         between = f", {min(people):.1%} to {max(people):.1%} by person" if len(people) > 1 else ""
         lines.append(
-            f"- Accuracy {found['accuracy']:.1%} over {found['count']} {split} clips of people "
-            f"not trained on{between}"
+            f"- Accuracy {found['accuracy']:.1%} over {found['count']} {split} clips of "
+            f"{_who(found['count'], found.get('made', 0))} not trained on{between}"
         )
         if worst := found["worst_speaker"]:
             lines.append(f"  - Worst speaker: {worst['speaker']} with {worst['accuracy']:.1%}")

@@ -115,7 +115,7 @@ def evaluate(
     recordings = Recordings.select(selection, opened.config, labels)
     result = measure(merged(opened, loaded), recordings, split, closed=closed).report
     if keep:
-        _keep(base, adapter, {split: result})
+        _keep(base, adapter, {split: result | {"made": recordings.made(split)}})
     click.echo(json.dumps(result, ensure_ascii=False) if as_json else _table(result))
 
 

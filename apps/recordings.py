@@ -15,6 +15,7 @@ from audio_data.cache import load_views
 from audio_data.clips import Clip, Split
 from audio_data.corpus import read_corpus
 from audio_data.noise import find_noise, load_noise
+from audio_data.synthesis import LICENCE as SYNTHETIC
 from audio_data.task import Task, make_task
 from kws.base import BaseConfig
 from kws.config import UNKNOWN, FeatureConfig
@@ -147,13 +148,23 @@ class Recordings:
         clips = [e.clip and replace(e.clip, path=e.clip.path.resolve()) for e in examples]
         return [f"{clip} {e.label}" for clip, e in zip(clips, examples, strict=True)]
 
+    def made(self, split: Split) -> int:
+        """How many recordings of keywords in a split are of no person, but of made voices."""
+        keywords = len(self.task.keywords)
+        said = [e.clip for e in self.task.splits[split] if e.clip and e.label < keywords]
+        return sum(clip.licence == SYNTHETIC for clip in said)
+
     @property
     def amount(self) -> dict[str, int]:
-        """How many recordings of keywords are learnt from, by how many people, if all are named."""
+        """How many recordings of keywords are learnt from, by how many people, if all are named.
+
+        Made voices count as people, but how many of the recordings are theirs stands beside.
+        """
         keywords = len(self.task.keywords)
         clips = [e.clip for e in self.task.splits["train"] if e.clip and e.label < keywords]
         people = {clip.speaker for clip in clips}
-        return {"clips": len(clips), "people": 0 if None in people else len(people)}
+        named = 0 if None in people else len(people)
+        return {"clips": len(clips), "people": named, "made": self.made("train")}
 
     def training(
         self, augment: AugmentConfig, *, batch: int, seed: int, device: str

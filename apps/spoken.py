@@ -60,20 +60,21 @@ def calibrated(
 
 def trust(config: AdapterConfig, recordings: Recordings) -> str:
     """How far the figures can be believed, in a sentence."""
-    keywords = len(recordings.task.keywords)
-    said = [e for e in recordings.task.splits["validation"] if e.label < keywords]
-    people = {e.clip.speaker for e in said if e.clip and e.clip.licence != LICENCE}
-    by_people = sum(1 for e in said if e.clip and e.clip.licence != LICENCE)
+    found = config.metrics["validation"]
+    made, by_people = found["made"], found["count"] - found["made"]
     if not by_people:
         return (
             "little: nobody but made voices has said these words, and people are understood less "
             "well; record some (kws collect) and give them with --data"
         )
-    found = config.metrics["validation"]
     low, high = interval(found["accuracy"], found["count"])
+    people = {
+        example.clip.speaker
+        for example in recordings.task.splits["validation"]
+        if example.clip and example.clip.licence != LICENCE
+    }
     who = "1 person" if len(people) == 1 else f"{len(people)} people"
     who = "people who are not named" if None in people else who
-    made = len(said) - by_people
     rest = f", and {made} by made voices" if made else ""
     return (
         f"{by_people} recordings by {who} validate{rest}: {low:.0%} to {high:.0%} of words like "
