@@ -11,7 +11,7 @@ from kws import __version__
 from kws.errors import KwsError, UsageError
 
 COMMANDS: Final = {
-    "demo": "Make speech, learn three languages, and switch between them on a stream.",
+    "demo": "Hear the languages that come along, learn one that does not, and hear it too.",
     "pretrain": "Train the network on one language; it is never changed again.",
     "adapt": "Learn one more language: what it adds to the base stays within the budget.",
     "evaluate": "Measure an adapter, or the base, on recordings.",

@@ -1,200 +1,189 @@
-"""``kws demo``: the whole path where no recordings are at hand.
+"""``kws demo``: the languages that come along are heard, and one that does not is learnt.
 
-Speech is made, a small base learns one language, two more are learnt under a budget, and a stream
-of all three is heard while keys change the language. What a folder holds is not done again.
+Words are spoken by made voices that no network has learnt from, or taken from recordings; a stream
+of them is heard while keys change the language. Then an adapter is learnt from words as text, and
+heard beside the others. What a folder holds is not made again.
 """
 
 import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Final
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from audio_data.clips import Clip
 from audio_data.corpus import read_corpus
-from audio_data.synthesis import DEFAULT_WORDS, make_corpus
-from kws.adapter import Adapter, load_adapter, read_adapter_config
-from kws.base import MODEL, Base, read_base_config
+from audio_data.mixture import SPEAKERS
+from audio_data.synthesis import make_corpus
+from kws.adapter import AdapterConfig, read_adapter_config
 from kws.detector import Detection
 from kws.errors import KwsError
-from kws.sites import find_sites
-from kws.train import Plan
-from policy.transfer import RATE
 
-from . import adapt, options, pictures, pretrain
+from . import adapt, options, spoken, whole
 from .listen import write_any_script
 from .live import LiveEngine
-from .measure import measure, merged
 from .progress import counting
 from .recordings import Recordings, Selection, pick_device
 from .stream import Said, compose, hear, is_right, record
-from .wiring import open_bank, open_base
+from .wiring import open_base, open_runtime
 
-NAMES: Final = {"en": "English", "cmn": "Mandarin", "ar": "Arabic"}  # that of the base first
-BASE, *OTHERS = NAMES
-TURNS: Final = (BASE, *OTHERS, BASE)  # languages of the stream
-TAU, METHOD, BUDGET = 1.0, "swr", "10%"
-SCREEN: Final = "screen.svg"  # the last of the stream
-THRESHOLD: Final = 0.7  # above the usual one: a network is surer of made voices than of people
+ZOO: Final = Path(__file__).resolve().parent.parent / "models" / "zoo"
+BASE, OWN = ZOO / "ara", "ara"
+LANGUAGES: Final[Mapping[str, str]] = MappingProxyType(
+    {"de": "deu", "cmn": "cmn", "fr": "fra", "hi": "hin"}  # what they are called: their folder
+)
+RECORDED: Final[Mapping[str, str]] = MappingProxyType(
+    {"cmn": "cmn", "spa": "spa", "eng": "eng"}  # those that people have recorded
+)
+NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        **{"de": "German", "cmn": "Mandarin", "fr": "French", "hi": "Hindi", "es": "Spanish"},
+        **{"ara": "Arabic", "spa": "Spanish digits", "eng": "English"},
+    }
+)
+MINE: Final = "es"  # which does not come along
+WORDS: Final = ("sí", "no", "alto", "vamos", "arriba", "abajo")
+BUDGET: Final = "5%"
+SCREEN: Final = "screen.svg"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How much is made and learnt; the default takes minutes."""
+    """How much is heard and learnt; the default takes two minutes."""
 
-    words: int = 10
-    speakers: int = 24
-    takes: int = 4
-    base_epochs: int = 30
-    adapter_epochs: int = 32
-    turn: int = 3  # words of the stream between two changes of language
+    turn: int = 3  # words between two changes of language
+    steps: int = 600
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one language is and can do."""
+    """What one language is, and how it did."""
 
     language: str
-    words: int
-    method: str
-    budget: str
-    parameters: int
-    stored_bytes: int
-    accuracy: float  # over people of the test split
+    config: AdapterConfig
+    right: int
+    said: int
 
 
 @click.command()
 @click.option("--out", default=Path("runs/demo"), show_default=True, type=options.FOLDER)
+@click.option(
+    "--data", type=options.EXISTING, help="manifest of recordings, heard instead of made voices"
+)
+@click.option("--whole", "everything", is_flag=True, help="pretrain a base too: four minutes")
 @options.seed
 @options.device
-def demo(out: Path, seed: int, device: str) -> None:
-    """Make speech, learn three languages, and switch between them on a stream."""
+def demo(out: Path, data: Path | None, everything: bool, seed: int, device: str) -> None:
+    """Hear the languages that come along, learn one that does not, and hear it too."""
     write_any_script()
-    run(out, Size(), seed, pick_device(device))
+    if everything:
+        whole.run(out, whole.Size(), seed, pick_device(device))
+    else:
+        run(out, Size(), seed, pick_device(device), data)
 
 
-def run(out: Path, size: Size, seed: int, device: str) -> tuple[list[Row], float]:
-    """Do all that is not done yet, and tell about it.
-
-    Returns:
-        A row per language, and the share of the stream's words that were heard rightly.
-
-    """
+def run(out: Path, size: Size, seed: int, device: str, data: Path | None = None) -> list[Row]:
+    """Do all of it, and tell about it: a row for each language."""
     begun, console = time.monotonic(), Console(highlight=False)
-    click.echo(
-        f"No recordings are needed. About four minutes on two cores; all of it goes to {out}.\n"
-        "What is there already is not done again.\n"
-    )
-    with _step(console, f"Speech: {size.words} words a language by {size.speakers} made voices"):
-        manifest = _speak(out / "speech", size, seed)
-    with _step(console, f"Base: a small network learns {NAMES[BASE]}, and never changes again"):
-        base = _learn_base(_select(manifest, BASE, seed), size, device, out / "base")
-    adapters = []
-    for language in OTHERS:
-        title = f"{NAMES[language]}: it may replace {BUDGET} of the base; a policy learns where"
-        with _step(console, title):
-            selection = _select(manifest, language, seed)
-            adapters.append(_adapt(base, selection, size, device, out / language))
-    with _step(console, "Measuring on voices that were never trained on"):
-        rows = [_base_row(base, manifest, out / "base" / MODEL)]
-        rows += [_adapter_row(base, adapter, manifest) for adapter in adapters]
-        owned = [adapter.config for adapter in adapters]
-        pictures.choices(owned, find_sites(base.network), out / "sites.png")
-    with _step(console, "Listening to a stream of such voices, changing the language by key"):
-        stream = out / "stream.wav"
-        said = record(compose(read_corpus(manifest), TURNS, size.turn, seed), stream)
-        bank = open_bank(out / "base", [out / name for name in OTHERS], BASE)
-        engine = LiveEngine(bank, threshold=THRESHOLD)
-        heard = hear(engine, stream, said, out / SCREEN, seen=sys.stdout.isatty())
-    right = sum(map(is_right, said, heard))
-    console.print(_stream_table(said, heard))
-    console.print(f"{right} of {len(said)} words were heard as they were said.\n")
-    console.print(_result_table(rows))
-    _print_next(out)
+    click.echo(f"About two minutes on two cores; all of it goes to {out}.\n")
+    heard: list[tuple[Said, list[Detection]]] = []
+    folders = {name: ZOO / folder for name, folder in (RECORDED if data else LANGUAGES).items()}
+    with _step(console, _title(data, folders)):
+        clips = _recorded(data, folders) if data else _spoken(out / "speech", folders, seed)
+    with _step(console, "Listening: a base of one language, an adapter each for the others"):
+        turns = [OWN] * bool(data) + [*folders, next(iter(folders))]
+        heard += _hear(folders, clips, turns, size, seed, out / "stream.wav", out / SCREEN)
+    console.print(whole.stream_table(heard, NAMES))
+    with _step(console, f"{NAMES[MINE]} does not come along: it is learnt from words as text"):
+        folders[MINE] = out / MINE
+        trust = _learn(out / MINE, size, seed, device)
+    console.print(f"How far to trust it: {trust}.\n")
+    with _step(console, f"Listening to {NAMES[MINE]} among the others"):
+        speech = read_corpus(out / MINE / adapt.SPEECH / "keywords" / "manifest.csv")
+        turns = [MINE, next(iter(folders)), MINE]
+        found = _hear(
+            folders, [*clips, *speech], turns, size, seed, out / "mine.wav", out / f"mine-{SCREEN}"
+        )
+    console.print(whole.stream_table(found, NAMES))
+    rows = _rows(folders, [*heard, *found])
+    right, said = sum(row.right for row in rows), sum(row.said for row in rows)
+    console.print(f"{right} of {said} words were heard as they were said.\n")
+    console.print(_table(rows))
+    _print_next(out, folders)
     console.print(f"\nDone in {time.monotonic() - begun:.0f} seconds.")
-    return rows, right / len(said)
+    return rows
 
 
-def _speak(folder: Path, size: Size, seed: int) -> Path:
-    words = {language: DEFAULT_WORDS[language][: size.words] for language in NAMES}
+def _title(data: Path | None, folders: Mapping[str, Path]) -> str:
+    names = ", ".join(NAMES[language] for language in folders)
+    return f"{names}: recordings of people" if data else f"Speech: {names}, by made voices"
+
+
+def _spoken(folder: Path, folders: Mapping[str, Path], seed: int) -> list[Clip]:
+    """The zoo's words by the voices that its languages were not learnt from."""
+    words = {name: read_adapter_config(path).labels[:-2] for name, path in folders.items()}
     with counting("speaking") as progress:
-        return make_corpus(
-            folder, words, speakers=size.speakers, takes=size.takes, seed=seed, progress=progress
-        )
+        manifest = make_corpus(folder, words, speakers=SPEAKERS, takes=1, progress=progress)
+    return read_corpus(manifest)
 
 
-def _select(manifest: Path, language: str, seed: int = 0) -> Selection:
-    return Selection(data=manifest, filters=(("language", language),), seed=seed)
+def _recorded(data: Path, folders: Mapping[str, Path]) -> list[Clip]:
+    """What test people say of the words of each language."""
+    known = {name: set(read_adapter_config(path).labels) for name, path in folders.items()}
+    clips = [
+        c for c in read_corpus(data) if c.split == "test" and c.word in known.get(c.language, ())
+    ]
+    if missing := known.keys() - {clip.language for clip in clips}:
+        raise KwsError(f"{data} holds no test recordings in {', '.join(sorted(missing))}")
+    return clips
 
 
-def _learn_base(selection: Selection, size: Size, device: str, folder: Path) -> Base:
-    plan = Plan(epochs=size.base_epochs, lr=pretrain.LR, seed=selection.seed)
-    if not _finished(plan, lambda: read_base_config(folder).training):
-        pretrain.run(selection, TAU, plan, device, folder)
-    return open_base(folder)
+def _hear(
+    folders: Mapping[str, Path],
+    clips: Sequence[Clip],
+    turns: Sequence[str],
+    size: Size,
+    seed: int,
+    wav: Path,
+    picture: Path,
+) -> list[tuple[Said, list[Detection]]]:
+    """A stream of some words in each language in turn, and what is heard of each."""
+    bank = open_runtime(BASE, list(folders.items()), turns[0])
+    said = record(compose(clips, turns, size.turn, seed), wav)
+    found = hear(LiveEngine(bank), wav, said, picture, seen=sys.stdout.isatty())
+    return list(zip(said, found, strict=True))
 
 
-def _adapt(base: Base, selection: Selection, size: Size, device: str, folder: Path) -> Adapter:
-    plan = Plan(epochs=size.adapter_epochs, lr=RATE, seed=selection.seed)
-    finished = _finished(plan, lambda: read_adapter_config(folder).training)
-    if not finished or read_adapter_config(folder).base_sha256 != base.config.sha256:
-        recordings = Recordings.select(selection, base.config)
-        adapt.run(
-            base,
-            recordings,
-            METHOD,
-            BUDGET,
-            folder,
-            seed=selection.seed,
-            epochs=size.adapter_epochs,
-            device=device,
-        )
-    return load_adapter(folder)
-
-
-def _finished(plan: Plan, read: Callable[[], dict[str, Any]]) -> bool:
-    """Whether a folder holds what this plan makes; one that cannot be read is made anew."""
-    try:
-        return bool(read().get("plan") == asdict(plan))
-    except KwsError:
-        return False
-
-
-def _base_row(base: Base, manifest: Path, weights: Path) -> Row:
-    config = base.config
-    parameters, size = config.metrics["parameters"], weights.stat().st_size
-    words, accuracy = _accuracy(base, None, manifest)
-    return Row(config.language, words, "pretrained", "-", parameters, size, accuracy)
-
-
-def _adapter_row(base: Base, adapter: Adapter, manifest: Path) -> Row:
-    config = adapter.config
-    words, accuracy = _accuracy(base, adapter, manifest)
-    return Row(
-        config.language,
-        words,
-        config.method,
-        config.budget or "-",
-        config.spent_parameters,
-        config.stored_bytes,
-        accuracy,
+def _learn(folder: Path, size: Size, seed: int, device: str) -> str:
+    """Learn the words as ``kws adapt --tts`` does; how far to trust it."""
+    base = open_base(BASE)
+    wanted = Selection(data=folder, language=MINE, seed=seed)
+    selection = spoken.speak(wanted, WORDS, None, folder / adapt.SPEECH)
+    recordings = Recordings.select(selection, base.config)
+    config = adapt.run(
+        base, recordings, "swr", BUDGET, folder, seed=seed, steps=size.steps, device=device
     )
+    spoken.calibrated(BASE, folder, selection, config.labels)
+    return spoken.trust(config, recordings)
 
 
-def _accuracy(base: Base, adapter: Adapter | None, manifest: Path) -> tuple[int, float]:
-    """How many keywords, and the share of their test clips that is told right."""
-    config = adapter.config if adapter else base.config
-    selection = _select(manifest, config.language)
-    recordings = Recordings.select(selection, base.config, config.labels)
-    report = measure(merged(base, adapter), recordings, "test").report
-    return len(recordings.task.keywords), report["accuracy"]
+def _rows(
+    folders: Mapping[str, Path], heard: Sequence[tuple[Said, Sequence[Detection]]]
+) -> list[Row]:
+    rows = []
+    for language, folder in folders.items():
+        own = [is_right(said, events) for said, events in heard if said.language == language]
+        rows.append(Row(language, read_adapter_config(folder), sum(own), len(own)))
+    return rows
 
 
 @contextmanager
@@ -205,57 +194,39 @@ def _step(console: Console, title: str) -> Iterator[None]:
     console.print(f"  {time.monotonic() - begun:.0f} s\n", style="dim")
 
 
-def _stream_table(said: Sequence[Said], heard: Sequence[Sequence[Detection]]) -> Table:
-    table = Table("from", "language", "said", "heard", "at", "score", "", title="The stream")
-    for index, (one, events) in enumerate(zip(said, heard, strict=True)):
-        if index and one.language != said[index - 1].language:
-            table.add_section()
-        table.add_row(
-            f"{one.begin:.1f} s",
-            NAMES[one.language],
-            one.word,
-            "\n".join(event.keyword for event in events) or "-",
-            "\n".join(f"{event.time:.1f} s" for event in events),
-            "\n".join(f"{event.score:.2f}" for event in events),
-            "right" if is_right(one, events) else "wrong" if events else "missed",
-        )
-    return table
-
-
-def _result_table(rows: Sequence[Row]) -> Table:
-    table = Table(title="What each language owns, and its accuracy on unseen voices")
-    for name in ("language", "words", "method", "budget", "parameters", "bytes", "accuracy"):
-        table.add_column(name, justify="left" if name in ("language", "method") else "right")
+def _table(rows: Sequence[Row]) -> Table:
+    table = Table(title="What each language owns, and how it did")
+    for name in ("language", "words", "learnt from", "numbers", "bytes", "heard right"):
+        table.add_column(name, justify="left" if name in ("language", "learnt from") else "right")
     for row in rows:
+        learnt = row.config.training["recordings"]
         table.add_row(
             NAMES[row.language],
-            str(row.words),
-            row.method,
-            row.budget,
-            f"{row.parameters:,}",
-            f"{row.stored_bytes:,}",
-            f"{row.accuracy:.1%}",
+            str(len(row.config.labels) - 2),
+            "made voices" if learnt["made"] else f"{learnt['people']} people",
+            f"{row.config.spent_parameters:,}",
+            f"{row.config.stored_bytes:,}",
+            f"{row.right} of {row.said}",
         )
     return table
 
 
-def _print_next(out: Path) -> None:
+def _print_next(out: Path, folders: Mapping[str, Path]) -> None:
     """Say where the pictures are and what to try; unwrapped, so that it can be copied."""
     command = shlex.quote("kws" if shutil.which("kws") else sys.argv[0])
-    base = f"--base {shlex.quote(str(out / 'base'))}"
-    loaded = " ".join(f"--adapter {shlex.quote(str(out / name))}" for name in OTHERS)
-    hearing = f"{command} listen {base} {loaded} --language {BASE}"
-    stream = f"--wav {shlex.quote(str(out / 'stream.wav'))} --real-time --threshold {THRESHOLD}"
+    base = f"--base {shlex.quote(str(BASE))}"
+    loaded = " ".join(f"--adapter {name}={shlex.quote(str(at))}" for name, at in folders.items())
     click.echo("\nPictures:")
-    for path in sorted([*out.rglob("*.png"), out / SCREEN]):
+    for path in sorted([*out.rglob("*.png"), *out.glob(f"*{SCREEN}")]):
         click.echo(f"  {path}")
     click.echo(
         "\nTry next:\n"
-        f"  {hearing}\n"
-        "      speak to it; keys 1, 2 and 3 change the language\n"
-        f"  {hearing} {stream}\n"
-        "      or let it hear the stream again\n"
-        f"  {command} adapt {base} --data FOLDER --language TAG --budget {BUDGET} --out runs/mine\n"
-        "      learn your own words from recordings in FOLDER/<word>/*.wav\n"
-        "Made voices are not people: for real use, pretrain on recordings as README.md shows."
+        f"  {command} listen {base} {loaded}\n"
+        "      speak to it; keys 1 to 9 change the language\n"
+        f'  {command} adapt {base} --tts --words "oui,non" --language fr --out runs/mine\n'
+        "      words of your own, from text\n"
+        f"  {command} adapt {base} --data FOLDER --language TAG --budget 10% --out runs/mine\n"
+        "      or from recordings in FOLDER/<word>/*.wav: for people, people must be learnt from\n"
+        f"  {command} demo --whole\n"
+        "      the whole path from nothing, a base included"
     )

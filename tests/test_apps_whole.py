@@ -1,4 +1,4 @@
-"""The demonstration, as small as it gets, and the stream it ends in."""
+"""The whole path from nothing, as small as it gets, and the stream it ends in."""
 
 import io
 import json
@@ -13,11 +13,11 @@ import soundfile
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
-from apps import adapt, demo, pretrain
+from apps import adapt, pretrain, whole
 from apps.cli import kws
-from apps.demo import NAMES, Row, Size
 from apps.live import LiveEngine
 from apps.stream import GAP, Said, compose, hear, is_right, matched, record
+from apps.whole import NAMES, Row, Size
 from audio_data.clips import Clip
 from kws.adapter import read_adapter_config
 from kws.config import SAMPLE_RATE
@@ -41,7 +41,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     """What one whole run leaves and prints."""
     out = tmp_path_factory.mktemp("demo") / "out"
     with redirect_stdout(io.StringIO()) as printed:
-        rows, _ = demo.run(out, TINY, 0, "cpu")
+        rows, _ = whole.run(out, TINY, 0, "cpu")
     return Done(out, rows, printed.getvalue())
 
 
@@ -76,8 +76,11 @@ def test_the_commands_it_says_to_try_work(done: Done) -> None:
 
 def test_the_command_runs_it_in_its_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[object] = []
-    monkeypatch.setattr(demo, "run", lambda *arguments: called.extend(arguments))
-    assert CliRunner().invoke(kws, ["demo", "--seed", "3", "--device", "cpu"]).exit_code == 0
+    monkeypatch.setattr(whole, "run", lambda *arguments: called.extend(arguments))
+    assert (
+        CliRunner().invoke(kws, ["demo", "--whole", "--seed", "3", "--device", "cpu"]).exit_code
+        == 0
+    )
     assert called == [Path("runs/demo"), Size(), 3, "cpu"]
 
 
@@ -87,7 +90,7 @@ def test_what_is_done_is_not_done_again(done: Done, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(pretrain, "run", refuse)
     monkeypatch.setattr(adapt, "run", refuse)
-    rows, _ = demo.run(done.out, TINY, 0, "cpu")
+    rows, _ = whole.run(done.out, TINY, 0, "cpu")
     assert rows == done.rows
 
 
@@ -105,7 +108,7 @@ def test_a_damaged_base_and_what_hangs_on_it_are_made_again(
         monkeypatch.setattr(module, "run", note)
     (done.out / "base" / "base_model.safetensors").write_bytes(b"")
     (done.out / "cmn" / "adapter_config.json").write_text("{}")
-    assert demo.run(done.out, TINY, 0, "cpu")[0] == done.rows  # the same seed, the same weights
+    assert whole.run(done.out, TINY, 0, "cpu")[0] == done.rows  # the same seed, the same weights
     assert [folder.name for folder in learnt] == ["base", "cmn"]
     sha256 = read_json(done.out / "base" / "base_config.json")["sha256"]
     assert read_adapter_config(done.out / "ar").base_sha256 == sha256

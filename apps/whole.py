@@ -1,0 +1,255 @@
+"""The whole path where nothing is at hand, neither recordings nor a base: ``kws demo --whole``.
+
+Speech is made, a small base learns one language, two more are learnt under a budget, and a stream
+of all three is heard while keys change the language. What a folder holds is not done again.
+"""
+
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from audio_data.corpus import read_corpus
+from audio_data.synthesis import DEFAULT_WORDS, make_corpus
+from kws.adapter import Adapter, load_adapter, read_adapter_config
+from kws.base import MODEL, Base, read_base_config
+from kws.detector import Detection
+from kws.errors import KwsError
+from kws.sites import find_sites
+from kws.train import Plan
+from policy.transfer import RATE
+
+from . import adapt, pictures, pretrain
+from .live import LiveEngine
+from .measure import measure, merged
+from .progress import counting
+from .recordings import Recordings, Selection
+from .stream import Said, compose, hear, is_right, record
+from .wiring import open_bank, open_base
+
+NAMES: Final = {"en": "English", "cmn": "Mandarin", "ar": "Arabic"}  # that of the base first
+BASE, *OTHERS = NAMES
+TURNS: Final = (BASE, *OTHERS, BASE)  # languages of the stream
+TAU, METHOD, BUDGET = 1.0, "swr", "10%"
+SCREEN: Final = "screen.svg"  # the last of the stream
+THRESHOLD: Final = 0.7  # above the usual one: a network is surer of made voices than of people
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How much is made and learnt; the default takes minutes."""
+
+    words: int = 10
+    speakers: int = 24
+    takes: int = 4
+    base_epochs: int = 30
+    adapter_epochs: int = 32
+    turn: int = 3  # words of the stream between two changes of language
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one language is and can do."""
+
+    language: str
+    words: int
+    method: str
+    budget: str
+    parameters: int
+    stored_bytes: int
+    accuracy: float  # over people of the test split
+
+
+def run(out: Path, size: Size, seed: int, device: str) -> tuple[list[Row], float]:
+    """Do all that is not done yet, and tell about it.
+
+    Returns:
+        A row per language, and the share of the stream's words that were heard rightly.
+
+    """
+    begun, console = time.monotonic(), Console(highlight=False)
+    click.echo(
+        f"No recordings are needed. About four minutes on two cores; all of it goes to {out}.\n"
+        "What is there already is not done again.\n"
+    )
+    with _step(console, f"Speech: {size.words} words a language by {size.speakers} made voices"):
+        manifest = _speak(out / "speech", size, seed)
+    with _step(console, f"Base: a small network learns {NAMES[BASE]}, and never changes again"):
+        base = _learn_base(_select(manifest, BASE, seed), size, device, out / "base")
+    adapters = []
+    for language in OTHERS:
+        title = f"{NAMES[language]}: it may replace {BUDGET} of the base; a policy learns where"
+        with _step(console, title):
+            selection = _select(manifest, language, seed)
+            adapters.append(_adapt(base, selection, size, device, out / language))
+    with _step(console, "Measuring on voices that were never trained on"):
+        rows = [_base_row(base, manifest, out / "base" / MODEL)]
+        rows += [_adapter_row(base, adapter, manifest) for adapter in adapters]
+        owned = [adapter.config for adapter in adapters]
+        pictures.choices(owned, find_sites(base.network), out / "sites.png")
+    with _step(console, "Listening to a stream of such voices, changing the language by key"):
+        stream = out / "stream.wav"
+        said = record(compose(read_corpus(manifest), TURNS, size.turn, seed), stream)
+        bank = open_bank(out / "base", [out / name for name in OTHERS], BASE)
+        engine = LiveEngine(bank, threshold=THRESHOLD)
+        heard = hear(engine, stream, said, out / SCREEN, seen=sys.stdout.isatty())
+    right = sum(map(is_right, said, heard))
+    console.print(stream_table(list(zip(said, heard, strict=True)), NAMES))
+    console.print(f"{right} of {len(said)} words were heard as they were said.\n")
+    console.print(_result_table(rows))
+    _print_next(out)
+    console.print(f"\nDone in {time.monotonic() - begun:.0f} seconds.")
+    return rows, right / len(said)
+
+
+def _speak(folder: Path, size: Size, seed: int) -> Path:
+    words = {language: DEFAULT_WORDS[language][: size.words] for language in NAMES}
+    with counting("speaking") as progress:
+        return make_corpus(
+            folder, words, speakers=size.speakers, takes=size.takes, seed=seed, progress=progress
+        )
+
+
+def _select(manifest: Path, language: str, seed: int = 0) -> Selection:
+    return Selection(data=manifest, filters=(("language", language),), seed=seed)
+
+
+def _learn_base(selection: Selection, size: Size, device: str, folder: Path) -> Base:
+    plan = Plan(epochs=size.base_epochs, lr=pretrain.LR, seed=selection.seed)
+    if not _finished(plan, lambda: read_base_config(folder).training):
+        pretrain.run(selection, TAU, plan, device, folder)
+    return open_base(folder)
+
+
+def _adapt(base: Base, selection: Selection, size: Size, device: str, folder: Path) -> Adapter:
+    plan = Plan(epochs=size.adapter_epochs, lr=RATE, seed=selection.seed)
+    finished = _finished(plan, lambda: read_adapter_config(folder).training)
+    if not finished or read_adapter_config(folder).base_sha256 != base.config.sha256:
+        recordings = Recordings.select(selection, base.config)
+        adapt.run(
+            base,
+            recordings,
+            METHOD,
+            BUDGET,
+            folder,
+            seed=selection.seed,
+            epochs=size.adapter_epochs,
+            device=device,
+        )
+    return load_adapter(folder)
+
+
+def _finished(plan: Plan, read: Callable[[], dict[str, Any]]) -> bool:
+    """Whether a folder holds what this plan makes; one that cannot be read is made anew."""
+    try:
+        return bool(read().get("plan") == asdict(plan))
+    except KwsError:
+        return False
+
+
+def _base_row(base: Base, manifest: Path, weights: Path) -> Row:
+    config = base.config
+    parameters, size = config.metrics["parameters"], weights.stat().st_size
+    words, accuracy = _accuracy(base, None, manifest)
+    return Row(config.language, words, "pretrained", "-", parameters, size, accuracy)
+
+
+def _adapter_row(base: Base, adapter: Adapter, manifest: Path) -> Row:
+    config = adapter.config
+    words, accuracy = _accuracy(base, adapter, manifest)
+    return Row(
+        config.language,
+        words,
+        config.method,
+        config.budget or "-",
+        config.spent_parameters,
+        config.stored_bytes,
+        accuracy,
+    )
+
+
+def _accuracy(base: Base, adapter: Adapter | None, manifest: Path) -> tuple[int, float]:
+    """How many keywords, and the share of their test clips that is told right."""
+    config = adapter.config if adapter else base.config
+    selection = _select(manifest, config.language)
+    recordings = Recordings.select(selection, base.config, config.labels)
+    report = measure(merged(base, adapter), recordings, "test").report
+    return len(recordings.task.keywords), report["accuracy"]
+
+
+@contextmanager
+def _step(console: Console, title: str) -> Iterator[None]:
+    begun = time.monotonic()
+    console.print(title, style="bold")
+    yield
+    console.print(f"  {time.monotonic() - begun:.0f} s\n", style="dim")
+
+
+def stream_table(
+    heard: Sequence[tuple[Said, Sequence[Detection]]], names: Mapping[str, str]
+) -> Table:
+    """What was said and what was heard, word by word; languages by their names."""
+    table = Table("from", "language", "said", "heard", "at", "score", "", title="The stream")
+    before = ""
+    for one, events in heard:
+        if before and one.language != before:
+            table.add_section()
+        before = one.language
+        table.add_row(
+            f"{one.begin:.1f} s",
+            names[one.language],
+            one.word,
+            "\n".join(event.keyword for event in events) or "-",
+            "\n".join(f"{event.time:.1f} s" for event in events),
+            "\n".join(f"{event.score:.2f}" for event in events),
+            "right" if is_right(one, events) else "wrong" if events else "missed",
+        )
+    return table
+
+
+def _result_table(rows: Sequence[Row]) -> Table:
+    table = Table(title="What each language owns, and its accuracy on unseen voices")
+    for name in ("language", "words", "method", "budget", "parameters", "bytes", "accuracy"):
+        table.add_column(name, justify="left" if name in ("language", "method") else "right")
+    for row in rows:
+        table.add_row(
+            NAMES[row.language],
+            str(row.words),
+            row.method,
+            row.budget,
+            f"{row.parameters:,}",
+            f"{row.stored_bytes:,}",
+            f"{row.accuracy:.1%}",
+        )
+    return table
+
+
+def _print_next(out: Path) -> None:
+    """Say where the pictures are and what to try; unwrapped, so that it can be copied."""
+    command = shlex.quote("kws" if shutil.which("kws") else sys.argv[0])
+    base = f"--base {shlex.quote(str(out / 'base'))}"
+    loaded = " ".join(f"--adapter {shlex.quote(str(out / name))}" for name in OTHERS)
+    hearing = f"{command} listen {base} {loaded} --language {BASE}"
+    stream = f"--wav {shlex.quote(str(out / 'stream.wav'))} --real-time --threshold {THRESHOLD}"
+    click.echo("\nPictures:")
+    for path in sorted([*out.rglob("*.png"), out / SCREEN]):
+        click.echo(f"  {path}")
+    click.echo(
+        "\nTry next:\n"
+        f"  {hearing}\n"
+        "      speak to it; keys 1, 2 and 3 change the language\n"
+        f"  {hearing} {stream}\n"
+        "      or let it hear the stream again\n"
+        f"  {command} adapt {base} --data FOLDER --language TAG --budget {BUDGET} --out runs/mine\n"
+        "      learn your own words from recordings in FOLDER/<word>/*.wav\n"
+        "Made voices are not people: for real use, pretrain on recordings as README.md shows."
+    )
