@@ -29,7 +29,7 @@ from .stream_grid import KEY, StreamCell, run_stream, stream_cells
 from .stream_results import summary
 from .wiring import open_base
 
-RECORDS = Path("docs/records")
+RECORDS, RESULTS, SUMMARY = Path("docs/records"), Path("docs/results.md"), Path("README.md")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,15 +305,15 @@ def _commit() -> str:
 
 @bench.command("report")
 @click.option("--records", default=RECORDS, show_default=True, type=click.Path(path_type=Path))
-@click.option(
-    "--out", default=Path("docs/results.md"), show_default=True, type=click.Path(path_type=Path)
-)
+@click.option("--out", default=RESULTS, show_default=True, type=click.Path(path_type=Path))
 def report(records: Path, out: Path) -> None:
-    """Turn records into tables and pictures."""
-    from .results import write_results
+    """Turn records into tables and pictures, here also into the table in the README."""
+    from .results import write_results, write_summary
 
     found = [read_json(path) for path in sorted(records.rglob("*.json"))]
     if not found:
         raise UsageError(f"there are no records in {records}; make some with kws bench run")
     write_results(found, out)
+    if out == RESULTS and SUMMARY.is_file():
+        write_summary(found, SUMMARY)
     click.echo(f"{out} from {len(found)} records")

@@ -1,6 +1,7 @@
 """From records to ``results.md``: tables with spread, and pictures, all made by one command."""
 
 import io
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ def write_results(records: Sequence[Record], out: Path) -> None:
     bases = [record for record in trained if record["cell"]["tau"]]
     adapted = at_best_rates([record for record in trained if not record["cell"]["tau"]])
     few = [record for record in adapted if record["cell"].get("per_word")]
-    runs = [record for record in adapted if not (record.get("causal") or record in few)]
+    runs = _whole_views(records)
     parts = [
         "# Results",
         "Made from the records in `docs/records` by `kws bench report`; the runs, by "
@@ -84,6 +85,27 @@ def _length(record: Record) -> str:
 
 def _run(record: Record) -> tuple[str, int]:
     return _task(record), record["cell"]["seed"]
+
+
+MARKS: Final = re.compile(r"(<!-- results: [^>]*-->\n).*?(<!-- /results -->)", re.DOTALL)
+
+
+def write_summary(records: Sequence[Record], page: Path) -> None:
+    """Put the table over several languages where a page has the marks for it."""
+    runs = _whole_views(records)
+    if not runs:
+        return
+    broad = _most(runs, _task)
+    found = f"Accuracy in per cent on test people. {_settings(broad[0])}\n\n{_languages(broad)}\n"
+    text = page.read_text(encoding="utf-8")
+    write_text(page, MARKS.sub(lambda marks: f"{marks[1]}{found}{marks[2]}", text))
+
+
+def _whole_views(records: Sequence[Record]) -> list[Record]:
+    """Adaptations to all recordings of a language, of networks that hear the whole view."""
+    trained = [r for r in records if "stream" not in r and not r["cell"]["tau"]]
+    alike = [r for r in trained if not (_causal(r) or r["cell"].get("per_word"))]
+    return at_best_rates(alike)
 
 
 def _most(records: Sequence[Record], what: Callable[[Record], object]) -> list[Record]:

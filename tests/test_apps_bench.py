@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from apps.bench import Cell, cells, run_cell, shared
-from apps.results import write_results
+from apps.results import write_results, write_summary
 from kws.config import FeatureConfig
 from kws.files import read_json
 
@@ -106,6 +106,23 @@ def test_the_report_holds_means_spread_and_paired_differences(tmp_path: Path) ->
     assert "| swr 10% - full | -5.00 ± 0.00 (standard error) | 0 better, 0 equal, 4 worse |" in page
     assert "| swr 10% - random 10% | +10.00 ± 0.00" in page
     assert (tmp_path / "accuracy_by_budget.png").stat().st_size > 10_000
+
+
+def test_the_summary_stands_between_its_marks(tmp_path: Path) -> None:
+    """And takes the place of what stood there; a page without marks is left alone."""
+    records = [record("swr", "10%", task, 0, 0.9) for task in ("a", "b")]
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- results: x -->\nold\n<!-- /results -->\nafter\n", "utf-8")
+    for _ in range(2):
+        write_summary(records, page)
+    text = page.read_text("utf-8")
+    assert "old" not in text
+    assert text.count("| swr | 10% | 90.0 | 90.0 | **90.00** |") == 1
+    assert text.startswith("before\n<!-- results: x -->\nAccuracy")
+    assert text.endswith("\n<!-- /results -->\nafter\n")
+    page.write_text("nothing\n", "utf-8")
+    write_summary(records, page)
+    assert page.read_text("utf-8") == "nothing\n"
 
 
 def test_the_report_compares_only_what_was_trained_alike(tmp_path: Path) -> None:

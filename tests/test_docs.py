@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from apps.results import write_results, write_summary
 from apps.wiring import open_bank
+from kws.files import read_json
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,3 +29,15 @@ def test_the_adapter_format_is_as_documented(monkeypatch: pytest.MonkeyPatch) ->
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
         assert target.startswith("http") or (page.parent / target).exists(), target
+
+
+def test_results_are_what_the_records_say(tmp_path: Path) -> None:
+    """Nothing in the tables was typed, neither there nor in the README."""
+    records = [read_json(path) for path in sorted((ROOT / "docs" / "records").rglob("*.json"))]
+    made = tmp_path / "results.md"
+    write_results(records, made)
+    assert made.read_text("utf-8") == (ROOT / "docs" / "results.md").read_text("utf-8")
+    readme = (ROOT / "README.md").read_text("utf-8")
+    (tmp_path / "README.md").write_text(readme, "utf-8")
+    write_summary(records, tmp_path / "README.md")
+    assert (tmp_path / "README.md").read_text("utf-8") == readme

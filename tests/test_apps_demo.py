@@ -1,0 +1,108 @@
+"""The demonstration, as small as it gets."""
+
+import io
+import shlex
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from apps import demo, spoken
+from apps.cli import kws
+from apps.demo import LANGUAGES, MINE, NAMES, RECORDED, ZOO, Row, Size
+from audio_data import mixture
+from kws.adapter import read_adapter_config
+from kws.errors import KwsError
+
+TINY = Size(turn=2, steps=8)
+
+
+@dataclass(frozen=True)
+class Done:
+    out: Path
+    rows: list[Row]
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """What one run leaves and prints."""
+    out = tmp_path_factory.mktemp("demo") / "out"
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as printed:
+        patch.setattr(demo, "SPEAKERS", 3)
+        patch.setattr(mixture, "SPEAKERS", 3)
+        patch.setattr(mixture, "TAKES", 1)
+        patch.setattr(spoken, "HOURS", 0.01)
+        rows = demo.run(out, TINY, 0, "cpu")
+    return Done(out, rows, printed.getvalue())
+
+
+def test_every_language_that_comes_along_is_heard_and_one_more(done: Done) -> None:
+    """Two turns for the one that is at both ends, and for the new one."""
+    assert [row.language for row in done.rows] == [*LANGUAGES, MINE]
+    first = next(iter(LANGUAGES))
+    assert [row.said for row in done.rows] == [
+        (3 if name == first else 2 if name == MINE else 1) * TINY.turn for name in NAMES
+    ][:5]
+
+
+def test_what_comes_along_hears_voices_that_it_was_not_learnt_from(done: Done) -> None:
+    """Not every word, but most; the language of eight steps is another matter."""
+    known = [row for row in done.rows if row.language != MINE]
+    assert sum(row.right for row in known) >= 0.6 * sum(row.said for row in known)
+
+
+def test_the_new_language_keeps_its_budget(done: Done) -> None:
+    config = read_adapter_config(done.out / MINE)
+    assert config.language == MINE
+    assert config.budget == demo.BUDGET
+    assert config.detector.keywords.keys() == set(demo.WORDS)
+
+
+def test_it_says_whom_each_was_learnt_from_and_how_far_to_trust_the_new_one(done: Done) -> None:
+    said = " ".join(done.printed.split())
+    assert all(NAMES[row.language] in said for row in done.rows)
+    assert "17 people" in said
+    assert "How far to trust it: little: nobody but made voices" in said
+
+
+def test_the_pictures_are_there_and_the_commands_are_commands(done: Done) -> None:
+    lines = [line.strip() for line in done.printed.splitlines()]
+    pictures = [Path(line) for line in lines if line.endswith((".png", ".svg"))]
+    assert {"screen.svg", "mine-screen.svg", "sites.png"} <= {path.name for path in pictures}
+    assert all(path.stat().st_size for path in pictures)
+    commands = [shlex.split(line)[1:] for line in lines if " --base " in line or "--whole" in line]
+    assert len(commands) == 4
+    for words in commands:
+        assert CliRunner().invoke(kws, [words[0], "--help"]).exit_code == 0
+
+
+def test_recordings_are_heard_where_they_are_given(shared_data: Path, tmp_path: Path) -> None:
+    """Of people that no network was learnt from; the base's own language begins."""
+    folders = {name: ZOO / folder for name, folder in RECORDED.items()}
+    clips = demo._recorded(shared_data / "manifest.csv", folders)
+    assert {clip.split for clip in clips} == {"test"}
+    found = demo._hear(
+        folders, clips, [demo.OWN, "cmn"], TINY, 0, tmp_path / "a.wav", tmp_path / "a.svg"
+    )
+    assert [said.language for said, _ in found] == ["ara", "ara", "cmn", "cmn"]
+
+
+def test_recordings_of_other_languages_are_refused(spoken: Path) -> None:
+    folders = {name: ZOO / folder for name, folder in RECORDED.items()}
+    with pytest.raises(KwsError, match="holds no test recordings in ara, cmn"):
+        demo._recorded(spoken, folders)
+
+
+def test_the_command_runs_it_in_its_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[object] = []
+    monkeypatch.setattr(demo, "run", lambda *arguments: called.extend(arguments))
+    assert CliRunner().invoke(kws, ["demo", "--seed", "3", "--device", "cpu"]).exit_code == 0
+    assert called == [Path("runs/demo"), Size(), 3, "cpu", None]
+
+
+def test_all_that_it_loads_comes_along() -> None:
+    for folder in {*LANGUAGES.values(), *RECORDED.values()}:
+        assert read_adapter_config(ZOO / folder).labels
