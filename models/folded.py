@@ -21,6 +21,8 @@ BLOCKS: Final = (2, 2, 4, 4)  # blocks of the four stages, as in models/bcresnet
 STRIDES: Final = (1, 2, 2, 1)  # over frequency, at the first block of each stage
 ROWS: Final = 20  # bands after the stem
 BANDS: Final = 5  # of sub-spectral normalisation
+RUNNING: Final = "running_"  # statistics
+DEVIATION: Final = "deviation"  # root of variance and EPSILON, where it is known already
 
 
 LAYERS: Final = (
@@ -109,6 +111,15 @@ def statistics(tensors: Arrays) -> Array:
     return _single(np.concatenate(found))
 
 
+def fixed(tensors: Arrays) -> dict[str, NDArray[np.float64]]:
+    """What of the tensors is the same in every language, with all that follows from it alone."""
+    found = {name: array.astype(np.float64) for name, array in tensors.items() if RUNNING in name}
+    for name in [name for name in found if name.endswith(f"{RUNNING}var")]:
+        layer = name.removesuffix(f".{RUNNING}var")
+        found[f"{layer}.{DEVIATION}"] = np.sqrt(found[name] + EPSILON)
+    return found
+
+
 def weights(network: Folded) -> Arrays:
     """The weights by name, in the shapes that a graph's convolutions take."""
     found = {
@@ -174,7 +185,9 @@ def _norm(
     get: dict[str, NDArray[np.float64]], name: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Scale and shift."""
-    scale = get[f"{name}.weight"] / np.sqrt(get[f"{name}.running_var"] + EPSILON)
+    known = get.get(f"{name}.{DEVIATION}")
+    deviation = np.sqrt(get[f"{name}.running_var"] + EPSILON) if known is None else known
+    scale = get[f"{name}.weight"] / deviation
     return scale, get[f"{name}.bias"] - get[f"{name}.running_mean"] * scale
 
 

@@ -11,7 +11,7 @@ from kws.base import BaseConfig
 from kws.errors import KwsError
 from kws.files import Arrays, read_bytes
 
-from .folded import Array, Folded, fold, order, weights
+from .folded import Array, Folded, fixed, fold, order, weights
 
 FILE: Final = "base_model.onnx"  # beside the base's weights
 CPU: Final = "cpu"
@@ -60,8 +60,7 @@ class SessionNetwork:
         self._shapes = {name: tensors[name].shape for name in self.names}
         stops = np.cumsum([tensors[name].size for name in self.names]).tolist()
         self._spans = list(zip([0, *stops], stops, strict=False))
-        fixed = [name for name in tensors if "running_" in name]
-        self._fixed = {name: tensors[name].astype(np.float64) for name in fixed}
+        self._fixed = fixed(tensors)
         self._session, self._binding = session, session.io_binding()
         given = {one.name: one.shape for one in session.get_inputs()}
         stateful = network.causal == ("state" in given)
