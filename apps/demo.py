@@ -9,8 +9,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -97,17 +96,17 @@ def run(out: Path, size: Size, seed: int, device: str, data: Path | None = None)
     click.echo(f"About two minutes on two cores; all of it goes to {out}.\n")
     heard: list[tuple[Said, list[Detection]]] = []
     folders = {name: ZOO / folder for name, folder in (RECORDED if data else LANGUAGES).items()}
-    with _step(console, _title(data, folders)):
+    with whole.step(console, _title(data, folders)):
         clips = _recorded(data, folders) if data else _spoken(out / "speech", folders, seed)
-    with _step(console, "Listening: a base of one language, an adapter each for the others"):
+    with whole.step(console, "Listening: a base of one language, an adapter each for the others"):
         turns = [OWN] * bool(data) + [*folders, next(iter(folders))]
         heard += _hear(folders, clips, turns, size, seed, out / "stream.wav", out / SCREEN)
     console.print(whole.stream_table(heard, NAMES))
-    with _step(console, f"{NAMES[MINE]} does not come along: it is learnt from words as text"):
+    with whole.step(console, f"{NAMES[MINE]} does not come along: it is learnt from words as text"):
         folders[MINE] = out / MINE
         trust = _learn(out / MINE, size, seed, device)
     console.print(f"How far to trust it: {trust}.\n")
-    with _step(console, f"Listening to {NAMES[MINE]} among the others"):
+    with whole.step(console, f"Listening to {NAMES[MINE]} among the others"):
         speech = read_corpus(out / MINE / adapt.SPEECH / "keywords" / "manifest.csv")
         turns = [MINE, next(iter(folders)), MINE]
         found = _hear(
@@ -184,14 +183,6 @@ def _rows(
         own = [is_right(said, events) for said, events in heard if said.language == language]
         rows.append(Row(language, read_adapter_config(folder), sum(own), len(own)))
     return rows
-
-
-@contextmanager
-def _step(console: Console, title: str) -> Iterator[None]:
-    begun = time.monotonic()
-    console.print(title, style="bold")
-    yield
-    console.print(f"  {time.monotonic() - begun:.0f} s\n", style="dim")
 
 
 def _table(rows: Sequence[Row]) -> Table:

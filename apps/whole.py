@@ -81,22 +81,22 @@ def run(out: Path, size: Size, seed: int, device: str) -> tuple[list[Row], float
         f"No recordings are needed. About four minutes on two cores; all of it goes to {out}.\n"
         "What is there already is not done again.\n"
     )
-    with _step(console, f"Speech: {size.words} words a language by {size.speakers} made voices"):
+    with step(console, f"Speech: {size.words} words a language by {size.speakers} made voices"):
         manifest = _speak(out / "speech", size, seed)
-    with _step(console, f"Base: a small network learns {NAMES[BASE]}, and never changes again"):
+    with step(console, f"Base: a small network learns {NAMES[BASE]}, and never changes again"):
         base = _learn_base(_select(manifest, BASE, seed), size, device, out / "base")
     adapters = []
     for language in OTHERS:
         title = f"{NAMES[language]}: it may replace {BUDGET} of the base; a policy learns where"
-        with _step(console, title):
+        with step(console, title):
             selection = _select(manifest, language, seed)
             adapters.append(_adapt(base, selection, size, device, out / language))
-    with _step(console, "Measuring on voices that were never trained on"):
+    with step(console, "Measuring on voices that were never trained on"):
         rows = [_base_row(base, manifest, out / "base" / MODEL)]
         rows += [_adapter_row(base, adapter, manifest) for adapter in adapters]
         owned = [adapter.config for adapter in adapters]
         pictures.choices(owned, find_sites(base.network), out / "sites.png")
-    with _step(console, "Listening to a stream of such voices, changing the language by key"):
+    with step(console, "Listening to a stream of such voices, changing the language by key"):
         stream = out / "stream.wav"
         said = record(compose(read_corpus(manifest), TURNS, size.turn, seed), stream)
         bank = open_bank(out / "base", [out / name for name in OTHERS], BASE)
@@ -187,7 +187,8 @@ def _accuracy(base: Base, adapter: Adapter | None, manifest: Path) -> tuple[int,
 
 
 @contextmanager
-def _step(console: Console, title: str) -> Iterator[None]:
+def step(console: Console, title: str) -> Iterator[None]:
+    """Say what is done, and how long it took."""
     begun = time.monotonic()
     console.print(title, style="bold")
     yield
