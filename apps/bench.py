@@ -43,6 +43,7 @@ class Cell:
     tau: float | None = None
     per_word: int | None = None  # training clips; None: as many as the grid says for all
     lr: float | None = None  # peak rate; None: what the grid says for all
+    before: tuple[str, ...] = ()  # tasks learnt before, on which a method builds
 
     @property
     def name(self) -> str:
@@ -50,7 +51,14 @@ class Cell:
         kind = f"tau{self.tau:g}" if self.tau else f"{self.method}-{self.budget or 'fixed'}"
         clips = f"-{self.per_word}clips" if self.per_word else ""
         rate = f"-lr{self.lr:g}" if self.lr else ""
-        return f"{self.task}{clips}-{kind}{rate}-{self.seed}".replace("%", "pc")
+        after = f"-after-{'-'.join(self.before)}" if self.before else ""
+        return f"{self.task}{after}{clips}-{kind}{rate}-{self.seed}".replace("%", "pc")
+
+    @property
+    def earlier(self) -> "Cell | None":
+        """The run that learns the language before."""
+        *before, last = self.before or ("",)
+        return replace(self, task=last, before=tuple(before)) if last else None
 
 
 Run = Cell | StreamCell
@@ -62,7 +70,7 @@ def cells(grid: dict[str, Any]) -> list[Cell]:
     One seed after another: a grid that is not finished is one of fewer seeds.
     """
     spanned = dict.fromkeys(cell for group in grid["cells"] for cell in _span(group))
-    return sorted(spanned, key=lambda cell: cell.seed)
+    return sorted(spanned, key=lambda cell: (cell.seed, len(cell.before)))
 
 
 def runs(grid: dict[str, Any]) -> Iterable[Run]:
@@ -71,16 +79,21 @@ def runs(grid: dict[str, Any]) -> Iterable[Run]:
 
 
 def shared(cells: Iterable[Run]) -> list[list[Run]]:
-    """The runs that hear the same recordings in the same order, together."""
+    """The runs that hear the same recordings in the same order, or build on one another."""
     groups: dict[tuple[int, str, int | None], list[Run]] = {}
     for cell in cells:
-        groups.setdefault((cell.seed, cell.task, cell.per_word), []).append(cell)
+        first = cell.before[0] if isinstance(cell, Cell) and cell.before else cell.task
+        groups.setdefault((cell.seed, first, cell.per_word), []).append(cell)
     return list(groups.values())
 
 
 def _span(group: dict[str, Any]) -> Iterator[Cell]:
     for seed in group["seeds"]:
-        for task in group["tasks"]:
+        chains = [
+            tuple(order[:end]) for order in group.get("sequences", []) for end in _ends(order)
+        ]
+        alone = [(task,) for task in group.get("tasks", [])]
+        for *before, task in [*alone, *chains]:
             for tau in group.get("taus", []):
                 yield Cell(task=task, seed=seed, tau=float(tau))
             for clips, method, budget, rate in product(
@@ -90,8 +103,19 @@ def _span(group: dict[str, Any]) -> Iterator[Cell]:
                 group.get("rates", [None]),
             ):
                 yield Cell(
-                    task=task, seed=seed, method=method, budget=budget, per_word=clips, lr=rate
+                    task=task,
+                    seed=seed,
+                    method=method,
+                    budget=budget,
+                    per_word=clips,
+                    lr=rate,
+                    before=tuple(before),
                 )
+
+
+def _ends(order: Sequence[str]) -> range:
+    """Of the parts that a sequence of tasks begins with."""
+    return range(1, len(order) + 1)
 
 
 @click.group()
@@ -156,6 +180,8 @@ def run_grid(
     except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{grid} is no grid that can be read ({error!r})") from error
     groups = groups[part[0] - 1 :: part[1]]
+    if ray and any(isinstance(cell, Cell) and cell.before for group in groups for cell in group):
+        raise UsageError("languages that build on one another run one after another: no --ray")
     folder = records / grid.stem
     missing = [[c for c in group if not (folder / f"{c.name}.json").is_file()] for group in groups]
     todo, total = sum(map(len, missing)), sum(map(len, groups))
@@ -280,6 +306,7 @@ def run_cell(
             out,
             seed=cell.seed,
             bits=settings.get("bits", adapt.ROUNDED),
+            after=out.with_name(cell.earlier.name) if cell.earlier else None,
             beside=[
                 Recordings.select(replace(selection, filters=filters), base.config)
                 for filters in others

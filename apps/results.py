@@ -27,7 +27,8 @@ def write_results(records: Sequence[Record], out: Path) -> None:
     streams = [record for record in records if "stream" in record]
     trained = [record for record in records if "stream" not in record]
     bases = [record for record in trained if record["cell"]["tau"]]
-    adapted = at_best_rates([record for record in trained if not record["cell"]["tau"]])
+    chained = [record for record in trained if record["cell"].get("before")]
+    adapted = at_best_rates([r for r in trained if not (r["cell"]["tau"] or r in chained)])
     few = [record for record in adapted if record["cell"].get("per_word")]
     runs = _whole_views(records)
     parts = [
@@ -51,6 +52,8 @@ def write_results(records: Sequence[Record], out: Path) -> None:
         parts += [f"![test accuracy against numbers owned]({picture.name})"]
     if few:
         parts += ["## Few recordings", _few(few)]
+    if chained:
+        parts += ["## One language after another", SEQUENCE, _sequences(adapted + chained)]
     if rows := _causality([*bases, *adapted]):
         parts += ["## What hearing nothing later costs", CAUSALITY, rows]
     if streams:
@@ -104,7 +107,8 @@ def write_summary(records: Sequence[Record], page: Path) -> None:
 def _whole_views(records: Sequence[Record]) -> list[Record]:
     """Adaptations to all recordings of a language, of networks that hear the whole view."""
     trained = [r for r in records if "stream" not in r and not r["cell"]["tau"]]
-    alike = [r for r in trained if not (_causal(r) or r["cell"].get("per_word"))]
+    apart = "per_word", "before"  # few recordings, and languages in sequence: in other tables
+    alike = [r for r in trained if not (_causal(r) or any(map(r["cell"].get, apart)))]
     return at_best_rates(alike)
 
 
@@ -249,6 +253,38 @@ def _methods(records: Sequence[Record]) -> str:
 def _rate(record: Record) -> str:
     """The peak learning rate of everything; fewer numbers are trained faster."""
     return f"{record['cell'].get('lr') or record['settings'].get('lr') or RATE:g}"
+
+
+SEQUENCE: Final = (
+    "Each language builds on what those before it learnt, which stays as it was. Test accuracy, "
+    "and in brackets the numbers that a language owns beside those of the ones before."
+)
+
+
+def _sequences(records: Sequence[Record]) -> str:
+    """A row for each order of languages that is part of no longer one."""
+    found = {(*_key(r), _order_of(r), r["cell"]["seed"]): r for r in records}
+    orders = {key for key in found if len(key[2]) > 1}
+    rows = []
+    for method, budget, order, seed in sorted(orders):
+        parts = [order[:end] for end in range(1, len(order) + 1)]
+        longer = any(o[2][: len(order)] == order and o[2] != order for o in orders)
+        steps = [found.get((method, budget, part, seed)) for part in parts]
+        if longer or None in steps:
+            continue
+        owned = [0, *(r["result"]["spent_parameters"] for r in steps if r)]
+        cells = [
+            f"{_task(r)} {100 * r['test']['accuracy']:.1f} ({now - before:,})"
+            for r, before, now in zip(filter(None, steps), owned, owned[1:], strict=False)
+        ]
+        mean_of_all = mean(_accuracies([r for r in steps if r]))
+        rows.append([f"{method} {budget}", str(seed), *cells, f"{mean_of_all:.1f}"])
+    titles = [str(number) for number in range(1, max(map(len, rows), default=3) - 2)]
+    return _table(["method", "seed", *titles, "mean"], rows)
+
+
+def _order_of(record: Record) -> tuple[str, ...]:
+    return (*record["cell"].get("before", ()), _task(record))
 
 
 def _few(records: Sequence[Record]) -> str:

@@ -74,6 +74,45 @@ def test_the_report_takes_the_rate_that_is_best_on_validation(tmp_path: Path) ->
     assert "| head | - | 0.02 | 100 | 1,000 | 40.0 | 61.0 | 1 |" in page
 
 
+def test_a_sequence_of_languages_is_run_in_its_order() -> None:
+    """What several begin with is run once, and those that begin alike are one group."""
+    orders = [["a", "b", "c"], ["a", "c"], ["b", "a"]]
+    found = cells({"cells": [{"sequences": orders, "methods": ["cacl"], "seeds": [0]}]})
+    assert [cell.name.removesuffix("-cacl-fixed-0") for cell in found] == [
+        "a", "b", "b-after-a", "c-after-a", "a-after-b", "c-after-a-b",
+    ]  # fmt: skip
+    assert [cell.earlier and cell.earlier.name for cell in found[-1:]] == ["b-after-a-cacl-fixed-0"]
+    groups = [[cell.name.partition("-cacl")[0] for cell in group] for group in shared(found)]
+    assert groups == [["a", "b-after-a", "c-after-a", "c-after-a-b"], ["b", "a-after-b"]]
+
+
+def test_languages_that_build_on_one_another_are_benched_and_reported(
+    tiny: Path, spoken: Path, tmp_path: Path, kws: Kws
+) -> None:
+    text = GRID[: GRID.index("[[cells]]")] + '[[cells]]\nsequences = [["german", "spanish"]]\n'
+    text += 'methods = ["cacl"]\nbudgets = ["10%"]\nseeds = [0]\n'
+    grid = tmp_path / "grid.toml"
+    grid.write_text(text.format(data=spoken, base=tiny / "base", epochs=4), encoding="utf-8")
+    folders = ["--records", tmp_path / "records"]
+    run = ["bench", "run", grid, *folders, "--work", tmp_path / "work"]
+    refused = kws(*run, "--ray")
+    assert (refused[0], "one after another: no --ray" in refused[2]) == (2, True)
+    code, _, err = kws(*run)
+    assert code == 0, err
+    first, second = (
+        read_json(tmp_path / "records" / "grid" / f"{name}-cacl-10pc-0.json")
+        for name in ("german", "spanish-after-german")
+    )
+    owned = [run["result"]["spent_parameters"] for run in (first, second)]
+    assert owned[0] < owned[1]
+    code, _, err = kws("bench", "report", *folders, "--out", tmp_path / "results.md")
+    assert code == 0, err
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    accuracies = [100 * run["test"]["accuracy"] for run in (first, second)]
+    shown = f"| german {accuracies[0]:.1f} ({owned[0]:,}) | spanish {accuracies[1]:.1f} "
+    assert f"| cacl 10% | 0 {shown}({owned[1] - owned[0]:,}) |" in page
+
+
 def test_the_report_keeps_few_recordings_apart(tmp_path: Path) -> None:
     """In a table of their own, a column for each number of clips."""
     records = [record("full", None, "a", 0, 0.95)]
