@@ -1,4 +1,5 @@
-# make demo: the whole path on speech made here. make test, make lint: what a change must pass.
+# make demo: hear the languages that come along, learn another. make test, make lint: what a change
+# must pass.
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -11,7 +12,7 @@ SOUND := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins
 
 help:
 	@echo "make install   an environment in .venv, with the exact versions of constraints.txt"
-	@echo "make demo      make speech, learn three languages, switch between them: minutes"
+	@echo "make demo      hear four languages, learn a fifth from text, hear it too: two minutes"
 	@echo "make test      all tests and doctests"
 	@echo "make lint      ruff and mypy --strict"
 	@echo "make bench     write docs/results.md anew from the records in docs/records"
