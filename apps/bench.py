@@ -30,6 +30,7 @@ from .stream_results import summary
 from .wiring import open_base
 
 RECORDS, RESULTS, SUMMARY = Path("docs/records"), Path("docs/results.md"), Path("README.md")
+ZOO = Path("models/zoo")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -340,7 +341,7 @@ def report(records: Path, out: Path) -> None:
     found = [read_json(path) for path in sorted(records.rglob("*.json"))]
     if not found:
         raise UsageError(f"there are no records in {records}; make some with kws bench run")
-    write_results(found, out)
+    write_results(found, out, ZOO)
     if out == RESULTS and SUMMARY.is_file():
         write_summary(found, SUMMARY)
     click.echo(f"{out} from {len(found)} records")

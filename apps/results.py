@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from kws.files import write_bytes, write_text
 from policy.transfer import RATE
 
-from . import stream_results
+from . import stream_results, zoo_results
 from .adapt import STEPS
+from .zoo_results import zoo_rows
 
 CONTROLS: Final = ("random", "largest", "last", "even", "swr-layers")  # at SWR's own budgets
 
@@ -22,8 +23,8 @@ Record = dict[str, Any]
 K = TypeVar("K")
 
 
-def write_results(records: Sequence[Record], out: Path) -> None:
-    """Write the page at ``out`` and its picture beside it."""
+def write_results(records: Sequence[Record], out: Path, zoo: Path | None = None) -> None:
+    """Write the page at ``out`` and its picture beside it, with the networks of a folder."""
     streams = [record for record in records if "stream" in record]
     trained = [record for record in records if "stream" not in record]
     bases = [record for record in trained if record["cell"]["tau"]]
@@ -41,6 +42,9 @@ def write_results(records: Sequence[Record], out: Path) -> None:
     ]
     if bases:
         parts += ["## The base", _bases(bases)]
+    if zoo and (networks := zoo_rows(zoo)):
+        parts += ["## What comes along", zoo_results.INTRODUCTION]
+        parts += [_table(zoo_results.TITLES, networks)]
     if runs:
         broad, deep = _most(runs, _task), _most(runs, _key)
         parts += ["## Languages under a budget", _settings(broad[0]), _languages(broad)]

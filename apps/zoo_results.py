@@ -1,0 +1,68 @@
+"""What the networks that come along are worth, as a table made from their own cards' figures."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from kws.adapter import CONFIG as ADAPTER
+from kws.adapter import AdapterConfig, read_adapter_config
+from kws.base import CONFIG as BASE
+from kws.base import BaseConfig, read_base_config
+from kws.config import SILENCE, UNKNOWN
+
+TITLES: Final = (
+    *("folder", "words", "bytes", "learnt from", "right on", "right", "by person"),
+    *("other words taken for one", "missed at 10 dB", "at 0 dB", "false accepts per hour"),
+)
+INTRODUCTION: Final = (
+    "Of clips, per cent of the words told apart from the other words, unknown ones and silence. Of "
+    "streams, at the thresholds that each carries, which were chosen on other people; what the "
+    "hours are made of says *On streams*. Made anew by `make -C models/zoo`."
+)
+
+
+def zoo_rows(folder: Path) -> list[list[str]]:
+    """A row for each network of a folder that was measured."""
+    configs: list[tuple[str, BaseConfig | AdapterConfig]] = [
+        (path.parent.name, read_base_config(path.parent)) for path in folder.glob(f"*/{BASE}")
+    ]
+    adapters = sorted(folder.glob(f"*/{ADAPTER}"))
+    configs += [(path.parent.name, read_adapter_config(path.parent)) for path in adapters]
+    return [_row(name, config) for name, config in configs if _measured(config)]
+
+
+def _measured(config: BaseConfig | AdapterConfig) -> dict[str, Any] | None:
+    """On test people, else on others that were not learnt from."""
+    metrics = config.metrics
+    found: dict[str, Any] | None = metrics.get("test") or metrics.get("validation")
+    return found
+
+
+def _row(name: str, config: BaseConfig | AdapterConfig) -> list[str]:
+    found = _measured(config) or {}
+    learnt = config.training.get("recordings", {})
+    people = [person["accuracy"] for person in found["per_speaker"].values()]
+    whose = "made voices" if found.get("made") == found["count"] else "people"
+    return [
+        name,
+        str(len([label for label in config.labels if label not in (UNKNOWN, SILENCE)])),
+        f"{config.stored_bytes:,}" if isinstance(config, AdapterConfig) else "-",
+        f"{learnt.get('people', '?')} {'made voices' if learnt.get('made') else 'people'}",
+        f"{found['count']:,} clips of {len(people)} {whose}",
+        _percent(found["accuracy"]),
+        f"{_percent(min(people))} to {_percent(max(people))}",
+        _percent(found.get("unknown_false_accept_rate")),
+        *_stream(config.metrics.get("stream")),
+    ]
+
+
+def _stream(found: dict[str, Any] | None) -> Iterable[str]:
+    if not found:
+        return ["-"] * 3
+    point = next(point for point in found["points"] if point["aim_per_hour"] is None)
+    missed = [_percent(point["snr"].get(ratio, {}).get("miss_rate")) for ratio in ("10", "0")]
+    return [*missed, f"{point['negatives']['per_hour']:.1f}"]
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"

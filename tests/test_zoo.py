@@ -1,0 +1,58 @@
+"""What comes along is what its cards say, and fits together."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from apps.zoo_results import zoo_rows
+from kws.adapter import check_base, load_adapter, read_adapter_config
+from kws.base import read_base_config
+
+Kws = Callable[..., tuple[int, str, str]]
+ZOO = Path(__file__).resolve().parent.parent / "models" / "zoo"
+BASE = ZOO / "ara"
+ADAPTERS = sorted(path.parent.name for path in ZOO.glob("*/adapter_config.json"))
+CORPORA = {
+    "ara": "arabic-speech-commands",
+    "cmn": "dspspeech20-mandarin",
+    "eng": "dspspeech20-english",
+    "eng-digits": "fsdd-english",
+    "spa": "spanish-digits",
+    "eng-commands": "speech-commands-excerpt",
+}
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_every_adapter_fits_the_base_and_its_card_says_how_it_was_made(name: str) -> None:
+    base, adapter = read_base_config(BASE), load_adapter(ZOO / name)
+    check_base(adapter, base.sha256, base.features.digest, base.language)
+    card = (ZOO / name / "README.md").read_text("utf-8")
+    assert f"--out {name}`" in card
+    assert "Licences of the recordings: not stated" not in card
+    assert set(adapter.config.detector.keywords) <= set(adapter.config.labels)
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_test_people_are_understood_as_the_card_says(
+    name: str, kws: Kws, shared_data: Path
+) -> None:
+    """Computed anew, on people that nothing was learnt from or chosen on."""
+    adapter = [] if name == "ara" else ["--adapter", ZOO / name]
+    corpus = ["--filter", f"corpus={CORPORA[name]}", "--split", "test", "--json"]
+    data = ["--data", shared_data / "manifest.csv"]
+    code, out, err = kws("evaluate", "--base", BASE, *adapter, *data, *corpus)
+    assert code == 0, err
+    found = json.loads(out)
+    read = read_base_config if name == "ara" else read_adapter_config
+    kept = read(ZOO / name).metrics["test"]
+    assert found["count"] == kept["count"]
+    assert found["accuracy"] == pytest.approx(kept["accuracy"], abs=0.5 / found["count"])
+    card = (ZOO / name / "README.md").read_text("utf-8")
+    assert re.search(rf"Accuracy {found['accuracy']:.1%} over {found['count']} test clips", card)
+
+
+def test_the_table_has_a_row_for_each() -> None:
+    assert [row[0] for row in zoo_rows(ZOO)] == ["ara", *ADAPTERS]
