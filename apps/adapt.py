@@ -17,6 +17,7 @@ from kws.adapter import (
     Adapter,
     AdapterConfig,
     check_base,
+    file_bytes,
     load_adapter,
     save_adapter,
     stored_bytes,
@@ -34,6 +35,7 @@ from policy.joint import Together, first_classes
 from policy.methods import FIXED, METHODS, SEQUENTIAL, TOGETHER
 from policy.methods import adapt as train_adapter
 from policy.selection import spent
+from policy.spottune import Routed, stored_router
 from policy.transfer import RATE, SHORTEST, Trainer
 
 from . import options, pictures, spoken
@@ -270,6 +272,11 @@ def run(
             raise
     if beside:
         trained = first_classes(trained, classes)
+    if isinstance(trained, Routed):
+        note(
+            f"{method} decides for each recording anew, at {trained.operations:,} multiplications "
+            "beside the network's; it can be evaluated, not listened with"
+        )
     adapter = pack(base, trained, task, bits)
     measured = measure(merged(base, adapter), recordings, "validation")
     config = replace(
@@ -338,11 +345,13 @@ def pack(base: Base, trained: Adaptation, task: Task, bits: Bits = ROUNDED) -> A
         budget_parameters=None,
         spent_parameters=len(numbers),
         head_parameters=classes * (width + 1),
-        stored_bytes=stored_bytes(len(numbers), classes, width, bits, len(peaks)),
+        stored_bytes=0,
         sites=tuple(site.name for site in trained.chosen),
         licences=task.licences,
     )
-    return Adapter(config, deltas, weight.astype(STORED), bias.astype(STORED), peaks)
+    head = weight.astype(STORED), bias.astype(STORED)
+    adapter = Adapter(config, deltas, *head, peaks, stored_router(trained))
+    return replace(adapter, config=replace(config, stored_bytes=file_bytes(adapter.arrays())))
 
 
 def summary(config: AdapterConfig) -> dict[str, Any]:

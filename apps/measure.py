@@ -10,11 +10,12 @@ from torch import nn
 
 from audio_data.clips import Split
 from audio_data.logmel import log_mel
-from kws.adapter import Adapter
+from kws.adapter import Adapter, check_base
 from kws.bank import Bank
 from kws.base import Base
 from kws.metrics import report
 from kws.train import predict
+from policy.spottune import rerouted
 
 from .recordings import Recordings
 
@@ -47,7 +48,14 @@ def measure(
 
 
 def merged(base: Base, adapter: Adapter | None = None) -> nn.Module:
-    """The network as the bank runs it, in the adapter's language or the base's own."""
+    """The network as the bank runs it, in the adapter's language or the base's own.
+
+    One that decides for each input anew, which no bank can, runs as it was trained.
+    """
+    if adapter and len(adapter.router):
+        config = base.config
+        check_base(adapter, config.sha256, config.features.digest, config.language)
+        return rerouted(base.network, adapter).eval()
     bank = Bank(base, partial(log_mel, config=base.config.features))
     if adapter:
         bank.set_adapter(bank.load_adapter(adapter))

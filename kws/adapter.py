@@ -28,6 +28,7 @@ FORMAT: Final = 1
 STORED: Final = np.float16  # of the head; what is measured is what is stored
 TENSORS: Final = {"deltas": 1, "head.weight": 2, "head.bias": 1}  # name: dimensions
 PEAKS: Final = "peaks"
+ROUTER: Final = "router"  # what decides for each input anew, of a method that has it
 
 Array = NDArray[np.float16]
 
@@ -64,6 +65,7 @@ class Adapter:
     head_weight: NDArray[np.float16]  # [K, D]
     head_bias: NDArray[np.float16]  # [K]
     peaks: Peaks = field(default_factory=lambda: np.zeros(0, STORED))  # [S], or none in 16 bits
+    router: NDArray[np.float16] = field(default_factory=lambda: np.zeros(0, STORED))  # mostly none
 
     @property
     def nbytes(self) -> int:
@@ -72,7 +74,8 @@ class Adapter:
 
     def arrays(self) -> Arrays:
         """As they are stored."""
-        return _arrays(self.deltas, self.peaks, self.head_weight, self.head_bias)
+        named = _arrays(self.deltas, self.peaks, self.head_weight, self.head_bias)
+        return named | ({ROUTER: self.router} if len(self.router) else {})
 
 
 def _arrays(deltas: Codes, peaks: Peaks, weight: Array, bias: Array) -> Arrays:
@@ -87,7 +90,12 @@ def stored_bytes(spent: int, classes: int, width: int, bits: Bits = 16, sites: i
     """
     deltas = np.zeros(length(spent, bits), CODES[bits])
     head = np.zeros((classes, width), STORED), np.zeros(classes, STORED)
-    return len(save(_arrays(deltas, np.zeros(sites, STORED), *head)))
+    return file_bytes(_arrays(deltas, np.zeros(sites, STORED), *head))
+
+
+def file_bytes(arrays: Arrays) -> int:
+    """Size of the file of these."""
+    return len(save(arrays))
 
 
 def save_adapter(folder: Path, adapter: Adapter, card: str) -> None:
@@ -126,6 +134,7 @@ def load_adapter(folder: Path) -> Adapter:
     dtype = arrays["deltas"].dtype if "deltas" in arrays else None
     few = dtype in CODES.values() and dtype != CODES[16]
     dimensions = TENSORS | ({PEAKS: 1} if few else {})
+    dimensions |= {ROUTER: 1} if ROUTER in arrays else {}
     if set(arrays) != set(dimensions):
         odd = ", ".join(sorted(set(arrays) ^ set(dimensions)))
         raise KwsError(
@@ -143,9 +152,9 @@ def load_adapter(folder: Path) -> Adapter:
     )
     if not fits:
         raise KwsError(f"{folder / MODEL} does not fit its configuration; copy or make it again")
-    peaks = {"peaks": arrays[PEAKS]} if few else {}
+    rest = {name: arrays[name] for name in (PEAKS, ROUTER) if name in arrays}
     head = arrays["head.weight"], arrays["head.bias"]
-    return Adapter(config, arrays["deltas"], *head, **peaks)
+    return Adapter(config, arrays["deltas"], *head, **rest)
 
 
 class Piece(NamedTuple):

@@ -57,11 +57,17 @@ class Languages(ABC):
             name: what the language is called here, so that one may be there twice.
 
         Raises:
-            KwsError: the adapter is for another base, or the language is loaded already.
+            KwsError: the adapter is for another base, decides for each input anew, or the language
+                is loaded already.
 
         """
         config = self.config
         check_base(adapter, config.sha256, config.features.digest, config.language)
+        if len(adapter.router):
+            raise KwsError(
+                f"the adapter for {adapter.config.language}, by {adapter.config.method}, decides "
+                "for each recording anew, and cannot be listened with; kws evaluate measures it"
+            )
         if name:
             adapter = replace(adapter, config=replace(adapter.config, language=name))
         language = adapter.config.language

@@ -14,7 +14,19 @@ from torch import nn
 from kws.deltas import Adaptation
 from kws.errors import UsageError
 
-from . import cacl, controls, fixed, joint, piggyback, recast, scratch, shares, swr, taps
+from . import (
+    cacl,
+    controls,
+    fixed,
+    joint,
+    piggyback,
+    recast,
+    scratch,
+    shares,
+    spottune,
+    swr,
+    taps,
+)
 from .transfer import Trainer, Transfer
 
 Method = Callable[[Transfer], Adaptation]
@@ -33,6 +45,7 @@ _FIXED: Final[Mapping[str, Method]] = MappingProxyType(
         "recast-lora": recast.recast_lora,
         "full": fixed.full,
         "joint": joint.joint,
+        "spottune": spottune.spottune,
         "scratch": scratch.scratch,
     }
 )

@@ -107,7 +107,14 @@ def test_fixed_methods_own_what_they_own(
     counts = {method: spent(chosen) for method, chosen in owned.items()}
     assert counts == {
         **{"head": 0, "norms": 2_416, "bitfit": 1_208},
-        **{"lora": 528, "vera": 340, "full": TOTAL, "joint": TOTAL, "scratch": TOTAL},
+        **{
+            "lora": 528,
+            "vera": 340,
+            "full": TOTAL,
+            "joint": TOTAL,
+            "scratch": TOTAL,
+            "spottune": TOTAL,
+        },
         **{"recast": 24, "recast-all": 120, "recast-lora": 552, "piggyback": 6_420},
     }
 

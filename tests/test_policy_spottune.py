@@ -1,0 +1,99 @@
+"""A policy that hears each input: between the base's blocks and the language's, at a cost."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from kws.deltas import Adaptation
+from kws.sites import find_sites
+from models.bcresnet import BCResNet
+from policy.spottune import Routed
+
+Kws = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def routed(network: BCResNet) -> Routed:
+    """A language that has learnt something, at random, and decides nothing yet."""
+    torch.manual_seed(0)
+    model = Routed(network, 5, find_sites(network))
+    with torch.no_grad():
+        model.relative.normal_(0, 0.3)
+    return model.eval()
+
+
+def decide(routed: Routed, logits: Tensor) -> None:
+    """These gates for every input: ``[blocks]``."""
+    last = routed.router[-1]
+    assert isinstance(last, nn.Linear)
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.copy_(logits)
+
+
+def outside(routed: Routed) -> Adaptation:
+    """The same language, of whose blocks none is its own."""
+    sites = routed.chosen
+    plain = Adaptation(routed.network, 5, sites)
+    plain.head.load_state_dict(routed.head.state_dict())
+    pieces = routed.relative.detach().clone().split([site.size for site in sites])
+    for site, piece in zip(sites, pieces, strict=True):
+        if site.place.startswith("blocks."):
+            piece.zero_()
+    with torch.no_grad():
+        plain.relative.copy_(torch.cat(pieces))
+    return plain.eval()
+
+
+def test_open_gates_are_the_language_and_closed_ones_the_bases_blocks(routed: Routed) -> None:
+    features = torch.randn(3, 40, 30)
+    whole = Adaptation(routed.network, 5, routed.chosen).take(routed).eval()
+    for logit, wanted in ((1.0, whole), (-1.0, outside(routed))):
+        decide(routed, torch.full((12,), logit))
+        torch.testing.assert_close(routed(features), wanted(features), atol=1e-4, rtol=1e-4)
+
+
+def test_each_input_has_its_own_gates_which_the_loss_teaches(routed: Routed) -> None:
+    features = torch.randn(4, 40, 30) * torch.tensor([0.1, 0.1, 4.0, 4.0])[:, None, None]
+    with torch.no_grad():
+        for layer in (routed.router[0], routed.router[-1]):
+            assert isinstance(layer, nn.Linear)
+            layer.weight.normal_(0, 1.0)
+            layer.bias.zero_()
+    gates = routed.route(features)
+    assert set(gates.unique().tolist()) == {0.0, 1.0}
+    assert not torch.equal(gates[0], gates[2])
+    alone = torch.cat([routed(row[None]) for row in features])
+    torch.testing.assert_close(routed(features), alone, atol=1e-4, rtol=1e-4)
+    routed.train()
+    nn.functional.cross_entropy(routed(features), torch.tensor([0, 1, 2, 3])).backward()
+    assert all(p.grad is not None and p.grad.any() for p in routed.router.parameters())
+
+
+def test_it_costs_operations(routed: Routed) -> None:
+    assert routed.operations == 80 * 16 + 16 * 12
+
+
+def test_it_is_stored_and_measured_but_cannot_be_listened_with(
+    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path
+) -> None:
+    language = ["--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    learn = ["--method", "spottune", "--epochs", 1, "--out", tmp_path / "de", "--json"]
+    code, out, err = kws("adapt", *language, *learn)
+    assert code == 0, err
+    assert "at 1,472 multiplications beside the network's" in err
+    adapted = json.loads(out)
+    model = tmp_path / "de" / "adapter_model.safetensors"
+    assert adapted["stored_bytes"] == model.stat().st_size > 8_836
+    heard = [*language, "--adapter", tmp_path / "de", "--split", "validation", "--json"]
+    code, out, err = kws("evaluate", *heard)
+    assert code == 0, err
+    assert json.loads(out)["accuracy"] == adapted["validation_accuracy"]
+    clip = next(spoken.parent.rglob("*.wav"))
+    bank = ["--base", tiny / "base", "--adapter", tmp_path / "de"]
+    code, _, err = kws("detect", clip, *bank)
+    assert (code, "spottune, decides for each recording anew" in err) == (1, True), err
