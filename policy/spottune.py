@@ -1,9 +1,10 @@
 """SpotTune-like: for each input anew, a network decides which blocks are the language's own.
 
 Guo et al., "SpotTune: Transfer Learning through Adaptive Fine-tuning",
-https://arxiv.org/abs/1811.08737: x_l = I_l(x) F'_l(x_{l-1}) + (1 - I_l(x)) F_l(x_{l-1}), gates drawn
-by Gumbel-Softmax, straight through. The paper's policy is a residual network of its own; here it is a
-small one on the mean and the spread of each band. Layers outside the blocks are the language's.
+https://arxiv.org/abs/1811.08737: x_l = I_l(x) F'_l(x_{l-1}) + (1 - I_l(x)) F_l(x_{l-1}), gates
+drawn by Gumbel-Softmax, straight through. The paper's policy is a residual network of its own; here
+it is a small one on the mean and the spread of each band. Layers outside the blocks are the
+language's.
 
 What is heard decides, so nothing can be added to the base once and for all: every input costs the
 policy's operations beside the network's, both sets of weights stay in memory, and listening, which
