@@ -17,8 +17,6 @@ from . import stream_results, zoo_results
 from .adapt import STEPS
 from .zoo_results import zoo_rows
 
-CONTROLS: Final = ("random", "largest", "last", "even", "swr-layers")  # at SWR's own budgets
-
 Record = dict[str, Any]
 K = TypeVar("K")
 
@@ -48,7 +46,7 @@ def write_results(records: Sequence[Record], out: Path, zoo: Path | None = None)
     if runs:
         broad, deep = _most(runs, _task), _most(runs, _key)
         parts += ["## Languages under a budget", _settings(broad[0]), _languages(broad)]
-        parts += ["### Paired differences", _promises(broad)]
+        parts += ["### Paired differences", PAIRED, _promises(broad)]
         parts += ["## Every method on one language", _settings(deep[0]), _methods(deep)]
         parts += ["### Paired differences there", _promises(deep)] if deep != broad else []
         picture = out.with_name("accuracy_by_budget.png")
@@ -214,22 +212,39 @@ def _languages(records: Sequence[Record]) -> str:
     return _table(["method", "budget", *tasks, "mean", "stored bytes", "seeds"], rows)
 
 
+PAIRED: Final = (
+    "SWR beside full fine-tuning, and beside the largest of each other method that stores no more "
+    "bytes than SWR does in the same runs."
+)
+
+
 def _promises(records: Sequence[Record]) -> str:
-    """Same language and seed, one method minus another, in points of test accuracy."""
-    found = {(*_key(r), r["cell"]["task"], r["cell"]["seed"]): r for r in records}
+    """SWR beside everything and, of each other method, what stores most but no more than SWR does.
+
+    Same language and seed, one minus the other, in points of test accuracy.
+    """
+    kinds = {kind: {_run(r): r for r in some} for kind, some in _group(records, _key).items()}
     rows = []
-    for budget in ("5%", "10%"):
-        for other in (("full", ""), *((method, budget) for method in CONTROLS)):
-            pairs = [
-                100 * (record["test"]["accuracy"] - found[other + key[2:]]["test"]["accuracy"])
-                for key, record in found.items()
-                if key[:2] == ("swr", budget) and other + key[2:] in found
-            ]
-            if pairs:
-                wins = sum(pair > 0 for pair in pairs)
-                ties = sum(pair == 0 for pair in pairs)
-                note = f"{wins} better, {ties} equal, {len(pairs) - wins - ties} worse"
-                rows.append([f"swr {budget} - {' '.join(other).strip()}", _signed(pairs), note])
+    for swr in sorted(
+        (kind for kind in kinds if kind[0] == "swr"), key=lambda kind: _size(kind[1])
+    ):
+        fitting: dict[str, tuple[float, list[tuple[Record, Record]], str]] = {}  # by method
+        for other in kinds.keys() - {swr}:
+            common = kinds[swr].keys() & kinds[other].keys()
+            pairs = [(kinds[swr][run], kinds[other][run]) for run in sorted(common)]
+            if not pairs or other[0] == "swr":
+                continue
+            mine, theirs = (
+                sum(r["result"]["stored_bytes"] for r in side) for side in zip(*pairs, strict=True)
+            )
+            more = theirs > fitting.get(other[0], (0,))[0]
+            if (theirs <= mine and more) or other[0] == "full":
+                fitting[other[0]] = theirs, pairs, " ".join(other).strip()
+        for _, (_, pairs, name) in sorted(fitting.items()):
+            points = [100 * (a["test"]["accuracy"] - b["test"]["accuracy"]) for a, b in pairs]
+            wins, ties = sum(p > 0 for p in points), sum(p == 0 for p in points)
+            note = f"{wins} better, {ties} equal, {len(points) - wins - ties} worse"
+            rows.append([f"{' '.join(swr)} - {name}", _signed(points), note])
     return _table(["difference", "points", "pairs of language and seed"], rows)
 
 
@@ -343,7 +358,12 @@ def _task(record: Record) -> str:
 
 def _order(item: tuple[tuple[str, str], Any]) -> tuple[float, str]:
     (method, budget), _ = item
-    return (float(budget.rstrip("%")) if budget else (0 if method == "head" else 1_000), method)
+    return (0 if method == "head" else _size(budget), method)
+
+
+def _size(budget: str) -> float:
+    """Per cent; those without a budget come last."""
+    return float(budget.rstrip("%")) if budget else 1_000
 
 
 def _accuracies(records: Iterable[Record]) -> list[float]:
