@@ -6,11 +6,11 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from helpers import succeed
 
 from apps.card import base_card
 from apps.wiring import open_runtime
@@ -46,13 +46,6 @@ def adapter(tiny: Path, tmp_path: Path) -> Path:
 def command(tiny: Path, spoken: Path, adapter: Path) -> list[object]:
     command = ["calibrate", "--base", tiny / "base", "--adapter", adapter, "--data", spoken]
     return [*command, "--filter", "language=de"]
-
-
-def succeed(kws: Kws, *arguments: object) -> Any:
-    code, out, err = kws(*arguments, "--json")
-    assert code == 0, err
-    assert out.count("\n") == 1
-    return json.loads(out)
 
 
 def said(spoken: Path, split: str) -> int:

@@ -1,13 +1,12 @@
 """From text to an adapter: made voices, people among them, thresholds, and how far to trust it."""
 
 import csv
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from helpers import succeed
 
 from apps import spoken as tts
 from audio_data import mixture
@@ -42,12 +41,6 @@ def people(spoken: Path, tmp_path: Path) -> Path:
 def learn(tiny: Path, out: Path) -> list[object]:
     command = ["adapt", "--base", tiny / "base", "--out", out, "--epochs", 4, "--language", "de"]
     return [*command, "--tts", "--words", "ja,nein"]
-
-
-def succeed(kws: Kws, *arguments: object) -> Any:
-    code, out, err = kws(*arguments, "--json")
-    assert code == 0, err
-    return json.loads(out)
 
 
 def test_words_alone_become_an_adapter_with_thresholds(

@@ -1,0 +1,51 @@
+"""What tests of the command line share."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from kws.config import SAMPLE_RATE
+
+Kws = Callable[..., tuple[int, str, str]]
+
+
+def succeed(kws: Kws, *arguments: object) -> Any:
+    """Run with ``--json``: one object on standard output, nothing else there."""
+    code, out, err = kws(*arguments, "--json")
+    assert code == 0, err
+    assert out.count("\n") == 1
+    return json.loads(out)
+
+
+def fail(kws: Kws, code: int, *arguments: object) -> str:
+    """Run what cannot be done: one line on standard error, nothing on standard output."""
+    found, out, err = kws(*arguments)
+    assert (found, out) == (code, ""), err
+    assert err.startswith("kws: ")
+    assert err.count("\n") == 1, err
+    return err
+
+
+def said(tiny: Path, name: str) -> Any:
+    """What the command that made ``tiny/<name>`` printed."""
+    return json.loads((tiny / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def rows(spoken: Path, language: str, split: str) -> list[dict[str, str]]:
+    with spoken.open(encoding="utf-8", newline="") as file:
+        found = [row for row in csv.DictReader(file) if row["language"] == language]
+    return [row for row in found if row["split"] == split]
+
+
+def record(path: Path, frequency: float, seconds: float = 0.5) -> Path:
+    """A tone that swells and fades, as a recording of a word."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    wave = 0.4 * np.sin(2 * np.pi * frequency * time) * np.sin(np.pi * time / seconds)
+    soundfile.write(path, wave, SAMPLE_RATE)
+    return path

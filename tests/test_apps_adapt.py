@@ -1,0 +1,184 @@
+"""Learning another language: what is printed, kept, and refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers import fail, record, rows, said, succeed
+
+from kws.adapter import MODEL, load_adapter, read_adapter_config
+from kws.files import read_json
+
+Kws = Callable[..., tuple[int, str, str]]
+
+ADAPT_KEYS = [
+    "language",
+    "method",
+    "budget",
+    "spent_parameters",
+    "head_parameters",
+    "stored_bytes",
+    "sites",
+    "validation_accuracy",
+    "seconds",
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "language", "method"), [("de", "de", "swr"), ("es", "es", "last")]
+)
+def test_adapting_prints_what_was_promised(
+    tiny: Path, name: str, language: str, method: str
+) -> None:
+    printed, adapter = said(tiny, name), load_adapter(tiny / name)
+    assert list(printed) == ADAPT_KEYS
+    assert (printed["language"], printed["method"]) == (language, method)
+    assert printed["budget"] == "10%"
+    assert printed["spent_parameters"] == len(adapter.deltas) <= 883
+    assert printed["head_parameters"] == adapter.head_weight.size + adapter.head_bias.size == 165
+    assert printed["stored_bytes"] == (tiny / name / MODEL).stat().st_size
+    assert tuple(printed["sites"]) == adapter.config.sites
+    assert adapter.config.base_language == "en"
+    assert adapter.config.licences == ("synthetic, eSpeak NG",)
+
+
+def test_few_bits_own_more_in_as_many_bytes(
+    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path
+) -> None:
+    """The file keeps the budget, and is heard as it was measured."""
+    language = ["--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    learn = ["--method", "even", "--steps", 8, "--budget", "1200B"]
+    spent = []
+    for bits in (16, 8, 4):
+        out = tmp_path / str(bits)
+        printed = succeed(kws, "adapt", *language, *learn, "--bits", bits, "--out", out)
+        assert printed["stored_bytes"] == (out / MODEL).stat().st_size <= 1_200
+        found = succeed(kws, "evaluate", *language, "--adapter", out, "--split", "validation")
+        assert found["accuracy"] == pytest.approx(printed["validation_accuracy"])
+        spent.append(printed["spent_parameters"])
+    assert spent == sorted(spent)
+    assert spent[0] < spent[2]
+
+
+def test_languages_in_sequence_build_on_one_another(
+    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path
+) -> None:
+    """The first is left as it was, and the second works by itself."""
+    learn = ["adapt", "--base", tiny / "base", "--data", spoken, "--steps", 8, "--method", "cacl"]
+    first, second = tmp_path / "de", tmp_path / "es"
+    succeed(kws, *learn, "--filter", "language=de", "--out", first)
+    before = (first / MODEL).read_bytes()
+    spanish = ["--filter", "language=es", "--budget", "300", "--after", first]
+    printed = succeed(kws, *learn, *spanish, "--out", second)
+    assert (first / MODEL).read_bytes() == before
+    earlier = read_adapter_config(first).spent_parameters
+    assert 0 < earlier <= 883
+    assert earlier < printed["spent_parameters"] <= earlier + 300
+    assert read_adapter_config(second).training["earlier_parameters"] == earlier
+    heard = ["--base", tiny / "base", "--data", spoken, "--filter", "language=es"]
+    succeed(kws, "evaluate", *heard, "--adapter", second)
+
+
+@pytest.mark.parametrize(
+    ("method", "after", "message"),
+    [
+        ("swr", "de", "--method swr builds on no language before; leave out --after"),
+        ("cacl", "de", "was made by swr; cacl builds on its own kind"),
+        ("cacl", "nowhere", "does not exist; is"),
+    ],
+)
+def test_what_cannot_be_built_on_is_refused(
+    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path, method: str, after: str, message: str
+) -> None:
+    code = 2 if "--" in message or "kind" in message else 1
+    learn = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=es"]
+    chosen = ["--method", method, "--after", tiny / after, "--out", tmp_path / "out"]
+    assert message in fail(kws, code, *learn, *chosen)
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_words_of_the_bases_own_language(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path
+) -> None:
+    command = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=en"]
+    options = ["--keywords", "stop", "--method", "head", "--epochs", 1, "--out", tmp_path]
+    assert succeed(kws, *command, *options)["language"] == "en"
+    assert load_adapter(tmp_path).config.labels == ("stop", "_unknown_", "_silence_")
+    clip = spoken.parent / rows(spoken, "en", "test")[0]["path"]
+    code, out, err = kws(
+        "detect",
+        clip,
+        "--base",
+        tiny / "base",
+        "--adapter",
+        tmp_path,
+        "--threshold",
+        0.01,
+        "--json",
+    )
+    assert (code, err) == (0, "")
+    assert json.loads(out)["keyword"] == "stop"
+
+
+def test_the_smallest_budget_that_holds_the_head_is_enough(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path
+) -> None:
+    """It is named when a budget in bytes is too small, and one byte less is too small."""
+    command = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    command += ["--method", "random", "--epochs", 1, "--out", tmp_path / "out", "--budget"]
+    error = fail(kws, 2, *command, "300B")
+    assert "300B cannot hold the head; the smallest that can is" in error
+    smallest = int(error.split()[-1].removesuffix("B"))
+    assert f"is {smallest}B" in fail(kws, 2, *command, f"{smallest - 1}B")
+    assert not (tmp_path / "out").exists()
+    found = succeed(kws, *command, f"{smallest}B")
+    assert found["stored_bytes"] == smallest
+    assert found["spent_parameters"] == 0
+    assert found["sites"] == []
+
+
+def test_one_speaker_alone_is_trained_with_a_note(kws: Kws, tiny: Path, tmp_path: Path) -> None:
+    for take in range(8):
+        record(tmp_path / "data" / "low" / f"me_{take}.wav", 300 + 10 * take)
+        record(tmp_path / "data" / "high" / f"me_{take}.wav", 2_000 + 10 * take)
+    command = ["adapt", "--base", tiny / "base", "--data", tmp_path / "data"]
+    command += ["--speaker-pattern", "(me)_", "--language", "x-tone", "--method", "head"]
+    code, out, err = kws(*command, "--epochs", 1, "--out", tmp_path / "out", "--json")
+    assert code == 0, err
+    assert json.loads(out)["language"] == "x-tone"
+    assert "note: 1 speaker only: splits share people" in err
+
+
+@pytest.mark.parametrize(
+    ("code", "options", "message"),
+    [
+        (2, ["--method", "ia3"], "'ia3' is not one of"),
+        (2, ["--budget", "ten"], "'ten' is no budget; write 10%, 900 (parameters) or 2KiB"),
+        (2, ["--budget", "120%"], "120% is not between 0% and 100%"),
+        (2, ["--method", "swr", "--epochs", "3"], "trains in stages"),
+        (2, ["--lr", "nan"], "nan is no number"),
+        (2, ["--lr", "inf"], "inf is no number"),
+        (2, ["--base", "gone"], "gone"),
+    ],
+)
+def test_adapting_that_cannot_be(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path, code: int, options: list[str], message: str
+) -> None:
+    command = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    if "--base" in options:
+        code = 1  # a folder that is not there is a failure to read it
+    assert message in fail(kws, code, *command, "--out", tmp_path / "out", *options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_mask_is_stored_in_a_bit_a_weight(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path
+) -> None:
+    command = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    printed = succeed(
+        kws, *command, "--steps", 8, "--method", "piggyback", "--out", tmp_path / "de"
+    )
+    assert read_json(tmp_path / "de" / "adapter_config.json")["training"]["bits"] == 1
+    whole = printed["spent_parameters"] // 8
+    assert whole < printed["stored_bytes"] < whole + 2 * printed["head_parameters"] + 500

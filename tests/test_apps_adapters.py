@@ -1,0 +1,89 @@
+"""Adapters are listed, whatever is wrong with one of them."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from helpers import said, succeed
+
+from kws.adapter import load_adapter, save_adapter
+
+Kws = Callable[..., tuple[int, str, str]]
+
+
+def test_adapters_are_listed(kws: Kws, tiny: Path) -> None:
+    found = succeed(kws, "adapters", "list", tiny)
+    assert [(row["language"], row["method"]) for row in found] == [("de", "swr"), ("es", "last")]
+    for row in found:
+        assert Path(row["folder"]) == tiny / row["language"]
+        assert row["stored_bytes"] == said(tiny, row["language"])["stored_bytes"]
+        assert row["base_sha256"] == said(tiny, "base")["sha256"]
+    code, out, err = kws("adapters", "list", tiny)
+    assert (code, err) == (0, "")
+    assert "swr" in out
+    assert "last" in out
+
+
+def test_an_adapter_that_nobody_measured_is_listed(kws: Kws, tiny: Path, tmp_path: Path) -> None:
+    """In a folder of any name."""
+    adapter = load_adapter(tiny / "de")
+    config = replace(adapter.config, metrics={})
+    save_adapter(tmp_path / "[my] words", replace(adapter, config=config), "")
+    (row,) = succeed(kws, "adapters", "list", tmp_path)
+    assert row["validation_accuracy"] is None
+    code, out, err = kws("adapters", "list", tmp_path)
+    assert (code, err) == (0, "")
+    assert "[my]" in out
+
+
+def test_a_damaged_adapter_does_not_hide_the_others(kws: Kws, tiny: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny / "de", tmp_path / "good")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "adapter_config.json").write_text("{")
+    code, out, err = kws("adapters", "list", tmp_path, "--json")
+    assert code == 0
+    assert [row["language"] for row in json.loads(out)] == ["de"]
+    assert "bad" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sites", [1, 2]),
+        ("base_sha256", None),
+        ("base_sha256", 5),
+        ("spent_parameters", "x"),
+        ("stored_bytes", None),
+        ("metrics", None),
+    ],
+)
+def test_a_setting_of_another_type_does_not_hide_the_other_adapters(
+    kws: Kws, tiny: Path, tmp_path: Path, name: str, value: object
+) -> None:
+    shutil.copytree(tiny / "de", tmp_path / "good")
+    bad = shutil.copytree(tiny / "es", tmp_path / "bad") / "adapter_config.json"
+    raw = json.loads(bad.read_text(encoding="utf-8"))
+    bad.write_text(json.dumps(raw | {name: value}), encoding="utf-8")
+    code, out, err = kws("adapters", "list", tmp_path)
+    assert code == 0
+    assert "swr" in out
+    assert "last" not in out
+    assert name in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("report", [None, {}, {"accuracy": "much"}])
+def test_a_measure_that_is_none_is_listed_as_none(
+    kws: Kws, tiny: Path, tmp_path: Path, report: object
+) -> None:
+    """With a language that would mean something to a terminal."""
+    adapter = load_adapter(tiny / "de")
+    config = replace(adapter.config, language="[/red]x", metrics={"validation": report})
+    save_adapter(tmp_path, replace(adapter, config=config), "")
+    assert succeed(kws, "adapters", "list", tmp_path)[0]["validation_accuracy"] is None
+    code, out, err = kws("adapters", "list", tmp_path)
+    assert (code, err) == (0, "")
+    assert "[/red]x" in out

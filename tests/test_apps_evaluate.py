@@ -1,0 +1,147 @@
+"""What is measured of clips, and how it is told."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers import fail, rows, said, succeed
+
+from audio_data.clips import SPLITS
+from kws.adapter import load_adapter, read_adapter_config
+
+Kws = Callable[..., tuple[int, str, str]]
+
+EVALUATE_KEYS = [
+    "accuracy",
+    "count",
+    "per_word",
+    "per_speaker",
+    "worst_speaker",
+    "unknown_false_accept_rate",
+    "silence_false_accept_rate",
+]
+
+
+@pytest.mark.parametrize("split", ["test", "validation"])
+@pytest.mark.parametrize(("name", "language"), [(None, "en"), ("de", "de"), ("es", "es")])
+def test_evaluating_prints_what_was_promised(
+    kws: Kws, spoken: Path, tiny: Path, name: str | None, language: str, split: str
+) -> None:
+    adapter = ["--adapter", tiny / name] if name else []
+    command = ["evaluate", "--base", tiny / "base", *adapter, "--data", spoken]
+    found = succeed(kws, *command, "--filter", f"language={language}", "--split", split)
+    clips = rows(spoken, language, split)
+    assert list(found) == EVALUATE_KEYS
+    assert found["count"] == len(clips) > 0
+    assert set(found["per_word"]) == {row["word"] for row in clips}
+    assert set(found["per_speaker"]) == {row["speaker"] for row in clips}
+    right = sum(word["accuracy"] * word["count"] for word in found["per_word"].values())
+    assert found["accuracy"] == pytest.approx(right / len(clips))
+    worst = min(person["accuracy"] for person in found["per_speaker"].values())
+    assert found["worst_speaker"]["accuracy"] == worst
+    for rate in ("unknown_false_accept_rate", "silence_false_accept_rate"):
+        assert 0 <= found[rate] <= 1
+
+
+def test_validation_is_measured_with_the_stored_numbers(kws: Kws, spoken: Path, tiny: Path) -> None:
+    """What ``adapt`` prints is what ``evaluate`` finds in the files."""
+    command = ["evaluate", "--base", tiny / "base", "--adapter", tiny / "de", "--data", spoken]
+    found = succeed(kws, *command, "--filter", "language=de", "--split", "validation")
+    assert found["accuracy"] == said(tiny, "de")["validation_accuracy"]
+
+
+def test_what_filters_select_is_evaluated(kws: Kws, spoken: Path, tiny: Path) -> None:
+    """One split, one person, one word; nothing must be left to train on."""
+    command = ["evaluate", "--base", tiny / "base", "--adapter", tiny / "de", "--data", spoken]
+    command += ["--filter", "language=de"]
+    whole = succeed(kws, *command)
+    assert succeed(kws, *command, "--filter", "split=test") == whole
+    who, *_ = whole["per_speaker"]
+    one = succeed(kws, *command, "--filter", f"speaker={who}")
+    assert one["per_speaker"] == {who: whole["per_speaker"][who]}
+    one = succeed(kws, *command, "--filter", "word=nein")
+    assert one["per_word"] == {"nein": whole["per_word"]["nein"]}
+    error = fail(kws, 2, *command, "--filter", "split=test", "--split", "validation")
+    assert "no validation recordings of de, only test" in error
+
+
+def test_one_person_of_a_plain_folder_is_evaluated_where_training_put_them(
+    kws: Kws, tiny: Path, spoken: Path, tmp_path: Path
+) -> None:
+    """Who trained is not tested because the others are left out."""
+    for row in (row for split in SPLITS for row in rows(spoken, "de", split)):
+        path = tmp_path / row["word"] / f"{row['speaker']}_{Path(row['path']).name}"
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(spoken.parent / row["path"], path)
+    command = ["evaluate", "--base", tiny / "base", "--adapter", tiny / "de", "--data", tmp_path]
+    command += ["--language", "de", "--speaker-pattern", "^([^_]+)_"]
+    people = {split: succeed(kws, *command, "--split", split)["per_speaker"] for split in SPLITS}
+    assert sum(map(len, people.values())) == 6
+    (trained, *_), (tested, *_) = people["train"], people["test"]
+    found = succeed(kws, *command, "--filter", f"speaker={tested}")
+    assert found["per_speaker"] == {tested: people["test"][tested]}
+    error = fail(kws, 2, *command, "--filter", f"speaker={trained}")
+    assert "no test recordings of de, only train" in error
+
+
+def test_a_table_for_people(kws: Kws, spoken: Path, tiny: Path) -> None:
+    command = ["evaluate", "--base", tiny / "base", "--data", spoken, "--filter", "language=en"]
+    code, out, _ = kws(*command)
+    assert code == 0
+    assert f"over {len(rows(spoken, 'en', 'test'))} clips" in out
+    assert all(word in out for word in ("yes", "no", "stop"))
+
+
+def test_closed_measures_keywords_alone(kws: Kws, spoken: Path, tiny: Path) -> None:
+    """Also a network that knows unknown and silence: it is only asked which keyword it is."""
+    command = ["evaluate", "--base", tiny / "base", "--data", spoken, "--filter", "language=en"]
+    whole, closed = succeed(kws, *command), succeed(kws, *command, "--closed")
+    assert closed["unknown_false_accept_rate"] is None
+    assert closed["silence_false_accept_rate"] is None
+    assert closed["count"] == whole["count"]
+    assert closed["accuracy"] >= whole["accuracy"]
+
+
+def test_trained_closed_is_closed(kws: Kws, spoken: Path, tiny: Path, tmp_path: Path) -> None:
+    """With or without ``--closed`` when it is evaluated."""
+    command = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    options = ["--method", "head", "--epochs", 1, "--out", tmp_path, "--closed"]
+    assert succeed(kws, *command, *options)["head_parameters"] == 3 * 33
+    assert load_adapter(tmp_path).config.labels == ("ja", "links", "nein")
+    command = ["evaluate", "--base", tiny / "base", "--adapter", tmp_path, "--data", spoken]
+    found = [
+        succeed(kws, *command, "--filter", "language=de", *closed) for closed in ([], ["--closed"])
+    ]
+    assert found[0] == found[1]
+    assert found[0]["unknown_false_accept_rate"] is None
+
+
+def test_figures_are_kept_in_the_card_where_that_is_asked_for(
+    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path
+) -> None:
+    """Of clips and of streams, beside what was there."""
+    adapter = Path(shutil.copytree(tiny / "de", tmp_path / "de"))
+    heard = ["evaluate", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    heard += ["--adapter", adapter]
+    before = (adapter / "adapter_config.json").read_bytes()
+    succeed(kws, *heard)
+    assert (adapter / "adapter_config.json").read_bytes() == before
+    found = succeed(kws, *heard, "--keep")
+    picture = ["--out", tmp_path / "det.png", "--hours", 0.005, "--per-word", 1]
+    stream = succeed(kws, *heard, "--stream", *picture, "--keep")
+    metrics = read_adapter_config(adapter).metrics
+    assert metrics["test"] == found | {"made": 6}
+    assert metrics["stream"]["points"] == stream["points"]
+    assert "validation" in metrics
+    card = (adapter / "README.md").read_text(encoding="utf-8")
+    assert f"Accuracy {found['accuracy']:.1%} over 6 test clips of made voices" in card
+    assert "On streams of test people, 0.01 hours without keywords" in card
+    assert "Not proven" not in card
+
+
+def test_words_that_are_not_in_the_recordings_cannot_be_evaluated(
+    kws: Kws, spoken: Path, tiny: Path
+) -> None:
+    command = ["evaluate", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    assert "no recordings of no, stop, yes in de" in fail(kws, 2, *command)

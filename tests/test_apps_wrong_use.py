@@ -1,0 +1,253 @@
+"""Wrong use and bad input: one sentence that says what to do, and nothing is lost."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import fail, record, rows, succeed
+
+from apps.progress import note
+from kws.adapter import MODEL
+
+ROOT = Path(__file__).resolve().parent.parent
+Kws = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Callable[..., Path]:
+    """Write a manifest of one clip, with fields changed; None leaves the column out."""
+
+    def write(**changes: str | None) -> Path:
+        row: dict[str, str | None] = {
+            "path": str(record(tmp_path / "clip.wav", 400)),
+            "language": "en",
+            "word": "yes",
+            "speaker": "ann",
+            "split": "train",
+        }
+        row = {name: value for name, value in (row | changes).items() if value is not None}
+        with (tmp_path / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, row)
+            writer.writeheader()
+            writer.writerow(row)
+        return tmp_path / "manifest.csv"
+
+    return write
+
+
+LONG = "long" * 80  # longer than a name may be
+
+
+@pytest.mark.parametrize(
+    ("code", "changes", "message"),
+    [
+        (1, {"speaker": None}, "lacks the column(s) speaker"),
+        (1, {"split": "training"}, "row 2 has split 'training'; allowed are train, validation"),
+        (1, {"path": "gone.wav"}, "gone.wav, which does not exist"),
+        (1, {"word": " "}, "row 2 has an empty word"),
+        (2, {"split": "test"}, "no clip is left to train on"),
+    ],
+)
+def test_manifests_with_mistakes(
+    kws: Kws,
+    manifest: Callable[..., Path],
+    tmp_path: Path,
+    code: int,
+    changes: dict[str, str | None],
+    message: str,
+) -> None:
+    command = ["pretrain", "--data", manifest(**changes), "--out", tmp_path / "out", "--tau", 1]
+    assert message in fail(kws, code, *command)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "options", "message"),
+    [
+        (2, ["--filter", "language=xx"], "language=xx selects nothing"),
+        (2, ["--filter", "colour=red"], "no column 'colour' to filter by"),
+        (2, ["--filter", "language"], "'language' is not of the form column=value"),
+        (2, [], "several languages (de, en, es)"),
+        (2, ["--filter", "language=en", "--keywords", "yes,maybe"], "no recordings of maybe"),
+        (2, ["--filter", "language=en", "--keywords", ""], "names no word; write ja,nein"),
+        (2, ["--filter", "language=en", "--keywords", " ,"], "names no word; write ja,nein"),
+        (2, ["--filter", "language=en", "--tau", "2.5"], "bcresnet with tau 1, 1.5, 2, 3, 6, 8"),
+        (2, ["--filter", "language=en", "--epochs", "0"], "0 is not in the range"),
+        (2, ["--filter", "language=en", "--lr", "0"], "0 is not in the range"),
+        (2, ["--filter", "language=en", "--lr", "nan"], "nan is no number"),
+        (2, ["--filter", "language=en", "--lr", "inf"], "inf is no number"),
+        (2, ["--filter", "language=en", "--seed", "-1"], "-1 is not in the range"),
+        (2, ["--filter", "language=en", "--surprise"], "No such option"),
+        (2, ["--language", "en"], "says the language itself"),
+    ],
+)
+def test_pretraining_that_cannot_be(
+    kws: Kws, spoken: Path, tmp_path: Path, code: int, options: list[str], message: str
+) -> None:
+    command = ["pretrain", "--data", spoken, "--out", tmp_path / "out", *options]
+    assert message in fail(kws, code, *command)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["detect", "a.wav", "--base", "b", "--threshold"],
+        ["listen", "--base", "b", "--threshold"],
+        ["listen", "--base", "b", "--exec-seconds"],
+        ["collect", "--language", "de", "--words", "ja", "--speaker", "s", "--seconds"],
+    ],
+)
+def test_what_is_no_number_is_refused(kws: Kws, command: list[str]) -> None:
+    assert "nan is no number" in fail(kws, 2, *command, "nan")
+
+
+def test_a_gpu_that_is_not_there_is_refused(kws: Kws, spoken: Path, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    command = ["pretrain", "--data", spoken, "--filter", "language=en", "--device", "cuda"]
+    assert "choose --device cpu" in fail(kws, 2, *command, "--out", tmp_path / "out")
+
+
+def test_an_adapter_of_another_base_is_refused(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path
+) -> None:
+    """By every command that takes one, with both languages in the sentence."""
+    base = tmp_path / "base"
+    command = ["pretrain", "--data", spoken, "--filter", "language=es", "--tau", 1, "--epochs", 1]
+    succeed(kws, *command, "--out", base)
+    chosen = ["--base", base, "--adapter", tiny / "de"]
+    clip = spoken.parent / rows(spoken, "de", "test")[0]["path"]
+    for command in (
+        ["evaluate", *chosen, "--data", spoken, "--filter", "language=de"],
+        ["detect", clip, *chosen],
+    ):
+        error = fail(kws, 1, *command)
+        assert "the adapter for de belongs to another base (en " in error
+        assert ", not es " in error
+
+
+@pytest.mark.parametrize("damage", ["truncated", "foreign", "missing", "another"])
+def test_damaged_adapters_are_refused(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path, damage: str
+) -> None:
+    adapter = tmp_path / "de"
+    shutil.copytree(tiny / "de", adapter)
+    data = (adapter / MODEL).read_bytes()
+    other = (tiny / "es" / MODEL).read_bytes()
+    changed = {"truncated": data[:-20], "foreign": b"RIFF" + data, "another": other, "missing": b""}
+    (adapter / MODEL).write_bytes(changed[damage])
+    if damage == "missing":
+        (adapter / MODEL).unlink()
+    clip = spoken.parent / rows(spoken, "de", "test")[0]["path"]
+    error = fail(kws, 1, "detect", clip, "--base", tiny / "base", "--adapter", adapter)
+    assert str(adapter / MODEL) in error
+
+
+@pytest.mark.parametrize("name", ["gone.wav", "empty.wav", "text.wav", "cut.wav"])
+def test_a_broken_recording_is_named_and_the_others_are_heard(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path, name: str
+) -> None:
+    clip = spoken.parent / rows(spoken, "en", "test")[0]["path"]
+    (tmp_path / "empty.wav").write_bytes(b"")
+    (tmp_path / "text.wav").write_text("no sound at all")
+    (tmp_path / "cut.wav").write_bytes(clip.read_bytes()[:2_000])
+    command = ["detect", tmp_path / name, clip, "--base", tiny / "base", "--threshold", 0.01]
+    code, out, err = kws(*command, "--json")
+    assert code == 1
+    assert err.startswith(f"kws: {tmp_path / name} ")
+    assert err.count("\n") == 1
+    assert json.loads(out)["file"] == str(clip)
+
+
+def test_a_broken_recording_stops_training_before_it_begins(
+    kws: Kws, manifest: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = manifest()
+    data = (tmp_path / "clip.wav").read_bytes()
+    (tmp_path / "clip.wav").write_bytes(data[: len(data) // 2])
+    code, out, err = kws("pretrain", "--data", path, "--tau", 1, "--out", tmp_path / "out")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1].startswith(f"kws: {tmp_path / 'clip.wav'} is truncated or damaged")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["pretrain", "adapt", "evaluate"])
+def test_a_folder_that_cannot_be_written_is_told_before_any_sound_is_read(
+    kws: Kws, tiny: Path, manifest: Callable[..., Path], tmp_path: Path, command: str
+) -> None:
+    """The recording is broken, but that is not what is said."""
+    path, file = manifest(), tmp_path / "file"
+    (tmp_path / "clip.wav").write_bytes(b"RIFF")
+    file.touch()
+    options = {"pretrain": ["--tau", 1], "adapt": ["--base", tiny / "base"]}
+    options["evaluate"] = ["--base", tiny / "base", "--stream"]
+    error = fail(kws, 1, command, "--data", path, *options[command], "--out", file / "in" / "out")
+    assert "cannot write in " in error
+    assert str(file) in error
+
+
+def test_without_a_command_help_is_shown(kws: Kws) -> None:
+    code, out, err = kws()
+    assert (code, out) == (2, "")
+    assert err.startswith("Usage: ")
+    assert "pretrain" in err
+    code, out, err = kws("--help")
+    assert (code, err) == (0, "")
+    assert "pretrain" in out
+    assert "No such command" in fail(kws, 2, "sing")
+
+
+def test_a_run_that_diverges_leaves_nothing_that_blocks_another(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path
+) -> None:
+    command = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    command += ["--method", "largest", "--epochs", 4, "--out", tmp_path]
+    code, out, err = kws(*command, "--lr", 1e30)
+    assert (code, out) == (1, "")
+    assert "the loss became" in err.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_that_are_too_long_are_no_files(
+    kws: Kws, manifest: Callable[..., Path], tmp_path: Path
+) -> None:
+    command = ["pretrain", "--tau", 1, "--out", tmp_path / "out", "--data"]
+    assert f"{LONG} does not exist" in fail(kws, 1, *command, LONG)
+    assert f"{LONG}.csv cannot be read: " in fail(kws, 1, *command, f"{LONG}.csv")
+    for path in (f"{LONG}.wav", f"{LONG}/a.wav"):
+        error = fail(kws, 1, *command, manifest(path=path))
+        assert f"row 2 names {tmp_path / path}, which does not exist" in error
+    assert f"{LONG}: File name too long" in fail(kws, 1, "adapters", "list", LONG)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_output_that_cannot_be_written_is_said_in_one_line(tiny: Path, form: list[str]) -> None:
+    command = [sys.executable, "-c", "from apps.cli import main; main()", "adapters", "list"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*command, str(tiny), *form],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "kws: standard output: No space left on device\n")
+
+
+def test_a_note_is_one_line_with_every_letter(capsys: pytest.CaptureFixture[str]) -> None:
+    note("a[/b]c, [red]x, :smile: and\n" + "much " * 40)
+    assert capsys.readouterr().err == "note: a[/b]c, [red]x, :smile: and " + "much " * 40 + "\n"
+
+
+def test_an_error_is_one_line_whatever_is_in_it(kws: Kws, tmp_path: Path) -> None:
+    """A name with a line break, for instance."""
+    fail(kws, 2, "adapters", "list", tmp_path / "two\nlines")
