@@ -38,15 +38,15 @@ from .wiring import open_base, open_runtime
 ZOO: Final = Path(__file__).resolve().parent.parent / "models" / "zoo"
 BASE, OWN = ZOO / "ara", "ara"
 LANGUAGES: Final[Mapping[str, str]] = MappingProxyType(
-    {"de": "deu", "cmn": "cmn", "fr": "fra", "hi": "hin"}  # what they are called: their folder
+    {"de": "deu", "fr": "fra", "hi": "hin"}  # what they are called: their folder
 )
 RECORDED: Final[Mapping[str, str]] = MappingProxyType(
     {"cmn": "cmn", "spa": "spa", "eng": "eng"}  # those that people have recorded
 )
 NAMES: Final[Mapping[str, str]] = MappingProxyType(
     {
-        **{"de": "German", "cmn": "Mandarin", "fr": "French", "hi": "Hindi", "es": "Spanish"},
-        **{"ara": "Arabic", "spa": "Spanish digits", "eng": "English"},
+        **{"de": "German", "fr": "French", "hi": "Hindi", "es": "Spanish"},
+        **{"ara": "Arabic", "cmn": "Mandarin", "spa": "Spanish digits", "eng": "English"},
     }
 )
 MINE: Final = "es"  # which does not come along

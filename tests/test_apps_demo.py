@@ -43,9 +43,8 @@ def test_every_language_that_comes_along_is_heard_and_one_more(done: Done) -> No
     """Two turns for the one that is at both ends, and for the new one."""
     assert [row.language for row in done.rows] == [*LANGUAGES, MINE]
     first = next(iter(LANGUAGES))
-    assert [row.said for row in done.rows] == [
-        (3 if name == first else 2 if name == MINE else 1) * TINY.turn for name in NAMES
-    ][:5]
+    turns = [3 if name == first else 2 if name == MINE else 1 for name in (*LANGUAGES, MINE)]
+    assert [row.said for row in done.rows] == [turn * TINY.turn for turn in turns]
 
 
 def test_what_comes_along_hears_voices_that_it_was_not_learnt_from(done: Done) -> None:
@@ -64,7 +63,7 @@ def test_the_new_language_keeps_its_budget(done: Done) -> None:
 def test_it_says_whom_each_was_learnt_from_and_how_far_to_trust_the_new_one(done: Done) -> None:
     said = " ".join(done.printed.split())
     assert all(NAMES[row.language] in said for row in done.rows)
-    assert "17 people" in said
+    assert said.count("made voices") >= len(done.rows)
     assert "How far to trust it: little: nobody but made voices" in said
 
 
