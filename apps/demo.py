@@ -24,6 +24,7 @@ from audio_data.corpus import read_corpus
 from audio_data.mixture import SPEAKERS
 from audio_data.synthesis import make_corpus
 from kws.adapter import AdapterConfig, read_adapter_config
+from kws.base import read_base_config
 from kws.detector import Detection
 from kws.errors import KwsError
 
@@ -136,11 +137,11 @@ def _spoken(folder: Path, folders: Mapping[str, Path], seed: int) -> list[Clip]:
 
 
 def _recorded(data: Path, folders: Mapping[str, Path]) -> list[Clip]:
-    """What test people say of the words of each language."""
+    """What test people say of the words of each language, that of the base among them."""
     known = {name: set(read_adapter_config(path).labels) for name, path in folders.items()}
-    clips = [
-        c for c in read_corpus(data) if c.split == "test" and c.word in known.get(c.language, ())
-    ]
+    known[OWN] = set(read_base_config(BASE).labels)
+    held = [clip for clip in read_corpus(data) if clip.split == "test"]
+    clips = [clip for clip in held if clip.word in known.get(clip.language, ())]
     if missing := known.keys() - {clip.language for clip in clips}:
         raise KwsError(f"{data} holds no test recordings in {', '.join(sorted(missing))}")
     return clips
