@@ -12,7 +12,7 @@ SOUND := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins
 
 help:
 	@echo "make install   an environment in .venv, with the exact versions of constraints.txt"
-	@echo "make demo      hear three languages, learn a fourth from text, hear it too: two minutes"
+	@echo "make demo      hear three languages, learn a fourth from text, hear it too: a minute"
 	@echo "make test      all tests and doctests"
 	@echo "make lint      ruff and mypy --strict"
 	@echo "make bench     write docs/results.md anew from the records in docs/records"

@@ -42,12 +42,12 @@ LANGUAGES: Final[Mapping[str, str]] = MappingProxyType(
     {"de": "deu", "fr": "fra", "hi": "hin"}  # what they are called: their folder
 )
 RECORDED: Final[Mapping[str, str]] = MappingProxyType(
-    {"cmn": "cmn", "spa": "spa", "eng": "eng"}  # those that people have recorded
+    {"cmn": "cmn", "eng": "eng"}  # those that people have recorded
 )
 NAMES: Final[Mapping[str, str]] = MappingProxyType(
     {
         **{"de": "German", "fr": "French", "hi": "Hindi", "es": "Spanish"},
-        **{"ara": "Arabic", "cmn": "Mandarin", "spa": "Spanish digits", "eng": "English"},
+        **{"ara": "Arabic", "cmn": "Mandarin", "eng": "English"},
     }
 )
 MINE: Final = "es"  # which does not come along
@@ -58,7 +58,7 @@ SCREEN: Final = "screen.svg"
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How much is heard and learnt; the default takes two minutes."""
+    """How much is heard and learnt; the default takes a minute."""
 
     turn: int = 3  # words between two changes of language
     steps: int = 600
@@ -94,7 +94,7 @@ def demo(out: Path, data: Path | None, everything: bool, seed: int, device: str)
 def run(out: Path, size: Size, seed: int, device: str, data: Path | None = None) -> list[Row]:
     """Do all of it, and tell about it: a row for each language."""
     begun, console = time.monotonic(), Console(highlight=False)
-    click.echo(f"About two minutes on two cores; all of it goes to {out}.\n")
+    click.echo(f"About a minute on two cores; all of it goes to {out}.\n")
     heard: list[tuple[Said, list[Detection]]] = []
     folders = {name: ZOO / folder for name, folder in (RECORDED if data else LANGUAGES).items()}
     with whole.step(console, _title(data, folders)):

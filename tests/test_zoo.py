@@ -20,7 +20,6 @@ CORPORA = {
     "cmn": "dspspeech20-mandarin",
     "eng": "dspspeech20-english",
     "eng-digits": "fsdd-english",
-    "spa": "spanish-digits",
     "eng-commands": "speech-commands-excerpt",
 }
 
