@@ -27,6 +27,7 @@ FRAME_SECONDS: Final = 0.1  # between two drawings, at least
 METER_SECONDS: Final = 1.0  # over which the processor's share is taken
 KEPT: Final = 100  # detections, as many as the highest terminal shows
 COLUMNS, ROWS = 96, 27  # of a screen without a terminal
+WRAP, NO_WRAP = "\x1b[?7h", "\x1b[?7l"  # DECAWM
 
 
 class Source(Protocol):
@@ -146,6 +147,7 @@ class Screen:
 
     def __enter__(self) -> Self:
         """Take the terminal."""
+        self._wrap(on=False)
         self._live.start(refresh=True)
         return self
 
@@ -158,6 +160,16 @@ class Screen:
         """Give the terminal back, and leave the last picture on it."""
         self._live.stop()
         self._console.print(self._picture(), height=self._console.height - 1, end="")
+        self._wrap(on=True)
+
+    def _wrap(self, *, on: bool) -> None:
+        """Whether a line that is too long goes on in the next.
+
+        Terminals give some marks of Indic scripts a cell that Rich does not count.
+        """
+        if self._console.is_terminal and not self._console.legacy_windows:
+            self._console.file.write(WRAP if on else NO_WRAP)
+            self._console.file.flush()
 
     @property
     def found(self) -> tuple[Detection, ...]:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from apps.live import LiveEngine, shifted
 from apps.panels import CELL, Picture, State, Traces, picture, thresholds
-from apps.screen import Meter, Screen, no_terminal
+from apps.screen import NO_WRAP, WRAP, Meter, Screen, no_terminal
 from kws.config import SAMPLE_RATE
 from kws.detector import Detection, DetectorConfig, Levels
 
@@ -180,6 +180,20 @@ def test_the_screen_is_drawn_at_most_ten_times_a_second_and_its_last_picture_sta
     last = file.getvalue().rpartition("\x1b[?1049l")[2]  # after the other screen was left
     for part in ("北京", "the microphone is lost", "CPU 25.0 %"):
         assert part in last
+
+
+def test_no_line_wraps_while_the_screen_is_drawn() -> None:
+    """Some marks take a cell that is not counted; the terminal wraps again in the end."""
+    file = io.StringIO()
+    console = Console(file=file, width=80, height=24, force_terminal=True)
+    with Screen(LiveEngine(Loud(("नहीं", "हाँ"))), Source(), console):
+        assert file.getvalue().startswith(NO_WRAP)
+    assert file.getvalue().endswith(WRAP)
+    assert (file.getvalue().count(NO_WRAP), file.getvalue().count(WRAP)) == (1, 1)
+    plain = io.StringIO()
+    with Screen(LiveEngine(Loud()), Source(), Console(file=plain, width=80, height=24)):
+        pass
+    assert WRAP not in plain.getvalue()
 
 
 def test_the_screen_can_be_kept_as_a_picture_that_needs_nothing_else(tmp_path: Path) -> None:
