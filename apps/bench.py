@@ -58,8 +58,9 @@ class Cell:
     @property
     def earlier(self) -> "Cell | None":
         """The run that learns the language before."""
-        *before, last = self.before or ("",)
-        return replace(self, task=last, before=tuple(before)) if last else None
+        if not self.before:
+            return None
+        return replace(self, task=self.before[-1], before=self.before[:-1])
 
 
 Run = Cell | StreamCell
@@ -90,11 +91,10 @@ def shared(cells: Iterable[Run]) -> list[list[Run]]:
 
 def _span(group: dict[str, Any]) -> Iterator[Cell]:
     for seed in group["seeds"]:
-        chains = [
-            tuple(order[:end]) for order in group.get("sequences", []) for end in _ends(order)
-        ]
-        alone = [(task,) for task in group.get("tasks", [])]
-        for *before, task in [*alone, *chains]:
+        chains = [[task] for task in group.get("tasks", [])]
+        for order in group.get("sequences", []):
+            chains += [order[:end] for end in range(1, len(order) + 1)]
+        for *before, task in chains:
             for tau in group.get("taus", []):
                 yield Cell(task=task, seed=seed, tau=float(tau))
             for clips, method, budget, rate in product(
@@ -112,11 +112,6 @@ def _span(group: dict[str, Any]) -> Iterator[Cell]:
                     lr=rate,
                     before=tuple(before),
                 )
-
-
-def _ends(order: Sequence[str]) -> range:
-    """Of the parts that a sequence of tasks begins with."""
-    return range(1, len(order) + 1)
 
 
 @click.group()

@@ -25,15 +25,16 @@ from audio_data.mixture import SPEAKERS
 from audio_data.synthesis import make_corpus
 from kws.adapter import AdapterConfig, read_adapter_config
 from kws.base import read_base_config
+from kws.config import spotted
 from kws.detector import Detection
 from kws.errors import KwsError
 
 from . import adapt, options, spoken, whole
 from .listen import write_any_script
 from .live import LiveEngine
-from .progress import counting
+from .progress import counting, step
 from .recordings import Recordings, Selection, pick_device
-from .stream import Said, compose, hear, is_right, record
+from .stream import Said, compose, hear, is_right, record, stream_table
 from .wiring import open_base, open_runtime
 
 ZOO: Final = Path(__file__).resolve().parent.parent / "models" / "zoo"
@@ -97,23 +98,23 @@ def run(out: Path, size: Size, seed: int, device: str, data: Path | None = None)
     click.echo(f"About a minute on two cores; all of it goes to {out}.\n")
     heard: list[tuple[Said, list[Detection]]] = []
     folders = {name: ZOO / folder for name, folder in (RECORDED if data else LANGUAGES).items()}
-    with whole.step(console, _title(data, folders)):
-        clips = _recorded(data, folders) if data else _spoken(out / "speech", folders, seed)
-    with whole.step(console, "Listening: a base of one language, an adapter each for the others"):
+    with step(console, _title(data, folders)):
+        clips = _recorded(data, folders) if data else _spoken(out / "speech", folders)
+    with step(console, "Listening: a base of one language, an adapter each for the others"):
         turns = [OWN] * bool(data) + [*folders, next(iter(folders))]
         heard += _hear(folders, clips, turns, size, seed, out / "stream.wav", out / SCREEN)
-    console.print(whole.stream_table(heard, NAMES))
-    with whole.step(console, f"{NAMES[MINE]} does not come along: it is learnt from words as text"):
+    console.print(stream_table(heard, NAMES))
+    with step(console, f"{NAMES[MINE]} does not come along: it is learnt from words as text"):
         folders[MINE] = out / MINE
         trust = _learn(out / MINE, size, seed, device)
     console.print(f"How far to trust it: {trust}.\n")
-    with whole.step(console, f"Listening to {NAMES[MINE]} among the others"):
+    with step(console, f"Listening to {NAMES[MINE]} among the others"):
         speech = read_corpus(out / MINE / adapt.SPEECH / "keywords" / "manifest.csv")
         turns = [MINE, next(iter(folders)), MINE]
         found = _hear(
             folders, [*clips, *speech], turns, size, seed, out / "mine.wav", out / f"mine-{SCREEN}"
         )
-    console.print(whole.stream_table(found, NAMES))
+    console.print(stream_table(found, NAMES))
     rows = _rows(folders, [*heard, *found])
     right, said = sum(row.right for row in rows), sum(row.said for row in rows)
     console.print(f"{right} of {said} words were heard as they were said.\n")
@@ -128,9 +129,12 @@ def _title(data: Path | None, folders: Mapping[str, Path]) -> str:
     return f"{names}: recordings of people" if data else f"Speech: {names}, by made voices"
 
 
-def _spoken(folder: Path, folders: Mapping[str, Path], seed: int) -> list[Clip]:
-    """The zoo's words by the voices that its languages were not learnt from."""
-    words = {name: read_adapter_config(path).labels[:-2] for name, path in folders.items()}
+def _spoken(folder: Path, folders: Mapping[str, Path]) -> list[Clip]:
+    """The zoo's words by all voices; those of the test split none of its languages learnt from.
+
+    That holds for the zoo's own number of voices and its own seed.
+    """
+    words = {name: spotted(read_adapter_config(path).labels) for name, path in folders.items()}
     with counting("speaking") as progress:
         manifest = make_corpus(folder, words, speakers=SPEAKERS, takes=1, progress=progress)
     return read_corpus(manifest)
@@ -194,7 +198,7 @@ def _table(rows: Sequence[Row]) -> Table:
         learnt = row.config.training["recordings"]
         table.add_row(
             NAMES[row.language],
-            str(len(row.config.labels) - 2),
+            str(len(spotted(row.config.labels))),
             "made voices" if learnt["made"] else f"{learnt['people']} people",
             f"{row.config.spent_parameters:,}",
             f"{row.config.stored_bytes:,}",
@@ -206,8 +210,8 @@ def _table(rows: Sequence[Row]) -> Table:
 def _print_next(out: Path, folders: Mapping[str, Path]) -> None:
     """Say where the pictures are and what to try; unwrapped, so that it can be copied."""
     command = shlex.quote("kws" if shutil.which("kws") else sys.argv[0])
-    base = f"--base {shlex.quote(str(BASE))}"
-    loaded = " ".join(f"--adapter {name}={shlex.quote(str(at))}" for name, at in folders.items())
+    base = f"--base {_typed(BASE)}"
+    loaded = " ".join(f"--adapter {name}={_typed(at)}" for name, at in folders.items())
     click.echo("\nPictures:")
     for path in sorted([*out.rglob("*.png"), *out.glob(f"*{SCREEN}")]):
         click.echo(f"  {path}")
@@ -222,3 +226,9 @@ def _print_next(out: Path, folders: Mapping[str, Path]) -> None:
         f"  {command} demo --whole\n"
         "      the whole path from nothing, a base included"
     )
+
+
+def _typed(path: Path) -> str:
+    """As it is typed from here."""
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))

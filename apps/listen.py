@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from kws.config import SAMPLE_RATE
 from kws.engine import Engine
 from kws.errors import UsageError
+from kws.files import refuse_unwritable
 
 from . import options
 from .command import SECONDS, Command, parse
@@ -228,6 +229,8 @@ def listen(
         raise UsageError("give either --wav or --device, not both")
     if picture and as_json:
         raise UsageError("--picture draws the screen, which --json does without; leave one out")
+    if picture:
+        refuse_unwritable(picture.parent)
     write_any_script()
     from .wiring import open_runtime
 

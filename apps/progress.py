@@ -1,5 +1,6 @@
 """Progress on standard error, so that standard output holds results alone."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -59,3 +60,12 @@ def training(title: str) -> Iterator["Watch"]:
             bar.update(task, completed=step, total=steps, note=note)
 
         yield watch
+
+
+@contextmanager
+def step(console: Console, title: str) -> Iterator[None]:
+    """Say what is done, and how long it took."""
+    begun = time.monotonic()
+    console.print(title, style="bold")
+    yield
+    console.print(f"  {time.monotonic() - begun:.0f} s\n", style="dim")

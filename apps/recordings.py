@@ -148,11 +148,14 @@ class Recordings:
         clips = [e.clip and replace(e.clip, path=e.clip.path.resolve()) for e in examples]
         return [f"{clip} {e.label}" for clip, e in zip(clips, examples, strict=True)]
 
-    def made(self, split: Split) -> int:
-        """How many recordings of keywords in a split are of no person, but of made voices."""
+    def said(self, split: Split) -> list[Clip]:
+        """The recordings of keywords in a split."""
         keywords = len(self.task.keywords)
-        said = [e.clip for e in self.task.splits[split] if e.clip and e.label < keywords]
-        return sum(clip.licence == SYNTHETIC for clip in said)
+        return [e.clip for e in self.task.splits[split] if e.clip and e.label < keywords]
+
+    def made(self, split: Split) -> int:
+        """How many of these are of no person, but of made voices."""
+        return sum(clip.licence == SYNTHETIC for clip in self.said(split))
 
     @property
     def amount(self) -> dict[str, int]:
@@ -160,8 +163,7 @@ class Recordings:
 
         Made voices count as people, but how many of the recordings are theirs stands beside.
         """
-        keywords = len(self.task.keywords)
-        clips = [e.clip for e in self.task.splits["train"] if e.clip and e.label < keywords]
+        clips = self.said("train")
         people = {clip.speaker for clip in clips}
         named = 0 if None in people else len(people)
         return {"clips": len(clips), "people": named, "made": self.made("train")}

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio_data.streams import Stream
-from kws.config import SAMPLE_RATE, SILENCE, UNKNOWN
+from kws.config import SAMPLE_RATE, SILENCE, UNKNOWN, spotted
 from kws.engine import TAIL, Hearing, Spotter
 from kws.errors import UsageError
 from kws.stream_metrics import Recorded, Spoken
@@ -83,7 +83,7 @@ def chosen(labels: Sequence[str], keywords: Collection[str] | None) -> tuple[str
     """
     if keywords is None:
         return tuple(labels)
-    words = [label for label in labels if label not in (UNKNOWN, SILENCE)]
+    words = spotted(labels)
     if strangers := [word for word in keywords if word not in words]:
         raise UsageError(
             f"{', '.join(strangers)} cannot be heard here; choose among {', '.join(words)}"

@@ -68,11 +68,8 @@ def trust(config: AdapterConfig, recordings: Recordings) -> str:
             "well; record some (kws collect) and give them with --data"
         )
     low, high = interval(found["accuracy"], found["count"])
-    people = {
-        example.clip.speaker
-        for example in recordings.task.splits["validation"]
-        if example.clip and example.clip.licence != LICENCE
-    }
+    said = recordings.said("validation")
+    people = {clip.speaker for clip in said if clip.licence != LICENCE}
     who = "1 person" if len(people) == 1 else f"{len(people)} people"
     who = "people who are not named" if None in people else who
     rest = f", and {made} by made voices" if made else ""

@@ -3,13 +3,14 @@
 import io
 import random
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import soundfile
+from rich.table import Table
 
 from audio_data.clips import Clip
 from audio_data.decode import decode
@@ -107,3 +108,25 @@ def matched(said: Sequence[Said], events: Iterable[Detection]) -> list[list[Dete
 def is_right(said: Said, heard: Sequence[Detection]) -> bool:
     """Whether the word was heard, once, and nothing else."""
     return [(event.language, event.keyword) for event in heard] == [(said.language, said.word)]
+
+
+def stream_table(
+    heard: Sequence[tuple[Said, Sequence[Detection]]], names: Mapping[str, str]
+) -> Table:
+    """What was said and what was heard, word by word; languages by their names."""
+    table = Table("from", "language", "said", "heard", "at", "score", "", title="The stream")
+    before = ""
+    for one, events in heard:
+        if before and one.language != before:
+            table.add_section()
+        before = one.language
+        table.add_row(
+            f"{one.begin:.1f} s",
+            names[one.language],
+            one.word,
+            "\n".join(event.keyword for event in events) or "-",
+            "\n".join(f"{event.time:.1f} s" for event in events),
+            "\n".join(f"{event.score:.2f}" for event in events),
+            "right" if is_right(one, events) else "wrong" if events else "missed",
+        )
+    return table

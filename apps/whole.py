@@ -8,8 +8,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +21,6 @@ from audio_data.corpus import read_corpus
 from audio_data.synthesis import DEFAULT_WORDS, make_corpus
 from kws.adapter import Adapter, load_adapter, read_adapter_config
 from kws.base import MODEL, Base, read_base_config
-from kws.detector import Detection
 from kws.errors import KwsError
 from kws.sites import find_sites
 from kws.train import Plan
@@ -31,9 +29,9 @@ from policy.transfer import RATE
 from . import adapt, pictures, pretrain
 from .live import LiveEngine
 from .measure import measure, merged
-from .progress import counting
+from .progress import counting, step
 from .recordings import Recordings, Selection
-from .stream import Said, compose, hear, is_right, record
+from .stream import compose, hear, is_right, record, stream_table
 from .wiring import open_bank, open_base
 
 NAMES: Final = {"en": "English", "cmn": "Mandarin", "ar": "Arabic"}  # that of the base first
@@ -184,37 +182,6 @@ def _accuracy(base: Base, adapter: Adapter | None, manifest: Path) -> tuple[int,
     recordings = Recordings.select(selection, base.config, config.labels)
     report = measure(merged(base, adapter), recordings, "test").report
     return len(recordings.task.keywords), report["accuracy"]
-
-
-@contextmanager
-def step(console: Console, title: str) -> Iterator[None]:
-    """Say what is done, and how long it took."""
-    begun = time.monotonic()
-    console.print(title, style="bold")
-    yield
-    console.print(f"  {time.monotonic() - begun:.0f} s\n", style="dim")
-
-
-def stream_table(
-    heard: Sequence[tuple[Said, Sequence[Detection]]], names: Mapping[str, str]
-) -> Table:
-    """What was said and what was heard, word by word; languages by their names."""
-    table = Table("from", "language", "said", "heard", "at", "score", "", title="The stream")
-    before = ""
-    for one, events in heard:
-        if before and one.language != before:
-            table.add_section()
-        before = one.language
-        table.add_row(
-            f"{one.begin:.1f} s",
-            names[one.language],
-            one.word,
-            "\n".join(event.keyword for event in events) or "-",
-            "\n".join(f"{event.time:.1f} s" for event in events),
-            "\n".join(f"{event.score:.2f}" for event in events),
-            "right" if is_right(one, events) else "wrong" if events else "missed",
-        )
-    return table
 
 
 def _result_table(rows: Sequence[Row]) -> Table:

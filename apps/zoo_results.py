@@ -8,7 +8,7 @@ from kws.adapter import CONFIG as ADAPTER
 from kws.adapter import AdapterConfig, read_adapter_config
 from kws.base import CONFIG as BASE
 from kws.base import BaseConfig, read_base_config
-from kws.config import SILENCE, UNKNOWN
+from kws.config import spotted
 
 TITLES: Final = (
     *("folder", "words", "bytes", "learnt from", "right on", "right", "by person"),
@@ -40,14 +40,14 @@ def _measured(config: BaseConfig | AdapterConfig) -> dict[str, Any] | None:
 
 def _row(name: str, config: BaseConfig | AdapterConfig) -> list[str]:
     found = _measured(config) or {}
-    learnt = config.training.get("recordings", {})
+    learnt = config.training.get("recordings")
     people = [person["accuracy"] for person in found["per_speaker"].values()]
     whose = "made voices" if found.get("made") == found["count"] else "people"
     return [
         name,
-        str(len([label for label in config.labels if label not in (UNKNOWN, SILENCE)])),
+        str(len(spotted(config.labels))),
         f"{config.stored_bytes:,}" if isinstance(config, AdapterConfig) else "-",
-        f"{learnt.get('people', '?')} {'made voices' if learnt.get('made') else 'people'}",
+        f"{learnt['people']} {'made voices' if learnt['made'] else 'people'}" if learnt else "-",
         f"{found['count']:,} clips of {len(people)} {whose}",
         _percent(found["accuracy"]),
         f"{_percent(min(people))} to {_percent(max(people))}",

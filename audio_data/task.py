@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from kws.config import SILENCE, UNKNOWN
+from kws.config import SILENCE, UNKNOWN, spotted
 from kws.errors import UsageError
 
 from .clips import SPLITS, Clip, Split
@@ -37,7 +37,7 @@ class Task:
 
     @property
     def keywords(self) -> tuple[str, ...]:
-        return tuple(label for label in self.labels if label not in (UNKNOWN, SILENCE))
+        return spotted(self.labels)
 
     @property
     def closed(self) -> bool:
@@ -78,7 +78,7 @@ def make_task(
     """
     if labels is not None:
         closed = closed or UNKNOWN not in labels
-        keywords = [label for label in labels if label not in (UNKNOWN, SILENCE)]
+        keywords = spotted(labels)
     language = _one_language(clips)
     words = {clip.word for clip in clips} - {UNKNOWN, SILENCE}
     spoken = sorted(words) if keywords is None else sorted(set(keywords))

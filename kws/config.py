@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from .errors import KwsError
@@ -10,6 +11,15 @@ SAMPLE_RATE = 16_000  # Hz, of every waveform inside the project
 
 UNKNOWN = "_unknown_"
 SILENCE = "_silence_"
+
+
+def spotted(labels: Iterable[str]) -> tuple[str, ...]:
+    """The labels that are words to spot.
+
+    >>> spotted(["ja", UNKNOWN, SILENCE])
+    ('ja',)
+    """
+    return tuple(label for label in labels if label not in (UNKNOWN, SILENCE))
 
 
 @dataclass(frozen=True, kw_only=True)

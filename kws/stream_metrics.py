@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import SAMPLE_RATE, SILENCE, UNKNOWN
+from .config import SAMPLE_RATE, spotted
 from .detector import Detection, Detector, DetectorConfig
 
 AFTER: Final = 1.0  # seconds after a word's end in which it may be reported: one view
@@ -56,7 +56,7 @@ class Recorded:
     @property
     def keywords(self) -> tuple[str, ...]:
         """The labels that can be detected."""
-        return tuple(label for label in self.labels if label not in (UNKNOWN, SILENCE))
+        return spotted(self.labels)
 
     def detect(self, config: DetectorConfig) -> list[Detection]:
         """Return the events that the live detector gives with these settings."""

@@ -8,13 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import nn
 
 from kws.deltas import Adaptation
 from kws.train import EpochBatches
-
-from .fixed import full
-from .transfer import Transfer
 
 
 class Together:
@@ -47,11 +43,6 @@ class Together:
             yield (features, labels + self.begins[number], *ends)
 
 
-def joint(transfer: Transfer) -> Adaptation:
-    """Everything, as where it is one language's; that there are several is for the batches."""
-    return full(transfer)
-
-
 def first_classes(trained: Adaptation, classes: int) -> Adaptation:
     """The same language of fewer classes, the head's first."""
     found = Adaptation(trained.network, classes, trained.chosen)
@@ -59,8 +50,4 @@ def first_classes(trained: Adaptation, classes: int) -> Adaptation:
         found.relative.copy_(trained.relative)
         for mine, theirs in zip(found.head.parameters(), trained.head.parameters(), strict=True):
             mine.copy_(theirs[:classes])
-    return found.to(_device(trained))
-
-
-def _device(module: nn.Module) -> torch.device:
-    return next(module.parameters()).device
+    return found.to(trained.relative.device)

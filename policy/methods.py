@@ -18,7 +18,6 @@ from . import (
     cacl,
     controls,
     fixed,
-    joint,
     piggyback,
     recast,
     scratch,
@@ -44,7 +43,7 @@ _FIXED: Final[Mapping[str, Method]] = MappingProxyType(
         "recast-all": recast.recast_all,
         "recast-lora": recast.recast_lora,
         "full": fixed.full,
-        "joint": joint.joint,
+        "joint": fixed.full,  # from batches of several languages (policy.joint)
         "spottune": spottune.spottune,
         "scratch": scratch.scratch,
     }

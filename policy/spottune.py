@@ -25,6 +25,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from kws.adapter import Adapter
 from kws.config import FeatureConfig
 from kws.deltas import Adaptation, restored
+from kws.errors import KwsError
 from kws.sites import Site
 
 from .transfer import Transfer
@@ -121,12 +122,22 @@ def stored_router(model: Adaptation) -> NDArray[np.float16]:
 
 
 def rerouted(network: nn.Module, adapter: Adapter) -> Routed:
-    """The language of an adapter that has a policy, as it was stored."""
+    """The language of an adapter that has a policy, as it was stored.
+
+    Raises:
+        KwsError: its policy is of another size than this base's.
+
+    """
     whole = restored(network, adapter)
     model = Routed(network, len(adapter.config.labels), whole.chosen)
     with torch.no_grad():
         model.relative.copy_(whole.relative)
     model.head.load_state_dict(whole.head.state_dict())
+    if len(adapter.router) != len(stored_router(model)):
+        raise KwsError(
+            f"the adapter for {adapter.config.language} has a policy for another network; "
+            "adapt again"
+        )
     router = torch.from_numpy(adapter.router.astype(np.float32))
     vector_to_parameters(router, model.router.parameters())
     return model

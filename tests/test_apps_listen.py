@@ -493,3 +493,6 @@ def test_listening_may_leave_a_picture(tmp_path: Path) -> None:
     assert "two.wav" in picture.read_text(encoding="utf-8")
     refused = call("listen", *heard, "--json", ok=False)
     assert isinstance(refused.exception, UsageError)
+    (tmp_path / "file").touch()
+    early = call("listen", *heard[:-1], str(tmp_path / "file" / "a.svg"), ok=False)
+    assert isinstance(early.exception, KwsError)

@@ -2,16 +2,21 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from kws.adapter import load_adapter
+from kws.base import load_base
 from kws.deltas import Adaptation
+from kws.errors import KwsError
 from kws.sites import find_sites
 from models.bcresnet import BCResNet
-from policy.spottune import Routed
+from models.registry import build
+from policy.spottune import Routed, rerouted
 
 Kws = Callable[..., tuple[int, str, str]]
 
@@ -93,6 +98,9 @@ def test_it_is_stored_and_measured_but_cannot_be_listened_with(
     code, out, err = kws("evaluate", *heard)
     assert code == 0, err
     assert json.loads(out)["accuracy"] == adapted["validation_accuracy"]
+    adapter, base = load_adapter(tmp_path / "de"), load_base(tiny / "base", build)
+    with pytest.raises(KwsError, match="a policy for another network"):
+        rerouted(base.network, replace(adapter, router=adapter.router[:-1]))
     clip = next(spoken.parent.rglob("*.wav"))
     bank = ["--base", tiny / "base", "--adapter", tmp_path / "de"]
     code, _, err = kws("detect", clip, *bank)

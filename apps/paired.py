@@ -1,0 +1,139 @@
+"""Runs that differ in one thing, side by side: tables of differences."""
+
+from collections.abc import Mapping, Sequence
+from statistics import mean
+from typing import Final
+
+from .tables import (
+    Record,
+    accuracies,
+    budget_size,
+    grouped,
+    is_causal,
+    length_of,
+    markdown,
+    method_of,
+    run_of,
+    signed_mean,
+    spread_of,
+    task_of,
+    width_of,
+)
+
+Kind = tuple[str, str]  # method and budget
+Run = tuple[str, int]  # task and seed
+Pairs = Sequence[tuple[Record, Record]]
+
+OURS, WHOLE = "swr", "full"
+
+CAUSALITY: Final = (
+    "A causal network, which decides at every frame of a stream from what came before, beside one "
+    "that hears the whole view: same task, method, budget and seed; causal minus whole, in points."
+)
+
+
+def causality(records: Sequence[Record]) -> str:
+    """Pairs of runs that differ in nothing else; nothing where there is none."""
+    rows = []
+    for _, some in sorted(
+        grouped(records, lambda r: (*method_of(r), task_of(r), width_of(r), length_of(r))).items()
+    ):
+        causal, whole = (
+            {r["cell"]["seed"]: 100 * r["test"]["accuracy"] for r in some if is_causal(r) == wanted}
+            for wanted in (True, False)
+        )
+        pairs = [value - whole[seed] for seed, value in causal.items() if seed in whole]
+        if pairs:
+            method, budget = method_of(some[0])
+            how = f"{method} {budget}".strip() if method else f"base {width_of(some[0])}"
+            both = [
+                spread_of(found[seed] for seed in causal if seed in whole)
+                for found in (causal, whole)
+            ]
+            rows.append([task_of(some[0]), how, *both, signed_mean(pairs), str(len(pairs))])
+    titles = ["task", "", "causal", "whole", "difference", "seeds"]
+    return markdown(titles, rows) if rows else ""
+
+
+PAIRED: Final = (
+    "SWR beside full fine-tuning, and beside the largest of each other method that stores no more "
+    "bytes than SWR does in the same runs."
+)
+
+
+def paired(records: Sequence[Record]) -> str:
+    """SWR beside everything and, of each other method, what stores most but no more than SWR does.
+
+    Same language and seed, one minus the other, in points of test accuracy.
+    """
+    kinds = {
+        kind: {run_of(r): r for r in some} for kind, some in grouped(records, method_of).items()
+    }
+    ours = sorted(
+        (kind for kind in kinds if kind[0] == OURS), key=lambda kind: budget_size(kind[1])
+    )
+    rows = [
+        [f"{' '.join(kind)} - {name}", *_difference(pairs)]
+        for kind in ours
+        for name, pairs in _rivals(kinds, kind)
+    ]
+    return markdown(["difference", "points", "pairs of language and seed"], rows)
+
+
+def _rivals(kinds: Mapping[Kind, Mapping[Run, Record]], ours: Kind) -> list[tuple[str, Pairs]]:
+    """Those to be compared with, by method, and what both ran."""
+    found = []
+    for kind, runs in kinds.items():
+        common = sorted(kinds[ours].keys() & runs.keys())
+        pairs = [(kinds[ours][run], runs[run]) for run in common]
+        mine, theirs = (
+            sum(pair[side]["result"]["stored_bytes"] for pair in pairs) for side in (0, 1)
+        )
+        if pairs and kind[0] != OURS and (theirs <= mine or kind[0] == WHOLE):
+            found.append((theirs, kind, pairs))
+    found.sort(key=lambda rival: rival[0])
+    largest = {kind[0]: (" ".join(kind).strip(), pairs) for _, kind, pairs in found}
+    return [largest[method] for method in sorted(largest)]
+
+
+def _difference(pairs: Pairs) -> tuple[str, str]:
+    """The first of each pair minus the second, and how often it is ahead."""
+    points = [100 * (a["test"]["accuracy"] - b["test"]["accuracy"]) for a, b in pairs]
+    wins, ties = sum(p > 0 for p in points), sum(p == 0 for p in points)
+    return signed_mean(points), f"{wins} better, {ties} equal, {len(points) - wins - ties} worse"
+
+
+SEQUENCE: Final = (
+    "Each language builds on what those before it learnt, which stays as it was. Test accuracy, "
+    "and in brackets the numbers that a language owns beside those of the ones before."
+)
+
+
+def sequences(records: Sequence[Record]) -> str:
+    """A row for each order of languages that is part of no longer one."""
+    found = {(*method_of(r), _order_of(r), r["cell"]["seed"]): r for r in records}
+    orders = {key for key in found if len(key[2]) > 1}
+    rows = []
+    for method, budget, order, seed in sorted(orders):
+        parts = [order[:end] for end in range(1, len(order) + 1)]
+        goes_on = any(
+            len(longer) > len(order) and longer[: len(order)] == order
+            for m, b, longer, s in orders
+            if (m, b, s) == (method, budget, seed)
+        )
+        steps = [found.get((method, budget, part, seed)) for part in parts]
+        if goes_on or None in steps:
+            continue
+        owned = [0, *(r["result"]["spent_parameters"] for r in steps if r)]
+        cells = [
+            f"{task_of(r)} {100 * r['test']['accuracy']:.1f} ({now - before:,})"
+            for r, before, now in zip(filter(None, steps), owned, owned[1:], strict=False)
+        ]
+        mean_of_all = mean(accuracies([r for r in steps if r]))
+        rows.append([f"{method} {budget}", str(seed), *cells, f"{mean_of_all:.1f}"])
+    titles = [str(number) for number in range(1, max(map(len, rows), default=3) - 2)]
+    return markdown(["method", "seed", *titles, "mean"], rows)
+
+
+def _order_of(record: Record) -> tuple[str, ...]:
+    return (*record["cell"].get("before", ()), task_of(record))

@@ -1,0 +1,98 @@
+"""What the tables of results share: how records are grouped, and figures written."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from statistics import mean, stdev
+from typing import Any, TypeVar
+
+from .adapt import STEPS
+
+Record = dict[str, Any]
+
+
+K = TypeVar("K")
+
+
+def grouped(records: Iterable[Record], key: Callable[[Record], K]) -> dict[K, list[Record]]:
+    """Records by what they have in common."""
+    groups: dict[K, list[Record]] = defaultdict(list)
+    for record in records:
+        groups[key(record)].append(record)
+    return dict(groups)
+
+
+def method_of(record: Record) -> tuple[str, str]:
+    """Method and budget."""
+    return record["cell"]["method"] or "", record["cell"]["budget"] or ""
+
+
+def task_of(record: Record) -> str:
+    """On which it ran."""
+    return str(record["cell"]["task"])
+
+
+def run_of(record: Record) -> tuple[str, int]:
+    """What is the same in runs of different methods."""
+    return task_of(record), record["cell"]["seed"]
+
+
+def length_of(record: Record) -> str:
+    """How long it was trained."""
+    epochs, steps = map(record["settings"].get, ("epochs", "steps"))
+    return f"{epochs} epochs" if epochs else f"{steps or STEPS:,} steps"
+
+
+def width_of(record: Record) -> str:
+    """Of a base."""
+    tau = record["cell"]["tau"]
+    return f"τ={tau:g}" if tau else ""
+
+
+def is_causal(record: Record) -> bool:
+    """Whether it hears nothing later."""
+    return bool(record.get("causal"))
+
+
+def accuracies(records: Iterable[Record]) -> list[float]:
+    """On test people, in per cent."""
+    return [100 * record["test"]["accuracy"] for record in records]
+
+
+def spread_of(values: Iterable[float]) -> str:
+    """Mean and standard deviation."""
+    given = list(values)
+    return f"{mean(given):.1f} ± {stdev(given):.1f}" if len(given) > 1 else f"{given[0]:.1f}"
+
+
+def signed_mean(values: Sequence[float]) -> str:
+    """Mean and its standard error."""
+    error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
+    return f"{mean(values):+.2f} ± {error:.2f} (standard error)"
+
+
+def least_and_most(values: Iterable[int]) -> str:
+    """The least and the most."""
+    given = sorted(set(values))
+    return f"{given[0]:,}" if len(given) == 1 else f"{given[0]:,} to {given[-1]:,}"
+
+
+def bytes_of(records: Iterable[Record]) -> str:
+    """That are stored."""
+    return least_and_most(record["result"]["stored_bytes"] for record in records)
+
+
+def budget_size(budget: str) -> float:
+    """Per cent; those without a budget come last."""
+    return float(budget.rstrip("%")) if budget else 1_000
+
+
+def by_budget(item: tuple[tuple[str, str], Any]) -> tuple[float, str]:
+    """Smaller budgets first."""
+    (method, budget), _ = item
+    return (0 if method == "head" else budget_size(budget), method)
+
+
+def markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """In Markdown."""
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
