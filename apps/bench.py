@@ -204,12 +204,18 @@ def run_grid(
 
 def _in_turn(
     groups: Iterable[list[Run]], do: Callable[..., dict[str, Any]]
-) -> Iterator[tuple[Run, dict[str, Any]]]:
-    """Do every run here; those of a group share what they read."""
+) -> Iterator[tuple[Run, dict[str, Any] | str]]:
+    """Do every run here; those of a group share what they read.
+
+    A run that could not be done comes with the sentence that says why, and the others go on.
+    """
     for group in groups:
         kept: dict[object, Any] = {}
         for cell in group:
-            yield cell, do(cell, kept=kept)
+            try:
+                yield cell, do(cell, kept=kept)
+            except KwsError as error:
+                yield cell, str(error)
 
 
 def _run(

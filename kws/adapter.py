@@ -175,7 +175,7 @@ class Piece(NamedTuple):
 def pieces(
     adapter: Adapter, shapes: Mapping[str, Shapes], templates: Templates
 ) -> tuple[Piece, ...]:
-    """Where an adapter's numbers belong in a base.
+    """Where an adapter's numbers belong in a base; what several forms of a place change, adds up.
 
     Args:
         adapter: of that base.
@@ -190,7 +190,7 @@ def pieces(
     wrong = KwsError(f"the adapter for {config.language} names other sites than the base has")
     names = [split_name(site) for site in config.sites]
     named = {place for place, _ in names}
-    if len(named) < len(names) or not named <= shapes.keys():
+    if len(set(names)) < len(names) or not named <= shapes.keys():
         raise wrong
     found, start = [], 0
     for place, form in names:

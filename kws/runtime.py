@@ -199,7 +199,7 @@ def merged(base: Arrays, adapter: Adapter) -> Arrays:
     changed = pieces(adapter, shapes, Templates(alone))
     deltas = numbers_of(adapter, changed)
     for piece in changed:
-        found = [base[name] for name in names[piece.place]]
+        found = [tensors[name] for name in names[piece.place]]
         weights = np.concatenate([tensor.reshape(-1) for tensor in found])
         weights[piece.where] += piece.changes(deltas)
         parts = np.split(weights, np.cumsum([tensor.size for tensor in found])[:-1])

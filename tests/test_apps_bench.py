@@ -270,6 +270,20 @@ def test_a_job_that_fails_is_told(
     assert len(list((tmp_path / "records" / "grid").iterdir())) == 2  # of the other
 
 
+def test_the_runs_after_one_that_fails_go_on(
+    tiny: Path, spoken: Path, tmp_path: Path, kws: Kws
+) -> None:
+    grid = tmp_path / "grid.toml"
+    text = GRID.format(data=spoken, base=tiny / "base", epochs=1).replace("=de", "=xx")
+    grid.write_text(text, encoding="utf-8")
+    folders = ["--records", tmp_path / "records", "--work", tmp_path / "work"]
+    code, _, err = kws("bench", "run", grid, *folders)
+    assert code == 1
+    assert err.endswith("kws: 2 of 4 runs failed, as they said; run the grid again to go on\n")
+    done = (tmp_path / "records" / "grid").iterdir()
+    assert sorted(f.stem for f in done) == ["spanish-head-fixed-0", "spanish-norms-fixed-0"]
+
+
 def test_a_job_is_a_part(tmp_path: Path, kws: Kws) -> None:
     code, _, err = kws("bench", "run", tmp_path / "grid.toml", "--jobs", 2, "--part", 1, 2)
     assert code == 2

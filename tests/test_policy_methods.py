@@ -6,9 +6,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kws.deltas import Adaptation
+from apps.adapt import pack
+from audio_data.task import Task
+from kws.adapter import load_adapter, save_adapter
+from kws.bank import Bank
+from kws.base import Base
+from kws.deltas import Adaptation, restored
 from kws.errors import UsageError
 from kws.files import read_tensors
+from kws.runtime import merged
 from kws.sites import Site, find_sites
 from kws.train import Epoch, EpochBatches, Plan
 from models.bcresnet import BCResNet
@@ -68,6 +74,29 @@ def test_every_method_trains_and_leaves_the_base_alone(
     assert list(trainer.history)[-1] == "final"
     if method != "head":
         assert all(piece.any() for piece in trained.pieces())
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "spottune"])
+def test_what_is_stored_computes_what_was_trained(
+    method: str, base: Base, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a bank, merged by it, and merged without torch."""
+    monkeypatch.setattr(piggyback, "START", 0.01)
+    trained = adapt(base.network, CLASSES, method, 883, trainer).eval()
+    task = Task("cmn", tuple(f"word {number}" for number in range(CLASSES)), {})
+    save_adapter(trainer.folder, pack(base, trained, task, 16), "card")
+    adapter = load_adapter(trainer.folder)
+    bank = Bank(base, lambda wave: wave)
+    bank.set_adapter(bank.load_adapter(adapter))
+    state = {name: tensor.numpy() for name, tensor in base.network.state_dict().items()}
+    apart = BCResNet(CLASSES).eval()
+    apart.load_state_dict({n: torch.from_numpy(a) for n, a in merged(state, adapter).items()})
+    features = next(iter(trainer.batches.epoch(0)))[0]
+    with torch.no_grad():
+        logits = bank.network(features)
+        torch.testing.assert_close(logits, trained(features), atol=1e-2, rtol=1e-2)  # rounded
+        for same in (bank.merge_and_unload(), apart, restored(base.network, adapter).eval()):
+            torch.testing.assert_close(logits, same(features), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("method", BUDGETED)
