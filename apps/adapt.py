@@ -299,7 +299,7 @@ def run(
     write_json(out / "history.json", {n: [asdict(e) for e in h] for n, h in history.items()})
     pictures.learning_curves(history, out / "learning_curves.png")
     pictures.confusion(measured, out / "confusion.png")
-    pictures.choices([config], sites, out / "sites.png")
+    pictures.choices([pictures.row_of(config)], sites, out / "sites.png")
     _forget(trainer)
     return config
 

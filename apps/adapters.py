@@ -69,14 +69,14 @@ def picture(folder: Path, base: Path, out: Path) -> None:
     """Draw which sites of the base the adapters in FOLDER own, one row a language."""
     from kws.sites import find_sites
 
-    from .pictures import choices
+    from .pictures import choices, row_of
     from .wiring import open_base
 
     opened = open_base(base)
     configs = [c for _, c in _configs(folder) if c.base_sha256 == opened.config.sha256]
     if not configs:
         raise UsageError(f"no adapter in {folder} belongs to the base in {base}")
-    choices(configs, find_sites(opened.network), out)
+    choices([row_of(config) for config in configs], find_sites(opened.network), out)
     click.echo(f"{out}: {len(configs)} adapters")
 
 

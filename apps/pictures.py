@@ -103,34 +103,47 @@ def confusion(measured: Measured, path: Path) -> None:
     _save(figure, path)
 
 
+Row = tuple[str, Sequence[Sequence[str]]]  # its name, and of each of its runs what is owned
+
+
+def row_of(config: AdapterConfig) -> Row:
+    """A language's row among :func:`choices`."""
+    name = f"{config.language} {config.budget or config.method}: {config.spent_parameters:,}"
+    return name, [config.sites]
+
+
 @plainly
-def choices(configs: Sequence[AdapterConfig], sites: Sequence[Site], path: Path) -> None:
-    """What each language owns of the sites: one row a language, one column a site."""
-    owned = np.array([[_share(config, site) for site in sites] for config in configs])
+def choices(rows: Sequence[Row], sites: Sequence[Site], path: Path) -> None:
+    """What is owned of the sites, in the mean of a row's runs: one column a site."""
+    owned = np.array(
+        [[np.mean([_share(run, site) for run in runs]) for site in sites] for _, runs in rows]
+    )
     colors = mpl.colors.to_rgba_array([COLORS[site.kind] for site in sites])
-    # Darker is more; a little of a site is still to be seen.
-    depth = np.where(owned > 0, 0.2 + 0.8 * owned, 0)[..., None]
-    figure = Figure(figsize=(16, 3.2 + 0.35 * len(configs)), layout="constrained")
+    # Darkest is the most of a row; a little of a site is still to be seen.
+    most = np.maximum(owned.max(axis=1, keepdims=True), np.finfo(float).tiny)
+    depth = np.where(owned > 0, 0.1 + 0.9 * owned / most, 0)[..., None]
+    figure = Figure(figsize=(16, 3.2 + 0.35 * len(rows)), layout="constrained")
     axes = figure.subplots()
     shared = mpl.colors.to_rgba_array(["0.93"])
     axes.pcolormesh(depth * colors + (1 - depth) * shared, edgecolors="white", linewidth=1)
-    rows = [f"{c.language} {c.budget or c.method}: {c.spent_parameters:,}" for c in configs]
-    axes.set_yticks(np.arange(len(configs)) + 0.5, rows)
+    axes.set_yticks(np.arange(len(rows)) + 0.5, [name for name, _ in rows])
     ticks = [f"{site.name}  {site.size:,}" for site in sites]
     axes.set_xticks(np.arange(len(sites)) + 0.5, ticks, rotation=90, fontsize=7)
     axes.set_title("Sites a language owns (name and parameters; input left, output right)")
     patches = [
         mpl.patches.Patch(color=COLORS["conv"], label="convolution"),
         mpl.patches.Patch(color=COLORS["norm"], label="normalisation"),
-        mpl.patches.Patch(color="0.93", label="shared; the paler, the less is owned"),
+        mpl.patches.Patch(
+            color="0.93", label="shared; a row is darkest where it owns the largest share"
+        ),
     ]
     figure.legend(handles=patches, loc="outside upper right", ncols=3)
     _save(figure, path)
 
 
-def _share(config: AdapterConfig, site: Site) -> float:
-    """Numbers that a language owns of a site, for each of its weights; factors may have more."""
-    forms = dict(map(split_name, config.sites))
+def _share(names: Sequence[str], site: Site) -> float:
+    """Numbers that are owned of a site, for each of its weights; factors may have more."""
+    forms = dict(map(split_name, names))
     owned = site.owned(forms[site.name]).size if site.name in forms else 0
     return min(1.0, owned / site.size)
 

@@ -1,27 +1,29 @@
 """From records to ``results.md``: tables with spread, and pictures, all made by one command."""
 
-import io
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Final
 
-from matplotlib.figure import Figure
+from kws.files import write_text
 
-from kws.files import write_bytes, write_text
-from policy.transfer import RATE
-
-from . import stream_results, zoo_results
+from . import method_results, stream_results, zoo_results
+from .method_results import (
+    draw_accuracy,
+    draw_choices,
+    languages,
+    methods,
+    settings_of,
+    tasks_of,
+)
 from .paired import CAUSALITY, PAIRED, SEQUENCE, causality, paired, sequences
 from .tables import (
     Record,
     accuracies,
-    by_budget,
-    bytes_of,
     grouped,
     is_causal,
-    least_and_most,
     length_of,
     markdown,
     method_of,
@@ -33,14 +35,14 @@ from .zoo_results import zoo_rows
 
 
 def write_results(records: Sequence[Record], out: Path, zoo: Path | None = None) -> None:
-    """Write the page at ``out`` and its picture beside it, with the networks of a folder."""
+    """Write the page at ``out`` and its pictures beside it, with the networks of a folder."""
     streams = [record for record in records if "stream" in record]
     trained = [record for record in records if "stream" not in record]
     bases = [record for record in trained if record["cell"]["tau"]]
     chained = [record for record in trained if record["cell"].get("before")]
     adapted = _adaptations(records)
     few = [record for record in adapted if record["cell"].get("per_word")]
-    runs = _whole_views(adapted)
+    broad, *others = _alike(_whole_views(adapted))
     parts = [
         "# Results",
         "Made from the records in `docs/records` by `kws bench report`; the runs, by "
@@ -54,17 +56,15 @@ def write_results(records: Sequence[Record], out: Path, zoo: Path | None = None)
     if zoo and (networks := zoo_rows(zoo)):
         parts += ["## What comes along", zoo_results.INTRODUCTION]
         parts += [markdown(zoo_results.TITLES, networks)]
-    if runs:
-        broad, deep = _most(runs, task_of), _most(runs, method_of)
-        parts += ["## Languages under a budget", _settings(broad[0]), _languages(broad)]
-        parts += ["### Paired differences", PAIRED, paired(broad)]
-        parts += ["## Every method on one language", _settings(deep[0]), _methods(deep)]
-        parts += ["### Paired differences there", paired(deep)] if deep != broad else []
-        picture = out.with_name("accuracy_by_budget.png")
-        _picture(deep, picture)
-        parts += [f"![test accuracy against numbers owned]({picture.name})"]
+    if broad:
+        parts += ["## Languages under a budget", settings_of(broad[0])]
+        parts += _compared(broad, bases, out, "")
+    for some in others:
+        name = Path(some[0]["settings"]["base"]).name
+        parts += [f"## Methods side by side: {name}, {length_of(some[0])}", settings_of(some[0])]
+        parts += _compared(some, bases, out, f"_{name}_{length_of(some[0])}")
     if few:
-        parts += ["## Few recordings", _few(few)]
+        parts += ["## Few recordings", method_results.few(few)]
     if chained:
         parts += ["## One language after another", SEQUENCE, sequences(adapted + chained)]
     if rows := causality([*bases, *adapted]):
@@ -83,9 +83,7 @@ def at_best_rates(records: Iterable[Record]) -> list[Record]:
     Rates are compared by what all of them ran; the rest of a grid may be run at the best alone.
     """
     found: list[Record] = []
-    kinds = grouped(
-        records, lambda r: (*method_of(r), length_of(r), is_causal(r), r["cell"].get("per_word"))
-    )
+    kinds = grouped(records, lambda r: (*method_of(r), settings_of(r), r["cell"].get("per_word")))
     for some in kinds.values():
         by_rate = grouped(some, lambda r: r["cell"].get("lr"))
         runs = [
@@ -102,11 +100,10 @@ MARKS: Final = re.compile(r"(<!-- results: [^>]*-->\n).*?(<!-- /results -->)", r
 
 def write_summary(records: Sequence[Record], page: Path) -> None:
     """Put the table over several languages where a page has the marks for it."""
-    runs = _whole_views(_adaptations(records))
-    if not runs:
+    broad, *_ = _alike(_whole_views(_adaptations(records)))
+    if not broad:
         return
-    broad = _most(runs, task_of)
-    found = f"Accuracy in per cent on test people. {_settings(broad[0])}\n\n{_languages(broad)}\n"
+    found = f"Accuracy in per cent on test people. {settings_of(broad[0])}\n\n{languages(broad)}\n"
     text = page.read_text(encoding="utf-8")
     write_text(page, MARKS.sub(lambda marks: f"{marks[1]}{found}{marks[2]}", text))
 
@@ -122,20 +119,35 @@ def _whole_views(adapted: Sequence[Record]) -> list[Record]:
     return [r for r in adapted if not (is_causal(r) or r["cell"].get("per_word"))]
 
 
-def _most(records: Sequence[Record], what: Callable[[Record], object]) -> list[Record]:
-    """Those of one setting, which can be compared: that under which most different of what ran."""
-    alike = grouped(records, _settings).values()
-    return max(alike, key=lambda some: len({what(record) for record in some}))
+def _alike(records: Sequence[Record]) -> list[list[Record]]:
+    """Those of one setting, which can be compared: on most tasks and trained longest come first."""
+    alike = list(grouped(records, settings_of).values())
+    alike.sort(key=lambda some: (-len(tasks_of(some)), -(some[0]["settings"].get("steps") or 0)))
+    return alike or [[]]
 
 
-def _settings(record: Record) -> str:
-    settings = record["settings"]
-    clips = settings.get("per_word")
-    return (
-        f"Base {settings['base']}, {length_of(record)} for every method, "
-        f"{f'{clips} training clips of each word' if clips else 'all training clips'}, "
-        f"{'without' if settings.get('closed') else 'with'} unknown and silence."
-    )
+def _compared(
+    records: Sequence[Record], bases: Sequence[Record], out: Path, mark: str = ""
+) -> list[str]:
+    """The tables and pictures of runs of one setting; ``mark`` is in the pictures' names."""
+    kinds = grouped(records, method_of)
+    count = len(tasks_of(records))
+    everywhere = [kind for kind, some in kinds.items() if len(tasks_of(some)) == count]
+    if count > 1 and 2 * len(everywhere) >= len(kinds):
+        parts = [languages(records, details=True)]
+    else:
+        by_task = grouped(records, task_of).values()
+        records = max(by_task, key=len)
+        parts = [methods(records)]
+    parts += ["### Paired differences", PAIRED, paired(records)]
+    for name, draw, says in (
+        ("accuracy_by_bytes", draw_accuracy, "test accuracy against bytes stored"),
+        ("choices", partial(draw_choices, bases=bases), "what SWR's policy chose"),
+    ):
+        picture = out.with_name(re.sub(r"[^\w.]+", "-", f"{name}{mark}") + ".png")
+        if draw(records, path=picture):
+            parts += [f"![{says}]({picture.name})"]
+    return parts
 
 
 def _bases(records: Sequence[Record]) -> str:
@@ -154,97 +166,3 @@ def _bases(records: Sequence[Record]) -> str:
     ]
     titles = ["width", "parameters", "test", "validation", "worst speaker", "minutes", "seeds"]
     return markdown(titles, rows)
-
-
-def _languages(records: Sequence[Record]) -> str:
-    tasks = list(dict.fromkeys(record["cell"]["task"] for record in records))
-    groups = grouped(records, method_of)
-    rows = []
-    for (method, budget), some in sorted(groups.items(), key=by_budget):
-        by_task = grouped(some, lambda record: record["cell"]["task"])
-        if set(by_task) != set(tasks):
-            continue
-        means = [mean(accuracies(by_task[task])) for task in tasks]
-        rows.append(
-            [
-                method,
-                budget or "-",
-                *(spread_of(accuracies(by_task[task])) for task in tasks),
-                f"**{mean(means):.2f}**",
-                bytes_of(some),
-                least_and_most(len(by_task[task]) for task in tasks),
-            ]
-        )
-    return markdown(["method", "budget", *tasks, "mean", "stored bytes", "seeds"], rows)
-
-
-def _methods(records: Sequence[Record]) -> str:
-    task = _most_run(records)
-    groups = grouped([r for r in records if task_of(r) == task], method_of)
-    rows = [
-        [
-            method,
-            budget or "-",
-            _rate(some[0]),
-            least_and_most(r["result"]["spent_parameters"] for r in some),
-            bytes_of(some),
-            spread_of(accuracies(some)),
-            spread_of(100 * r["validation"]["accuracy"] for r in some),
-            str(len(some)),
-        ]
-        for (method, budget), some in sorted(groups.items(), key=by_budget)
-    ]
-    sizes = ["numbers owned", "stored bytes"]
-    titles = ["method", "budget", "rate", *sizes, "test", "validation", "seeds"]
-    return f"On {task}.\n\n" + markdown(titles, rows)
-
-
-def _rate(record: Record) -> str:
-    """The peak learning rate of everything; fewer numbers are trained faster."""
-    return f"{record['cell'].get('lr') or record['settings'].get('lr') or RATE:g}"
-
-
-def _few(records: Sequence[Record]) -> str:
-    """A row for each method; full fine-tuning beside, as in the other tables."""
-    groups = grouped(records, lambda r: (task_of(r), *method_of(r)))
-    sizes = sorted({record["cell"]["per_word"] for record in records})
-    rows = []
-    for (task, method, budget), some in sorted(groups.items()):
-        by_size = grouped(some, lambda r: r["cell"]["per_word"])
-        found = [spread_of(accuracies(by_size[n])) if n in by_size else "" for n in sizes]
-        seeds = least_and_most(len(group) for group in by_size.values())
-        rows.append([task, method, budget or "-", *found, seeds])
-    titles = ["task", "method", "budget", *(f"{size} clips a word" for size in sizes), "seeds"]
-    return markdown(titles, rows)
-
-
-def _picture(records: Sequence[Record], path: Path) -> None:
-    task = _most_run(records)
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
-    by_method = grouped([r for r in records if task_of(r) == task], lambda r: r["cell"]["method"])
-    for method, some in by_method.items():
-        points = []
-        for runs in grouped(some, method_of).values():
-            values = accuracies(runs)
-            spent = mean(r["result"]["spent_parameters"] for r in runs)
-            points.append((spent, mean(values), stdev(values) if len(values) > 1 else 0.0))
-        x, y, spread = zip(*sorted(points), strict=True)
-        axes.errorbar(x, y, spread, marker="o", capsize=3, label=method)
-    axes.set_xscale("symlog", linthresh=500)
-    axes.set(
-        title=f"{task}: accuracy on unseen people against what the language owns",
-        xlabel="numbers that the language owns (head not counted)",
-        ylabel="% of test clips, mean and standard deviation",
-    )
-    axes.grid(alpha=0.3)
-    axes.legend()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    write_bytes(path, buffer.getvalue())
-
-
-def _most_run(records: Sequence[Record]) -> str:
-    """The task on which all methods ran."""
-    counts = {name: len(some) for name, some in grouped(records, task_of).items()}
-    return max(counts, key=lambda name: counts[name])

@@ -92,7 +92,7 @@ def run(out: Path, size: Size, seed: int, device: str) -> tuple[list[Row], float
     with step(console, "Measuring on voices that were never trained on"):
         rows = [_base_row(base, manifest, out / "base" / MODEL)]
         rows += [_adapter_row(base, adapter, manifest) for adapter in adapters]
-        owned = [adapter.config for adapter in adapters]
+        owned = [pictures.row_of(adapter.config) for adapter in adapters]
         pictures.choices(owned, find_sites(base.network), out / "sites.png")
     with step(console, "Listening to a stream of such voices, changing the language by key"):
         stream = out / "stream.wav"

@@ -1,0 +1,200 @@
+"""Tables and pictures of methods side by side."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Final
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from kws.files import write_bytes
+from kws.sites import find_sites
+from models.bcresnet import BCResNet
+from policy.transfer import RATE
+
+from .pictures import choices
+from .tables import (
+    Record,
+    accuracies,
+    budget_size,
+    by_budget,
+    bytes_of,
+    grouped,
+    least_and_most,
+    length_of,
+    markdown,
+    method_of,
+    spread_of,
+    task_of,
+)
+
+SHOWN: Final = "swr"  # whose choices are drawn
+
+
+def settings_of(record: Record) -> str:
+    """What runs have in common that can be compared."""
+    settings = record["settings"]
+    clips = settings.get("per_word")
+    return (
+        f"Base {settings['base']}, {length_of(record)} for every method, "
+        f"{f'{clips} training clips of each word' if clips else 'all training clips'}, "
+        f"{'without' if settings.get('closed') else 'with'} unknown and silence."
+    )
+
+
+def tasks_of(records: Sequence[Record]) -> list[str]:
+    """On which they ran, in their order."""
+    return list(dict.fromkeys(map(task_of, records)))
+
+
+def languages(records: Sequence[Record], *, details: bool = False) -> str:
+    """A row for each method and budget that ran on all tasks, a column for each task."""
+    tasks = tasks_of(records)
+    rows = []
+    for (method, budget), some in sorted(grouped(records, method_of).items(), key=by_budget):
+        by_task = grouped(some, task_of)
+        if set(by_task) != set(tasks):
+            continue
+        row = [
+            *(spread_of(accuracies(by_task[task])) for task in tasks),
+            f"**{mean(_means(some)):.2f}**",
+            bytes_of(some),
+            least_and_most(len(by_task[task]) for task in tasks),
+        ]
+        if details:
+            worst = min(100 * r["test"]["worst_speaker"]["accuracy"] for r in some)
+            row = [_rate(some[0]), *row[:-1], f"{worst:.1f}", row[-1]]
+        rows.append([method, budget or "-", *row])
+    titles = [*tasks, "mean", "stored bytes", "seeds"]
+    if details:
+        titles = ["rate", *titles[:-1], "worst person", "seeds"]
+    return markdown(["method", "budget", *titles], rows)
+
+
+def methods(records: Sequence[Record]) -> str:
+    """A row for each method and budget on the one task that they ran on."""
+    rows = [
+        [
+            method,
+            budget or "-",
+            _rate(some[0]),
+            least_and_most(r["result"]["spent_parameters"] for r in some),
+            bytes_of(some),
+            spread_of(accuracies(some)),
+            spread_of(100 * r["validation"]["accuracy"] for r in some),
+            str(len(some)),
+        ]
+        for (method, budget), some in sorted(grouped(records, method_of).items(), key=by_budget)
+    ]
+    sizes = ["numbers owned", "stored bytes"]
+    titles = ["method", "budget", "rate", *sizes, "test", "validation", "seeds"]
+    return f"On {tasks_of(records)[0]}.\n\n" + markdown(titles, rows)
+
+
+def few(records: Sequence[Record]) -> str:
+    """Few recordings: a row for each method, a column for each number of clips."""
+    groups = grouped(records, lambda r: (task_of(r), *method_of(r)))
+    sizes = sorted({record["cell"]["per_word"] for record in records})
+    rows = []
+    for (task, method, budget), some in sorted(groups.items()):
+        by_size = grouped(some, lambda r: r["cell"]["per_word"])
+        found = [spread_of(accuracies(by_size[n])) if n in by_size else "" for n in sizes]
+        seeds = least_and_most(len(group) for group in by_size.values())
+        rows.append([task, method, budget or "-", *found, seeds])
+    titles = ["task", "method", "budget", *(f"{size} clips a word" for size in sizes), "seeds"]
+    return markdown(titles, rows)
+
+
+def draw_accuracy(records: Sequence[Record], path: Path) -> bool:
+    """Accuracy against what is stored, a line for each method through its budgets."""
+    tasks = tasks_of(records)
+    groups = {
+        kind: some
+        for kind, some in grouped(records, method_of).items()
+        if len(tasks_of(some)) == len(tasks)
+    }
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    axes = figure.subplots()
+    colors = mpl.color_sequences["tab20"]
+    for number, name in enumerate(sorted({method for method, _ in groups}, key=_ours_first)):
+        some = [runs for (method, _), runs in groups.items() if method == name]
+        stored = [mean(r["result"]["stored_bytes"] for r in runs) for runs in some]
+        means = [_means(runs) for runs in some]
+        order = sorted(range(len(some)), key=lambda index: stored[index])
+        axes.errorbar(
+            [stored[index] for index in order],
+            [mean(means[index]) for index in order],
+            [stdev(means[index]) if len(means[index]) > 1 else 0 for index in order],
+            marker="os^Dv<>"[number % 7],
+            capsize=2,
+            linewidth=2.5 if name == SHOWN else 1,
+            label=name,
+            color=colors[number % len(colors)],
+            zorder=3 if name == SHOWN else 2,
+        )
+    axes.set_xscale("log")
+    for numbers in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        numbers("{x:,.0f}")
+    axes.tick_params("x", which="both", labelsize=8, rotation=45)
+    axes.set(
+        title=f"Unseen people: {'mean of ' if len(tasks) > 1 else ''}{', '.join(tasks)}",
+        xlabel="bytes that a language stores, its head included",
+        ylabel="% of test clips, mean and standard deviation over seeds",
+    )
+    axes.grid(alpha=0.3, which="both")
+    figure.legend(loc="outside right upper")
+    _save(figure, path)
+    return True
+
+
+def draw_choices(records: Sequence[Record], bases: Sequence[Record], path: Path) -> bool:
+    """What SWR's policy gave to which site, mean of seeds; False where the base has no record."""
+    name = Path(records[0]["settings"]["base"]).name
+    width = next((r["cell"]["tau"] for r in bases if _name_of(r) == name), None)
+    ours = [r for r in records if r["cell"]["method"] == SHOWN]
+    if width is None or not ours:
+        return False
+    rows: Mapping[tuple[str, str], list[Record]] = grouped(
+        ours, lambda r: (task_of(r), r["cell"]["budget"])
+    )
+    choices(
+        [
+            (f"{task} {budget}", [r["result"]["sites"] for r in some])
+            for (task, budget), some in sorted(
+                rows.items(), key=lambda row: (budget_size(row[0][1]), row[0][0])
+            )
+        ],
+        find_sites(BCResNet(2, width)),
+        path,
+    )
+    return True
+
+
+def _name_of(record: Record) -> str:
+    """Of the folder that a pretraining left."""
+    cell = record["cell"]
+    return f"{cell['task']}-tau{cell['tau']:g}-{cell['seed']}"
+
+
+def _means(records: Sequence[Record]) -> list[float]:
+    """Of each seed the mean over tasks."""
+    by_seed = grouped(records, lambda r: r["cell"]["seed"])
+    everywhere = len(tasks_of(records))
+    return [mean(accuracies(some)) for some in by_seed.values() if len(some) == everywhere]
+
+
+def _ours_first(method: str) -> tuple[bool, str]:
+    return method != SHOWN, method
+
+
+def _rate(record: Record) -> str:
+    """The peak learning rate of everything; fewer numbers are trained faster."""
+    return f"{record['cell'].get('lr') or record['settings'].get('lr') or RATE:g}"
+
+
+def _save(figure: Figure, path: Path) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    write_bytes(path, buffer.getvalue())
