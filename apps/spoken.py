@@ -5,6 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from audio_data.clips import Clip
+from audio_data.corpus import UNTOLD, find_manifest
 from audio_data.material import read_material
 from audio_data.mixture import make_mixture
 from audio_data.synthesis import LICENCE
@@ -24,15 +26,17 @@ def speak(selection: Selection, words: tuple[str, ...], data: Path | None, out: 
     """Make speech for words, put what ``selection`` has of people among it, and select all.
 
     Raises:
-        UsageError: no language is given.
+        UsageError: no language is given, and recordings say none or several.
 
     """
-    if selection.language is None:
+    recorded = _by_people(selection, data) if data else []
+    told = {clip.language for clip in recorded} - {UNTOLD}
+    language = selection.language or (told.pop() if len(told) == 1 else None)
+    if language is None:
         raise UsageError("--tts must be told whose words these are; give --language, as de or cmn")
-    recorded = replace(selection, data=data).clips() if data else []
     with counting(f"speaking {', '.join(words)}, and other words") as progress:
         manifest = make_mixture(
-            out, words, selection.language, recorded, seed=selection.seed, progress=progress
+            out, words, language, recorded, seed=selection.seed, progress=progress
         )
     return replace(
         selection,
@@ -42,6 +46,12 @@ def speak(selection: Selection, words: tuple[str, ...], data: Path | None, out: 
         speaker_pattern=None,
         keywords=tuple(words),
     )
+
+
+def _by_people(selection: Selection, data: Path) -> list[Clip]:
+    """What people said; a manifest says in which language, and a folder is told."""
+    told = None if find_manifest(data) else selection.language
+    return replace(selection, data=data, language=told).clips()
 
 
 def calibrated(

@@ -13,6 +13,7 @@ from .mswc import ENDING, read_mswc
 from .speech_commands import LISTS, read_speech_commands
 
 MANIFEST = "manifest.csv"
+UNTOLD = "und"  # BCP 47, the language of a folder that does not say
 
 
 def read_corpus(
@@ -36,8 +37,7 @@ def read_corpus(
     """
     path = Path(path)
     is_folder = os.path.isdir(path)  # unlike a path's own method it bears names of any length
-    manifest = path / MANIFEST if is_folder else path
-    if manifest.suffix.lower() == ".csv" and (not is_folder or manifest.is_file()):
+    if manifest := find_manifest(path):
         _refuse(manifest, language=language, speaker_pattern=speaker_pattern)
         return read_manifest(manifest, filters)
     if not is_folder:
@@ -46,6 +46,14 @@ def read_corpus(
     clips = _read_folder(path, language, speaker_pattern)
     rows = [(index, _row(clip)) for index, clip in enumerate(clips)]
     return [clips[index] for index, _ in select(rows, filters or {}, str(path))]
+
+
+def find_manifest(path: Path) -> Path | None:
+    """The manifest that ``path`` is or holds, if it is one or holds one."""
+    is_folder = os.path.isdir(path)
+    manifest = path / MANIFEST if is_folder else path
+    there = manifest.suffix.lower() == ".csv" and (not is_folder or manifest.is_file())
+    return manifest if there else None
 
 
 def _read_folder(path: Path, language: str | None, speaker_pattern: str | None) -> list[Clip]:
@@ -61,7 +69,7 @@ def _read_folder(path: Path, language: str | None, speaker_pattern: str | None) 
             f"{path} holds no corpus: expected {MANIFEST}, {LISTS['test']}, clips and "
             f"<language>{ENDING}, or one folder of recordings per word"
         )
-    return read_folder(path, language or "und", speaker_pattern)
+    return read_folder(path, language or UNTOLD, speaker_pattern)
 
 
 def _refuse(source: Path, **arguments: str | None) -> None:

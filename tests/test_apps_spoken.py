@@ -3,15 +3,16 @@
 import csv
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers import succeed
+from helpers import fail, succeed
 
 from apps import spoken as tts
 from audio_data import mixture
 from audio_data.clips import Clip
-from audio_data.manifest import read_manifest
+from audio_data.manifest import read_manifest, write_manifest
 from kws.adapter import read_adapter_config
 from kws.config import UNKNOWN
 
@@ -70,6 +71,26 @@ def test_people_are_learnt_too_and_validate(
     assert made == {"train"}
     assert real == {"train", "validation", "test"}
     assert "2 recordings by 1 person validate, and 1 by made voices" in printed["trust"]
+
+
+def test_a_manifest_of_people_says_the_language(
+    tiny: Path, spoken: Path, kws: Kws, tmp_path: Path
+) -> None:
+    """Another name for it may be given."""
+    command = ["adapt", "--base", tiny / "base", "--epochs", 4, "--tts", "--words", "ja,nein"]
+    said = read_manifest(spoken, {"language": ["de"], "word": ["nein"]})
+    manifest = tmp_path / "manifest.csv"
+    write_manifest(manifest, [replace(c, speaker=f"person {c.speaker}") for c in said])
+    for name, given in (("de", []), ("deu", ["--language", "deu"])):
+        printed = succeed(kws, *command, "--data", manifest, *given, "--out", tmp_path / name)
+        assert printed["language"] == name
+
+
+def test_a_folder_of_people_is_told_the_language(
+    tiny: Path, people: Path, kws: Kws, tmp_path: Path
+) -> None:
+    command = ["adapt", "--base", tiny / "base", "--tts", "--words", "ja,nein", "--data", people]
+    assert "must be told whose words" in fail(kws, 2, *command, "--out", tmp_path / "und")
 
 
 def test_a_mixture_is_in_one_language_and_other_words_are_unknown(tmp_path: Path) -> None:
