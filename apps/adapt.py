@@ -32,7 +32,7 @@ from kws.quantized import BITS, Bits, bits_of, quantize
 from kws.sites import find_sites
 from kws.train import DivergedError, Epoch, Optimizer, Plan, fingerprint
 from policy.joint import Together, first_classes
-from policy.methods import FIXED, METHODS, SEQUENTIAL, TOGETHER
+from policy.methods import FIXED, METHODS, SEQUENTIAL, TOGETHER, TWICE
 from policy.methods import adapt as train_adapter
 from policy.selection import spent
 from policy.spottune import Routed, stored_router
@@ -48,6 +48,7 @@ from .wiring import open_base
 SPEECH: Final = "speech"  # folder of what --tts makes
 BATCH = 16
 STEPS = 4_000  # minutes for any corpus; decision 14 says what half as many cost
+NOT_SPOKEN: Final = ("spottune", *TOGETHER)  # is not heard in streams; has no language beside
 ROUNDED: Final[Bits] = 8  # bits; decision 12 says what fewer cost
 
 
@@ -140,6 +141,8 @@ def adapt(
             "--tts and --words go together, without --keywords and --closed: "
             '--tts --words "ja,nein" --language de'
         )
+    if tts and method in NOT_SPOKEN:
+        raise UsageError(f"--method {method} cannot go with --tts; adapt to recordings with it")
     if not (data or tts):
         raise UsageError(
             "there is nothing to learn from; give recordings with --data, or words with --tts"
@@ -226,9 +229,13 @@ def run(
     sites = find_sites(base.network)
     total = spent(sites)
 
+    before = earlier.numbers.numel() if earlier else 0
+    forms = 2 if method in TWICE else 1
+
     def stored(numbers: int) -> int:
-        """Of as many sites as so many numbers can have."""
-        return stored_bytes(numbers, classes, width, bits, min(numbers, len(sites)))
+        """Of as many sites as so many numbers can have, and of the language before."""
+        most = min(numbers + before, forms * len(sites))
+        return stored_bytes(numbers + before, classes, width, bits, most)
 
     allowed = Budget.parse(budget).parameters(total, stored)
     if method in FIXED:
@@ -252,6 +259,7 @@ def run(
     history: dict[str, list[Epoch]] = {}
     settings = [base.config.sha256, method, allowed, plan, augment, task.labels]
     settings += [*recordings.learnt, sha256(after / MODEL) if after else ""]
+    settings += [some.digest for some in heard]
     settings += [clip for other in beside for clip in other.learnt]
     with training(f"adapting to {task.language}") as watch:
         trainer = Trainer(
@@ -290,7 +298,7 @@ def run(
             "bits": bits_of(adapter.deltas),
             "recordings": recordings.amount,
             "command": made_by,
-            "earlier_parameters": earlier.numbers.numel() if earlier else 0,
+            "earlier_parameters": before,
             "seconds": _since(begin),
         },
         metrics={"validation": measured.report | {"made": recordings.made("validation")}},

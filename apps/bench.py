@@ -146,7 +146,7 @@ def bench() -> None:
     help="on a Ray cluster that is there, this machine's or the one at an address, whose machines "
     "all have this folder, the recordings and the base at the same paths",
 )
-@click.option("--only", default="*", metavar="PATTERN", help="runs of such names alone, as swr-*")
+@click.option("--only", default="*", metavar="PATTERN", help="runs of such names alone, as *-swr-*")
 @options.device
 def run_grid(
     grid: Path,
@@ -172,9 +172,15 @@ def run_grid(
         return
     try:
         settings = tomllib.loads(grid.read_text(encoding="utf-8"))
-        groups = shared(run for run in runs(settings) if fnmatch(run.name, only))
-    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
+        spanned = list(runs(settings))
+        if KEY not in settings and (odd := {run.task for run in spanned} - {*settings["tasks"]}):
+            raise UsageError(f"{grid} has no task {', '.join(sorted(odd))} among its [tasks]")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{grid} is no grid that can be read ({error!r})") from error
+    groups = shared(run for run in spanned if fnmatch(run.name, only))
+    if not groups:
+        names = ", ".join(run.name for run in spanned[:3])
+        raise UsageError(f"--only {only} names no run of {grid}; runs are called {names}, ...")
     groups = groups[part[0] - 1 :: part[1]]
     if ray and any(isinstance(cell, Cell) and cell.before for group in groups for cell in group):
         raise UsageError("languages that build on one another run one after another: no --ray")
@@ -210,10 +216,10 @@ def _in_turn(
     A run that could not be done comes with the sentence that says why, and the others go on.
     """
     for group in groups:
-        kept: dict[object, Any] = {}
+        kept: dict[str, dict[object, Any]] = {}
         for cell in group:
             try:
-                yield cell, do(cell, kept=kept)
+                yield cell, do(cell, kept=kept.setdefault(cell.task, {}))
             except KwsError as error:
                 yield cell, str(error)
 

@@ -18,7 +18,7 @@ from kws.errors import KwsError, UsageError
 from kws.stream_metrics import miss_report, rate_report
 
 from . import options, trial
-from .card import store
+from .card import STREAM, store
 from .listen import write_any_script
 from .scoring import LiveScorer
 from .trial import HOURS, SNRS, Trial, grouped, percent, play, rounded, seconds, setting
@@ -133,7 +133,9 @@ def set_thresholds(
     tried = sweep(heard.negatives, list(heard.positives.values()), config.detector)
     choice = choose(heard.negatives, tried, config.detector, per_hour)
     result = _result(heard, choice, per_hour)
-    metrics = config.metrics | {"calibration": result}
+    # What was heard on streams was heard with other thresholds.
+    metrics = {name: found for name, found in config.metrics.items() if name != STREAM}
+    metrics["calibration"] = result
     store(folder, replace(config, detector=choice.config, metrics=metrics))
     return {"language": config.language, **result}
 

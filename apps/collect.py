@@ -19,7 +19,7 @@ from kws.errors import UsageError
 from .keys import Keys
 from .listen import Typed, terminable, write_any_script
 from .microphone import Microphone
-from .options import finite
+from .options import COMMA, finite
 from .prompt import Lines, Prompt, Screen
 from .screen import Source
 
@@ -236,7 +236,7 @@ def collect(
     again to go on, and with at least three speakers, so that nobody is both learnt and tested.
     """
     write_any_script()
-    wanted = check_words(words.split(","))
+    wanted = check_words(COMMA.split(words))
     collection = Collection(out, language, speaker, file_format)
     with suppress(KeyboardInterrupt), terminable(), ExitStack() as stack:
         keys = stack.enter_context(Keys())

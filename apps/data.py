@@ -1,6 +1,5 @@
 """``kws data``: get public speech corpora, or make speech where there is none."""
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,8 +23,6 @@ from audio_data.synthesis import DEFAULT_WORDS, make_corpus
 from kws.errors import UsageError
 
 from . import options
-
-COMMA = re.compile("[,\u060c\u3001\uff0c]")  # Latin, Arabic, Chinese
 
 
 def out_option(**default: Any) -> Callable[[options.F], options.F]:
@@ -117,7 +114,7 @@ def _vocabulary(languages: tuple[str, ...], words: tuple[str, ...]) -> dict[str,
                 " each language takes one list of words"
             )
         return {
-            language: [word.strip() for word in COMMA.split(text) if word.strip()]
+            language: [word.strip() for word in options.COMMA.split(text) if word.strip()]
             for language, text in zip(languages, words, strict=True)
         }
     for language in languages:

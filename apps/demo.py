@@ -27,7 +27,7 @@ from kws.adapter import AdapterConfig, read_adapter_config
 from kws.base import read_base_config
 from kws.config import spotted
 from kws.detector import Detection
-from kws.errors import KwsError
+from kws.errors import KwsError, UsageError
 
 from . import adapt, options, spoken, whole
 from .listen import write_any_script
@@ -86,6 +86,8 @@ class Row:
 def demo(out: Path, data: Path | None, everything: bool, seed: int, device: str) -> None:
     """Hear the languages that come along, learn one that does not, and hear it too."""
     write_any_script()
+    if everything and data:
+        raise UsageError("--whole makes all of its speech; leave --data out")
     if everything:
         whole.run(out, whole.Size(), seed, pick_device(device))
     else:
@@ -223,7 +225,7 @@ def _print_next(out: Path, folders: Mapping[str, Path]) -> None:
         "      words of your own, from text\n"
         f"  {command} adapt {base} --data FOLDER --language TAG --budget 10% --out runs/mine\n"
         "      or from recordings in FOLDER/<word>/*.wav: for people, people must be learnt from\n"
-        f"  {command} demo --whole\n"
+        f"  {command} demo --whole --out runs/whole\n"
         "      the whole path from nothing, a base included"
     )
 

@@ -1,6 +1,7 @@
 """``kws evaluate``: accuracy over unseen people; or hours of sound, as the listener hears them."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from audio_data.clips import SPLITS, Split
 from audio_data.material import read_material
 from kws.adapter import load_adapter, read_adapter_config
 from kws.base import read_base_config
-from kws.errors import UsageError
+from kws.errors import KwsError, UsageError
 from kws.files import refuse_unwritable
 from kws.runtime import Runtime
 
@@ -78,10 +79,14 @@ def evaluate(
     picture. With --keywords only those of the words are keywords; the rest is to be ignored.
     """
     _refuse(context, CLIPS_ONLY if stream else STREAM_ONLY, stream=stream)
+    write_any_script()
+    if keep:
+        _refuse_to_keep(adapter or base, split, closed=closed, filters=filters, keywords=keywords)
     if stream:
-        write_any_script()
         picture = out or PICTURE
         refuse_unwritable(picture.parent)
+        if picture.is_dir():
+            raise UsageError(f"--out {picture} is a folder; name a file for the picture")
         adapters = [adapter] if adapter else []
         result = hear_hours(
             open_runtime(base, adapters),
@@ -117,6 +122,25 @@ def evaluate(
     if keep:
         _keep(base, adapter, {split: result | {"made": recordings.made(split)}})
     click.echo(json.dumps(result, ensure_ascii=False) if as_json else _table(result))
+
+
+def _refuse_to_keep(
+    folder: Path,
+    split: str,
+    *,
+    closed: bool,
+    filters: tuple[tuple[str, str], ...],
+    keywords: tuple[str, ...] | None,
+) -> None:
+    """A card says what all its words and all people of a corpus came to, and where it can be."""
+    columns = {column for column, _ in filters}
+    if closed or keywords or split == "train" or columns & {"word", "speaker", "split"}:
+        raise UsageError(
+            "--keep is for figures of all words and all people: leave out --closed, --keywords, "
+            "--split train and filters of words, speakers or splits"
+        )
+    if not os.access(folder, os.W_OK):
+        raise KwsError(f"{folder} cannot be written to; measure a copy of it, or leave --keep out")
 
 
 def _keep(base: Path, adapter: Path | None, figures: dict[str, Any]) -> None:

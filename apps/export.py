@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio_data.logmel import hann, mel_filters
-from kws.adapter import AdapterConfig, check_base, load_adapter
+from kws.adapter import AdapterConfig, check_base, check_heard, load_adapter
 from kws.base import MODEL, BaseConfig, read_base_config
 from kws.config import FeatureConfig
 from kws.engine import HOP
@@ -55,6 +55,7 @@ def export(base: Path, adapter: Path | None, out: Path | None) -> None:
     else:
         language, features = load_adapter(adapter), config.features
         check_base(language, config.sha256, features.digest, config.language)
+        check_heard(language)
         network = fold(config, merged(tensors, language))
         data = language_file(features, network, language.config)
     write_bytes(out, data)

@@ -1,5 +1,6 @@
 """How well a network tells the clips of a split apart."""
 
+import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -55,7 +56,7 @@ def merged(base: Base, adapter: Adapter | None = None) -> nn.Module:
     if adapter and len(adapter.router):
         config = base.config
         check_base(adapter, config.sha256, config.features.digest, config.language)
-        return rerouted(base.network, adapter).eval()
+        return rerouted(copy.deepcopy(base.network).cpu(), adapter).eval()
     bank = Bank(base, partial(log_mel, config=base.config.features))
     if adapter:
         bank.set_adapter(bank.load_adapter(adapter))

@@ -59,7 +59,7 @@ def languages(records: Sequence[Record], *, details: bool = False) -> str:
             continue
         row = [
             *(spread_of(accuracies(by_task[task])) for task in tasks),
-            f"**{mean(_means(some)):.2f}**",
+            f"**{mean(mean(accuracies(by_task[task])) for task in tasks):.2f}**",
             bytes_of(some),
             least_and_most(len(by_task[task]) for task in tasks),
         ]
@@ -108,13 +108,15 @@ def few(records: Sequence[Record]) -> str:
 
 
 def draw_accuracy(records: Sequence[Record], path: Path) -> bool:
-    """Accuracy against what is stored, a line for each method through its budgets."""
+    """Accuracy against what is stored, a line for each method; False where no seed is whole."""
     tasks = tasks_of(records)
     groups = {
         kind: some
         for kind, some in grouped(records, method_of).items()
-        if len(tasks_of(some)) == len(tasks)
+        if len(tasks_of(some)) == len(tasks) and _means(some)
     }
+    if not groups:
+        return False
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.subplots()
     colors = mpl.color_sequences["tab20"]
@@ -179,7 +181,7 @@ def _name_of(record: Record) -> str:
 
 
 def _means(records: Sequence[Record]) -> list[float]:
-    """Of each seed the mean over tasks."""
+    """Of each seed that ran on all tasks the mean over them."""
     by_seed = grouped(records, lambda r: r["cell"]["seed"])
     everywhere = len(tasks_of(records))
     return [mean(accuracies(some)) for some in by_seed.values() if len(some) == everywhere]

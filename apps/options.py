@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 Named = tuple[str, Path]  # what an adapter is called, empty for its language, and its folder
+COMMA = re.compile("[,\u060c\u3001\uff0c]")  # Latin, Arabic, Chinese
 FOLDER = click.Path(path_type=Path, file_okay=False)
 EXISTING = click.Path(path_type=Path)
 
@@ -32,7 +34,7 @@ def _words(
 ) -> tuple[str, ...] | None:
     if value is None:
         return None
-    words = tuple(word.strip() for word in value.split(",") if word.strip())
+    words = tuple(word.strip() for word in COMMA.split(value) if word.strip())
     if not words:
         raise click.BadParameter(f"'{value}' names no word; write ja,nein, or leave it out")
     return words

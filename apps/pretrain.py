@@ -127,6 +127,7 @@ def run(
     settings = asdict(config) | {
         "augment": asdict(augment),
         "clips": recordings.learnt,
+        "sound": batches.digest,
     }
     stage = Stage(out, "pretrain", fingerprint(settings))
     with training(f"pretraining {task.language}") as watch:

@@ -21,7 +21,7 @@ from kws.base import BaseConfig
 from kws.config import UNKNOWN, FeatureConfig
 from kws.errors import UsageError
 from kws.metrics import accuracy
-from kws.train import EpochBatches, predict
+from kws.train import predict
 from models.registry import context
 
 from .progress import counting
@@ -170,7 +170,7 @@ class Recordings:
 
     def training(
         self, augment: AugmentConfig, *, batch: int, seed: int, device: str
-    ) -> EpochBatches:
+    ) -> Training | Kept:
         """Augmented epochs of the training split."""
         made = Training(
             self.views("train"),

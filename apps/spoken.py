@@ -26,12 +26,17 @@ def speak(selection: Selection, words: tuple[str, ...], data: Path | None, out: 
     """Make speech for words, put what ``selection`` has of people among it, and select all.
 
     Raises:
-        UsageError: no language is given, and recordings say none or several.
+        UsageError: no language is given nor said by recordings, or they are of several.
 
     """
     recorded = _by_people(selection, data) if data else []
-    told = {clip.language for clip in recorded} - {UNTOLD}
-    language = selection.language or (told.pop() if len(told) == 1 else None)
+    told = sorted({clip.language for clip in recorded} - {UNTOLD})
+    if len(told) > 1:
+        raise UsageError(
+            f"the recordings are of several languages ({', '.join(told)}); select one, for "
+            f"example --filter language={told[0]}"
+        )
+    language = selection.language or (told[0] if told else None)
     if language is None:
         raise UsageError("--tts must be told whose words these are; give --language, as de or cmn")
     with counting(f"speaking {', '.join(words)}, and other words") as progress:

@@ -18,6 +18,7 @@ from audio_data.synthesis import background
 from kws.config import SAMPLE_RATE
 from kws.detector import Detection
 from kws.engine import Engine
+from kws.errors import UsageError
 from kws.files import write_bytes
 
 from . import listen
@@ -56,7 +57,13 @@ def compose(clips: Iterable[Clip], turns: Sequence[str], words: int, seed: int) 
     held = [clip for clip in clips if clip.split == "test"]
     for language in turns:
         own = [clip for clip in held if clip.language == language]
-        drawn = rng.sample(sorted({clip.word for clip in own}), words)
+        known = sorted({clip.word for clip in own})
+        if len(known) < words:
+            raise UsageError(
+                f"the recordings have {len(known)} words of test people in {language}, of which "
+                f"{words} are to be heard; give recordings of more"
+            )
+        drawn = rng.sample(known, words)
         chosen += [rng.choice([clip for clip in own if clip.word == word]) for word in drawn]
     return chosen
 

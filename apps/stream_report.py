@@ -38,10 +38,11 @@ def evaluate_stream(
 ) -> dict[str, Any]:
     """Play both halves; choose on validation, report on test, and draw the trade-off.
 
-    Levels that are stored for words which the scorer does not hear are left out.
+    What is stored for words which the scorer does not hear is left out.
     """
     levels = {word: own for word, own in stored.keywords.items() if word in scorer.labels}
-    stored = replace(stored, keywords=levels)
+    timings = {word: own for word, own in stored.timings.items() if word in scorer.labels}
+    stored = replace(stored, keywords=levels, timings=timings)
     chosen_on = play(scorer, halves["validation"], hours=hours, snrs=snrs, seed=seed)
     points = [*_points(chosen_on, stored), Point(None, stored, None)]
     reported = play(scorer, halves["test"], hours=hours, snrs=snrs, seed=seed)

@@ -5,9 +5,12 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import mean, stdev
 from typing import Any, TypeVar
 
+from kws.budget import Budget
+
 from .adapt import STEPS
 
 Record = dict[str, Any]
+LAST = "~"  # sorts behind every kind of budget
 
 
 K = TypeVar("K")
@@ -81,15 +84,18 @@ def bytes_of(records: Iterable[Record]) -> str:
     return least_and_most(record["result"]["stored_bytes"] for record in records)
 
 
-def budget_size(budget: str) -> float:
-    """Per cent; those without a budget come last."""
-    return float(budget.rstrip("%")) if budget else 1_000
+def budget_size(budget: str) -> tuple[str, float]:
+    """Sorts budgets of one kind by their size; those without one come last."""
+    if not budget:
+        return LAST, 0.0
+    known = Budget.parse(budget)
+    return known.kind, known.amount
 
 
-def by_budget(item: tuple[tuple[str, str], Any]) -> tuple[float, str]:
+def by_budget(item: tuple[tuple[str, str], Any]) -> tuple[tuple[str, float], str]:
     """Smaller budgets first."""
     (method, budget), _ = item
-    return (0 if method == "head" else budget_size(budget), method)
+    return (("", 0.0) if method == "head" else budget_size(budget), method)
 
 
 def markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,13 @@ class Training:
     def __len__(self) -> int:
         return -(-len(self._order(torch.Generator())) // self.batch)
 
+    @property
+    def digest(self) -> str:
+        """Of all sound that batches are made of."""
+        found = sha256(self.views.waves.contiguous().numpy().data)
+        found.update(self.noise.contiguous().numpy().data)
+        return found.hexdigest()
+
     def _order(self, generator: torch.Generator) -> Tensor:
         """Rows of an epoch, as they come."""
         order = torch.randperm(len(self.views), generator=generator)
@@ -172,6 +180,11 @@ class Kept:
 
     def __len__(self) -> int:
         return len(self.batches)
+
+    @property
+    def digest(self) -> str:
+        """Of all sound that batches are made of."""
+        return self.batches.digest
 
     def epoch(self, index: int) -> Iterator[tuple[Any, ...]]:
         if index not in self._epochs:

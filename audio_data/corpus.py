@@ -76,7 +76,11 @@ def _refuse(source: Path, **arguments: str | None) -> None:
     """Say so where an argument would go unheard."""
     for name, value in arguments.items():
         if value is not None:
-            raise UsageError(f"{source} says the {name.split('_')[0]} itself; leave {value!r} out")
+            what = name.split("_")[0]
+            raise UsageError(
+                f"{source} says the {what} itself, in its column where it has one; leave "
+                f"{value!r} out"
+            )
 
 
 def _row(clip: Clip) -> Row:

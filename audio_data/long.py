@@ -54,7 +54,13 @@ def _blocks(path: Path) -> Iterator[Wave]:
         stream = soxr.ResampleStream(file.samplerate, SAMPLE_RATE, 1, dtype="float32")
         last = False
         while not last:
-            block = file.read(BLOCK * file.samplerate, dtype="float32", always_2d=True)
+            try:
+                block = file.read(BLOCK * file.samplerate, dtype="float32", always_2d=True)
+            except soundfile.LibsndfileError:
+                raise KwsError(
+                    f"{path} is damaged {file.tell() / file.samplerate:.0f} s from its begin; copy "
+                    "it again or leave it out"
+                ) from None
             last = len(block) < BLOCK * file.samplerate
             if not np.isfinite(block).all():
                 raise KwsError(f"{path} holds NaN or infinite samples; re-export it")
@@ -69,6 +75,7 @@ def _open(path: Path) -> soundfile.SoundFile:
             f"{path} is not audio this program reads; use wav, flac, ogg, opus or mp3"
         ) from None
     if file.samplerate not in RATES or not file.frames:
+        file.close()
         raise KwsError(f"{path} is empty or not of 8000 to 192000 Hz; record or convert it again")
     return file
 

@@ -60,8 +60,9 @@ def make_mixture(
     said = speak(out / "keywords", {language: words}, takes=TAKES)
     known = {word.casefold() for word in words}
     others = {
-        tongue: [word for word in some if word.casefold() not in known]
+        tongue: left
         for tongue, some in DEFAULT_WORDS.items()
+        if (left := [word for word in some if word.casefold() not in known])
     }
     rest = speak(out / "others", others, takes=1)
     write_noises(out / "noise", seed=seed)

@@ -216,6 +216,15 @@ def numbers_of(adapter: Adapter, found: Sequence[Piece]) -> NDArray[np.float32]:
     return dequantize(adapter.deltas, adapter.peaks, sizes)
 
 
+def check_heard(adapter: Adapter) -> None:
+    """Refuse an adapter that decides for each recording anew, which no stream knows as a whole."""
+    if len(adapter.router):
+        raise KwsError(
+            f"the adapter for {adapter.config.language}, by {adapter.config.method}, decides "
+            "for each recording anew, and cannot be listened with; kws evaluate measures it"
+        )
+
+
 def check_base(adapter: Adapter, sha256: str, features_digest: str, language: str) -> None:
     """Refuse an adapter of another base or front end; the sentence names both languages."""
     config = adapter.config

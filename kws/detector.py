@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .config import SILENCE, UNKNOWN
 from .errors import KwsError
+from .typed import checked
 
 
 @dataclass(frozen=True)
@@ -102,10 +103,12 @@ class DetectorConfig:
         >>> DetectorConfig.from_dict({"timings": {"go": {"patience": 5}}}).timing("go")
         Timing(smoothing=3, patience=5, refractory_seconds=0.75)
         """
-        levels = {word: Levels(**own) for word, own in raw.get("keywords", {}).items()}
+        levels = {
+            word: Levels(**checked(Levels, own)) for word, own in raw.get("keywords", {}).items()
+        }
         config = cls(**{**raw, "keywords": levels, "timings": {}})
         timings = {
-            word: replace(config.timing(word), **own)
+            word: replace(config.timing(word), **checked(Timing, own))
             for word, own in raw.get("timings", {}).items()
         }
         return replace(config, timings=timings)

@@ -21,6 +21,8 @@ Arrays = dict[str, NDArray[Any]]
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace ``path`` by ``data`` in one step; a full disk leaves the old file as it was."""
+    if path.is_dir():
+        raise KwsError(f"cannot write {path}: it is a folder; name a file")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

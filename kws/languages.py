@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from .adapter import Adapter, check_base
+from .adapter import Adapter, check_base, check_heard
 from .base import BaseConfig
 from .detector import DetectorConfig
 from .errors import KwsError, UsageError
@@ -63,11 +63,7 @@ class Languages(ABC):
         """
         config = self.config
         check_base(adapter, config.sha256, config.features.digest, config.language)
-        if len(adapter.router):
-            raise KwsError(
-                f"the adapter for {adapter.config.language}, by {adapter.config.method}, decides "
-                "for each recording anew, and cannot be listened with; kws evaluate measures it"
-            )
+        check_heard(adapter)
         if name:
             adapter = replace(adapter, config=replace(adapter.config, language=name))
         language = adapter.config.language
@@ -109,8 +105,9 @@ class Languages(ABC):
             self._activate(before)
 
     def detector_config(self, language: str) -> DetectorConfig:
-        """A language's thresholds."""
-        adapter = self._adapters.get(language)
+        """A language's thresholds; of the active one those that suit its labels."""
+        active = language == self.active_adapter
+        adapter = self._active if active else self._adapters.get(language)
         return (adapter or self).config.detector
 
     @abstractmethod

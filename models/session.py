@@ -1,5 +1,6 @@
 """The network in ONNX Runtime: one session for every language, whose weights are its inputs."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,7 +65,8 @@ class SessionNetwork:
         self._session, self._binding = session, session.io_binding()
         given = {one.name: one.shape for one in session.get_inputs()}
         stateful = network.causal == ("state" in given)
-        if not stateful or set(given) - {"state", "features"} != set(weights(network)):
+        wanted = {name: array.shape for name, array in weights(network).items()}
+        if not (stateful and _alike(given, wanted)):
             raise KwsError("the exported network is another than the base's; kws export it again")
         self._state_size = given["state"][0] if network.causal else 0
         self._bound: Arrays = {}
@@ -110,3 +112,12 @@ class SessionNetwork:
             state[:] = found[0]
         last: Array = found[-1][-1]
         return last
+
+
+def _alike(given: Mapping[str, Sequence[int | str]], wanted: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether a graph's inputs are these weights; dimensions that have names may be any."""
+    return set(given) - {"state", "features"} == set(wanted) and all(
+        len(given[name]) == len(shape)
+        and all(isinstance(a, str) or a == b for a, b in zip(given[name], shape, strict=True))
+        for name, shape in wanted.items()
+    )

@@ -38,6 +38,7 @@ Factors = tuple[Tensor, Tensor]  # [N, r] and [r, M], the sigmas within
 
 def cacl(transfer: Transfer) -> Adaptation:
     """Components under the regularisers, then the best of them alone."""
+    transfer.refuse_few_epochs()
     network = copy.deepcopy(transfer.network)
     if transfer.earlier is not None:
         merge(transfer.earlier, network)
@@ -146,12 +147,12 @@ def _together(transfer: Transfer, sites: Sequence[Site], own: Adaptation) -> Ada
     parts: dict[str, list[Factors]] = {site.place: [] for site in sites}
     for model in (transfer.earlier, own):
         if model is not None:
-            for site, pair in zip(model.chosen, factors(model), strict=True):
-                parts[site.place].append(pair)
+            for site, (left, right) in zip(model.chosen, factors(model), strict=True):
+                parts[site.place].append((left.to(own.unit.device), right.to(own.unit.device)))
     pairs = [
         (torch.cat([left for left, _ in found], 1), torch.cat([right for _, right in found]))
         if (found := parts[site.place])
-        else (torch.zeros(0, 0), torch.zeros(0, 0))
+        else (own.unit.new_zeros(0, 0), own.unit.new_zeros(0, 0))
         for site in sites
     ]
     model = transfer.grow(_owned(sites, pairs))

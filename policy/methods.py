@@ -64,6 +64,7 @@ _METHODS: Final[Mapping[str, Method]] = MappingProxyType(
 )
 FIXED: Final = tuple(_FIXED)
 METHODS: Final = tuple(_METHODS)
+TWICE: Final = ("recast-swr",)  # may own a place in two forms
 SEQUENTIAL: Final = ("cacl",)  # each language builds on the one before
 TOGETHER: Final = ("joint",)  # all languages are known at once
 

@@ -104,12 +104,16 @@ class Transfer:
             UsageError: there are too few epochs for stages.
 
         """
+        self.refuse_few_epochs()
+        self.train(name, model, self._early_epochs, RATE, penalty)
+        return model
+
+    def refuse_few_epochs(self) -> None:
+        """Raise a UsageError where there are too few for stages."""
         if self.train.plan.epochs < SHORTEST:
             raise UsageError(
                 f"--method {self.method} trains in stages: give it {SHORTEST} epochs or more"
             )
-        self.train(name, model, self._early_epochs, RATE, penalty)
-        return model
 
     def transferred(self) -> Adaptation:
         """The first stage of several methods: everything is owned and learns."""

@@ -78,6 +78,21 @@ def test_languages_in_sequence_build_on_one_another(
     assert read_adapter_config(second).training["earlier_parameters"] == earlier
     heard = ["--base", tiny / "base", "--data", spoken, "--filter", "language=es"]
     succeed(kws, "evaluate", *heard, "--adapter", second)
+    spanish[3] = "3KiB"  # of the whole file, the language before in it
+    succeed(kws, *learn, *spanish, "--out", tmp_path / "few")
+    assert earlier < (tmp_path / "few" / MODEL).stat().st_size <= 3 * 1_024
+
+
+@pytest.mark.parametrize("method", ["swr", "recast-swr"])
+def test_a_budget_in_bytes_holds_the_whole_file(
+    method: str, tiny: Path, kws: Kws, spoken: Path, tmp_path: Path
+) -> None:
+    """Also where a place comes in two forms."""
+    learn = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    learn += ["--epochs", 4, "--method", method, "--budget", "2KiB", "--out", tmp_path / "de"]
+    printed = succeed(kws, *learn)
+    assert 1_900 < printed["stored_bytes"] <= 2_048
+    assert (tmp_path / "de" / MODEL).stat().st_size == printed["stored_bytes"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from apps.bench import Cell, cells, run_cell, shared
+from apps.bench import Cell, Run, _in_turn, cells, run_cell, shared
 from apps.results import write_results, write_summary
 from kws.config import FeatureConfig
 from kws.files import read_json
@@ -268,6 +268,54 @@ def test_a_job_that_fails_is_told(
     )
     assert "xx" in capfd.readouterr().err
     assert len(list((tmp_path / "records" / "grid").iterdir())) == 2  # of the other
+
+
+def test_languages_of_a_sequence_share_no_recordings() -> None:
+    """Each is read as its own, and once."""
+    orders = [["a", "b"], ["a", "b", "c"]]
+    found = cells({"cells": [{"sequences": orders, "methods": ["cacl"], "seeds": [0]}]})
+    read: dict[str, int] = {}
+
+    def do(cell: Run, kept: dict[object, Any]) -> dict[str, Any]:
+        if cell.task not in kept:
+            read[cell.task] = read.get(cell.task, 0) + 1
+        kept[cell.task] = True
+        assert set(kept) == {cell.task}
+        return {}
+
+    assert len(list(_in_turn(shared(found), do))) == len(found) == 3
+    assert read == {"a": 1, "b": 1, "c": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "only", "message"),
+    [
+        (GRID, "swr-*", "--only swr-* names no run"),
+        (GRID.replace('["german", ', '["germann", '), "*", "has no task germann among"),
+        (GRID + "name = '\udcff'", "*", "is no grid that can be read"),
+    ],
+)
+def test_grids_that_cannot_be_run_are_refused(
+    text: str, only: str, message: str, tmp_path: Path, kws: Kws
+) -> None:
+    grid = tmp_path / "grid.toml"
+    filled = text.format(data="manifest.csv", base="base", epochs=1)
+    grid.write_bytes(filled.encode("utf-8", "surrogateescape"))
+    code, _, err = kws("bench", "run", grid, "--only", only)
+    assert (code, message in " ".join(err.split())) == (2, True), err
+
+
+def test_a_grid_that_is_not_finished_can_be_reported(tmp_path: Path) -> None:
+    """Also one with budgets in bytes: no seed ran on all tasks."""
+    records = [
+        record("swr", budget, task, seed, 0.9)
+        for budget in ("2KiB", "10KiB")
+        for task, seed in (("a", 0), ("b", 1))
+    ]
+    write_results(records, tmp_path / "results.md")
+    rows = (tmp_path / "results.md").read_text("utf-8").split("\n| swr | ")[1:]
+    assert [row.split(" | ")[0] for row in rows[:2]] == ["2KiB", "10KiB"]
+    assert "| 90.0 | 90.0 | **90.00** |" in rows[0]
 
 
 def test_the_runs_after_one_that_fails_go_on(

@@ -138,6 +138,33 @@ def test_figures_are_kept_in_the_card_where_that_is_asked_for(
     assert f"Accuracy {found['accuracy']:.1%} over 6 test clips of made voices" in card
     assert "On streams of test people, 0.01 hours without keywords" in card
     assert "Not proven" not in card
+    succeed(kws, "calibrate", *heard[1:], "--hours", 0.005)  # other thresholds, not heard yet
+    assert "stream" not in read_adapter_config(adapter).metrics
+    assert "On streams" not in (adapter / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "narrower",
+    [
+        ["--closed"],
+        ["--split", "train"],
+        ["--filter", "speaker=syn03"],
+        ["--stream", "--keywords", "ja"],
+    ],
+)
+def test_a_card_speaks_of_all_words_and_all_people(
+    narrower: list[str], tiny: Path, kws: Kws, spoken: Path
+) -> None:
+    heard = ["evaluate", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    heard += ["--adapter", tiny / "de", "--keep", *narrower]
+    assert "--keep is for figures of all words and all people" in fail(kws, 2, *heard)
+
+
+def test_a_folder_is_no_picture(tiny: Path, kws: Kws, spoken: Path, tmp_path: Path) -> None:
+    """Said before hours are heard."""
+    heard = ["evaluate", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    heard += ["--adapter", tiny / "de", "--stream", "--out", tmp_path]
+    assert "is a folder; name a file for the picture" in fail(kws, 2, *heard)
 
 
 def test_words_that_are_not_in_the_recordings_cannot_be_evaluated(

@@ -305,7 +305,10 @@ def test_words_that_are_not_chosen_are_other_words(corpus: Path, tmp_path: Path)
     halves = read_material(corpus, scorer.labels)
     assert {clip.word for clip in halves["test"].keywords} == {"low"}
     assert {clip.word for clip in halves["test"].others} == {"high", "other"}
-    stored = DetectorConfig(keywords={"high": Levels(0.7, 0.3), "low": Levels(0.6, 0.3)})
+    stored = DetectorConfig(
+        keywords={"high": Levels(0.7, 0.3), "low": Levels(0.6, 0.3)},
+        timings={word: DetectorConfig().timing(word) for word in ("high", "low")},
+    )
     found = evaluate_stream(
         scorer, halves, stored, hours=60 / 3600, snrs=(30.0,), seed=0, picture=tmp_path / "x.png"
     )
@@ -320,6 +323,17 @@ def test_words_that_are_not_chosen_are_other_words(corpus: Path, tmp_path: Path)
 def test_a_word_that_the_network_does_not_know_cannot_be_chosen() -> None:
     with pytest.raises(UsageError, match="middle cannot be heard here; choose among high, low"):
         LiveScorer(Ear(), ["low", "middle"])
+
+
+def test_a_long_recording_that_is_damaged_is_named(tmp_path: Path) -> None:
+    """And where."""
+    path = tmp_path / "long.flac"
+    noise = np.random.default_rng(0).normal(0, 0.1, 20 * SAMPLE_RATE)
+    soundfile.write(path, noise, SAMPLE_RATE)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(KwsError, match=r"long.flac is damaged \d+ s from its begin; copy it again"):
+        list(Recordings(path))
 
 
 # --- the command ----------------------------------------------------------------------------------

@@ -86,11 +86,33 @@ def test_a_manifest_of_people_says_the_language(
         assert printed["language"] == name
 
 
+def test_people_speak_one_language(tiny: Path, spoken: Path, kws: Kws, tmp_path: Path) -> None:
+    """Else a word of another would be learnt as one of this."""
+    several = ["--data", spoken, "--out", tmp_path / "de"]
+    command = ["adapt", "--base", tiny / "base", "--tts", "--words", "ja,nein", *several]
+    for told in ([], ["--language", "de"]):
+        err = fail(kws, 2, *command, *told)
+        assert "several languages (de, en, es); select one" in err
+
+
 def test_a_folder_of_people_is_told_the_language(
     tiny: Path, people: Path, kws: Kws, tmp_path: Path
 ) -> None:
     command = ["adapt", "--base", tiny / "base", "--tts", "--words", "ja,nein", "--data", people]
     assert "must be told whose words" in fail(kws, 2, *command, "--out", tmp_path / "und")
+
+
+def test_words_are_parted_by_the_comma_of_their_script(
+    tiny: Path, kws: Kws, tmp_path: Path
+) -> None:
+    printed = succeed(kws, *learn(tiny, tmp_path / "de")[:-1], "ja\u060cnein")
+    assert set(printed["thresholds"]) == {"ja", "nein"}
+
+
+def test_all_of_a_demonstration_vocabulary_may_be_keywords(tmp_path: Path) -> None:
+    """Then the other languages' words are the unknown ones."""
+    clips = read_manifest(mixture.make_mixture(tmp_path, ["ja", "los"], "de"))
+    assert sum(clip.word == UNKNOWN for clip in clips) == 2 * 4  # stop and NEIN
 
 
 def test_a_mixture_is_in_one_language_and_other_words_are_unknown(tmp_path: Path) -> None:

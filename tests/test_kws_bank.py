@@ -250,7 +250,9 @@ def test_more_words_of_the_bases_own_language(
     bank.load_adapter(make_adapter("ar", 5))
     assert bank.languages == ("ar", "cmn", "tr")
     assert len(bank.labels) == 4
+    assert bank.detector_config("ar") is bank.config.detector  # of the labels that are heard
     bank.set_adapter("ar")
+    assert bank.detector_config("ar") is not bank.config.detector
     assert bank.active_adapter == "ar"
     assert len(bank.scores(view)) == len(bank.labels) == 5
     with bank.disable_adapter():

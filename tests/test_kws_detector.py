@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -244,6 +245,19 @@ def test_what_a_timing_lacks_is_the_languages() -> None:
     config = DetectorConfig.from_dict(raw)
     assert config.timing("go") == Timing(2, 1, 0.75)
     assert config.timing("stop") == Timing(2, 4, 0.75)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"timings": {"go": {"smoothing": 2.5}}},
+        {"timings": {"go": {"patience": "5"}}},
+        {"keywords": {"go": {"threshold": "high", "release": 0.1}}},
+    ],
+)
+def test_settings_of_a_word_are_of_the_types_they_are(raw: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="must be"):
+        DetectorConfig.from_dict(raw)
 
 
 def test_one_threshold_for_all_leaves_their_timings() -> None:

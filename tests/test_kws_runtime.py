@@ -84,6 +84,15 @@ def runtime_of(tmp_path: Path) -> Callable[[Base, str], Runtime]:
     return make
 
 
+def test_a_graph_of_another_width_is_refused(base: Base, tmp_path: Path) -> None:
+    """Its weights have the same names."""
+    path = tmp_path / "base.onnx"
+    path.write_bytes(base_file(fold(base.config, tensors(base))))
+    wide = Base(replace(base.config, tau=2.0), BCResNet(4, 2.0).eval())
+    with pytest.raises(KwsError, match="is another than the base's; kws export it again"):
+        SessionNetwork(open_session(path), wide.config, tensors(wide))
+
+
 BaseOf = Callable[[bool], Base]
 RuntimeOf = Callable[[Base, str], Runtime]
 

@@ -260,7 +260,7 @@ def test_a_run_cut_in_any_stage_goes_on_as_if_it_was_not(
     assert same(state(resumed), state(whole))
 
 
-@pytest.mark.parametrize("method", ["swr", "swr-layers", "largest", "taps"])
+@pytest.mark.parametrize("method", ["swr", "swr-layers", "largest", "taps", "cacl"])
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_stages_need_four_epochs(
     method: str, epochs: int, network: BCResNet, toy: EpochBatches, tmp_path: Path

@@ -105,3 +105,7 @@ def test_it_is_stored_and_measured_but_cannot_be_listened_with(
     bank = ["--base", tiny / "base", "--adapter", tmp_path / "de"]
     code, _, err = kws("detect", clip, *bank)
     assert (code, "spottune, decides for each recording anew" in err) == (1, True), err
+    code, _, err = kws("export", *bank, "--out", tmp_path / "de.onnx")
+    assert (code, "spottune, decides for each recording anew" in err) == (1, True), err
+    code, _, err = kws("adapt", *bank[:2], *learn[:2], "--tts", "--words", "ja,nein", *learn[4:])
+    assert (code, "--method spottune cannot go with --tts" in err) == (2, True), err
