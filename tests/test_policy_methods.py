@@ -18,6 +18,7 @@ from kws.runtime import merged
 from kws.sites import Site, find_sites
 from kws.train import Epoch, EpochBatches, Plan
 from models.bcresnet import BCResNet
+from models.cost import operations
 from policy import piggyback
 from policy.methods import FIXED, METHODS, adapt
 from policy.selection import spent
@@ -80,18 +81,24 @@ def test_every_method_trains_and_leaves_the_base_alone(
 def test_what_is_stored_computes_what_was_trained(
     method: str, base: Base, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a bank, merged by it, and merged without torch."""
+    """In a bank, merged by it, and without torch; a change and back is exact and costs nothing."""
     monkeypatch.setattr(piggyback, "START", 0.01)
     trained = adapt(base.network, CLASSES, method, 883, trainer).eval()
     task = Task("cmn", tuple(f"word {number}" for number in range(CLASSES)), {})
     save_adapter(trainer.folder, pack(base, trained, task, 16), "card")
     adapter = load_adapter(trainer.folder)
     bank = Bank(base, lambda wave: wave)
+    features = next(iter(trainer.batches.epoch(0)))[0]
+    cost, own = operations(bank.network, features), bank.probabilities(features)
     bank.set_adapter(bank.load_adapter(adapter))
+    assert operations(bank.network, features) == cost
+    found = bank.probabilities(features)
+    for language in ("ar", "cmn"):
+        bank.set_adapter(language)
+        assert torch.equal(bank.probabilities(features), own if language == "ar" else found)
     state = {name: tensor.numpy() for name, tensor in base.network.state_dict().items()}
     apart = BCResNet(CLASSES).eval()
     apart.load_state_dict({n: torch.from_numpy(a) for n, a in merged(state, adapter).items()})
-    features = next(iter(trainer.batches.epoch(0)))[0]
     with torch.no_grad():
         logits = bank.network(features)
         torch.testing.assert_close(logits, trained(features), atol=1e-2, rtol=1e-2)  # rounded
