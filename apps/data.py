@@ -114,7 +114,7 @@ def _vocabulary(languages: tuple[str, ...], words: tuple[str, ...]) -> dict[str,
                 " each language takes one list of words"
             )
         return {
-            language: [word.strip() for word in options.COMMA.split(text) if word.strip()]
+            language: list(options.split_words(text))
             for language, text in zip(languages, words, strict=True)
         }
     for language in languages:

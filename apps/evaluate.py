@@ -85,7 +85,7 @@ def evaluate(
     if stream:
         picture = out or PICTURE
         refuse_unwritable(picture.parent)
-        if picture.is_dir():
+        if os.path.isdir(picture):
             raise UsageError(f"--out {picture} is a folder; name a file for the picture")
         adapters = [adapter] if adapter else []
         result = hear_hours(

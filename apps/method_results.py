@@ -1,6 +1,5 @@
 """Tables and pictures of methods side by side."""
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -9,12 +8,11 @@ from typing import Final
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from kws.files import write_bytes
 from kws.sites import find_sites
 from models.bcresnet import BCResNet
 from policy.transfer import RATE
 
-from .pictures import choices
+from .pictures import choices, save
 from .tables import (
     Record,
     accuracies,
@@ -147,7 +145,7 @@ def draw_accuracy(records: Sequence[Record], path: Path) -> bool:
     )
     axes.grid(alpha=0.3, which="both")
     figure.legend(loc="outside right upper")
-    _save(figure, path)
+    save(figure, path)
     return True
 
 
@@ -194,9 +192,3 @@ def _ours_first(method: str) -> tuple[bool, str]:
 def _rate(record: Record) -> str:
     """The peak learning rate of everything; fewer numbers are trained faster."""
     return f"{record['cell'].get('lr') or record['settings'].get('lr') or RATE:g}"
-
-
-def _save(figure: Figure, path: Path) -> None:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    write_bytes(path, buffer.getvalue())

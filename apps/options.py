@@ -29,12 +29,21 @@ def pairs(
     return tuple(found)
 
 
+def split_words(text: str) -> tuple[str, ...]:
+    """Words parted by the comma of any script.
+
+    >>> split_words("ja, nein،لا,")
+    ('ja', 'nein', 'لا')
+    """
+    return tuple(word.strip() for word in COMMA.split(text) if word.strip())
+
+
 def _words(
     context: click.Context, parameter: click.Parameter, value: str | None
 ) -> tuple[str, ...] | None:
     if value is None:
         return None
-    words = tuple(word.strip() for word in COMMA.split(value) if word.strip())
+    words = split_words(value)
     if not words:
         raise click.BadParameter(f"'{value}' names no word; write ja,nein, or leave it out")
     return words

@@ -68,7 +68,7 @@ def learning_curves(history: Mapping[str, Sequence[Epoch]], path: Path) -> None:
                 fontsize="small",
             )
         start += len(stage)
-    _save(figure, path)
+    save(figure, path)
 
 
 @plainly
@@ -100,7 +100,7 @@ def confusion(measured: Measured, path: Path) -> None:
             color="white" if dark else "black",
         )
     figure.colorbar(image, label="% of the word's clips", shrink=0.7)
-    _save(figure, path)
+    save(figure, path)
 
 
 Row = tuple[str, Sequence[Sequence[str]]]  # its name, and of each of its runs what is owned
@@ -138,7 +138,7 @@ def choices(rows: Sequence[Row], sites: Sequence[Site], path: Path) -> None:
         ),
     ]
     figure.legend(handles=patches, loc="outside upper right", ncols=3)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _share(names: Sequence[str], site: Site) -> float:
@@ -170,7 +170,8 @@ def _numbers(word: str) -> str:
     return " ".join(f"U+{ord(letter):04X}" for letter in word)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """As PNG, replaced in one step."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
     write_bytes(path, buffer.getvalue())

@@ -21,7 +21,7 @@ Arrays = dict[str, NDArray[Any]]
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace ``path`` by ``data`` in one step; a full disk leaves the old file as it was."""
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike a path's own method it bears names of any length
         raise KwsError(f"cannot write {path}: it is a folder; name a file")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

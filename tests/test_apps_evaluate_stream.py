@@ -325,17 +325,6 @@ def test_a_word_that_the_network_does_not_know_cannot_be_chosen() -> None:
         LiveScorer(Ear(), ["low", "middle"])
 
 
-def test_a_long_recording_that_is_damaged_is_named(tmp_path: Path) -> None:
-    """And where."""
-    path = tmp_path / "long.flac"
-    noise = np.random.default_rng(0).normal(0, 0.1, 20 * SAMPLE_RATE)
-    soundfile.write(path, noise, SAMPLE_RATE)
-    data = path.read_bytes()
-    path.write_bytes(data[: len(data) // 2])
-    with pytest.raises(KwsError, match=r"long.flac is damaged \d+ s from its begin; copy it again"):
-        list(Recordings(path))
-
-
 # --- the command ----------------------------------------------------------------------------------
 
 

@@ -25,7 +25,7 @@ EPOCH = Epoch(loss=1.0, accuracy=0.5, validation=0.5, seconds=1.0, compute_secon
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """What is drawn instead of being saved."""
     figures: list[Figure] = []
-    monkeypatch.setattr(pictures, "_save", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr(pictures, "save", lambda figure, path: figures.append(figure))
     return figures
 
 

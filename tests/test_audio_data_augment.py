@@ -20,7 +20,7 @@ from audio_data.augment import (
     rms,
     uniform,
 )
-from audio_data.batches import LAG, LATE, LOUD, QUIET, Kept, Training, Views, fixed_features
+from audio_data.batches import LAG, LATE, LOUD, QUIET, Training, Views, fixed_features
 from audio_data.features import LogMel
 from kws.config import FeatureConfig
 
@@ -371,19 +371,6 @@ def test_of_a_frequent_class_every_epoch_hears_others() -> None:
     orders = [set(training._order(generator(index)).tolist()) for index in range(12)]
     assert all(set(range(10)) <= order for order in orders)
     assert len(set().union(*orders)) > 40
-
-
-def test_a_digest_tells_all_that_is_heard() -> None:
-    """Recordings and noise; not what a generator draws."""
-    first = views()
-    trainings = [Training(first, noise(), FEATURES, STILL, seed=seed) for seed in (0, 1)]
-    trainings.append(Training(first, noise(seed=3), FEATURES, STILL))
-    changed = first.waves.clone()
-    changed[3, 17] += 1
-    trainings.append(Training(replace(first, waves=changed), noise(), FEATURES, STILL))
-    digests = [training.digest for training in trainings]
-    assert digests[0] == digests[1] == Kept(trainings[0]).digest
-    assert len(set(digests)) == 3
 
 
 def test_what_comes_before_a_word_is_in_the_same_noise() -> None:

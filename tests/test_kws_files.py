@@ -47,6 +47,8 @@ def test_tensors_come_back_equal(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    with pytest.raises(KwsError, match="File name too long"):
+        write_bytes(tmp_path / ("x" * 5_000), b"x")
     for folder in (tmp_path, Path(".")):
         with pytest.raises(KwsError, match="it is a folder; name a file"):
             write_bytes(folder, b"x")
