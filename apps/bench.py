@@ -16,6 +16,7 @@ import click
 
 from kws.errors import KwsError, UsageError
 from kws.files import read_json, write_json
+from kws.quantized import Bits
 from kws.train import Plan
 from policy.methods import TOGETHER
 from policy.transfer import RATE
@@ -44,6 +45,7 @@ class Cell:
     tau: float | None = None
     per_word: int | None = None  # training clips; None: as many as the grid says for all
     lr: float | None = None  # peak rate; None: what the grid says for all
+    bits: Bits | None = None  # of each stored number; None: what the grid says for all
     before: tuple[str, ...] = ()  # tasks learnt before, on which a method builds
 
     @property
@@ -52,6 +54,7 @@ class Cell:
         kind = f"tau{self.tau:g}" if self.tau else f"{self.method}-{self.budget or 'fixed'}"
         clips = f"-{self.per_word}clips" if self.per_word else ""
         rate = f"-lr{self.lr:g}" if self.lr else ""
+        rate += f"-{self.bits}bits" if self.bits else ""
         after = f"-after-{'-'.join(self.before)}" if self.before else ""
         return f"{self.task}{after}{clips}-{kind}{rate}-{self.seed}".replace("%", "pc")
 
@@ -97,11 +100,12 @@ def _span(group: dict[str, Any]) -> Iterator[Cell]:
         for *before, task in chains:
             for tau in group.get("taus", []):
                 yield Cell(task=task, seed=seed, tau=float(tau))
-            for clips, method, budget, rate in product(
+            for clips, method, budget, rate, bits in product(
                 group.get("clips", [None]),
                 group.get("methods", []),
                 group.get("budgets", [None]),
                 group.get("rates", [None]),
+                group.get("bits", [None]),
             ):
                 yield Cell(
                     task=task,
@@ -110,6 +114,7 @@ def _span(group: dict[str, Any]) -> Iterator[Cell]:
                     budget=budget,
                     per_word=clips,
                     lr=rate,
+                    bits=bits,
                     before=tuple(before),
                 )
 
@@ -313,7 +318,7 @@ def run_cell(
             budget,
             out,
             seed=cell.seed,
-            bits=settings.get("bits", adapt.ROUNDED),
+            bits=cell.bits or settings.get("bits", adapt.ROUNDED),
             after=out.with_name(cell.earlier.name) if cell.earlier else None,
             beside=[
                 Recordings.select(replace(selection, filters=filters), base.config)

@@ -69,15 +69,18 @@ def paired(records: Sequence[Record]) -> str:
     kinds = {
         kind: {run_of(r): r for r in some} for kind, some in grouped(records, method_of).items()
     }
-    ours = sorted(
-        (kind for kind in kinds if kind[0] == OURS), key=lambda kind: budget_size(kind[1])
-    )
+    ours = sorted((kind for kind in kinds if _is_ours(kind)), key=lambda kind: budget_size(kind[1]))
     rows = [
         [f"{' '.join(kind)} - {name}", *_difference(pairs)]
         for kind in ours
         for name, pairs in _rivals(kinds, kind)
     ]
     return markdown(["difference", "points", "pairs of language and seed"], rows)
+
+
+def _is_ours(kind: Kind) -> bool:
+    """In however many bits."""
+    return kind[0].split(",")[0] == OURS
 
 
 def _rivals(kinds: Mapping[Kind, Mapping[Run, Record]], ours: Kind) -> list[tuple[str, Pairs]]:
@@ -89,7 +92,7 @@ def _rivals(kinds: Mapping[Kind, Mapping[Run, Record]], ours: Kind) -> list[tupl
         mine, theirs = (
             sum(pair[side]["result"]["stored_bytes"] for pair in pairs) for side in (0, 1)
         )
-        if pairs and kind[0] != OURS and (theirs <= mine or kind[0] == WHOLE):
+        if pairs and not _is_ours(kind) and (theirs <= mine or kind[0] == WHOLE):
             found.append((theirs, kind, pairs))
     found.sort(key=lambda rival: rival[0])
     largest = {kind[0]: (" ".join(kind).strip(), pairs) for _, kind, pairs in found}

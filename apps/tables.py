@@ -25,8 +25,10 @@ def grouped(records: Iterable[Record], key: Callable[[Record], K]) -> dict[K, li
 
 
 def method_of(record: Record) -> tuple[str, str]:
-    """Method and budget."""
-    return record["cell"]["method"] or "", record["cell"]["budget"] or ""
+    """Method, and in how many bits it stores a number where runs differ in that; and budget."""
+    cell = record["cell"]
+    bits = f", {cell['bits']} bits" if cell.get("bits") else ""
+    return f"{cell['method'] or ''}{bits}", cell["budget"] or ""
 
 
 def task_of(record: Record) -> str:

@@ -54,6 +54,24 @@ def test_a_grid_may_try_several_learning_rates() -> None:
     assert [cell.name for cell in found] == ["a-full-fixed-lr0.01-0", "a-full-fixed-lr0.02-0"]
 
 
+def test_a_grid_may_store_numbers_in_several_ways(tmp_path: Path) -> None:
+    """Each way is a row of its own, beside what is trained whole, and no rival of the other."""
+    group = {"tasks": ["a"], "methods": ["swr"], "budgets": ["80"], "bits": [8, 4], "seeds": [0]}
+    found = cells({"cells": [group]})
+    assert [cell.name for cell in found] == ["a-swr-80-8bits-0", "a-swr-80-4bits-0"]
+    records = [record("full", None, task, 0, 0.9) for task in ("a", "b")]
+    for bits, right in ((8, 0.8), (4, 0.7)):
+        for task in ("a", "b"):
+            run = record("swr", "80", task, 0, right)
+            run["cell"]["bits"] = bits
+            records.append(run)
+    write_results(records, tmp_path / "results.md")
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "| swr, 4 bits | 80 | 0.02 | 70.0 | 70.0 |" in page
+    assert "| swr, 8 bits 80 - full | -10.00 ± 0.00" in page
+    assert "swr, 8 bits 80 - swr, 4 bits" not in page
+
+
 def test_the_report_takes_the_rate_that_is_best_on_validation(tmp_path: Path) -> None:
     """By what both rates ran, for each method by itself, whatever the test says."""
     records = []
