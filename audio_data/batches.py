@@ -102,7 +102,9 @@ class Training:
         self.at_most = dict(at_most or {})
 
     def __len__(self) -> int:
-        return -(-len(self._order(torch.Generator())) // self.batch)
+        counts = enumerate(self.views.labels.bincount().tolist())
+        rows = sum(min(count, self.at_most.get(label, count)) for label, count in counts)
+        return -(-rows // self.batch)
 
     @property
     def digest(self) -> str:
