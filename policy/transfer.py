@@ -21,6 +21,7 @@ FASTEST: Final = 4.0  # times that rate, of few deltas
 SHORTEST: Final = 4  # epochs of a method that trains in stages
 STAGES: Final = 8  # of all epochs each stage before the last gets one in so many
 VALIDATE_EVERY: Final = 4  # epochs; validation costs as much as a third of an epoch of its size
+VALIDATIONS: Final = 25  # of a stretch at most: of few recordings there are hundreds of epochs
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Trainer:
             replace(self.plan, epochs=epochs, lr=lr),
             penalty=penalty,
             validate=self.validate,
-            validate_every=VALIDATE_EVERY,
+            validate_every=max(VALIDATE_EVERY, -(-epochs // VALIDATIONS)),
             stage=self.stage(name),
             watch=self.watch,
         )
