@@ -303,7 +303,7 @@ def run(
         },
         metrics={"validation": measured.report | {"made": recordings.made("validation")}},
     )
-    save_adapter(out, replace(adapter, config=config), card(config))
+    config = save_adapter(out, replace(adapter, config=config), card(config))
     write_json(out / "history.json", {n: [asdict(e) for e in h] for n, h in history.items()})
     pictures.learning_curves(history, out / "learning_curves.png")
     pictures.confusion(measured, out / "confusion.png")

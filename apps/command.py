@@ -72,8 +72,8 @@ class Command:
         if not self._worker.close(seconds):
             self._tell("--exec: not all commands were run to their end")
             self._ended = True
-            if self._running:
-                _end(self._running)
+            if process := self._running:  # read once: the worker forgets it when it ends
+                _end(process)
             self._worker.close(BURIAL)
 
     def _run(self, event: Detection) -> None:

@@ -47,6 +47,11 @@ class Moment:
     threshold: float
     time: float  # seconds of audio
 
+    @property
+    def nearness(self) -> float:
+        """The score as a share of what it had to reach."""
+        return self.score / self.threshold
+
 
 class Keeper:
     """Writes a WAV and a JSON file for each hit and near miss, the oldest making way.
@@ -76,7 +81,7 @@ class Keeper:
         capacity: int | None = CAPACITY,
     ) -> None:
         self._shelf = Shelf(folder, limit)
-        self._engine = engine
+        self._engine, self._tell = engine, tell
         self._worker = Worker("--save-dir", tell, capacity)
         self._audio = np.zeros(0, np.float32)  # the last of what was fed
         self._fed = 0  # samples
@@ -95,6 +100,8 @@ class Keeper:
             self._peak, self._settled = None, True
         if self._engine.decisions and (not self._rows or self._rows[-1][0] != self._engine.time):
             row = (self._engine.time, self._engine.language, self._engine.scores)
+            if self._peak and self._peak.language != self._engine.language:
+                self._settle()
             self._rows.append(row)
             self._look_for_near_misses()
         self._write_due(self._fed / SAMPLE_RATE)
@@ -103,7 +110,8 @@ class Keeper:
         """Write what is left, but wait no longer than so many seconds."""
         self._settle()
         self._write_due(np.inf)
-        self._worker.close(seconds)
+        if not self._worker.close(seconds):
+            self._tell("--save-dir: not all clips were written")
 
     def _look_for_near_misses(self) -> None:
         engine = self._engine
@@ -115,8 +123,9 @@ class Keeper:
         elif self._peak and engine.time - self._peak.time > OVER:
             self._settle()
             self._settled = True
-        elif not self._settled and (not self._peak or engine.scores[best] > self._peak.score):
-            self._peak = self._moment("near", best, float(engine.scores[best]), engine.time)
+        elif not self._settled and (not self._peak or nearness[best] > self._peak.nearness):
+            time = min(engine.time, engine.seconds)  # the last decisions are of added silence
+            self._peak = self._moment("near", best, float(engine.scores[best]), time)
 
     def _moment(self, kind: str, index: int, score: float, time: float) -> Moment:
         engine = self._engine

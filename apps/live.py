@@ -51,11 +51,11 @@ class LiveEngine(Engine):
     def turn(self, up: bool) -> None:
         """Turn all thresholds by one step, if there is room; the keywords keep their distances."""
         before, self.raised = self.raised, round(self.raised + (STEP if up else -STEP), 4)
-        made = self._new_detector()
-        if made.config == self._detector.config:
+        config = self._new_detector().config
+        if config == self._detector.config:
             self.raised = before
         else:
-            self._detector = made
+            self._detector.turn(config)
 
     def feed(self, samples: NDArray[np.float32]) -> list[Detection]:
         """Take samples as every engine does; nothing of them is heard while muted."""

@@ -98,7 +98,7 @@ class Microphone:
         name: of the device.
         rate, channels: in which it was opened.
         dropped: blocks that the reader was too slow for.
-        overruns: times that the sound system itself lost audio.
+        overruns: times that the sound system itself lost audio, or the device.
         tell: is called with a sentence when the device is lost, and when it is found again.
 
     Raises:
@@ -119,6 +119,7 @@ class Microphone:
         try:
             self._open()
         except self._sound.PortAudioError as error:
+            self._close()
             raise KwsError(f"cannot open the microphone {self.name}: {error}") from error
         return self
 
@@ -145,6 +146,7 @@ class Microphone:
                     continue
                 if not lost:
                     lost = True
+                    self.overruns += 1  # what was being said is cut
                     self.tell(f"the microphone is lost: {self.name}; looking for it")
                     yield np.zeros(SAMPLE_RATE, np.float32)
                 waited, pause = 0.0, min(max(2 * pause, RETRY_SECONDS), LONGEST_SECONDS)
@@ -179,7 +181,9 @@ class Microphone:
             self._stream = None
 
     def _delivers(self) -> bool:
-        return self._stream is not None and self._stream.active
+        with suppress(self._sound.PortAudioError):  # of a device that is gone
+            return self._stream is not None and self._stream.active
+        return False
 
     def _reopen(self) -> None:
         """Try once; what fails now may succeed later."""

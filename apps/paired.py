@@ -1,5 +1,6 @@
 """Runs that differ in one thing, side by side: tables of differences."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Final
@@ -28,12 +29,13 @@ OURS, WHOLE = "swr", "full"
 
 CAUSALITY: Final = (
     "A causal network, which decides at every frame of a stream from what came before, beside one "
-    "that hears the whole view: same task, method, budget and seed; causal minus whole, in points."
+    "that hears the whole view: same task, method, budget, length and seed; causal minus whole, in "
+    "points."
 )
 
 
 def causality(records: Sequence[Record]) -> str:
-    """Pairs of runs that differ in nothing else; nothing where there is none."""
+    """Pairs of the same task, method, budget, length and seed; nothing where there is none."""
     rows = []
     for _, some in sorted(
         grouped(records, lambda r: (*method_of(r), task_of(r), width_of(r), length_of(r))).items()
@@ -57,7 +59,8 @@ def causality(records: Sequence[Record]) -> str:
 
 PAIRED: Final = (
     "SWR beside full fine-tuning, and beside the largest of each other method that stores no more "
-    "bytes than SWR does in the same runs."
+    "bytes than SWR does in the same runs: the mean over languages, each the mean of its seeds, "
+    "and its error over languages; of one language alone, over seeds."
 )
 
 
@@ -93,17 +96,25 @@ def _rivals(kinds: Mapping[Kind, Mapping[Run, Record]], ours: Kind) -> list[tupl
             sum(pair[side]["result"]["stored_bytes"] for pair in pairs) for side in (0, 1)
         )
         if pairs and not _is_ours(kind) and (theirs <= mine or kind[0] == WHOLE):
-            found.append((theirs, kind, pairs))
+            found.append((theirs / len(pairs), kind, pairs))
     found.sort(key=lambda rival: rival[0])
     largest = {kind[0]: (" ".join(kind).strip(), pairs) for _, kind, pairs in found}
     return [largest[method] for method in sorted(largest)]
 
 
 def _difference(pairs: Pairs) -> tuple[str, str]:
-    """The first of each pair minus the second, and how often it is ahead."""
-    points = [100 * (a["test"]["accuracy"] - b["test"]["accuracy"]) for a, b in pairs]
+    """The first of each pair minus the second, and how often it is ahead.
+
+    Seeds of one task are no independent evidence of another one: the error is that over tasks.
+    """
+    by_task: dict[str, list[float]] = defaultdict(list)
+    for ours, other in pairs:
+        ahead = 100 * (ours["test"]["accuracy"] - other["test"]["accuracy"])
+        by_task[task_of(ours)].append(ahead)
+    points = [ahead for some in by_task.values() for ahead in some]
     wins, ties = sum(p > 0 for p in points), sum(p == 0 for p in points)
-    return signed_mean(points), f"{wins} better, {ties} equal, {len(points) - wins - ties} worse"
+    means = [mean(some) for some in by_task.values()] if len(by_task) > 1 else points
+    return signed_mean(means), f"{wins} better, {ties} equal, {len(points) - wins - ties} worse"
 
 
 SEQUENCE: Final = (

@@ -70,9 +70,10 @@ def spread_of(values: Iterable[float]) -> str:
 
 
 def signed_mean(values: Sequence[float]) -> str:
-    """Mean and its standard error."""
-    error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
-    return f"{mean(values):+.2f} ± {error:.2f} (standard error)"
+    """Mean and its standard error, of which one value alone says nothing."""
+    if len(values) < 2:
+        return f"{mean(values):+.2f}"
+    return f"{mean(values):+.2f} ± {stdev(values) / len(values) ** 0.5:.2f} (standard error)"
 
 
 def least_and_most(values: Iterable[int]) -> str:

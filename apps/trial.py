@@ -18,14 +18,14 @@ from .progress import counting
 from .scoring import Scorer, hear
 
 HOURS: Final = 6.0  # of negatives: of different sound, they can show fewer than 0.5 per hour
-LONGEST: Final = 1_000.0  # hours
+SHORTEST, LONGEST = 0.001, 1_000.0  # hours
 SNRS: Final = (10.0,)  # dB
 ALL: Final = 0.99  # of the sound, from which on it counts as all different
 
 
 hours = click.option(
     "--hours",
-    type=click.FloatRange(0, LONGEST, min_open=True),
+    type=click.FloatRange(SHORTEST, LONGEST),
     callback=finite,
     help=f"of sound without keywords, made of the corpus  [default: {HOURS:g}]",
 )

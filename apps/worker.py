@@ -5,8 +5,6 @@ from queue import Queue
 from threading import Thread
 from typing import Final
 
-from kws.errors import KwsError
-
 CAPACITY: Final = 16  # jobs that may wait
 Tell = Callable[[str], object]
 
@@ -44,5 +42,5 @@ class Worker:
         while (job := self._jobs.get()) is not None:
             try:
                 job()
-            except (KwsError, OSError) as error:
-                self._tell(f"{self._name}: {error}")
+            except Exception as error:  # whatever it is, the next job may do
+                self._tell(f"{self._name}: {error or type(error).__name__}")

@@ -103,7 +103,7 @@ class Training:
 
     def __len__(self) -> int:
         counts = enumerate(self.views.labels.bincount().tolist())
-        rows = sum(min(count, self.at_most.get(label, count)) for label, count in counts)
+        rows: int = sum(min(count, self.at_most.get(label, count)) for label, count in counts)
         return -(-rows // self.batch)
 
     @property

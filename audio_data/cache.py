@@ -83,6 +83,8 @@ def _save(path: Path, views: NDArray[np.int16]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             np.save(file, views, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
     except OSError:
         with suppress(OSError):  # no folder, or one that lets nothing be deleted

@@ -66,7 +66,6 @@ class Collection:
 
     def add(self, word: str, wave: NDArray[np.float32]) -> Path:
         """Keep a clip ``[T]``, mono at 16 kHz: first the file, then its row."""
-        columns, rows = self._read()
         path = self._free(word)
         memory = io.BytesIO()
         soundfile.write(memory, wave, SAMPLE_RATE, format=self._format.upper(), subtype="PCM_16")
@@ -79,6 +78,7 @@ class Collection:
             "speaker": self.speaker,
             "split": UNSPLIT,
         }
+        columns, rows = self._read()  # only now, at once before it is replaced: see below
         self._write(columns, [*rows, row])
         self._mine.append(name)
         return path

@@ -56,10 +56,11 @@ def get_speech_commands(
 
     """
     folder = Path(folder)
+    packed = folder.with_name(f"{folder.name}.tar.gz")
     if (folder / "testing_list.txt").is_file():
+        packed.unlink(missing_ok=True)  # of a run that was killed at its very end
         return folder
     refuse_taken(folder)
-    packed = folder.with_name(f"{folder.name}.tar.gz")
     _fetch_archive("speech-commands", packed, base_url, "", watch, how)
     unpack(packed, folder, progress=_told(watch, f"unpacking {packed.name}"))
     packed.unlink()
@@ -92,12 +93,14 @@ def get_mswc(
         raise UsageError(f"{language!r} is no language of the corpus; write it as de or zh-CN")
     folder = Path(out) / language
     table = f"{language}_splits.csv"
-    if (folder / "clips").is_dir() and (folder / table).is_file():
-        return folder
-    refuse_taken(folder)
     stage = folder.with_name(f".{language}.unpacked")
     shutil.rmtree(stage, ignore_errors=True)
     packed = {kind: folder.with_name(f"{language}-{kind}.tar.gz") for kind in ("splits", "audio")}
+    if (folder / "clips").is_dir() and (folder / table).is_file():
+        for file in packed.values():
+            file.unlink(missing_ok=True)  # of a run that was killed at its very end
+        return folder
+    refuse_taken(folder)
     for kind, file in packed.items():
         _fetch_archive(f"mswc-{kind}", file, base_url, language, watch, how)
         unpack(file, stage / kind, progress=_told(watch, f"unpacking {file.name}"))

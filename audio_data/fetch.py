@@ -150,11 +150,11 @@ def _extent(reply: Any, part: Path, start: int) -> tuple[int, int | None]:
     if reply.status != 206:
         length = reply.headers.get("Content-Length", "")
         return 0, int(length) if length.isdecimal() else None
-    told = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", reply.headers.get("Content-Range", ""))
+    told = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", reply.headers.get("Content-Range", ""))
     if not told or int(told[1]) != start:
         part.unlink(missing_ok=True)  # from the start, next time
         raise _BrokenError("the server continues at another place than it was asked to")
-    return start, int(told[2]) if told[2] != "*" else None
+    return start, int(told[3]) if told[3] != "*" else int(told[2]) + 1
 
 
 def _copy(

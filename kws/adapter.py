@@ -7,7 +7,7 @@ the order that ``adapter_config.json`` lists them, each in the form that its nam
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -17,7 +17,15 @@ from safetensors.numpy import save
 
 from .detector import DetectorConfig
 from .errors import KwsError
-from .files import Arrays, read_json, read_tensors, write_json, write_tensors, write_text
+from .files import (
+    Arrays,
+    read_json,
+    read_tensors,
+    sha256,
+    write_json,
+    write_tensors,
+    write_text,
+)
 from .forms import WHOLE, Shapes, changes, numbers, places, split_name
 from .quantized import CODES, Bits, Codes, Peaks, bits_of, dequantize, length
 from .templates import Templates
@@ -53,6 +61,7 @@ class AdapterConfig:
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     licences: tuple[str, ...] = ()
+    sha256: str = ""  # of the numbers' file; older adapters do not say
     format: int = FORMAT
 
 
@@ -98,11 +107,16 @@ def file_bytes(arrays: Arrays) -> int:
     return len(save(arrays))
 
 
-def save_adapter(folder: Path, adapter: Adapter, card: str) -> None:
-    """Write numbers and card first, and last the configuration that makes it an adapter."""
+def save_adapter(folder: Path, adapter: Adapter, card: str) -> AdapterConfig:
+    """Write numbers and card first, and last the configuration that names the numbers' digest.
+
+    So what was being replaced when a program was killed is no whole adapter, old or new.
+    """
     write_tensors(folder / MODEL, adapter.arrays())
     write_text(folder / CARD, card)
-    save_adapter_config(folder, adapter.config)
+    config = replace(adapter.config, sha256=sha256(folder / MODEL))
+    save_adapter_config(folder, config)
+    return config
 
 
 def save_adapter_config(folder: Path, config: AdapterConfig) -> None:
@@ -152,6 +166,11 @@ def load_adapter(folder: Path) -> Adapter:
     )
     if not fits:
         raise KwsError(f"{folder / MODEL} does not fit its configuration; copy or make it again")
+    if config.sha256 not in ("", sha256(folder / MODEL)):
+        raise KwsError(
+            f"{folder / MODEL} is not of its configuration: it was not saved to its end, or is "
+            "damaged; copy or make it again"
+        )
     rest = {name: arrays[name] for name in (PEAKS, ROUTER) if name in arrays}
     head = arrays["head.weight"], arrays["head.bias"]
     return Adapter(config, arrays["deltas"], *head, **rest)

@@ -61,7 +61,7 @@ class Timing:
     """How long a keyword must be heard, and for how long it is then silent."""
 
     smoothing: int  # decisions averaged
-    patience: int  # consecutive decisions at the threshold before an event
+    patience: int  # decisions that the utterance, of any keywords, must have lasted by its event
     refractory_seconds: float  # after its event, in which it does not fire again
 
     def __post_init__(self) -> None:
@@ -187,6 +187,16 @@ class Detector:
         self._muted = False  # some may not
         self._decisions = 0  # consecutive, at the threshold
         self._peak = np.zeros(len(self.labels), np.float32)  # [K], highest of the utterance
+
+    def turn(self, config: DetectorConfig) -> None:
+        """Take other levels from the next decision on; what was heard so far stays heard.
+
+        Timings stay as they are.
+        """
+        other = Detector(self.labels, self.language, config)
+        self._threshold, self._release = other._threshold, other._release
+        self._bar = np.where(np.isinf(self._bar), self._bar, self._threshold)
+        self.config = config
 
     def step(self, scores: NDArray[np.float32], time: float) -> Detection | None:
         """Take one decision ``[K]`` at ``time`` seconds; return the event it completes."""

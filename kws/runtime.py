@@ -84,6 +84,7 @@ class Runtime(Languages):
         front_end: Callable[[], FrontEnd],
     ) -> None:
         super().__init__(config)
+        tensors = {name: array.astype(np.float32) for name, array in tensors.items()}
         self._front_end = front_end
         self._clips = front_end()
         self.network = build(config, tensors)
@@ -107,9 +108,7 @@ class Runtime(Languages):
 
     def _admit(self, adapter: Adapter) -> None:
         _check_head(adapter, self._head[0])
-        pieces(
-            adapter, self._shapes, self._templates
-        )  # found anew at every switch: they hold more than the numbers
+        self._pieces(adapter)
 
     def _pieces(self, adapter: Adapter) -> tuple[Piece, ...]:
         """Found anew at every switch: they hold more than the numbers."""

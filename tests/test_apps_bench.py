@@ -1,6 +1,7 @@
 """A grid spans each run once; the report says what the records say."""
 
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,33 @@ def test_the_report_holds_means_spread_and_paired_differences(tmp_path: Path) ->
     assert (tmp_path / "accuracy_by_bytes.png").stat().st_size > 10_000
 
 
+def test_differences_are_of_languages_and_their_error_is_over_them(tmp_path: Path) -> None:
+    """Seeds of one language are no evidence of another: 10 and 2 points are 6 and an error of 4."""
+    records = []
+    for task, ahead in (("a", (0.08, 0.12)), ("b", (0.02,))):
+        for seed, points in enumerate(ahead):
+            records.append(record("swr", "10%", task, seed, 0.8 + points))
+            records.append(record("head", None, task, seed, 0.8))
+    write_results(records, tmp_path / "results.md")
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "| swr 10% - head | +6.00 ± 4.00 (standard error) | 3 better, 0 equal, 0 worse |" in page
+
+
+def test_swr_is_compared_with_the_largest_of_what_stores_no_more(tmp_path: Path) -> None:
+    """Measured by what one run stores, however many runs there are."""
+    records = [record("swr", "10%", task, seed, 0.9) for task in "ab" for seed in (0, 1)]
+    for budget, size, seeds in (("5%", 500, (0, 1)), ("9%", 900, (0,)), ("20%", 2_000, (0,))):
+        for task, seed in product("ab", seeds):
+            run = record("random", budget, task, seed, 0.8)
+            run["result"] = {"spent_parameters": size, "stored_bytes": size}
+            records.append(run)
+    write_results(records, tmp_path / "results.md")
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "swr 10% - random 9%" in page
+    assert "swr 10% - random 5%" not in page
+    assert "swr 10% - random 20%" not in page
+
+
 def test_the_summary_stands_between_its_marks(tmp_path: Path) -> None:
     """And takes the place of what stood there; a page without marks is left alone."""
     records = [record("swr", "10%", task, 0, 0.9) for task in ("a", "b")]
@@ -207,7 +235,7 @@ def test_the_report_pairs_causal_runs_with_those_that_hear_all(tmp_path: Path) -
     causal = [record("swr", "10%", "a", seed, 0.88) | {"causal": True} for seed in (1, 2)]
     write_results(whole + causal, tmp_path / "results.md")
     page = (tmp_path / "results.md").read_text(encoding="utf-8")
-    assert "| a | swr 10% | 88.0 | 90.0 | -2.00 ± 0.00 (standard error) | 1 |" in page
+    assert "| a | swr 10% | 88.0 | 90.0 | -2.00 | 1 |" in page
     assert "| swr | 10% | 0.02 | 100 | 1,000 | 90.0 ± 0.0 | 90.0 ± 0.0 | 2 |" in page
 
 

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from apps.keep import LIMIT, Keeper, plain
+from apps.keep import LIMIT, Keeper, Shelf, plain
 from apps.live import LiveEngine
+from apps.worker import Worker
 from kws.config import SAMPLE_RATE
-from kws.detector import DetectorConfig
+from kws.detector import DetectorConfig, Levels
 from kws.errors import KwsError
 
 Wave = NDArray[np.float32]
@@ -190,3 +192,79 @@ def test_a_change_of_language_does_not_mix_scores(tmp_path: Path, changes: Seque
 def test_the_default_bound_is_stated_truly() -> None:
     """Half a thousand of both kinds take about 50 MB."""
     assert pytest.approx(50e6, rel=0.1) == 2 * LIMIT * 1.5 * SAMPLE_RATE * 2
+
+
+class Two:
+    """A spotter of two keywords that scores as it is told."""
+
+    labels = ("near", "far")
+    languages = ("eng", "deu")
+    active_adapter = "eng"
+    told = (0.0, 0.0)
+
+    def set_adapter(self, language: str) -> None:
+        self.active_adapter = language
+
+    def scores(self, view: Wave) -> Wave:
+        found: Wave = np.array(self.told, np.float32)
+        return found
+
+    def detector_config(self, language: str) -> DetectorConfig:
+        levels = {"near": Levels(0.3, 0.1), "far": Levels(0.95, 0.1)}
+        return DetectorConfig(smoothing=1, patience=3, keywords=levels)
+
+
+def test_the_nearest_miss_is_kept_not_the_highest(tmp_path: Path) -> None:
+    """0.29 of 0.3 is nearer than 0.6 of 0.95; and what is heard in another language is another."""
+    spotter = Two()
+    engine = LiveEngine(spotter)
+    keeper = Keeper(tmp_path, engine, print, capacity=None)
+    engine.reactions.append(keeper.hear)
+    for told, language in (
+        ((0.29, 0.0), "eng"),
+        ((0.0, 0.6), "eng"),
+        ((0.0, 0.7), "deu"),
+        ((0.0, 0.0), "deu"),
+    ):
+        spotter.told = told
+        engine.set_language(language)
+        engine.feed(np.zeros(1_280, np.float32))
+    keeper.close()
+    records = kept(tmp_path)
+    assert [(r["keyword"], r["language"]) for r in records] == [("near", "eng"), ("far", "deu")]
+
+
+def test_a_near_miss_in_the_last_silence_lies_in_the_sound(tmp_path: Path) -> None:
+    spotter = Two()
+    engine = LiveEngine(spotter)
+    keeper = Keeper(tmp_path, engine, print, capacity=None)
+    engine.reactions.append(keeper.hear)
+    engine.feed(np.zeros(round(0.8 * SAMPLE_RATE), np.float32))
+    spotter.told = 0.29, 0.0
+    engine.flush()
+    keeper.close()
+    (record,) = kept(tmp_path)
+    assert (record["kind"], record["time"]) == ("near miss", 0.8)
+
+
+def test_clips_that_are_not_written_in_time_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck = Event()
+    monkeypatch.setattr(Shelf, "add", lambda *_: stuck.wait(60))
+    engine, told = LiveEngine(Level()), list[str]()
+    keeper = Keeper(tmp_path, engine, told.append)
+    engine.reactions.append(keeper.hear)
+    engine.feed(said(0.8))
+    keeper.close(0.01)
+    stuck.set()
+    assert told == ["--save-dir: not all clips were written"]
+
+
+def test_a_job_that_fails_in_an_unforeseen_way_is_told_and_the_next_one_done() -> None:
+    told, done = list[str](), list[int]()
+    worker = Worker("--save-dir", told.append)
+    worker.submit(lambda: done.append(1 // 0))
+    worker.submit(lambda: done.append(1))
+    assert worker.close(60)
+    assert (told, done) == (["--save-dir: integer division or modulo by zero"], [1])

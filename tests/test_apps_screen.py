@@ -257,6 +257,16 @@ def test_turning_ends_where_there_is_no_room_and_starts_back_at_once() -> None:
     assert engine.thresholds[0] == pytest.approx(0.1)
 
 
+def test_turning_makes_no_word_heard_twice() -> None:
+    """An utterance that was reported stays reported, wherever the dial stands."""
+    engine = LiveEngine(Loud())
+    found = [*engine.feed(np.ones(2 * SAMPLE_RATE, np.float32))]
+    for _ in range(2):
+        engine.turn(up=False)
+        found += engine.feed(np.ones(SAMPLE_RATE // 2, np.float32))
+    assert len(found) == 1
+
+
 def test_a_threshold_beyond_the_dial_is_left_where_it_is() -> None:
     highest = DetectorConfig(threshold=1.0, release=0.3)
     assert shifted(highest, 0.05).threshold == 1.0

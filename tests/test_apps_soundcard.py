@@ -269,6 +269,20 @@ def test_a_device_that_stays_silent_is_opened_again_and_said_to_be_lost_once(
         microphone.tell = said.append
         heard_until(iter(microphone), lambda block: len(sound.streams) == 4)
     assert said == ["the microphone is lost: USB Audio; looking for it"]
+    assert microphone.overruns == 1  # so that a word that was cut in two is not kept
+
+
+def test_a_microphone_that_cannot_be_started_is_closed(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Stream) -> None:
+        raise SoundError("Device unavailable [PaErrorCode -9985]")
+
+    monkeypatch.setattr(Stream, "start", refuse)
+    sound = install(Sound([device(0, "USB Audio")]))
+    with pytest.raises(KwsError, match="cannot open the microphone"), Microphone():
+        pass
+    assert sound.streams[0].closed
 
 
 @pytest.mark.usefixtures("impatient")

@@ -118,6 +118,15 @@ def ignore_range_and_cut(to: Handler, data: bytes) -> None:
     to.wfile.write(data[:300_000])
 
 
+def of_unknown_length_and_cut(to: Handler, data: bytes) -> None:
+    if not to.start:
+        honest(to, data, sent=300_000)
+        return
+    told = f"bytes {to.start}-{len(data) - 1}/*"
+    to.head(206, Content_Range=told, Content_Length=len(data) - to.start)
+    to.wfile.write(data[to.start :][:1_000])
+
+
 def misplace(to: Handler, data: bytes) -> None:
     to.head(206, Content_Range=f"bytes 5-{len(data) - 1}/{len(data)}", Content_Length=0)
 
@@ -281,6 +290,14 @@ def test_a_server_that_continues_elsewhere_is_not_believed(site: Site, target: P
     site.script = [cut, misplace]
     fetch(site.url, target, sha256=SHA256, **QUICK)
     assert site.asked == [None, "bytes=300000-", None]
+
+
+def test_a_rest_of_unknown_length_that_is_cut_goes_on(site: Site, target: Path) -> None:
+    """What a reply says of itself counts where the whole is not told."""
+    site.script = [of_unknown_length_and_cut] * 3
+    fetch(site.url, target, **QUICK)
+    assert target.read_bytes() == DATA
+    assert site.asked == [None, "bytes=300000-", "bytes=301000-", "bytes=302000-"]
 
 
 @pytest.mark.parametrize("answer", [unmeasured, chunked, kept_open])

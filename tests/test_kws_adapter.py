@@ -63,14 +63,14 @@ def test_an_adapter_comes_back_equal(tmp_path: Path, make_adapter: Make, bits: i
     metrics = {"validation": {"accuracy": 0.9, "per_word": {"北京": {"count": 3}}}}
     changes = {"detector": detector, "metrics": metrics, "licences": ("MIT",)}
     adapter = make_adapter("cmn", bits=bits, **changes)
-    save_adapter(tmp_path / "a" / "b", adapter, "# card\n")
+    saved = save_adapter(tmp_path / "a" / "b", adapter, "# card\n")
     found = load_adapter(tmp_path / "a" / "b")
-    assert found.config == adapter.config
+    assert found.config == saved == replace(adapter.config, sha256=saved.sha256)
     assert found.config.detector.threshold == 0.7
     for name, array in adapter.arrays().items():
         assert found.arrays()[name].tobytes() == array.tobytes()
         assert found.arrays()[name].dtype == array.dtype
-    assert read_adapter_config(tmp_path / "a" / "b") == adapter.config
+    assert read_adapter_config(tmp_path / "a" / "b") == saved
 
 
 @pytest.mark.parametrize("newer", [{"timings"}, {"timings", "keywords"}])
@@ -290,3 +290,24 @@ def test_another_front_end_is_refused(make_adapter: Make) -> None:
     with pytest.raises(KwsError, match=r"another front end .*, not 0123"):
         check_base(adapter, adapter.config.base_sha256, "0123", "ar")
     check_base(adapter, adapter.config.base_sha256, adapter.config.features_digest, "ar")
+
+
+def test_one_that_was_being_replaced_is_refused(
+    folder: Path, make_adapter: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the numbers and the configuration: neither the old one nor the new."""
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kws.adapter.save_adapter_config", killed)
+    adapter = make_adapter("cmn")
+    with pytest.raises(KeyboardInterrupt):
+        save_adapter(folder, replace(adapter, head_bias=adapter.head_bias + 1), "# card\n")
+    with pytest.raises(KwsError, match="not saved to its end"):
+        load_adapter(folder)
+
+
+def test_older_adapters_name_no_digest(folder: Path) -> None:
+    rewrite(folder, sha256=...)
+    assert load_adapter(folder).config.sha256 == ""

@@ -19,6 +19,7 @@ from audio_data.logmel import log_mel
 from kws.adapter import Adapter, AdapterConfig, stored_bytes
 from kws.bank import Bank
 from kws.base import Base, BaseConfig
+from kws.config import SAMPLE_RATE
 from kws.engine import Engine
 from kws.errors import KwsError
 from kws.files import Arrays
@@ -91,6 +92,30 @@ def test_a_graph_of_another_width_is_refused(base: Base, tmp_path: Path) -> None
     wide = Base(replace(base.config, tau=2.0), BCResNet(4, 2.0).eval())
     with pytest.raises(KwsError, match="is another than the base's; kws export it again"):
         SessionNetwork(open_session(path), wide.config, tensors(wide))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", [np.float16, np.float64])
+def test_a_base_may_be_stored_in_other_numbers(
+    base: Base, form: str, kind: type, tmp_path: Path
+) -> None:
+    stored = {
+        name: array.astype(kind) if array.dtype == np.float32 else array
+        for name, array in tensors(base).items()
+    }
+    make: Callable[..., Network] = compiled.Switchable
+    if form == "session":
+        path = tmp_path / "base.onnx"
+        path.write_bytes(base_file(fold(base.config, tensors(base))))
+        make = partial(SessionNetwork, open_session(path))
+    found = [
+        Runtime(base.config, arrays, make, lambda: frontend.FrontEnd(base.config.features)).scores(
+            noise(SAMPLE_RATE)
+        )
+        for arrays in (tensors(base), stored)
+    ]
+    tolerance = 2e-2 if kind is np.float16 else TOLERANCE
+    np.testing.assert_allclose(found[0], found[1], atol=tolerance)
 
 
 BaseOf = Callable[[bool], Base]
