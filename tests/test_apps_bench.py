@@ -239,6 +239,16 @@ def test_the_report_pairs_causal_runs_with_those_that_hear_all(tmp_path: Path) -
     assert "| swr | 10% | 0.02 | 100 | 1,000 | 90.0 ± 0.0 | 90.0 ± 0.0 | 2 |" in page
 
 
+def test_bases_are_told_with_the_worst_person_of_all_seeds(tmp_path: Path) -> None:
+    records = [record("", None, "a", seed, right) for seed, right in ((0, 0.9), (1, 0.8))]
+    for run in records:
+        run["cell"]["tau"] = 2.0
+        run["result"] = {"parameters": 29_104, "seconds": 60.0}
+    write_results(records, tmp_path / "results.md")
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "| τ=2 | 29,104 | 85.0 ± 7.1 | 85.0 ± 7.1 | 80.0 | 1 | 2 |" in page
+
+
 def test_runs_on_the_same_recordings_come_together() -> None:
     groups = shared(cells({"cells": [GROUP]}))
     assert [{(cell.task, cell.seed) for cell in group} for group in groups] == [
