@@ -22,6 +22,7 @@ from kws.adapter import (
     save_adapter,
     stored_bytes,
 )
+from kws.base import CONFIG as BASE
 from kws.base import Base
 from kws.budget import Budget
 from kws.deltas import Adaptation, restored
@@ -163,6 +164,8 @@ def adapt(
             "--beside corpus=NAME"
         )
     opened = open_base(base)
+    if (out / BASE).exists():
+        raise UsageError(f"{out} holds a base, which is never changed; name another --out")
     if words:
         refuse_unwritable(out)
         selection = spoken.speak(selection, words, data, out / SPEECH)

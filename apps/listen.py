@@ -234,7 +234,7 @@ def listen(
     write_any_script()
     from .wiring import open_runtime
 
-    if command:
+    if command is not None:
         parse(command)  # before anything is loaded
     engine = LiveEngine(open_runtime(base, adapters, language), threshold=threshold)
     # What a file holds may take its time; what a microphone hears must not pile up.

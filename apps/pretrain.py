@@ -9,7 +9,9 @@ import click
 import torch
 
 from audio_data.augment import SNR, SPEC_WIDTHS, AugmentConfig
-from kws.base import MODEL, BaseConfig, save_base
+from kws.adapter import CONFIG as ADAPTER
+from kws.base import CONFIG, MODEL, BaseConfig, save_base
+from kws.errors import UsageError
 from kws.files import read_tensors, refuse_unwritable, write_bytes, write_json, write_text
 from kws.train import Epoch, Optimizer, Plan, Stage, fingerprint, fit
 from models.folded import fold
@@ -68,6 +70,9 @@ def pretrain(
     as_json: bool,
 ) -> None:
     """Train the network on one language; it is never changed again."""
+    for name, what in ((CONFIG, "a base, which is never changed"), (ADAPTER, "an adapter")):
+        if (out / name).exists():
+            raise UsageError(f"{out} holds {what}; name another --out, or delete it")
     selection = Selection(
         data=data,
         filters=filters,

@@ -12,7 +12,7 @@ from audio_data.mixture import make_mixture
 from audio_data.synthesis import LICENCE
 from kws.adapter import AdapterConfig
 from kws.errors import UsageError
-from kws.metrics import interval
+from kws.metrics import NAMELESS, interval
 
 from .calibrate import set_thresholds
 from .progress import counting
@@ -82,9 +82,11 @@ def trust(config: AdapterConfig, recordings: Recordings) -> str:
             "little: nobody but made voices has said these words, and people are understood less "
             "well; record some (kws collect) and give them with --data"
         )
-    low, high = interval(found["accuracy"], found["count"])
     said = recordings.said("validation")
     people = {clip.speaker for clip in said if clip.licence != LICENCE}
+    theirs = [found["per_speaker"][speaker or NAMELESS] for speaker in people]
+    right = sum(person["accuracy"] * person["count"] for person in theirs)
+    low, high = interval(right / by_people, by_people)
     who = "1 person" if len(people) == 1 else f"{len(people)} people"
     who = "people who are not named" if None in people else who
     rest = f", and {made} by made voices" if made else ""

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Sequence
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .config import SILENCE, UNKNOWN
 
+NAMELESS: Final = "unknown"  # speaker, among those told apart
 Ints = NDArray[np.int64]
 
 
@@ -53,7 +54,7 @@ def report(
         (None where the task is closed).
 
     """
-    names, people = np.array(labels), np.array([str(s or "unknown") for s in speakers])
+    names, people = np.array(labels), np.array([str(s or NAMELESS) for s in speakers])
     spoken = ~np.isin(names, (UNKNOWN, SILENCE))
     keyword = spoken[truth]
     per_speaker = _by(people[keyword], predicted[keyword], truth[keyword])

@@ -455,10 +455,17 @@ def test_hits_are_kept_and_answered(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("files")
-def test_a_command_that_does_not_exist_is_wrong_use() -> None:
-    result = call("listen", "--base", "no base", "--exec", "no-such-program x", ok=False)
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("no-such-program x", "there is no program 'no-such-program'"),
+        ("", "--exec needs a command"),  # of a variable that is not set
+    ],
+)
+def test_a_command_that_does_not_exist_is_wrong_use(command: str, message: str) -> None:
+    result = call("listen", "--base", "no base", "--exec", command, ok=False)
     assert isinstance(result.exception, UsageError)
-    assert "there is no program 'no-such-program'" in str(result.exception)
+    assert message in str(result.exception)
 
 
 def test_the_help_says_that_no_sound_leaves_the_machine() -> None:

@@ -71,6 +71,8 @@ def test_people_are_learnt_too_and_validate(
     assert made == {"train"}
     assert real == {"train", "validation", "test"}
     assert "2 recordings by 1 person validate, and 1 by made voices" in printed["trust"]
+    low, high = map(int, re.findall(r"(\d+)%", printed["trust"])[:2])
+    assert high - low > 60, "of two recordings; the made voice, the third, says nothing of people"
 
 
 def test_a_manifest_of_people_says_the_language(

@@ -96,6 +96,24 @@ def test_pretraining_that_cannot_be(
 
 
 @pytest.mark.parametrize(
+    ("command", "folder", "message"),
+    [
+        (["adapt", "--base", "base", "--method", "head"], "base", "holds a base"),
+        (["pretrain", "--tau", 1], "base", "holds a base, which is never changed"),
+        (["pretrain", "--tau", 1], "de", "holds an adapter"),
+    ],
+)
+def test_what_is_never_changed_is_not_written_over(
+    command: list[object], folder: str, message: str, kws: Kws, tiny: Path, spoken: Path
+) -> None:
+    command = [tiny / "base" if item == "base" else item for item in command]
+    before = {path: path.read_bytes() for path in (tiny / folder).iterdir()}
+    found = ["--data", spoken, "--filter", "language=en", "--epochs", 1]
+    assert message in fail(kws, 2, *command, *found, "--out", tiny / folder)
+    assert before == {path: path.read_bytes() for path in (tiny / folder).iterdir()}
+
+
+@pytest.mark.parametrize(
     "command",
     [
         ["detect", "a.wav", "--base", "b", "--threshold"],
