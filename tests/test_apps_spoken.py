@@ -1,6 +1,7 @@
 """From text to an adapter: made voices, people among them, thresholds, and how far to trust it."""
 
 import csv
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -72,7 +73,7 @@ def test_people_are_learnt_too_and_validate(
     assert real == {"train", "validation", "test"}
     assert "2 recordings by 1 person validate, and 1 by made voices" in printed["trust"]
     low, high = map(int, re.findall(r"(\d+)%", printed["trust"])[:2])
-    assert high - low > 60, "of two recordings; the made voice, the third, says nothing of people"
+    assert high - low > 60, "of two recordings; a made voice says nothing of people"
 
 
 def test_a_manifest_of_people_says_the_language(
