@@ -54,9 +54,9 @@ class Cell:
         kind = f"tau{self.tau:g}" if self.tau else f"{self.method}-{self.budget or 'fixed'}"
         clips = f"-{self.per_word}clips" if self.per_word else ""
         rate = f"-lr{self.lr:g}" if self.lr else ""
-        rate += f"-{self.bits}bits" if self.bits else ""
+        bits = f"-{self.bits}bits" if self.bits else ""
         after = f"-after-{'-'.join(self.before)}" if self.before else ""
-        return f"{self.task}{after}{clips}-{kind}{rate}-{self.seed}".replace("%", "pc")
+        return f"{self.task}{after}{clips}-{kind}{rate}{bits}-{self.seed}".replace("%", "pc")
 
     @property
     def earlier(self) -> "Cell | None":

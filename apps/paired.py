@@ -72,7 +72,10 @@ def paired(records: Sequence[Record]) -> str:
     kinds = {
         kind: {run_of(r): r for r in some} for kind, some in grouped(records, method_of).items()
     }
-    ours = sorted((kind for kind in kinds if _is_ours(kind)), key=lambda kind: budget_size(kind[1]))
+    ours = sorted(
+        (kind for kind, runs in kinds.items() if _is_ours(runs)),
+        key=lambda kind: budget_size(kind[1]),
+    )
     rows = [
         [f"{' '.join(kind)} - {name}", *_difference(pairs)]
         for kind in ours
@@ -81,9 +84,9 @@ def paired(records: Sequence[Record]) -> str:
     return markdown(["difference", "points", "pairs of language and seed"], rows)
 
 
-def _is_ours(kind: Kind) -> bool:
+def _is_ours(runs: Mapping[Run, Record]) -> bool:
     """In however many bits."""
-    return kind[0].split(",")[0] == OURS
+    return next(iter(runs.values()))["cell"]["method"] == OURS
 
 
 def _rivals(kinds: Mapping[Kind, Mapping[Run, Record]], ours: Kind) -> list[tuple[str, Pairs]]:
@@ -95,7 +98,7 @@ def _rivals(kinds: Mapping[Kind, Mapping[Run, Record]], ours: Kind) -> list[tupl
         mine, theirs = (
             sum(pair[side]["result"]["stored_bytes"] for pair in pairs) for side in (0, 1)
         )
-        if pairs and not _is_ours(kind) and (theirs <= mine or kind[0] == WHOLE):
+        if pairs and not _is_ours(runs) and (theirs <= mine or kind[0] == WHOLE):
             found.append((theirs / len(pairs), kind, pairs))
     found.sort(key=lambda rival: rival[0])
     largest = {kind[0]: (" ".join(kind).strip(), pairs) for _, kind, pairs in found}

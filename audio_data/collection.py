@@ -78,7 +78,7 @@ class Collection:
             "speaker": self.speaker,
             "split": UNSPLIT,
         }
-        columns, rows = self._read()  # only now, at once before it is replaced: see below
+        columns, rows = self._read()  # at the last moment: others may record too
         self._write(columns, [*rows, row])
         self._mine.append(name)
         return path
@@ -107,7 +107,7 @@ class Collection:
         return path
 
     def _read(self) -> tuple[list[str], list[Row]]:
-        """Columns and rows, as they are on the disk now: others may record too."""
+        """Columns and rows, as they are on the disk now."""
         if not self.manifest.exists():
             return list(REQUIRED), []
         columns, numbered = read_rows(self.manifest)

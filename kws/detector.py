@@ -163,11 +163,7 @@ class Detector:
                 f"the detector has settings for {', '.join(sorted(strangers))}, "
                 f"which {language} does not spot; calibrate it again"
             )
-        levels = [self.config.levels(label) for label in labels]
-        keywords = [label not in (UNKNOWN, SILENCE) for label in labels]
-        threshold = np.array([level.threshold for level in levels], np.float32)
-        self._threshold = np.where(keywords, threshold, np.float32(np.inf))  # [K]
-        self._release = np.array([level.release for level in levels], np.float32)  # [K]
+        self._set_levels()
         timings = [self.config.timing(label) for label in labels]
         self._smoothing = np.array([timing.smoothing for timing in timings])  # [K]
         self._patience = np.array([timing.patience for timing in timings])  # [K]
@@ -175,6 +171,13 @@ class Detector:
         self._spans = sorted({timing.smoothing for timing in timings})
         self._recent: deque[NDArray[np.float32]] = deque(maxlen=self._spans[-1])
         self.reset()
+
+    def _set_levels(self) -> None:
+        levels = [self.config.levels(label) for label in self.labels]
+        keywords = [label not in (UNKNOWN, SILENCE) for label in self.labels]
+        threshold = np.array([level.threshold for level in levels], np.float32)
+        self._threshold = np.where(keywords, threshold, np.float32(np.inf))  # [K]
+        self._release = np.array([level.release for level in levels], np.float32)  # [K]
 
     def reset(self) -> None:
         """Forget all that was heard."""
@@ -189,14 +192,10 @@ class Detector:
         self._peak = np.zeros(len(self.labels), np.float32)  # [K], highest of the utterance
 
     def turn(self, config: DetectorConfig) -> None:
-        """Take other levels from the next decision on; what was heard so far stays heard.
-
-        Timings stay as they are.
-        """
-        other = Detector(self.labels, self.language, config)
-        self._threshold, self._release = other._threshold, other._release
-        self._bar = np.where(np.isinf(self._bar), self._bar, self._threshold)
+        """Take other levels from the next decision on; timings, and what was heard, stay."""
         self.config = config
+        self._set_levels()
+        self._bar = np.where(np.isinf(self._bar), self._bar, self._threshold)
 
     def step(self, scores: NDArray[np.float32], time: float) -> Detection | None:
         """Take one decision ``[K]`` at ``time`` seconds; return the event it completes."""

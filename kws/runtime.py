@@ -84,7 +84,7 @@ class Runtime(Languages):
         front_end: Callable[[], FrontEnd],
     ) -> None:
         super().__init__(config)
-        tensors = {name: array.astype(np.float32) for name, array in tensors.items()}
+        tensors = {name: array.astype(np.float32, copy=False) for name, array in tensors.items()}
         self._front_end = front_end
         self._clips = front_end()
         self.network = build(config, tensors)

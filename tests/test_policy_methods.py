@@ -61,6 +61,18 @@ def names(adaptation: Adaptation) -> list[str]:
     return [site.name for site in adaptation.chosen]
 
 
+def test_few_recordings_are_validated_some_times_not_hundreds(
+    network: BCResNet, toy: EpochBatches, tmp_path: Path
+) -> None:
+    """Every fourth epoch, but 25 times at most; after the last one always."""
+    for epochs, times in ((10, 3), (200, 25)):
+        trainer = make_trainer(toy, tmp_path / str(epochs), epochs=epochs)
+        adapt(network, CLASSES, "head", 0, trainer)
+        history = trainer.history["final"]
+        assert sum(epoch.validation is not None for epoch in history) == times
+        assert history[-1].validation is not None
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_trains_and_leaves_the_base_alone(
     method: str, network: BCResNet, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
