@@ -86,7 +86,7 @@ def paired(records: Sequence[Record]) -> str:
 
 def _is_ours(runs: Mapping[Run, Record]) -> bool:
     """In however many bits."""
-    return next(iter(runs.values()))["cell"]["method"] == OURS
+    return all(record["cell"]["method"] == OURS for record in runs.values())
 
 
 def _rivals(kinds: Mapping[Kind, Mapping[Run, Record]], ours: Kind) -> list[tuple[str, Pairs]]:

@@ -11,9 +11,9 @@ def record(
     method: str, budget: str | None, task: str, seed: int, right: float, **cell: Any
 ) -> dict[str, Any]:
     measured = {"accuracy": right, "worst_speaker": {"accuracy": right}}
+    own = {"task": task, "seed": seed, "method": method, "budget": budget, "tau": None}
     return {
-        "cell": {"task": task, "seed": seed, "method": method, "budget": budget, "tau": None}
-        | cell,
+        "cell": own | cell,
         "settings": {"base": "runs/base", "closed": True},
         "result": {"spent_parameters": 100, "stored_bytes": 1_000},
         "validation": measured,
