@@ -29,7 +29,7 @@ from kws.deltas import Adaptation, restored
 from kws.errors import UsageError
 from kws.files import refuse_unwritable, sha256, write_json
 from kws.forms import MASK
-from kws.quantized import BITS, Bits, bits_of, quantize
+from kws.quantized import ROUNDINGS, Bits, bits_of, quantize
 from kws.sites import find_sites
 from kws.train import DivergedError, Epoch, Optimizer, Plan, fingerprint
 from policy.joint import Together, first_classes
@@ -74,7 +74,7 @@ ROUNDED: Final[Bits] = 8  # bits; decision 12 says what fewer cost
     "--bits",
     default=str(ROUNDED),
     show_default=True,
-    type=click.Choice([str(bits) for bits in BITS if bits > 1]),
+    type=click.Choice([str(bits) for bits in ROUNDINGS]),
     help="that a number is stored in; the head's are of 16",
 )
 @click.option(
@@ -178,7 +178,7 @@ def adapt(
         budget,
         out,
         seed=seed,
-        bits=next(known for known in BITS if str(known) == bits),
+        bits=next(known for known in ROUNDINGS if str(known) == bits),
         after=after,
         beside=[Recordings.select(other, opened.config) for other in others],
         epochs=epochs,

@@ -5,118 +5,70 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from fnmatch import fnmatch
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import click
 
+from audio_data.clips import Split
+from kws.adapter import Adapter, load_adapter
+from kws.base import Base
 from kws.errors import KwsError, UsageError
 from kws.files import read_json, write_json
-from kws.quantized import Bits
 from kws.train import Plan
 from policy.methods import TOGETHER
 from policy.transfer import RATE
 
 from . import adapt, options, pretrain
 from .cluster import spread
+from .grid import Cell, Grid
 from .measure import measure, merged
 from .progress import CONSOLE
-from .recordings import Recordings, Selection, parse_filters, pick_device
+from .recordings import Recordings, pick_device
 from .stream_grid import KEY, StreamCell, run_stream, stream_cells
 from .stream_results import summary
 from .wiring import open_base
 
 RECORDS, RESULTS, SUMMARY = Path("docs/records"), Path("docs/results.md"), Path("README.md")
 ZOO = Path("models/zoo")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One run of a grid: a pretraining where ``tau`` is given, else an adaptation."""
-
-    task: str
-    seed: int
-    method: str | None = None
-    budget: str | None = None
-    tau: float | None = None
-    per_word: int | None = None  # training clips; None: as many as the grid says for all
-    lr: float | None = None  # peak rate; None: what the grid says for all
-    bits: Bits | None = None  # of each stored number; None: what the grid says for all
-    before: tuple[str, ...] = ()  # tasks learnt before, on which a method builds
-
-    @property
-    def name(self) -> str:
-        """Of the record and of the folder that the run writes."""
-        kind = f"tau{self.tau:g}" if self.tau else f"{self.method}-{self.budget or 'fixed'}"
-        clips = f"-{self.per_word}clips" if self.per_word else ""
-        rate = f"-lr{self.lr:g}" if self.lr else ""
-        bits = f"-{self.bits}bits" if self.bits else ""
-        after = f"-after-{'-'.join(self.before)}" if self.before else ""
-        return f"{self.task}{after}{clips}-{kind}{rate}{bits}-{self.seed}".replace("%", "pc")
-
-    @property
-    def earlier(self) -> "Cell | None":
-        """The run that learns the language before."""
-        if not self.before:
-            return None
-        return replace(self, task=self.before[-1], before=self.before[:-1])
-
+MEASURED: tuple[Split, ...] = ("validation", "test")
 
 Run = Cell | StreamCell
+Trained = tuple[Base, Adapter | None, Recordings, dict[str, Any]]
 
 
-def cells(grid: dict[str, Any]) -> list[Cell]:
-    """Every run that the grid's lists span, each once.
+def read_grid(path: Path) -> tuple[Grid | None, list[Run]]:
+    """Every run of a file, and what they have in common if they are trainings.
 
-    One seed after another: a grid that is not finished is one of fewer seeds.
+    Raises:
+        UsageError: there is no such file, or a run of it could not be done.
+
     """
-    spanned = dict.fromkeys(cell for group in grid["cells"] for cell in _span(group))
-    return sorted(spanned, key=lambda cell: (cell.seed, len(cell.before)))
-
-
-def runs(grid: dict[str, Any]) -> Iterable[Run]:
-    """Every run of a grid, which is one of streams, or of trainings."""
-    return stream_cells(grid) if KEY in grid else cells(grid)
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} is no grid that can be read ({error})") from error
+    try:
+        if KEY in raw:
+            return None, [*stream_cells(raw)]
+        grid = Grid.parse(raw)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+    return grid, [*grid.runs()]
 
 
 def shared(cells: Iterable[Run]) -> list[list[Run]]:
     """The runs that hear the same recordings in the same order, or build on one another."""
     groups: dict[tuple[int, str, int | None], list[Run]] = {}
     for cell in cells:
-        first = cell.before[0] if isinstance(cell, Cell) and cell.before else cell.task
-        groups.setdefault((cell.seed, first, cell.per_word), []).append(cell)
+        first, per_word = cell.task, None
+        if isinstance(cell, Cell):
+            (first, *_), per_word = (*cell.before, cell.task), cell.per_word
+        groups.setdefault((cell.seed, first, per_word), []).append(cell)
     return list(groups.values())
-
-
-def _span(group: dict[str, Any]) -> Iterator[Cell]:
-    for seed in group["seeds"]:
-        chains = [[task] for task in group.get("tasks", [])]
-        for order in group.get("sequences", []):
-            chains += [order[:end] for end in range(1, len(order) + 1)]
-        for *before, task in chains:
-            for tau in group.get("taus", []):
-                yield Cell(task=task, seed=seed, tau=float(tau))
-            for clips, method, budget, rate, bits in product(
-                group.get("clips", [None]),
-                group.get("methods", []),
-                group.get("budgets", [None]),
-                group.get("rates", [None]),
-                group.get("bits", [None]),
-            ):
-                yield Cell(
-                    task=task,
-                    seed=seed,
-                    method=method,
-                    budget=budget,
-                    per_word=clips,
-                    lr=rate,
-                    bits=bits,
-                    before=tuple(before),
-                )
 
 
 @click.group()
@@ -175,13 +127,7 @@ def run_grid(
             jobs, [grid, "--records", records, "--work", work, "--only", only, "--device", device]
         )
         return
-    try:
-        settings = tomllib.loads(grid.read_text(encoding="utf-8"))
-        spanned = list(runs(settings))
-        if KEY not in settings and (odd := {run.task for run in spanned} - {*settings["tasks"]}):
-            raise UsageError(f"{grid} has no task {', '.join(sorted(odd))} among its [tasks]")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{grid} is no grid that can be read ({error!r})") from error
+    trainings, spanned = read_grid(grid)
     groups = shared(run for run in spanned if fnmatch(run.name, only))
     if not groups:
         names = ", ".join(run.name for run in spanned[:3])
@@ -193,7 +139,7 @@ def run_grid(
     missing = [[c for c in group if not (folder / f"{c.name}.json").is_file()] for group in groups]
     todo, total = sum(map(len, missing)), sum(map(len, groups))
     CONSOLE.print(f"{total} runs, {total - todo} recorded already")
-    do = partial(_run, settings=settings, work=work / grid.stem, device=device)
+    do = partial(_run, grid=trainings, work=work / grid.stem, device=device)
     found: Iterable[tuple[Run, dict[str, Any] | str]]
     if ray:
         found = spread([cell for group in missing for cell in group], do, ray)
@@ -232,7 +178,7 @@ def _in_turn(
 def _run(
     cell: Run,
     *,
-    settings: dict[str, Any],
+    grid: Grid | None,
     work: Path,
     device: str,
     kept: dict[object, Any] | None = None,
@@ -241,7 +187,8 @@ def _run(
     out = work / cell.name
     if isinstance(cell, StreamCell):
         return {"commit": _commit(), **run_stream(cell, out)}
-    return run_cell(cell, settings, out, pick_device(device), kept)
+    assert grid is not None
+    return run_cell(cell, grid, out, pick_device(device), kept)
 
 
 def side_by_side(jobs: int, arguments: Sequence[object]) -> None:
@@ -273,7 +220,7 @@ def side_by_side(jobs: int, arguments: Sequence[object]) -> None:
 
 def run_cell(
     cell: Cell,
-    settings: dict[str, Any],
+    grid: Grid,
     out: Path,
     device: str,
     kept: dict[object, Any] | None = None,
@@ -282,58 +229,57 @@ def run_cell(
 
     Args:
         cell: the run.
-        settings: of its grid.
+        grid: that it is of.
         out: folder for what it leaves.
         device: where to train.
         kept: what runs on the same recordings read and made, for the next of them.
 
     """
-    selection = Selection(
-        data=Path(settings["data"]),
-        filters=parse_filters(settings["tasks"][cell.task]),
-        closed=settings.get("closed", False),
-        per_word=cell.per_word or settings.get("per_word"),
-        seed=cell.seed,
-    )
-    record: dict[str, Any] = {"cell": asdict(cell), "settings": settings, "commit": _commit()}
-    rate = cell.lr or settings.get("lr")
-    if cell.tau:
-        plan = Plan(epochs=settings["epochs"], lr=rate or pretrain.LR, seed=cell.seed)
-        causal = settings.get("causal", False)
-        record["result"] = pretrain.run(selection, cell.tau, plan, device, out, causal=causal)
-        base, adapter = open_base(out), None
-        recordings = Recordings.select(selection, base.config, base.config.labels)
-    else:
-        from kws.adapter import load_adapter
-
-        base = open_base(Path(settings["base"]))
-        recordings = Recordings.select(selection, base.config, kept=kept)
-        method, budget = str(cell.method), cell.budget or "100%"
-        together = settings["tasks"].items() if method in TOGETHER else ()
-        others = [parse_filters(filters) for task, filters in together if task != cell.task]
-        config = adapt.run(
-            base,
-            recordings,
-            method,
-            budget,
-            out,
-            seed=cell.seed,
-            bits=cell.bits or settings.get("bits", adapt.ROUNDED),
-            after=out.with_name(cell.earlier.name) if cell.earlier else None,
-            beside=[
-                Recordings.select(replace(selection, filters=filters), base.config)
-                for filters in others
-            ],
-            epochs=settings.get("epochs"),
-            steps=settings.get("steps", adapt.STEPS),
-            lr=rate or RATE,
-            device=device,
-        )
-        record["result"], adapter = adapt.summary(config), load_adapter(out)
+    record: dict[str, Any] = {"cell": asdict(cell), "settings": grid.settings, "commit": _commit()}
+    train = _pretrained if cell.tau else _adapted
+    base, adapter, recordings, record["result"] = train(cell, grid, out, device, kept)
     record |= {"causal": base.config.causal, "base_sha256": base.config.sha256}
-    for split in ("validation", "test"):
+    for split in MEASURED:
         record[split] = measure(merged(base, adapter), recordings, split).report
     return record
+
+
+def _pretrained(
+    cell: Cell, grid: Grid, out: Path, device: str, kept: dict[object, Any] | None
+) -> Trained:
+    assert cell.tau is not None
+    assert grid.epochs is not None
+    selection = grid.selection(cell)
+    plan = Plan(epochs=grid.epochs, lr=cell.lr or grid.lr or pretrain.LR, seed=cell.seed)
+    result = pretrain.run(selection, cell.tau, plan, device, out, causal=grid.causal)
+    base = open_base(out)
+    recordings = Recordings.select(selection, base.config, base.config.labels, kept)
+    return base, None, recordings, result
+
+
+def _adapted(
+    cell: Cell, grid: Grid, out: Path, device: str, kept: dict[object, Any] | None
+) -> Trained:
+    base = open_base(Path(str(grid.base)))
+    recordings = Recordings.select(grid.selection(cell), base.config, kept=kept)
+    together = grid.tasks if cell.method in TOGETHER else ()
+    others = [grid.selection(cell, task) for task in together if task != cell.task]
+    config = adapt.run(
+        base,
+        recordings,
+        str(cell.method),
+        cell.budget or "100%",
+        out,
+        seed=cell.seed,
+        bits=cell.bits or grid.bits or adapt.ROUNDED,
+        after=out.with_name(cell.earlier.name) if cell.earlier else None,
+        beside=[Recordings.select(other, base.config) for other in others],
+        epochs=grid.epochs,
+        steps=grid.steps or adapt.STEPS,
+        lr=cell.lr or grid.lr or RATE,
+        device=device,
+    )
+    return base, load_adapter(out), recordings, adapt.summary(config)
 
 
 def _commit() -> str:

@@ -1,7 +1,7 @@
 """Stream evaluation as a grid: each stream of a file, with each of its seeds, is one run."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ from kws.base import read_base_config
 
 from . import trial
 from .evaluate import PICTURE, hear_hours
+from .grid import check, table
 from .recordings import Selection, parse_filters
 from .wiring import open_runtime
 
@@ -17,65 +18,84 @@ KEY: Final = "streams"  # of the settings of such a grid
 
 
 @dataclass(frozen=True, kw_only=True)
-class StreamCell:
-    """One language, heard for hours; without an adapter, the base's own."""
+class Stream:
+    """``[streams.NAME]``: one language, heard for hours; without an adapter, the base's own."""
 
-    task: str
-    seed: int
     data: str
     filter: tuple[str, ...]  # column=value
     base: str
-    adapter: str | None
-    keywords: tuple[str, ...] | None  # None: all words
-    per_word: int | None
-    hours: float
-    snrs: tuple[float, ...]  # dB
+    adapter: str | None = None
+    keywords: tuple[str, ...] | None = None  # None: all words
+    per_word: int | None = None
+    hours: float = trial.HOURS
+    snrs: tuple[float, ...] = trial.SNRS  # dB
+    seeds: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamCell:
+    """One stream with one of its seeds."""
+
+    task: str
+    seed: int
+    stream: Stream
 
     @property
     def name(self) -> str:
         """Of the record and of the folder that the run writes."""
         return f"{self.task}-{self.seed}"
 
+    @property
+    def record(self) -> dict[str, Any]:
+        """What its record says of it."""
+        found = asdict(self.stream) | {"task": self.task, "seed": self.seed}
+        del found["seeds"]
+        return found
 
-def stream_cells(grid: dict[str, Any]) -> list[StreamCell]:
-    """Every run of a grid, one seed after another."""
+
+def stream_cells(grid: Mapping[str, Any]) -> list[StreamCell]:
+    """Every run of a grid, one seed after another.
+
+    Raises:
+        UsageError: a run of it could not be done.
+
+    """
     return sorted(_span(grid), key=lambda cell: cell.seed)
 
 
-def _span(grid: dict[str, Any]) -> Iterator[StreamCell]:
+def _span(grid: Mapping[str, Any]) -> Iterator[StreamCell]:
     """A stream's own settings take the place of those of all."""
-    for name, own in grid[KEY].items():
-        chosen = grid | own
-        for seed in chosen.get("seeds", [0]):
-            yield StreamCell(
-                task=name,
-                seed=seed,
-                data=chosen["data"],
-                filter=tuple(chosen["filter"]),
-                base=chosen["base"],
-                adapter=chosen.get("adapter"),
-                keywords=tuple(chosen["keywords"]) if "keywords" in chosen else None,
-                per_word=chosen.get("per_word"),
-                hours=chosen.get("hours", trial.HOURS),
-                snrs=tuple(map(float, chosen.get("snrs", trial.SNRS))),
-            )
+    streams = grid[KEY]
+    check("the grid", KEY, isinstance(streams, Mapping) and bool(streams), "tables: [streams.NAME]")
+    common = {name: value for name, value in grid.items() if name != KEY}
+    for task, own in streams.items():
+        where = f"[streams.{task}]"
+        check("the grid", where, isinstance(own, Mapping), "a table")
+        stream = table(Stream, common | own, where)
+        stream = replace(stream, snrs=tuple(map(float, stream.snrs)))
+        check(where, "filter", all("=" in text for text in stream.filter), 'like ["column=value"]')
+        check(where, "hours", stream.hours > 0, "positive")
+        check(where, "per_word", stream.per_word is None or stream.per_word > 0, "positive")
+        for seed in stream.seeds:
+            yield StreamCell(task=task, seed=seed, stream=stream)
 
 
 def run_stream(cell: StreamCell, out: Path) -> dict[str, Any]:
     """The record of one run; the picture goes to ``out``."""
+    stream = cell.stream
     selection = Selection(
-        data=Path(cell.data),
-        filters=parse_filters(cell.filter),
-        keywords=cell.keywords,
-        per_word=cell.per_word,
+        data=Path(stream.data),
+        filters=parse_filters(stream.filter),
+        keywords=stream.keywords,
+        per_word=stream.per_word,
         seed=cell.seed,
     )
-    base = Path(cell.base)
+    base, adapter = Path(stream.base), Path(stream.adapter) if stream.adapter else None
     network: dict[str, Any] = {"base_sha256": read_base_config(base).sha256}
-    if cell.adapter:
-        config = read_adapter_config(Path(cell.adapter))
+    if adapter:
+        config = read_adapter_config(adapter)
         network |= {"method": config.method, "budget": config.budget}
-    bank = open_runtime(base, [Path(cell.adapter)] if cell.adapter else [])
+    bank = open_runtime(base, [adapter] if adapter else [])
     out.mkdir(parents=True, exist_ok=True)
-    found = hear_hours(bank, selection, cell.hours, cell.snrs, out / PICTURE)
-    return {"cell": asdict(cell), "network": network, "stream": found}
+    found = hear_hours(bank, selection, stream.hours, stream.snrs, out / PICTURE)
+    return {"cell": cell.record, "network": network, "stream": found}

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Mapping
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+
+UNIONS: Final = (UnionType, Union)
 
 
 def checked(kind: type[Any], raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -19,13 +21,11 @@ def checked(kind: type[Any], raw: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in raw.items():
         wanted = types.get(name, Any)
         if not fits(value, wanted):
-            called = wanted.__name__ if isinstance(wanted, type) else str(wanted)
-            raise TypeError(f"{name} must be {called}, not {value!r:.40}")
+            raise TypeError(f"{name} must be {called(wanted)}, not {value!r:.40}")
     return {
-        name: tuple(value) if isinstance(value, list) and get_origin(types.get(name)) is tuple
-        else value
+        name: tuple(value) if isinstance(value, list) and _is_tuple(types.get(name)) else value
         for name, value in raw.items()
-    }  # fmt: skip
+    }
 
 
 def fits(value: Any, kind: Any) -> bool:
@@ -37,8 +37,10 @@ def fits(value: Any, kind: Any) -> bool:
     origin, inner = get_origin(kind), get_args(kind)
     if kind is Any:
         return True
-    if origin is UnionType:
+    if origin in UNIONS:
         return any(fits(value, one) for one in inner)
+    if origin is Literal:
+        return value in inner and not isinstance(value, bool)
     if origin is tuple:
         return isinstance(value, list | tuple) and all(fits(item, inner[0]) for item in value)
     if origin is not None:
@@ -47,3 +49,24 @@ def fits(value: Any, kind: Any) -> bool:
         number = isinstance(value, int | kind) and not isinstance(value, bool)
         return number and math.isfinite(value)
     return isinstance(value, kind)
+
+
+def called(kind: Any) -> str:
+    """A type for people.
+
+    >>> called(tuple[str, ...] | None), called(Literal[8, 4])
+    ('a list of str or None', '8 or 4')
+    """
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in UNIONS:
+        return " or ".join(map(called, inner))
+    if origin is Literal:
+        return " or ".join(map(str, inner))
+    if origin is tuple:
+        return f"a list of {called(inner[0])}"
+    return "None" if kind is type(None) else getattr(origin or kind, "__name__", str(kind))
+
+
+def _is_tuple(kind: Any) -> bool:
+    """Or one of several, one of which is."""
+    return tuple in (get_origin(kind), *map(get_origin, get_args(kind)))

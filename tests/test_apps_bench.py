@@ -1,4 +1,4 @@
-"""A grid spans each run once, and every run leaves its record."""
+"""Every run of a grid leaves its record, once."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,60 +6,14 @@ from typing import Any
 
 import pytest
 
-from apps.bench import Cell, Run, _in_turn, cells, run_cell, shared
+from apps.bench import Run, _in_turn, run_cell, shared
+from apps.grid import Cell, Grid
 from apps.results import write_results
 from kws.config import FeatureConfig
 from kws.files import read_json
 
 Kws = Callable[..., tuple[int, str, str]]
 METHODS = ("head", "norms")
-GROUP = {"tasks": ["a", "b"], "methods": ["swr", "random"], "budgets": ["5%"], "seeds": [0, 1]}
-
-
-def test_a_grid_spans_every_run_once() -> None:
-    found = cells({"cells": [GROUP, GROUP | {"seeds": [1, 2]}]})
-    assert len(found) == len(set(found)) == 2 * 2 * 3
-    assert len({cell.name for cell in found}) == len(found)
-    assert [cell.seed for cell in found] == [0] * 4 + [1] * 4 + [2] * 4  # whole grids first
-
-
-def test_pretraining_and_methods_without_budget_are_runs_too() -> None:
-    found = cells({"cells": [{"tasks": ["a"], "taus": [1], "methods": ["full"], "seeds": [0]}]})
-    assert found == [Cell(task="a", seed=0, tau=1.0), Cell(task="a", seed=0, method="full")]
-
-
-def test_a_grid_may_take_few_clips_of_each_word() -> None:
-    group = {"tasks": ["a"], "methods": ["full", "head"], "clips": [5, 20], "seeds": [0]}
-    found = cells({"cells": [group]})
-    names = ["a-5clips-full-fixed-0", "a-5clips-head-fixed-0"]
-    assert [cell.name for cell in found[:2]] == names
-    assert [{cell.per_word for cell in cells} for cells in shared(found)] == [{5}, {20}]
-
-
-def test_a_grid_may_try_several_learning_rates() -> None:
-    group = {"tasks": ["a"], "methods": ["full"], "rates": [0.01, 0.02], "seeds": [0]}
-    found = cells({"cells": [group]})
-    assert [cell.lr for cell in found] == [0.01, 0.02]
-    assert [cell.name for cell in found] == ["a-full-fixed-lr0.01-0", "a-full-fixed-lr0.02-0"]
-
-
-def test_a_grid_may_store_numbers_in_several_ways() -> None:
-    group = {"tasks": ["a"], "methods": ["swr"], "budgets": ["80"], "bits": [8, 4], "seeds": [0]}
-    found = cells({"cells": [group]})
-    assert [cell.bits for cell in found] == [8, 4]
-    assert [cell.name for cell in found] == ["a-swr-80-8bits-0", "a-swr-80-4bits-0"]
-
-
-def test_a_sequence_of_languages_is_run_in_its_order() -> None:
-    """What several begin with is run once, and those that begin alike are one group."""
-    orders = [["a", "b", "c"], ["a", "c"], ["b", "a"]]
-    found = cells({"cells": [{"sequences": orders, "methods": ["cacl"], "seeds": [0]}]})
-    assert [cell.name.removesuffix("-cacl-fixed-0") for cell in found] == [
-        "a", "b", "b-after-a", "c-after-a", "a-after-b", "c-after-a-b",
-    ]  # fmt: skip
-    assert [cell.earlier and cell.earlier.name for cell in found[-1:]] == ["b-after-a-cacl-fixed-0"]
-    groups = [[cell.name.partition("-cacl")[0] for cell in group] for group in shared(found)]
-    assert groups == [["a", "b-after-a", "c-after-a", "c-after-a-b"], ["b", "a-after-b"]]
 
 
 def test_languages_that_build_on_one_another_are_benched_and_reported(
@@ -89,28 +43,21 @@ def test_languages_that_build_on_one_another_are_benched_and_reported(
     assert f"| cacl 10% | 0 {shown}({owned[1] - owned[0]:,}) |" in page
 
 
-def test_runs_on_the_same_recordings_come_together() -> None:
-    groups = shared(cells({"cells": [GROUP]}))
-    assert [{(cell.task, cell.seed) for cell in group} for group in groups] == [
-        {("a", 0)}, {("b", 0)}, {("a", 1)}, {("b", 1)},
-    ]  # fmt: skip
-    assert all(len(group) == 2 for group in groups)
-
-
 def test_a_run_on_kept_recordings_comes_out_as_alone(
     tiny: Path, spoken: Path, tmp_path: Path
 ) -> None:
-    settings = {
+    settings: dict[str, Any] = {
         "data": str(spoken),
         "base": str(tiny / "base"),
         "epochs": 4,
         "tasks": {"german": ["language=de"]},
     }
+    grid = Grid(**settings, cells=(), settings=settings)
     kept: dict[object, Any] = {}
     for method in ("even", "norms"):
         cell = Cell(task="german", seed=0, method=method, budget="10%")
-        alone = run_cell(cell, settings, tmp_path / f"alone-{method}", "cpu")
-        after = run_cell(cell, settings, tmp_path / f"after-{method}", "cpu", kept)
+        alone = run_cell(cell, grid, tmp_path / f"alone-{method}", "cpu")
+        after = run_cell(cell, grid, tmp_path / f"after-{method}", "cpu", kept)
         assert kept
         assert (alone["validation"], alone["test"]) == (after["validation"], after["test"])
         models = [
@@ -169,7 +116,14 @@ def test_a_job_that_fails_is_told(
 def test_languages_of_a_sequence_share_no_recordings() -> None:
     """Each is read as its own, and once."""
     orders = [["a", "b"], ["a", "b", "c"]]
-    found = cells({"cells": [{"sequences": orders, "methods": ["cacl"], "seeds": [0]}]})
+    found = Grid.parse(
+        {
+            "data": "d",
+            "base": "b",
+            "tasks": {key: ["language=de"] for key in "abc"},
+            "cells": [{"sequences": orders, "methods": ["cacl"], "seeds": [0]}],
+        }
+    ).runs()
     read: dict[str, int] = {}
 
     def do(cell: Run, kept: dict[object, Any]) -> dict[str, Any]:
@@ -181,24 +135,6 @@ def test_languages_of_a_sequence_share_no_recordings() -> None:
 
     assert len(list(_in_turn(shared(found), do))) == len(found) == 3
     assert read == {"a": 1, "b": 1, "c": 1}
-
-
-@pytest.mark.parametrize(
-    ("text", "only", "message"),
-    [
-        (GRID, "swr-*", "--only swr-* names no run"),
-        (GRID.replace('["german", ', '["germann", '), "*", "has no task germann among"),
-        (GRID + "name = '\udcff'", "*", "is no grid that can be read"),
-    ],
-)
-def test_grids_that_cannot_be_run_are_refused(
-    text: str, only: str, message: str, tmp_path: Path, kws: Kws
-) -> None:
-    grid = tmp_path / "grid.toml"
-    filled = text.format(data="manifest.csv", base="base", epochs=1)
-    grid.write_bytes(filled.encode("utf-8", "surrogateescape"))
-    code, _, err = kws("bench", "run", grid, "--only", only)
-    assert (code, message in " ".join(err.split())) == (2, True), err
 
 
 def test_the_runs_after_one_that_fails_go_on(
@@ -225,16 +161,17 @@ def test_a_job_is_a_part(tmp_path: Path, kws: Kws) -> None:
 def test_a_run_leaves_all_that_the_report_reads(
     method: str, tiny: Path, spoken: Path, tmp_path: Path
 ) -> None:
-    settings = {
+    settings: dict[str, Any] = {
         "data": str(spoken),
         "base": str(tiny / "base"),
         "epochs": 4,
         "per_word": 2,
         "tasks": {"german": ["language=de"]},
     }
+    grid = Grid(**settings, cells=(), settings=settings)
     budget = "10%" if method == "swr" else None
     cell = Cell(task="german", seed=0, method=method, budget=budget, bits=4)
-    done = run_cell(cell, settings, tmp_path / "run", "cpu")
+    done = run_cell(cell, grid, tmp_path / "run", "cpu")
     write_results([done], tmp_path / "results.md")
     assert done["result"]["spent_parameters"] <= 883
     assert done["base_sha256"] == read_json(tiny / "base" / "base_config.json")["sha256"]

@@ -5,8 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from apps.results import write_results
 from apps.stream_grid import stream_cells
 from kws.files import read_json
@@ -63,7 +61,7 @@ def test_a_grid_spans_every_stream_and_seed() -> None:
     settings = tomllib.loads(GRID.format(data="d", folder="f")) | {"seeds": [0, 1]}
     found = stream_cells(settings)
     assert [cell.name for cell in found] == ["own-0", "german-0", "own-1", "german-1"]
-    own, german = found[:2]
+    own, german = (cell.stream for cell in found[:2])
     assert (own.adapter, own.keywords, own.snrs) == (None, ("yes", "no"), (20.0, 0.0))
     assert (german.adapter, german.keywords, german.hours) == ("f/de", None, 0.004)
 
@@ -72,17 +70,17 @@ def test_what_a_stream_says_itself_comes_first() -> None:
     settings = tomllib.loads(GRID.format(data="d", folder="f"))
     settings["streams"]["own"] |= {"base": "other", "hours": 1}
     own, german = stream_cells(settings)
-    assert (own.base, own.hours) == ("other", 1)
-    assert (german.base, german.hours) == ("f/base", 0.004)
+    assert (own.stream.base, own.stream.hours) == ("other", 1)
+    assert (german.stream.base, german.stream.hours) == ("f/base", 0.004)
 
 
 def test_the_grid_that_comes_along_is_of_three_languages() -> None:
     path = ROOT / "configs" / "streams.toml"
     found = stream_cells(tomllib.loads(path.read_text(encoding="utf-8")))
     assert [cell.task for cell in found] == ["mandarin", "arabic", "english"]
-    assert {cell.hours for cell in found} == {6}
-    assert {cell.snrs for cell in found} == {(10.0, 0.0)}
-    assert [len(cell.keywords or ()) for cell in found] == [0, 10, 0]
+    assert {cell.stream.hours for cell in found} == {6}
+    assert {cell.stream.snrs for cell in found} == {(10.0, 0.0)}
+    assert [len(cell.stream.keywords or ()) for cell in found] == [0, 10, 0]
 
 
 def test_streams_run_once_and_are_reported(
@@ -125,11 +123,3 @@ def test_the_page_says_what_the_records_say(tmp_path: Path) -> None:
     assert "chosen on other files, maybe of the same people" in page
     assert "![misses against false accepts per hour, english](det_english_0.png)" in page
     assert "## The base" not in page
-
-
-@pytest.mark.parametrize("text", ["[streams.x]", "streams = 3", "data = 'd'\n[streams.x]\nbase=1"])
-def test_a_grid_that_lacks_something_is_refused(kws: Kws, tmp_path: Path, text: str) -> None:
-    (tmp_path / "bad.toml").write_text(text, encoding="utf-8")
-    code, _, err = kws("bench", "run", tmp_path / "bad.toml", "--records", tmp_path / "records")
-    assert code == 2
-    assert "bad.toml is no grid that can be read" in err

@@ -1,0 +1,215 @@
+"""Grids: files that span many runs, read and checked before the first of these begins."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from itertools import chain, product
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from kws.budget import Budget
+from kws.errors import UsageError
+from kws.quantized import ROUNDINGS, Bits
+from kws.typed import checked
+from models.bcresnet import TAUS
+from policy.methods import METHODS
+
+from .recordings import Selection, parse_filters
+
+CELLS: Final = "[[cells]]"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One run of a grid: a pretraining where ``tau`` is given, else an adaptation."""
+
+    task: str
+    seed: int
+    method: str | None = None
+    budget: str | None = None
+    tau: float | None = None
+    per_word: int | None = None  # training clips; None: as many as the grid says for all
+    lr: float | None = None  # peak rate; None: what the grid says for all
+    bits: Bits | None = None  # of each stored number; None: what the grid says for all
+    before: tuple[str, ...] = ()  # tasks learnt before, on which a method builds
+
+    @property
+    def name(self) -> str:
+        """Of the record and of the folder that the run writes."""
+        kind = f"tau{self.tau:g}" if self.tau else f"{self.method}-{self.budget or 'fixed'}"
+        clips = f"-{self.per_word}clips" if self.per_word else ""
+        rate = f"-lr{self.lr:g}" if self.lr else ""
+        bits = f"-{self.bits}bits" if self.bits else ""
+        after = f"-after-{'-'.join(self.before)}" if self.before else ""
+        return f"{self.task}{after}{clips}-{kind}{rate}{bits}-{self.seed}".replace("%", "pc")
+
+    @property
+    def earlier(self) -> "Cell | None":
+        """The run that learns the language before."""
+        if not self.before:
+            return None
+        return replace(self, task=self.before[-1], before=self.before[:-1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """``[[cells]]``: one run for each combination of what its lists hold.
+
+    A list that is empty leaves the choice to the grid, or to the method.
+    """
+
+    seeds: tuple[int, ...]
+    tasks: tuple[str, ...] = ()
+    sequences: tuple[tuple[str, ...], ...] = ()  # of tasks, each of which builds on those before
+    taus: tuple[float, ...] = ()  # widths to pretrain
+    methods: tuple[str, ...] = ()  # to adapt by
+    budgets: tuple[str, ...] = ()
+    clips: tuple[int, ...] = ()  # of each word
+    rates: tuple[float, ...] = ()
+    bits: tuple[Bits, ...] = ()
+
+    def refuse(self) -> None:
+        """Raise a UsageError where a run could not be done."""
+        for name in ("seeds", *(() if self.sequences else ("tasks",))):
+            check(CELLS, name, bool(getattr(self, name)), "at least one")
+        check(CELLS, "methods", bool(self.methods or self.taus), "at least one, or taus")
+        check(CELLS, "methods", {*self.methods} <= {*METHODS}, f"of {listed(METHODS)}")
+        check(CELLS, "taus", {*self.taus} <= {*TAUS}, f"of {listed(TAUS)}")
+        check(CELLS, "bits", {*self.bits} <= {*ROUNDINGS}, f"of {listed(ROUNDINGS)}")
+        check(CELLS, "clips", all(clips > 0 for clips in self.clips), "positive")
+        check(CELLS, "rates", all(rate > 0 for rate in self.rates), "positive")
+        for budget in self.budgets:
+            Budget.parse(budget)
+
+    def cells(self) -> Iterator[Cell]:
+        """Its runs; a task of a sequence comes after those before it."""
+        chains: list[tuple[str, ...]] = [(task,) for task in self.tasks]
+        for order in self.sequences:
+            chains += [tuple(order[:end]) for end in range(1, len(order) + 1)]
+        for seed, (*before, task) in product(self.seeds, chains):
+            for tau in self.taus:
+                yield Cell(task=task, seed=seed, tau=float(tau))
+            for clips, method, budget, rate, bits in product(
+                self.clips or (None,),
+                self.methods,
+                self.budgets or (None,),
+                self.rates or (None,),
+                self.bits or (None,),
+            ):
+                yield Cell(
+                    task=task,
+                    seed=seed,
+                    method=method,
+                    budget=budget,
+                    per_word=clips,
+                    lr=rate,
+                    bits=bits,
+                    before=tuple(before),
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Trainings, and what they have in common."""
+
+    data: str
+    tasks: dict[str, list[str]]  # column=value, by the name that cells call it
+    cells: tuple[Group, ...]
+    base: str | None = None  # to adapt; a pretraining makes its own
+    closed: bool = False
+    causal: bool = False
+    epochs: int | None = None
+    steps: int | None = None
+    per_word: int | None = None
+    lr: float | None = None
+    bits: Bits | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)  # as written, for the records
+
+    @classmethod
+    def parse(cls, raw: Mapping[str, Any]) -> "Grid":
+        """Check what a file held.
+
+        Raises:
+            UsageError: a run of it could not be done.
+
+        """
+        found = raw.get("cells")
+        check("the grid", "cells", isinstance(found, list) and bool(found), "tables: [[cells]]")
+        groups = [table(Group, own, CELLS) for own in raw["cells"]]
+        grid = table(cls, {**raw, "cells": [], "settings": {}}, "the grid")
+        grid = replace(grid, cells=tuple(groups), settings=raw)
+        grid.refuse()
+        return grid
+
+    def refuse(self) -> None:
+        """Raise a UsageError where a run could not be done."""
+        for group in self.cells:
+            group.refuse()
+            named = [*group.tasks, *chain.from_iterable(group.sequences)]
+            if odd := sorted({*named} - {*self.tasks}):
+                raise UsageError(f"{CELLS} names no task of [tasks]: {', '.join(odd)}")
+            for wanted, name in (("taus", "epochs"), ("methods", "base")):
+                if getattr(group, wanted) and getattr(self, name) is None:
+                    raise UsageError(f"the grid has {wanted} and wants '{name}' beside them")
+        for name, filters in self.tasks.items():
+            right = isinstance(filters, list) and all("=" in str(text) for text in filters)
+            check("[tasks]", name, right, 'like ["column=value"]')
+        for name in ("epochs", "steps", "per_word", "lr"):
+            value = getattr(self, name)
+            check("the grid", name, value is None or value > 0, "positive")
+        right = self.bits is None or self.bits in ROUNDINGS
+        check("the grid", "bits", right, f"of {listed(ROUNDINGS)}")
+
+    def runs(self) -> list[Cell]:
+        """Every run, each once.
+
+        One seed after another: a grid that is not finished is one of fewer seeds.
+        """
+        spanned = dict.fromkeys(chain.from_iterable(group.cells() for group in self.cells))
+        return sorted(spanned, key=lambda cell: (cell.seed, len(cell.before)))
+
+    def selection(self, cell: Cell, task: str | None = None) -> Selection:
+        """What a run hears, or that of another task which it hears beside its own."""
+        return Selection(
+            data=Path(self.data),
+            filters=parse_filters(self.tasks[task or cell.task]),
+            closed=self.closed,
+            per_word=cell.per_word or self.per_word,
+            seed=cell.seed,
+        )
+
+
+def table(kind: type[T], raw: Any, where: str) -> T:
+    """A table of a file as the dataclass that says what it may hold.
+
+    Raises:
+        UsageError: it is no table, or a name is unknown, missing, or of another type.
+
+    """
+    check("the file", where, isinstance(raw, Mapping), "a table")
+    known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
+    if odd := [name for name in raw if name not in known]:
+        raise UsageError(f"{where} has an unknown '{odd[0]}'; it may have {', '.join(known)}")
+    required = [name for name, item in known.items() if item.default is item.default_factory]
+    if missing := [name for name in required if name not in raw]:
+        raise UsageError(f"{where} wants '{missing[0]}'")
+    try:
+        return kind(**checked(kind, raw))
+    except TypeError as error:
+        raise UsageError(f"in {where} {error}") from error
+
+
+def check(where: str, name: str, right: bool, wanted: str) -> None:
+    """Raise a UsageError that says what is wanted, unless it is right."""
+    if not right:
+        raise UsageError(f"in {where} '{name}' must be {wanted}")
+
+
+def listed(known: Iterable[object]) -> str:
+    """For people.
+
+    >>> listed([16, 8])
+    '16, 8'
+    """
+    return ", ".join(map(str, known))

@@ -1,0 +1,165 @@
+"""A grid spans each run once; one of which a run could not be done is refused before the first."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apps.bench import read_grid, shared
+from apps.grid import Cell, Grid
+from kws.errors import UsageError
+
+Kws = Callable[..., tuple[int, str, str]]
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+GROUP = {"tasks": ["a", "b"], "methods": ["swr", "random"], "budgets": ["5%"], "seeds": [0, 1]}
+
+
+def cells(*groups: dict[str, Any]) -> list[Cell]:
+    """What a grid of these groups spans."""
+    tasks = {key: ["language=de"] for key in "abc"}
+    common = {"data": "d", "base": "b", "epochs": 4, "tasks": tasks}
+    return Grid.parse(common | {"cells": list(groups)}).runs()
+
+
+def test_a_grid_spans_every_run_once() -> None:
+    found = cells(GROUP, GROUP | {"seeds": [1, 2]})
+    assert len(found) == len(set(found)) == 2 * 2 * 3
+    assert len({cell.name for cell in found}) == len(found)
+    assert [cell.seed for cell in found] == [0] * 4 + [1] * 4 + [2] * 4  # whole grids first
+
+
+def test_pretraining_and_methods_without_budget_are_runs_too() -> None:
+    found = cells({"tasks": ["a"], "taus": [1], "methods": ["full"], "seeds": [0]})
+    assert found == [Cell(task="a", seed=0, tau=1.0), Cell(task="a", seed=0, method="full")]
+
+
+def test_a_grid_may_take_few_clips_of_each_word() -> None:
+    group = {"tasks": ["a"], "methods": ["full", "head"], "clips": [5, 20], "seeds": [0]}
+    found = cells(group)
+    names = ["a-5clips-full-fixed-0", "a-5clips-head-fixed-0"]
+    more = [name.replace("-5", "-20") for name in names]
+    assert [cell.name for cell in found] == names + more
+    assert [[cell.name for cell in group] for group in shared(found)] == [names, more]
+
+
+def test_a_grid_may_try_several_learning_rates() -> None:
+    group = {"tasks": ["a"], "methods": ["full"], "rates": [0.01, 0.02], "seeds": [0]}
+    found = cells(group)
+    assert [cell.lr for cell in found] == [0.01, 0.02]
+    assert [cell.name for cell in found] == ["a-full-fixed-lr0.01-0", "a-full-fixed-lr0.02-0"]
+
+
+def test_a_grid_may_store_numbers_in_several_ways() -> None:
+    group = {"tasks": ["a"], "methods": ["swr"], "budgets": ["80"], "bits": [8, 4], "seeds": [0]}
+    found = cells(group)
+    assert [cell.bits for cell in found] == [8, 4]
+    assert [cell.name for cell in found] == ["a-swr-80-8bits-0", "a-swr-80-4bits-0"]
+
+
+def test_a_sequence_of_languages_is_run_in_its_order() -> None:
+    """What several begin with is run once, and those that begin alike are one group."""
+    orders = [["a", "b", "c"], ["a", "c"], ["b", "a"]]
+    found = cells({"sequences": orders, "methods": ["cacl"], "seeds": [0]})
+    assert [cell.name.removesuffix("-cacl-fixed-0") for cell in found] == [
+        "a", "b", "b-after-a", "c-after-a", "a-after-b", "c-after-a-b",
+    ]  # fmt: skip
+    assert [cell.earlier and cell.earlier.name for cell in found[-1:]] == ["b-after-a-cacl-fixed-0"]
+    groups = [[cell.name.partition("-cacl")[0] for cell in group] for group in shared(found)]
+    assert groups == [["a", "b-after-a", "c-after-a", "c-after-a-b"], ["b", "a-after-b"]]
+
+
+def test_runs_on_the_same_recordings_come_together() -> None:
+    groups = shared(cells(GROUP))
+    assert [{(cell.task, cell.seed) for cell in group} for group in groups] == [
+        {("a", 0)}, {("b", 0)}, {("a", 1)}, {("b", 1)},
+    ]  # fmt: skip
+    assert all(len(group) == 2 for group in groups)
+
+
+TEXT = """
+data = "manifest.csv"
+base = "base"
+steps = 100
+[tasks]
+german = ["language=de"]
+[[cells]]
+tasks = ["german"]
+methods = ["swr", "head"]
+budgets = ["10%"]
+seeds = [0]
+"""
+STREAMS = """
+data = "manifest.csv"
+base = "base"
+hours = 1
+[streams.german]
+filter = ["language=de"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "message"),
+    [
+        (TEXT, "steps = 100", "step = 100", "the grid has an unknown 'step'; it may have data, "),
+        (TEXT, "budgets", "budget", r"\[\[cells\]\] has an unknown 'budget'; it may have seeds, "),
+        (TEXT, "seeds = [0]", "", r"\[\[cells\]\] wants 'seeds'"),
+        (TEXT, "seeds = [0]", "seeds = 0", "seeds must be a list of int, not 0"),
+        (TEXT, "seeds = [0]", "seeds = []", "'seeds' must be at least one"),
+        (TEXT, 'tasks = ["german"]', "", "'tasks' must be at least one"),
+        (TEXT, 'methods = ["swr", "head"]', "", "'methods' must be at least one, or taus"),
+        (TEXT, '"head"', '"heads"', "'methods' must be of swr, "),
+        (TEXT, 'methods = ["swr", "head"]', "taus = [4]", "'taus' must be of 1.0, 1.5, "),
+        (TEXT, 'methods = ["swr", "head"]', "taus = [2]", "has taus and wants 'epochs'"),
+        (TEXT, 'base = "base"', "", "has methods and wants 'base'"),
+        (TEXT, "10%", "10 per cent", "10 per cent"),
+        (TEXT, "seeds = [0]", "seeds = [0]\nbits = [7]", "bits must be a list of 16 or 8 or 4"),
+        (TEXT, "seeds = [0]", "seeds = [0]\nbits = [1]", "'bits' must be of 16, 8, 4"),
+        (TEXT, "seeds = [0]", "seeds = [0]\nrates = [0.0]", "'rates' must be positive"),
+        (TEXT, "seeds = [0]", "seeds = [0]\nclips = [0]", "'clips' must be positive"),
+        (TEXT, "steps = 100", "steps = 0", "'steps' must be positive"),
+        (TEXT, "steps = 100", "bits = 1", "'bits' must be of 16, 8, 4"),
+        (TEXT, 'data = "manifest.csv"', "", "the grid wants 'data'"),
+        (TEXT, '"language=de"', '"language"', r"'german' must be like \[.column=value.\]"),
+        (TEXT, '["language=de"]', '"language=de"', r"'german' must be like"),
+        (TEXT, 'tasks = ["german"]', 'tasks = ["dutch"]', "names no task of .*: dutch"),
+        (TEXT, "[[cells]]", "[cells]", "'cells' must be tables"),
+        (TEXT, 'german = ["language=de"]\n[[cells]]', "[[cell]]", "'cells' must be tables"),
+        (TEXT, "[tasks]", "[tasks", "is no grid that can be read"),
+        (STREAMS, "hours", "hour", r"\[streams.german\] has an unknown 'hour'; it may have data, "),
+        (STREAMS, "hours = 1", "hours = 0", "'hours' must be positive"),
+        (STREAMS, "hours = 1", "per_word = 0", "'per_word' must be positive"),
+        (STREAMS, 'base = "base"', "", r"\[streams.german\] wants 'base'"),
+        (STREAMS, 'filter = ["language=de"]', "", r"\[streams.german\] wants 'filter'"),
+        (STREAMS, '"language=de"', '"de"', "'filter' must be like"),
+        (STREAMS, "[streams.german]", "[streams]", r"\[streams.filter\].* must be a table"),
+        (STREAMS, '[streams.german]\nfilter = ["language=de"]', "streams = 3", "'streams' must be"),
+    ],
+)
+def test_a_grid_of_which_a_run_could_not_be_done_is_refused(
+    text: str, old: str, new: str, message: str, tmp_path: Path
+) -> None:
+    assert old in text
+    path = tmp_path / "grid.toml"
+    path.write_text(text, encoding="utf-8")
+    assert read_grid(path)[1]
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(UsageError, match=message):
+        read_grid(path)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_grids_that_come_along_can_be_read(path: Path) -> None:
+    assert read_grid(path)[1]
+
+
+def test_a_grid_that_is_no_text_is_refused(tmp_path: Path, kws: Kws) -> None:
+    (tmp_path / "grid.toml").write_bytes(b"name = '\xff'")
+    code, _, err = kws("bench", "run", tmp_path / "grid.toml")
+    assert (code, "is no grid that can be read" in " ".join(err.split())) == (2, True), err
+
+
+def test_a_pattern_that_names_no_run_is_refused(tmp_path: Path, kws: Kws) -> None:
+    (tmp_path / "grid.toml").write_text(TEXT, encoding="utf-8")
+    code, _, err = kws("bench", "run", tmp_path / "grid.toml", "--only", "norms-*")
+    assert (code, "--only norms-* names no run" in " ".join(err.split())) == (2, True), err
