@@ -12,6 +12,7 @@ import click
 from audio_data.augment import SNR, AugmentConfig
 from audio_data.task import Task
 from kws.adapter import (
+    CONFIG,
     MODEL,
     STORED,
     Adapter,
@@ -19,6 +20,7 @@ from kws.adapter import (
     check_base,
     file_bytes,
     load_adapter,
+    read_adapter_config,
     save_adapter,
     stored_bytes,
 )
@@ -168,6 +170,8 @@ def adapt(
         raise UsageError(f"{out} holds a base, which is never changed; name another --out")
     if words:
         refuse_unwritable(out)
+        if language:
+            refuse_taken(out, language)
         selection = spoken.speak(selection, words, data, out / SPEECH)
     recordings = Recordings.select(selection, opened.config)
     others = [replace(selection, filters=(pair,), keywords=None) for pair in beside]
@@ -226,6 +230,7 @@ def run(
     refuse_unwritable(out)
     earlier = open_earlier(base, after, method) if after else None
     task = recordings.task
+    refuse_taken(out, task.language)
     for warning in task.warnings:
         note(warning)
     classes, width = len(task.labels), base.network.get_parameter("head.weight").shape[1]
@@ -313,6 +318,18 @@ def run(
     pictures.choices([pictures.row_of(config)], sites, out / "sites.png")
     _forget(trainer)
     return config
+
+
+def refuse_taken(out: Path, language: str) -> None:
+    """Raise a UsageError where a folder holds an adapter of another language."""
+    if not (out / CONFIG).is_file():
+        return
+    there = read_adapter_config(out).language
+    if there != language:
+        raise UsageError(
+            f"{out} holds an adapter of {there}, not of {language}; name another --out, or delete "
+            "it"
+        )
 
 
 def open_earlier(base: Base, folder: Path, method: str) -> Adaptation:

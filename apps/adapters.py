@@ -64,7 +64,13 @@ def list_adapters(folder: Path, as_json: bool) -> None:
 @adapters.command("picture")
 @click.argument("folder", type=click.Path(path_type=Path))
 @options.base
-@click.option("--out", default=Path("sites.png"), show_default=True, type=options.EXISTING)
+@click.option(
+    "--out",
+    default=Path("sites.png"),
+    show_default=True,
+    type=options.EXISTING,
+    callback=options.png,
+)
 def picture(folder: Path, base: Path, out: Path) -> None:
     """Draw which sites of the base the adapters in FOLDER own, one row a language."""
     from kws.sites import find_sites

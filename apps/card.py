@@ -41,7 +41,7 @@ def base_card(config: BaseConfig) -> str:
         f"- Words: {', '.join(config.labels)}",
         f"- Parameters: {config.metrics['parameters']:,}",
         f"- Accuracy {config.metrics['validation_accuracy']:.1%} over the keywords' validation "
-        "clips, of people not trained on",
+        f"clips, of {_learnt_from(config.training)} not trained on",
         *_splits(config.metrics),
     ]
     return _rest(lines, config)
@@ -80,9 +80,15 @@ def _learnt(training: Figures) -> list[str]:
     found = training.get("recordings")
     if not found:
         return []
-    kind = _who(found["clips"], found["made"])
+    kind = _learnt_from(training)
     who = f"{found['people']} {kind}" if found["people"] else f"{kind} who are not named"
     return [f"- Learnt from {found['clips']:,} recordings of the words by {who}"]
+
+
+def _learnt_from(training: Figures) -> str:
+    """Whose recordings it has; of bases made before that was kept, people's."""
+    found = training.get("recordings")
+    return _who(found["clips"], found["made"]) if found else "people"
 
 
 def _who(clips: int, made: int) -> str:
@@ -145,7 +151,7 @@ def _stream(found: Figures | None) -> list[str]:
     point = next(point for point in found["points"] if point["aim_per_hour"] is None)
     heard, different = point["negatives"], sum(found["distinct_hours"].values())
     return [
-        f"On streams of test people, {found['hours']:.2f} hours without keywords, made of "
+        f"On streams of the test half, {found['hours']:.2f} hours without keywords, made of "
         f"{different:.2f} hours of different recordings: {heard['per_hour']:.2f} false accepts "
         f"per hour, at most {heard['upper_95']:.2f} with 95 % confidence.",
         *(

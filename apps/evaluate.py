@@ -44,7 +44,12 @@ DRAWN = ("det", "picture")
 @trial.snr
 @trial.per_word
 @options.keywords
-@click.option("--out", type=options.EXISTING, help=f"the picture  [default: {PICTURE}]")
+@click.option(
+    "--out",
+    type=options.EXISTING,
+    callback=options.png,
+    help=f"the picture  [default: {PICTURE}]",
+)
 @options.seed
 @click.option("--keep", is_flag=True, help="the figures in the folder's configuration and card")
 @options.as_json

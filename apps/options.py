@@ -12,6 +12,7 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 Named = tuple[str, Path]  # what an adapter is called, empty for its language, and its folder
 COMMA = re.compile("[,\u060c\u3001\uff0c]")  # Latin, Arabic, Chinese
+TAG = re.compile("[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")  # the shape of BCP 47
 FOLDER = click.Path(path_type=Path, file_okay=False)
 EXISTING = click.Path(path_type=Path)
 
@@ -64,6 +65,19 @@ def _named(
     return tuple(found)
 
 
+def _tag(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not TAG.fullmatch(value):
+        raise click.BadParameter(f"'{value}' is no language; write it as de, cmn or pt-BR")
+    return value
+
+
+def png(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    """Refuse a picture that would not be what its name says."""
+    if value is not None and value.suffix.lower() != ".png":
+        raise click.BadParameter(f"pictures are PNG files; write it as {value.stem or 'name'}.png")
+    return value
+
+
 def finite(
     context: click.Context, parameter: click.Parameter, value: float | tuple[float, ...] | None
 ) -> float | tuple[float, ...] | None:
@@ -102,7 +116,11 @@ def recordings(*, required: bool) -> Callable[[F], F]:
                 callback=pairs,
                 help="column=value; repeat for more",
             ),
-            click.option("--language", help="BCP 47 tag, where the recordings do not say it"),
+            click.option(
+                "--language",
+                callback=_tag,
+                help="BCP 47 tag, where the recordings do not say it",
+            ),
             click.option(
                 "--speaker-pattern", help="regular expression that finds the speaker in a file name"
             ),

@@ -15,7 +15,7 @@ from kws.errors import UsageError
 from kws.metrics import NAMELESS, interval
 
 from .calibrate import set_thresholds
-from .progress import counting
+from .progress import counting, note
 from .recordings import Recordings, Selection
 
 HOURS: Final = 1.0  # of made speech that is none of the words, for thresholds
@@ -39,6 +39,11 @@ def speak(selection: Selection, words: tuple[str, ...], data: Path | None, out: 
     language = selection.language or (told[0] if told else None)
     if language is None:
         raise UsageError("--tts must be told whose words these are; give --language, as de or cmn")
+    if data and not {clip.word for clip in recorded} & {*words}:
+        note(
+            f"none of the {len(recorded)} recordings in {data} is of {', '.join(words)}: they are "
+            "learnt as unknown words, and made voices alone say the keywords"
+        )
     with counting(f"speaking {', '.join(words)}, and other words") as progress:
         manifest = make_mixture(
             out, words, language, recorded, seed=selection.seed, progress=progress

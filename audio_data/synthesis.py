@@ -121,6 +121,9 @@ def make_corpus(
 
     """
     _check(words, speakers, takes, seed, noise)
+    for language, said in words.items():
+        for word in said:
+            _refuse_silent(word, language, speak(word, language))  # before anything is written
     out = Path(out)
     recipe = {
         "words": {language: list(said) for language, said in words.items()},
@@ -181,8 +184,7 @@ def say(
             range_=person.range,
         )
     )
-    if len(speech) == 0:
-        raise KwsError(f"eSpeak NG has no sound for {word!r} in {language!r}; spell it another way")
+    _refuse_silent(word, language, speech)
     least, most = round(0.03 * SAMPLE_RATE), round(0.1 * SAMPLE_RATE)
     before, after = rng.integers(least, most, size=2).tolist()  # samples of silence at the ends
     spare = max(0, round(SECONDS * SAMPLE_RATE) - before - len(speech) - after)
@@ -259,6 +261,11 @@ def _check(
         raise UsageError(f"seed is {seed}; it must not be negative")
     if not 0 <= noise < 1:
         raise UsageError(f"noise is {noise}; it is a part of full scale, from 0 to below 1")
+
+
+def _refuse_silent(word: str, language: str, wave: Wave) -> None:
+    if not len(_trim(wave)):
+        raise KwsError(f"eSpeak NG has no sound for {word!r} in {language!r}; spell it another way")
 
 
 def _claim(out: Path, recipe: object) -> None:

@@ -136,7 +136,7 @@ def test_figures_are_kept_in_the_card_where_that_is_asked_for(
     assert "validation" in metrics
     card = (adapter / "README.md").read_text(encoding="utf-8")
     assert f"Accuracy {found['accuracy']:.1%} over 6 test clips of made voices" in card
-    assert "On streams of test people, 0.01 hours without keywords" in card
+    assert "On streams of the test half, 0.01 hours without keywords" in card
     assert "Not proven" not in card
     succeed(kws, "calibrate", *heard[1:], "--hours", 0.005)  # other thresholds, not heard yet
     assert "stream" not in read_adapter_config(adapter).metrics
@@ -163,7 +163,10 @@ def test_a_card_speaks_of_all_words_and_all_people(
 def test_a_folder_is_no_picture(tiny: Path, kws: Kws, spoken: Path, tmp_path: Path) -> None:
     """Said before hours are heard."""
     heard = ["evaluate", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
-    heard += ["--adapter", tiny / "de", "--stream", "--out", tmp_path]
+    heard += ["--adapter", tiny / "de", "--stream", "--out"]
+    (tmp_path / "det.png").mkdir()
+    assert "write it as det.png" in fail(kws, 2, *heard, tmp_path / "det.pdf")
+    heard += [tmp_path / "det.png"]
     assert "is a folder; name a file for the picture" in fail(kws, 2, *heard)
 
 

@@ -78,6 +78,16 @@ def test_people_are_learnt_too_and_validate(
     assert f": {low:.0%} to {high:.0%} of words" in printed["trust"]
 
 
+def test_people_who_say_none_of_the_words_are_told_of(
+    tiny: Path, people: Path, kws: Kws, tmp_path: Path
+) -> None:
+    command = ["adapt", "--base", tiny / "base", "--epochs", 4, "--tts", "--words", "los,stop"]
+    command += ["--language", "de", "--data", people, "--out", tmp_path / "de", "--json"]
+    code, _, err = kws(*command)
+    assert code == 0, err
+    assert "none of the 24 recordings in" in " ".join(err.split())
+
+
 def test_a_manifest_of_people_says_the_language(
     tiny: Path, spoken: Path, kws: Kws, tmp_path: Path
 ) -> None:

@@ -85,6 +85,7 @@ def test_manifests_with_mistakes(
         (2, ["--filter", "language=en", "--seed", "-1"], "-1 is not in the range"),
         (2, ["--filter", "language=en", "--surprise"], "No such option"),
         (2, ["--language", "en"], "says the language itself"),
+        (2, ["--language", "my tongue"], "'my tongue' is no language; write it as de"),
     ],
 )
 def test_pretraining_that_cannot_be(
@@ -101,6 +102,7 @@ def test_pretraining_that_cannot_be(
         (["adapt", "--base", "base", "--method", "head"], "base", "holds a base"),
         (["pretrain", "--tau", 1], "base", "holds a base, which is never changed"),
         (["pretrain", "--tau", 1], "de", "holds an adapter"),
+        (["adapt", "--base", "base"], "de", "holds an adapter of de, not of en"),
     ],
 )
 def test_what_is_never_changed_is_not_written_over(
@@ -206,7 +208,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_any_sound_is_read(
     file.touch()
     options = {"pretrain": ["--tau", 1], "adapt": ["--base", tiny / "base"]}
     options["evaluate"] = ["--base", tiny / "base", "--stream"]
-    error = fail(kws, 1, command, "--data", path, *options[command], "--out", file / "in" / "out")
+    error = fail(kws, 1, command, "--data", path, *options[command], "--out", file / "in" / "out.png")
     assert "cannot write in " in error
     assert str(file) in error
 
