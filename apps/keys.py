@@ -4,7 +4,6 @@ import os
 import re
 import select
 import sys
-from types import TracebackType
 from typing import Any, Final, Self, TextIO
 
 SEQUENCE: Final = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|.?)", re.DOTALL)  # arrows, F1, Alt-x
@@ -32,12 +31,7 @@ class Keys:
             self._take_terminal(self._input)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         """Give the terminal back."""
         if self._input is not None and self._before is not None:
             import termios

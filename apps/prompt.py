@@ -2,7 +2,6 @@
 
 import sys
 from collections import deque
-from types import TracebackType
 from typing import Final, Protocol, Self
 
 import click
@@ -60,12 +59,7 @@ class Lines:
         """Need nothing."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         """Leave nothing behind."""
 
     def word(self, word: str, number: int, total: int) -> None:
@@ -104,12 +98,7 @@ class Screen:
         self._live.start(refresh=True)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         """Leave the last picture standing."""
         self._live.stop()
 

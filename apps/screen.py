@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Protocol, Self
 
 import click
@@ -82,12 +81,7 @@ class Lines:
         """Need nothing."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         """Leave nothing behind."""
 
     def ready(self) -> None:
@@ -151,12 +145,7 @@ class Screen:
         self._live.start(refresh=True)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         """Give the terminal back, and leave the last picture on it."""
         self._live.stop()
         self._console.print(self._picture(), height=self._console.height - 1, end="")

@@ -208,7 +208,9 @@ def test_a_folder_that_cannot_be_written_is_told_before_any_sound_is_read(
     file.touch()
     options = {"pretrain": ["--tau", 1], "adapt": ["--base", tiny / "base"]}
     options["evaluate"] = ["--base", tiny / "base", "--stream"]
-    error = fail(kws, 1, command, "--data", path, *options[command], "--out", file / "in" / "out.png")
+    error = fail(
+        kws, 1, command, "--data", path, *options[command], "--out", file / "in" / "out.png"
+    )
     assert "cannot write in " in error
     assert str(file) in error
 
