@@ -34,11 +34,12 @@ SHOWN: Final = "swr"  # whose choices are drawn
 def settings_of(record: Record) -> str:
     """What runs have in common that can be compared."""
     settings = record["settings"]
-    clips = settings.get("per_word")
+    clips, bits = settings.get("per_word"), settings.get("bits")
     return (
         f"Base {settings['base']}, {length_of(record)} for every method, "
         f"{f'{clips} training clips of each word' if clips else 'all training clips'}, "
-        f"{'without' if settings.get('closed') else 'with'} unknown and silence."
+        f"{'without' if settings.get('closed') else 'with'} unknown and silence"
+        f"{f', numbers of {bits} bits' if bits else ''}."
     )
 
 

@@ -5,9 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kws.calibration import GRID, Choice, Sweep, choose, hours_needed, sweep, with_misses
+from kws.calibration import (
+    GRID,
+    Choice,
+    Sweep,
+    _spent,
+    choose,
+    hours_needed,
+    sweep,
+    with_misses,
+)
 from kws.config import SILENCE, UNKNOWN
-from kws.detector import DetectorConfig
+from kws.detector import DetectorConfig, Levels
 from kws.errors import KwsError
 from kws.stream_metrics import Recorded, Spoken, miss_report
 
@@ -122,6 +131,23 @@ def test_a_sound_without_false_accepts_misses_as_little_as_can_be() -> None:
     choice = choose(quiet, tried, CONFIG, 0.5)
     assert choice.kept
     assert misses(choice.config) == tried.misses.sum(axis=1).min()
+
+
+def test_what_is_left_over_goes_where_a_false_accept_wins_most() -> None:
+    """Of ten words each: hard would win four for four false accepts, easy two for one."""
+    tried = Sweep(
+        thresholds=(0.3, 0.6, 0.9),
+        keywords=("easy", "hard"),
+        hours=1.0,
+        false_accepts=np.array([[9, 4], [1, 4], [0, 0]]),
+        misses=np.array([[1, 6], [8, 6], [10, 10]]),
+        said=np.array([10, 10]),
+    )
+    high = {word: Levels(0.9, 0.5) for word in tried.keywords}
+    begun = replace(CONFIG, keywords=high)
+    found = _spent(tried, begun, 4, lambda config: True)
+    assert {word: found.levels(word).threshold for word in high} == {"easy": 0.6, "hard": 0.9}
+    assert _spent(tried, begun, 4, lambda config: False) == begun
 
 
 def test_hours_needed_is_what_bounds_a_rate_without_any_event() -> None:

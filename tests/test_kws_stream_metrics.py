@@ -82,6 +82,14 @@ def test_a_word_soon_after_another_keeps_its_own_event() -> None:
     assert [(word.begin, event.time) for word, event in found.hits] == [(1.0, 1.6), (1.8, 2.3)]
 
 
+def test_a_confusion_belongs_to_the_word_said_last() -> None:
+    """An event at two missed words that neither is."""
+    words = [Spoken("go", 1.0, 1.5), Spoken("go", 1.7, 2.2)]
+    found = match(heard(("stop", 2.0)), words)
+    assert [word.begin for word, _ in found.confusions] == [1.7]
+    assert [word.begin for word in found.missed] == [1.0]
+
+
 def test_all_events_and_words_are_accounted_for() -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
