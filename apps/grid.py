@@ -10,7 +10,7 @@ from kws.budget import Budget
 from kws.errors import UsageError
 from kws.quantized import ROUNDINGS, Bits
 from kws.typed import checked
-from models.bcresnet import TAUS
+from models.layout import TAUS
 from policy.methods import METHODS
 
 from .recordings import Selection, parse_filters

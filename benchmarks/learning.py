@@ -17,7 +17,8 @@ from kws.config import FeatureConfig
 from kws.deltas import Adaptation
 from kws.sites import find_sites
 from models import gradient
-from models.bcresnet import MELS, BCResNet
+from models.bcresnet import BCResNet
+from models.layout import MELS
 
 BATCH, CLASSES, STEPS = 32, 12, 20
 

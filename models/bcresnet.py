@@ -15,12 +15,8 @@ from kws.errors import KwsError
 
 from . import gradient
 from .compiled import Shape
+from .layout import BANDS, BLOCKS, STRIDES
 
-TAUS = (1.0, 1.5, 2.0, 3.0, 6.0, 8.0)  # the widths of the paper
-BLOCKS = (2, 2, 4, 4)  # blocks of the four stages
-STRIDES = (1, 2, 2, 1)  # over frequency, at the first block of each stage
-BANDS = 5  # sub-bands of sub-spectral normalisation
-MELS = 40  # F, mel bands the network is built for
 SPAN = FeatureConfig().frames  # frames that a causal decision averages: those of one view
 
 
@@ -158,7 +154,7 @@ class BCResNet(nn.Module):
 
     Args:
         classes: K, outputs of the head.
-        tau: width multiplier, one of ``TAUS``.
+        tau: width multiplier, one of :data:`models.layout.TAUS`.
         dropout: share of channels dropped inside a block while training; the paper drops 0.1
             in 200 epochs, in a tenth of them that costs more than it gives.
         causal: whether a frame's output depends on no later frame.
@@ -168,6 +164,7 @@ class BCResNet(nn.Module):
         features ``[B, F, T]`` (F = 40) -> logits ``[B, K]``, in a causal network of the last frame;
         if ``ends`` names E frames, a causal network decides at each: ``[B * E, K]``
 
+    >>> from .layout import TAUS
     >>> for tau in TAUS:
     ...     print(tau, sum(p.numel() for p in BCResNet(12, tau).parameters()))
     1.0 9232

@@ -15,9 +15,9 @@ from kws.files import Arrays
 from kws.native import open_library
 
 from .folded import Array, Folded, fold, order, statistics
+from .layout import MELS
 
 MAX_BLOCKS: Final = 32  # as in bcresnet.c
-MELS: Final = 40
 
 
 @dataclass(frozen=True)

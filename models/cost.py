@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .bcresnet import MELS, BCResNet
+from .bcresnet import BCResNet
+from .layout import MELS
 from .streaming import feed, initial_state
 
 
@@ -19,7 +20,8 @@ def macs(network: nn.Module, frames: int) -> int:
     The paper's figures (3.1, 5.5, 8.5, 16.2, 53.1 and 89.1 million) are for 100 frames and count
     normalisations too; with these added, ours are within 5 % of them, as a test shows.
 
-    >>> from .bcresnet import TAUS, BCResNet
+    >>> from .bcresnet import BCResNet
+    >>> from .layout import TAUS
     >>> for tau in TAUS:
     ...     print(f"{tau} {macs(BCResNet(12, tau), frames=98):>10,}")
     1.0  2,408,440
@@ -45,7 +47,7 @@ def stream_macs(network: BCResNet, frames: int = 1) -> int:
     Every frame costs the same, however many are fed at once. The means that the decisions are
     made of are additions and not counted: span times the network's width at each decision.
 
-    >>> from .bcresnet import TAUS
+    >>> from .layout import TAUS
     >>> for tau in TAUS:  # of one frame, and of the 100 frames of a second
     ...     network = BCResNet(12, tau, causal=True).eval()
     ...     print(f"{tau} {stream_macs(network):>9,} {stream_macs(network, 100):>11,}")

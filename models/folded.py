@@ -14,13 +14,12 @@ from kws.base import BaseConfig
 from kws.errors import KwsError
 from kws.files import Arrays
 
+from .layout import BANDS, BLOCKS, MELS, STRIDES
+
 Array = NDArray[np.float32]
 
 EPSILON: Final = 1e-5  # of every normalisation, PyTorch's default
-BLOCKS: Final = (2, 2, 4, 4)  # blocks of the four stages, as in models/bcresnet.py
-STRIDES: Final = (1, 2, 2, 1)  # over frequency, at the first block of each stage
-ROWS: Final = 20  # bands after the stem
-BANDS: Final = 5  # of sub-spectral normalisation
+ROWS: Final = MELS // 2  # bands after the stem
 RUNNING: Final = "running_"  # statistics
 DEVIATION: Final = "deviation"  # root of variance and EPSILON, where it is known already
 

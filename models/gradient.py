@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .compiled import MELS, Shape, library
+from .compiled import Shape, library
+from .layout import MELS
 
 if TYPE_CHECKING:
     from .bcresnet import BCResNet

@@ -17,10 +17,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from .folded import Array, Folded
 from .folded import weights as weights_of
+from .layout import MELS
 
 OPSET: Final = 17
 IR: Final = 8
-MELS: Final = 40
 END: Final = np.iinfo(np.int64).max  # of any axis
 
 

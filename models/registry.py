@@ -5,7 +5,8 @@ from dataclasses import replace
 from kws.base import BaseConfig
 from kws.errors import UsageError
 
-from .bcresnet import MELS, TAUS, BCResNet
+from .bcresnet import BCResNet
+from .layout import MELS, TAUS
 
 
 def build(config: BaseConfig) -> BCResNet:

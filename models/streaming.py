@@ -13,7 +13,8 @@ from torch.func import functional_call
 
 from kws.errors import KwsError
 
-from .bcresnet import MELS, BCResNet, TimeConv
+from .bcresnet import BCResNet, TimeConv
+from .layout import MELS
 
 TOLERANCE = 1e-5  # on logits, and on a layer's outputs of size one; float32 sums differ in order
 POOL = "pool"

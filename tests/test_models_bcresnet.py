@@ -10,8 +10,9 @@ from kws.base import BaseConfig
 from kws.config import FeatureConfig
 from kws.errors import KwsError, UsageError
 from kws.sites import find_sites
-from models.bcresnet import MELS, TAUS, BCResNet, BroadcastedBlock, SubSpectralNorm
+from models.bcresnet import BCResNet, BroadcastedBlock, SubSpectralNorm
 from models.cost import macs, operations, stream_macs
+from models.layout import MELS, TAUS
 from models.registry import build
 
 FRAMES = FeatureConfig().frames

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from kws.deltas import Adaptation
 from kws.sites import find_sites
 from models import gradient
-from models.bcresnet import MELS, BCResNet
+from models.bcresnet import BCResNet
 from models.compiled import library
+from models.layout import MELS
 
 pytestmark = pytest.mark.skipif(library() is None, reason="no compiler built the code")
 

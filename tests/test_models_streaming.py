@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from kws.deltas import Adaptation
 from kws.errors import KwsError
 from kws.sites import find_sites
-from models.bcresnet import MELS, BCResNet
+from models.bcresnet import BCResNet
+from models.layout import MELS
 from models.streaming import POOL, TOLERANCE, State, advance, feed, initial_state, state_bytes
 
 Make = Callable[..., BCResNet]
