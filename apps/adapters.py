@@ -1,7 +1,9 @@
 """``kws adapters``: what languages there are in a folder."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -44,21 +46,8 @@ def list_adapters(folder: Path, as_json: bool) -> None:
     if not rows:
         click.echo(f"no adapters in {folder}; make one with kws adapt")
         return
-    table = Table("language", "method", "budget", "spent", "bytes", "right", "base")
-    table.add_column("folder", overflow="fold")
-    for row in rows:
-        right = row["validation_accuracy"]
-        table.add_row(
-            str(row["language"]),
-            str(row["method"]),
-            str(row["budget"] or "-"),
-            f"{row['spent_parameters']:,}",
-            f"{row['stored_bytes']:,}",
-            "-" if right is None else f"{right:.1%}",
-            str(row["base_sha256"])[:8],
-            str(row["folder"]),
-        )
-    Console(markup=False, emoji=False, highlight=False).print(table)
+    console = Console(markup=False, emoji=False, highlight=False)
+    console.print(_table(rows, folder))
 
 
 @adapters.command("picture")
@@ -84,6 +73,27 @@ def picture(folder: Path, base: Path, out: Path) -> None:
         raise UsageError(f"no adapter in {folder} belongs to the base in {base}")
     choices([row_of(config) for config in configs], find_sites(opened.network), out)
     click.echo(f"{out}: {len(configs)} adapters")
+
+
+def _table(rows: Sequence[Mapping[str, Any]], folder: Path) -> Table:
+    """For people: folders below the one that was asked for, and bases where there are several."""
+    several = len({row["base_sha256"] for row in rows}) > 1
+    table = Table("language", "method", "numbers", "bytes", "validation")
+    if several:
+        table.add_column("base")
+    table.add_column("folder", overflow="fold")
+    for row in rows:
+        right = row["validation_accuracy"]
+        table.add_row(
+            row["language"],
+            f"{row['method']} {row['budget'] or ''}".strip(),
+            f"{row['spent_parameters']:,}",
+            f"{row['stored_bytes']:,}",
+            "-" if right is None else f"{right:.1%}",
+            *([row["base_sha256"][:8]] if several else []),
+            str(Path(row["folder"]).relative_to(folder)),
+        )
+    return table
 
 
 def _accuracy(config: AdapterConfig) -> float | None:

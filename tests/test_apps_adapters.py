@@ -24,7 +24,21 @@ def test_adapters_are_listed(kws: Kws, tiny: Path) -> None:
     code, out, err = kws("adapters", "list", tiny)
     assert (code, err) == (0, "")
     assert "swr" in out
-    assert "last" in out
+    assert "last 10%" in out
+    assert str(tiny) not in out  # folders are told from the one that was asked for
+    assert "base" not in out  # of all
+
+
+def test_bases_are_told_apart_where_there_are_several(kws: Kws, tiny: Path, tmp_path: Path) -> None:
+    for language in ("de", "es"):
+        shutil.copytree(tiny / language, tmp_path / language)
+    path = tmp_path / "es" / "adapter_config.json"
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(raw | {"base_sha256": "0123456789"}), encoding="utf-8")
+    code, out, err = kws("adapters", "list", tmp_path)
+    assert (code, err) == (0, "")
+    assert said(tiny, "base")["sha256"][:8] in out
+    assert "01234567 " in out
 
 
 def test_an_adapter_that_nobody_measured_is_listed(kws: Kws, tiny: Path, tmp_path: Path) -> None:
