@@ -167,9 +167,13 @@ def setting(found: Mapping[str, Any]) -> str:
     >>> alone, among = ({"count": 6, "miss_rate": rate} for rate in (0.1, 0.2))
     >>> setting({"count": 12, "alone": alone, "among_words": among})
     '10.0% of those alone, 20.0% of the 50% close to other words'
+    >>> setting({"count": 12, "alone": alone, "among_words": among | {"count": 0}})
+    'all said alone'
     """
     alone, among = (found[place]["miss_rate"] for place in ("alone", "among_words"))
     share = found["among_words"]["count"] / max(1, found["count"])
+    if not share:
+        return "all said alone"
     near = f"{percent(among)} of the {share:.0%} close to other words"
     return f"{percent(alone)} of those alone, {near}"
 
