@@ -235,7 +235,7 @@ def run_cell(
         kept: what runs on the same recordings read and made, for the next of them.
 
     """
-    record: dict[str, Any] = {"cell": asdict(cell), "settings": grid.settings, "commit": _commit()}
+    record: dict[str, Any] = {"cell": asdict(cell), "settings": asdict(grid), "commit": _commit()}
     train = _pretrained if cell.tau else _adapted
     base, adapter, recordings, record["result"] = train(cell, grid, out, device, kept)
     record |= {"causal": base.config.causal, "base_sha256": base.config.sha256}

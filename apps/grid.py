@@ -1,7 +1,7 @@
 """Grids: files that span many runs, read and checked before the first of these begins."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from itertools import chain, product
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -124,7 +124,6 @@ class Grid:
     per_word: int | None = None
     lr: float | None = None
     bits: Bits | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)  # as written, for the records
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> "Grid":
@@ -137,8 +136,7 @@ class Grid:
         found = raw.get("cells")
         check("the grid", "cells", isinstance(found, list) and bool(found), "tables: [[cells]]")
         groups = [table(Group, own, CELLS) for own in raw["cells"]]
-        grid = table(cls, {**raw, "cells": [], "settings": {}}, "the grid")
-        grid = replace(grid, cells=tuple(groups), settings=raw)
+        grid = replace(table(cls, {**raw, "cells": []}, "the grid"), cells=tuple(groups))
         grid.refuse()
         return grid
 

@@ -46,13 +46,13 @@ def test_languages_that_build_on_one_another_are_benched_and_reported(
 def test_a_run_on_kept_recordings_comes_out_as_alone(
     tiny: Path, spoken: Path, tmp_path: Path
 ) -> None:
-    settings: dict[str, Any] = {
-        "data": str(spoken),
-        "base": str(tiny / "base"),
-        "epochs": 4,
-        "tasks": {"german": ["language=de"]},
-    }
-    grid = Grid(**settings, cells=(), settings=settings)
+    grid = Grid(
+        data=str(spoken),
+        base=str(tiny / "base"),
+        epochs=4,
+        tasks={"german": ["language=de"]},
+        cells=(),
+    )
     kept: dict[object, Any] = {}
     for method in ("even", "norms"):
         cell = Cell(task="german", seed=0, method=method, budget="10%")
@@ -161,14 +161,14 @@ def test_a_job_is_a_part(tmp_path: Path, kws: Kws) -> None:
 def test_a_run_leaves_all_that_the_report_reads(
     method: str, tiny: Path, spoken: Path, tmp_path: Path
 ) -> None:
-    settings: dict[str, Any] = {
-        "data": str(spoken),
-        "base": str(tiny / "base"),
-        "epochs": 4,
-        "per_word": 2,
-        "tasks": {"german": ["language=de"]},
-    }
-    grid = Grid(**settings, cells=(), settings=settings)
+    grid = Grid(
+        data=str(spoken),
+        base=str(tiny / "base"),
+        epochs=4,
+        per_word=2,
+        tasks={"german": ["language=de"]},
+        cells=(),
+    )
     budget = "10%" if method == "swr" else None
     cell = Cell(task="german", seed=0, method=method, budget=budget, bits=4)
     done = run_cell(cell, grid, tmp_path / "run", "cpu")
