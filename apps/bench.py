@@ -299,7 +299,7 @@ def report(records: Path, out: Path) -> None:
     found = [read_json(path) for path in sorted(records.rglob("*.json"))]
     if not found:
         raise UsageError(f"there are no records in {records}; make some with kws bench run")
-    write_results(found, out, ZOO)
+    write_results(found, out, ZOO, records)
     if out == RESULTS and SUMMARY.is_file():
         write_summary(found, SUMMARY)
     click.echo(f"{out} from {len(found)} records")

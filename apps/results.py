@@ -34,8 +34,16 @@ from .tables import (
 from .zoo_results import zoo_rows
 
 
-def write_results(records: Sequence[Record], out: Path, zoo: Path | None = None) -> None:
-    """Write the page at ``out`` and its pictures beside it, with the networks of a folder."""
+def write_results(
+    records: Sequence[Record],
+    out: Path,
+    zoo: Path | None = None,
+    source: Path = Path("docs/records"),
+) -> None:
+    """Write the page at ``out`` and its pictures beside it, with the networks of a folder.
+
+    The page says that the records are those in ``source``.
+    """
     streams = [record for record in records if "stream" in record]
     trained = [record for record in records if "stream" not in record]
     bases = [record for record in trained if record["cell"]["tau"]]
@@ -45,8 +53,8 @@ def write_results(records: Sequence[Record], out: Path, zoo: Path | None = None)
     broad, *others = _alike(_whole_views(adapted))
     parts = [
         "# Results",
-        "Made from the records in `docs/records` by `kws bench report`; the runs, by "
-        "`kws bench run` from the grids in `configs`. "
+        f"Made from the records in `{source}` by `kws bench report`; the runs, by `kws bench run` "
+        "from the grids in `configs` that the folders there are called after. "
         "Accuracy is in per cent of the keywords' clips of test speakers, none of whom was "
         "trained on; mean ± standard deviation over seeds. Choices were made on validation; "
         "where figures of test had been seen before one, its decision in `docs/decisions` says so.",

@@ -38,6 +38,7 @@ def test_languages_that_build_on_one_another_are_benched_and_reported(
     code, _, err = kws("bench", "report", *folders, "--out", tmp_path / "results.md")
     assert code == 0, err
     page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert f"from the records in `{tmp_path / 'records'}`" in page
     accuracies = [100 * run["test"]["accuracy"] for run in (first, second)]
     shown = f"| german {accuracies[0]:.1f} ({owned[0]:,}) | spanish {accuracies[1]:.1f} "
     assert f"| cacl 10% | 0 {shown}({owned[1] - owned[0]:,}) |" in page
