@@ -10,6 +10,7 @@ from audio_data.corpus import UNTOLD, find_manifest
 from audio_data.material import read_material
 from audio_data.mixture import make_mixture
 from audio_data.synthesis import LICENCE
+from audio_data.task import only_language
 from kws.adapter import AdapterConfig
 from kws.errors import UsageError
 from kws.metrics import NAMELESS, interval
@@ -30,13 +31,9 @@ def speak(selection: Selection, words: tuple[str, ...], data: Path | None, out: 
 
     """
     recorded = _by_people(selection, data) if data else []
-    told = sorted({clip.language for clip in recorded} - {UNTOLD})
-    if len(told) > 1:
-        raise UsageError(
-            f"the recordings are of several languages ({', '.join(told)}); select one, for "
-            f"example --filter language={told[0]}"
-        )
-    language = selection.language or (told[0] if told else None)
+    told = {clip.language for clip in recorded} - {UNTOLD}
+    said = only_language(told) if told else None
+    language = selection.language or said
     if language is None:
         raise UsageError("--tts must be told whose words these are; give --language, as de or cmn")
     if data and not {clip.word for clip in recorded} & {*words}:

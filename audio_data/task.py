@@ -121,9 +121,19 @@ def make_task(
 
 
 def _one_language(clips: Sequence[Clip]) -> str:
-    languages = sorted({clip.language for clip in clips})
-    if not languages:
+    if not clips:
         raise UsageError("no recordings were selected; check --data and --filter")
+    return only_language({clip.language for clip in clips})
+
+
+def only_language(spoken: Iterable[str]) -> str:
+    """The language that is left where there must be one alone.
+
+    Raises:
+        UsageError: there are several.
+
+    """
+    languages = sorted(spoken)
     if len(languages) > 1:
         raise UsageError(
             f"the recordings are of several languages ({', '.join(languages)}); "
