@@ -12,7 +12,6 @@ import click
 from audio_data.augment import SNR, AugmentConfig
 from audio_data.task import Task
 from kws.adapter import (
-    CONFIG,
     MODEL,
     STORED,
     Adapter,
@@ -28,7 +27,7 @@ from kws.base import CONFIG as BASE
 from kws.base import Base
 from kws.budget import Budget
 from kws.deltas import Adaptation, restored
-from kws.errors import UsageError
+from kws.errors import KwsError, UsageError
 from kws.files import refuse_unwritable, sha256, write_json
 from kws.forms import MASK
 from kws.quantized import ROUNDINGS, Bits, bits_of, quantize
@@ -322,9 +321,10 @@ def run(
 
 def refuse_taken(out: Path, language: str) -> None:
     """Raise a UsageError where a folder holds an adapter of another language."""
-    if not (out / CONFIG).is_file():
+    try:
+        there = read_adapter_config(out).language
+    except KwsError:  # there is none, or none that could be read again
         return
-    there = read_adapter_config(out).language
     if there != language:
         raise UsageError(
             f"{out} holds an adapter of {there}, not of {language}; name another --out, or delete "

@@ -122,7 +122,7 @@ def test_missing_files_are_named(folder: Path, missing: str) -> None:
         ({"causal": "no"}, "is no base's configuration .*causal must be bool, not 'no'"),
         ({"tau": "two"}, "is no base's configuration .*tau must be float, not 'two'"),
         ({"tau": float("nan")}, "is no base's configuration .*tau must be float, not nan"),
-        ({"labels": ["a", 1]}, r"is no base's configuration .*labels must be tuple\[str"),
+        ({"labels": ["a", 1]}, r"is no base's configuration .*labels must be a list of str"),
         ({"sha256": None}, "is no base's configuration .*sha256 must be str"),
         ({"metrics": []}, "is no base's configuration .*metrics must be dict"),
         ({"features": "log"}, "is no base's configuration"),
