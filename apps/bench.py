@@ -66,7 +66,8 @@ def shared(cells: Iterable[Run]) -> list[list[Run]]:
     for cell in cells:
         first, per_word = cell.task, None
         if isinstance(cell, Cell):
-            (first, *_), per_word = (*cell.before, cell.task), cell.per_word
+            first = cell.before[0] if cell.before else cell.task
+            per_word = cell.per_word
         groups.setdefault((cell.seed, first, per_word), []).append(cell)
     return list(groups.values())
 
