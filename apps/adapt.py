@@ -10,34 +10,20 @@ from typing import Any, Final
 import click
 
 from audio_data.augment import SNR, AugmentConfig
-from audio_data.task import Task
-from kws.adapter import (
-    MODEL,
-    STORED,
-    Adapter,
-    AdapterConfig,
-    check_base,
-    file_bytes,
-    load_adapter,
-    read_adapter_config,
-    save_adapter,
-    stored_bytes,
-)
+from kws.adapter import MODEL, AdapterConfig, save_adapter, stored_bytes
 from kws.base import CONFIG as BASE
 from kws.base import Base
 from kws.budget import Budget
-from kws.deltas import Adaptation, restored
-from kws.errors import KwsError, UsageError
+from kws.errors import UsageError
 from kws.files import refuse_unwritable, sha256, write_json
-from kws.forms import MASK
-from kws.quantized import ROUNDINGS, Bits, bits_of, quantize
+from kws.quantized import ROUNDINGS, Bits, bits_of
 from kws.sites import find_sites
 from kws.train import DivergedError, Epoch, Optimizer, Plan, fingerprint
 from policy.joint import Together, first_classes
 from policy.methods import FIXED, METHODS, SEQUENTIAL, TOGETHER, TWICE
 from policy.methods import adapt as train_adapter
 from policy.selection import spent
-from policy.spottune import Routed, stored_router
+from policy.spottune import Routed
 from policy.transfer import RATE, SHORTEST, Trainer
 
 from . import options, pictures, spoken
@@ -45,6 +31,7 @@ from .card import card, command
 from .measure import measure, merged
 from .progress import note, training
 from .recordings import Recordings, Selection, pick_device, validator
+from .stored import open_earlier, pack, refuse_taken
 from .wiring import open_base
 
 SPEECH: Final = "speech"  # folder of what --tts makes
@@ -317,69 +304,6 @@ def run(
     pictures.choices([pictures.row_of(config)], sites, out / "sites.png")
     _forget(trainer)
     return config
-
-
-def refuse_taken(out: Path, language: str) -> None:
-    """Raise a UsageError where a folder holds an adapter of another language."""
-    try:
-        there = read_adapter_config(out).language
-    except KwsError:  # there is none, or none that could be read again
-        return
-    if there != language:
-        raise UsageError(
-            f"{out} holds an adapter of {there}, not of {language}; name another --out, or delete "
-            "it"
-        )
-
-
-def open_earlier(base: Base, folder: Path, method: str) -> Adaptation:
-    """The language that a new one builds on.
-
-    Raises:
-        UsageError: the method, or that of the language before, builds on none.
-        KwsError: there is no such adapter, or it is another base's.
-
-    """
-    if method not in SEQUENTIAL:
-        raise UsageError(f"--method {method} builds on no language before; leave out --after")
-    adapter = load_adapter(folder)
-    if adapter.config.method != method:
-        raise UsageError(
-            f"--after {folder} was made by {adapter.config.method}; {method} builds on its own kind"
-        )
-    config = base.config
-    check_base(adapter, config.sha256, config.features.digest, config.language)
-    return restored(base.network, adapter)
-
-
-def pack(base: Base, trained: Adaptation, task: Task, bits: Bits = ROUNDED) -> Adapter:
-    """What training found, rounded to what is stored."""
-    numbers, weight, bias = (
-        tensor.detach().cpu().numpy()
-        for tensor in (trained.numbers, trained.head.weight, trained.head.bias)
-    )
-    if trained.chosen and all(site.form == MASK for site in trained.chosen):
-        bits = 1
-    deltas, peaks = quantize(numbers, [site.size for site in trained.chosen], bits)
-    classes, width = weight.shape
-    config = AdapterConfig(
-        language=task.language,
-        labels=task.labels,
-        base_sha256=base.config.sha256,
-        base_language=base.config.language,
-        features_digest=base.config.features.digest,
-        method="",
-        budget=None,
-        budget_parameters=None,
-        spent_parameters=len(numbers),
-        head_parameters=classes * (width + 1),
-        stored_bytes=0,
-        sites=tuple(site.name for site in trained.chosen),
-        licences=task.licences,
-    )
-    head = weight.astype(STORED), bias.astype(STORED)
-    adapter = Adapter(config, deltas, *head, peaks, stored_router(trained))
-    return replace(adapter, config=replace(config, stored_bytes=file_bytes(adapter.arrays())))
 
 
 def summary(config: AdapterConfig) -> dict[str, Any]:

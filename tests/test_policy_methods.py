@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from apps.adapt import pack
+from apps.stored import pack
 from audio_data.task import Task
 from kws.adapter import load_adapter, save_adapter
 from kws.bank import Bank
