@@ -280,6 +280,8 @@ def run(
             "beside the network's; it can be evaluated, not listened with"
         )
     adapter = pack(base, trained, task, bits)
+    if bits_of(adapter.deltas) != bits:
+        note(f"{method} stores a bit of each weight, whatever --bits")
     measured = measure(merged(base, adapter), recordings, "validation")
     config = replace(
         adapter.config,

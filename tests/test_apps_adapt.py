@@ -191,9 +191,11 @@ def test_a_mask_is_stored_in_a_bit_a_weight(
     kws: Kws, spoken: Path, tiny: Path, tmp_path: Path
 ) -> None:
     command = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
-    printed = succeed(
-        kws, *command, "--steps", 8, "--method", "piggyback", "--out", tmp_path / "de"
-    )
+    command += ["--steps", 8, "--method", "piggyback", "--bits", 4, "--out", tmp_path / "de"]
+    code, out, err = kws(*command, "--json")
+    assert code == 0, err
+    assert "piggyback stores a bit of each weight, whatever --bits" in err
+    printed = json.loads(out)
     assert read_json(tmp_path / "de" / "adapter_config.json")["training"]["bits"] == 1
     whole = printed["spent_parameters"] // 8
     assert whole < printed["stored_bytes"] < whole + 2 * printed["head_parameters"] + 500
