@@ -13,6 +13,7 @@ from .decode import decode
 
 Wave = NDArray[np.float32]
 
+SHORTEST = 10  # seconds
 HELD_OUT = 0.2  # the last part of each recording is for validation and test
 FOLDERS = ("noise", "_background_noise_")
 SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3"}
@@ -34,18 +35,32 @@ def find_noise(data: Path) -> tuple[Path, ...]:
 
 def load_noise(paths: Sequence[Path]) -> tuple[Wave, Wave]:
     """Training noise and held-out noise, each ``[M]`` of unit power; made if there is none."""
-    waves = [decode(path) for path in paths] or [_pink(60)]
-    for path, wave in zip(paths, waves, strict=False):
-        if len(wave) < 10 * SAMPLE_RATE:
-            seconds = len(wave) / SAMPLE_RATE
-            raise UsageError(f"{path} lasts {seconds:.1f} s; noise must last at least 10 seconds")
-    train, held = [], []
-    for wave in waves:
-        level = float(np.sqrt(np.mean(wave**2))) or 1.0
-        cut = round(len(wave) * (1 - HELD_OUT))
-        train.append(wave[:cut] / level)
-        held.append(wave[cut:] / level)
-    return np.concatenate(train), np.concatenate(held)
+    waves = [read_noise(path) for path in paths] or [_pink(60)]
+    pairs = [parted(wave / (float(np.sqrt(np.mean(wave**2))) or 1.0)) for wave in waves]
+    train, held = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+    return train, held
+
+
+def read_noise(path: Path) -> Wave:
+    """One recording ``[N]``.
+
+    Raises:
+        UsageError: it is too short to be parted.
+
+    """
+    wave = decode(path)
+    if len(wave) < SHORTEST * SAMPLE_RATE:
+        seconds = len(wave) / SAMPLE_RATE
+        raise UsageError(
+            f"{path} lasts {seconds:.1f} s; noise must last at least {SHORTEST} seconds"
+        )
+    return wave
+
+
+def parted(wave: Wave) -> tuple[Wave, Wave]:
+    """What is learnt from, and what is held out for validation and test."""
+    cut = round(len(wave) * (1 - HELD_OUT))
+    return wave[:cut], wave[cut:]
 
 
 def _pink(seconds: int) -> Wave:

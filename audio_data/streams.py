@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kws.config import SAMPLE_RATE
-from kws.errors import UsageError
 from kws.stream_metrics import AFTER, Spoken
 
 from .clips import Clip
 from .decode import decode
 from .material import Half, Material
-from .noise import HELD_OUT
+from .noise import parted, read_noise
 from .place import speech_span
 from .synthesis import background
 
@@ -228,13 +227,9 @@ def _word(clip: Clip, level: float, rng: np.random.Generator) -> Wave:
 
 def _held(path: Path, half: Half) -> Wave:
     """One half of the part of a noise that is never trained on."""
-    wave = decode(path)
-    if len(wave) < 10 * SAMPLE_RATE:
-        seconds = len(wave) / SAMPLE_RATE
-        raise UsageError(f"{path} lasts {seconds:.1f} s; noise must last at least 10 seconds")
-    first = round(len(wave) * (1 - HELD_OUT))
-    middle = (first + len(wave)) // 2
-    return wave[first:middle] if half == "validation" else wave[middle:]
+    _, held = parted(read_noise(path))
+    middle = len(held) // 2
+    return held[:middle] if half == "validation" else held[middle:]
 
 
 def _cycle(clips: Sequence[Clip], rng: np.random.Generator) -> Iterator[Clip]:
