@@ -1,28 +1,17 @@
 """``kws data``: get public speech corpora, or make speech where there is none."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
-from audio_data.download import Watch, get_mswc, get_speech_commands
+from audio_data.download import get_mswc, get_speech_commands
 from audio_data.synthesis import DEFAULT_WORDS, make_corpus
 from kws.errors import UsageError
 
 from . import options
+from .progress import counting, fetching
 
 
 def out_option(**default: Any) -> Callable[[options.F], options.F]:
@@ -55,7 +44,7 @@ def get() -> None:
 @mirror_option
 def speech_commands(out: Path, mirror: str | None) -> None:
     """Speech Commands v0.02: English, 35 words, 2.4 GB, CC BY 4.0."""
-    with _bytes() as watch:
+    with fetching() as watch:
         click.echo(get_speech_commands(out, base_url=mirror, watch=watch))
 
 
@@ -65,7 +54,7 @@ def speech_commands(out: Path, mirror: str | None) -> None:
 @mirror_option
 def mswc(language: str, out: Path, mirror: str | None) -> None:
     """Multilingual Spoken Words Corpus: one of its 50 languages, CC BY 4.0."""
-    with _bytes() as watch:
+    with fetching() as watch:
         click.echo(get_mswc(out, language, base_url=mirror, watch=watch))
 
 
@@ -93,15 +82,9 @@ def make(
     --words yes,no.
     """
     said = _vocabulary(languages, words)
-    with _bar(MofNCompleteColumn()) as bar:
-        task = bar.add_task("speaking", total=None)
+    with counting("speaking") as progress:
         manifest = make_corpus(
-            out,
-            said,
-            speakers=speakers,
-            takes=takes,
-            seed=seed,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            out, said, speakers=speakers, takes=takes, seed=seed, progress=progress
         )
     click.echo(manifest)
 
@@ -124,28 +107,3 @@ def _vocabulary(languages: tuple[str, ...], words: tuple[str, ...]) -> dict[str,
                 f" {', '.join(DEFAULT_WORDS)}; give --words"
             )
     return {language: list(DEFAULT_WORDS[language]) for language in languages or DEFAULT_WORDS}
-
-
-def _bar(*columns: ProgressColumn) -> Progress:
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        *columns,
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-
-
-@contextmanager
-def _bytes() -> Iterator[Watch]:
-    """One bar for each thing that is fetched or unpacked."""
-    with _bar(DownloadColumn(), TransferSpeedColumn()) as bar:
-
-        def watch(what: str) -> Callable[[int, int | None], None]:
-            task = bar.add_task(what, total=None)
-            return lambda done, total: bar.update(task, completed=done, total=total)
-
-        yield watch

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 
 if TYPE_CHECKING:
@@ -27,13 +30,11 @@ def note(sentence: str) -> None:
     CONSOLE.print(line, style="yellow", soft_wrap=True)
 
 
-def _bar() -> Progress:
+def _bar(*columns: ProgressColumn) -> Progress:
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(),
+        *columns,
         TimeRemainingColumn(),
         console=CONSOLE,
         transient=True,
@@ -44,15 +45,28 @@ def _bar() -> Progress:
 @contextmanager
 def counting(title: str) -> Iterator[Callable[[int, int], None]]:
     """A bar for ``progress(done, total)``."""
-    with _bar() as bar:
-        task = bar.add_task(title, total=None, note="")
+    with _bar(MofNCompleteColumn(), TimeElapsedColumn()) as bar:
+        task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def fetching() -> Iterator[Callable[[str], Callable[[int, int | None], None]]]:
+    """A bar of bytes for each thing that is fetched or unpacked, from what is said of it."""
+    with _bar(DownloadColumn(), TransferSpeedColumn()) as bar:
+
+        def watch(what: str) -> Callable[[int, int | None], None]:
+            task = bar.add_task(what, total=None)
+            return lambda done, total: bar.update(task, completed=done, total=total)
+
+        yield watch
 
 
 @contextmanager
 def training(title: str) -> Iterator["Watch"]:
     """A bar with loss, accuracy and time left."""
-    with _bar() as bar:
+    columns = MofNCompleteColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn()
+    with _bar(*columns) as bar:
         task = bar.add_task(title, total=None, note="")
 
         def watch(step: int, steps: int, loss: float, accuracy: float) -> None:

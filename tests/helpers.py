@@ -1,8 +1,9 @@
-"""What tests of the command line share."""
+"""What tests share, mostly those of the command line."""
 
 import csv
 import json
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import soundfile
 
 from kws.config import SAMPLE_RATE
+from kws.sites import Site
 
 Kws = Callable[..., tuple[int, str, str]]
 
@@ -49,3 +51,12 @@ def record(path: Path, frequency: float, seconds: float = 0.5) -> Path:
     wave = 0.4 * np.sin(2 * np.pi * frequency * time) * np.sin(np.pi * time / seconds)
     soundfile.write(path, wave, SAMPLE_RATE)
     return path
+
+
+def make_sites(sizes: list[int]) -> tuple[Site, ...]:
+    """Of a network that there is not, one after another."""
+    starts = accumulate(sizes, initial=0)
+    return tuple(
+        Site(f"s{number}", "conv", {f"s{number}.weight": (size,)}, start, size, size)
+        for number, (start, size) in enumerate(zip(starts, sizes, strict=False))
+    )

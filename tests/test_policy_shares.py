@@ -1,25 +1,15 @@
 """Shares spend what is allowed, and go where a loss gains from them."""
 
-import itertools
-
 import numpy as np
 import pytest
 import torch
+from helpers import make_sites
 from torch import nn
 
 from kws.forms import part
-from kws.sites import Site, find_sites
+from kws.sites import find_sites
 from policy.selection import spent
 from policy.shares import SharePolicy, apportion, shares_that_spend
-
-
-def make_sites(sizes: list[int]) -> tuple[Site, ...]:
-    starts = itertools.accumulate(sizes, initial=0)
-    return tuple(
-        Site(f"s{number}", "conv", {f"s{number}.weight": (size,)}, start, size, size)
-        for number, (start, size) in enumerate(zip(starts, sizes, strict=False))
-    )
-
 
 SITES = make_sites([1_000, 500, 250, 100, 50])
 

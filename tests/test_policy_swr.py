@@ -1,10 +1,9 @@
 """The budget is kept whatever the scores, and the policy learns where it is worth spending."""
 
-import itertools
-
 import numpy as np
 import pytest
 import torch
+from helpers import make_sites
 from torch import Tensor
 
 from kws.sites import Site, find_sites
@@ -13,15 +12,6 @@ from policy.controls import largest_scores, last_scores, random_scores
 from policy.fixed import norm_sites
 from policy.selection import project, spent
 from policy.swr import GatePolicy, allowance, overspend
-
-
-def make_sites(sizes: list[int]) -> tuple[Site, ...]:
-    starts = itertools.accumulate(sizes, initial=0)
-    return tuple(
-        Site(f"s{number}", "conv", {f"s{number}.weight": (size,)}, start, size, size)
-        for number, (start, size) in enumerate(zip(starts, sizes, strict=False))
-    )
-
 
 SITES = make_sites([100, 50, 25, 10, 5])
 
