@@ -128,17 +128,17 @@ SEQUENCE: Final = (
 
 def sequences(records: Sequence[Record]) -> str:
     """A row for each order of languages that is part of no longer one."""
-    found = {(*method_of(r), _order_of(r), r["cell"]["seed"]): r for r in records}
-    orders = {key for key in found if len(key[2]) > 1}
+    found = {(_kind_of(r), _order_of(r)): r for r in records}
+    orders = {key for key in found if len(key[1]) > 1}
     rows = []
-    for method, budget, order, seed in sorted(orders):
+    for kind, order in sorted(orders):
         parts = [order[:end] for end in range(1, len(order) + 1)]
         goes_on = any(
             len(longer) > len(order) and longer[: len(order)] == order
-            for m, b, longer, s in orders
-            if (m, b, s) == (method, budget, seed)
+            for other, longer in orders
+            if other == kind
         )
-        steps = [found.get((method, budget, part, seed)) for part in parts]
+        steps = [found.get((kind, part)) for part in parts]
         if goes_on or None in steps:
             continue
         owned = [0, *(r["result"]["spent_parameters"] for r in steps if r)]
@@ -147,9 +147,17 @@ def sequences(records: Sequence[Record]) -> str:
             for r, before, now in zip(filter(None, steps), owned, owned[1:], strict=False)
         ]
         mean_of_all = mean(accuracies([r for r in steps if r]))
+        method, budget, seed, *_ = kind
         rows.append([f"{method} {budget}", str(seed), *cells, f"{mean_of_all:.1f}"])
     titles = [str(number) for number in range(1, max(map(len, rows), default=3) - 2)]
     return markdown(["method", "seed", *titles, "mean"], rows)
+
+
+def _kind_of(record: Record) -> tuple[str, str, int, str, str, str]:
+    """What all runs of a sequence have in common; of one language alone there may be others."""
+    cell, rate = record["cell"], str(record["cell"].get("lr"))
+    made_on = record.get("base_sha256", "")
+    return (*method_of(record), cell["seed"], made_on, str(length_of(record)), rate)
 
 
 def _order_of(record: Record) -> tuple[str, ...]:

@@ -74,7 +74,7 @@ def write_results(
     if few:
         parts += ["## Few recordings", method_results.few(few)]
     if chained:
-        parts += ["## One language after another", SEQUENCE, sequences(adapted + chained)]
+        parts += ["## One language after another", SEQUENCE, sequences(trained)]
     if rows := causality([*bases, *adapted]):
         parts += ["## What hearing nothing later costs", CAUSALITY, rows]
     if streams:
