@@ -168,6 +168,20 @@ def test_a_grid_that_is_not_finished_can_be_reported(tmp_path: Path) -> None:
     assert "| 90.0 | 90.0 | **90.00** |" in rows[0]
 
 
+def test_a_sequence_begins_with_its_own_first_run(tmp_path: Path) -> None:
+    """Not with one of another base or rate, however good on validation."""
+    records = [
+        record("cacl", "10%", "a", 0, 0.8) | {"base_sha256": "own"},
+        record("cacl", "10%", "b", 0, 0.6, before=["a"]) | {"base_sha256": "own"},
+        record("cacl", "10%", "a", 0, 0.9, lr=0.04) | {"base_sha256": "own"},
+        record("cacl", "10%", "a", 0, 0.9) | {"base_sha256": "another"},
+    ]
+    for some in (records, records[::-1]):
+        write_results(some, tmp_path / "results.md")
+        page = (tmp_path / "results.md").read_text(encoding="utf-8")
+        assert "| cacl 10% | 0 | a 80.0 (100) | b 60.0 (0) | 70.0 |" in page
+
+
 def test_each_width_of_bits_is_a_row_of_its_own(tmp_path: Path) -> None:
     """Beside what is trained whole, and no rival of the other."""
     records = [record("full", None, task, 0, 0.9) for task in "ab"]
