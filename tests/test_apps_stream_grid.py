@@ -63,7 +63,7 @@ def test_a_grid_spans_every_stream_and_seed() -> None:
     assert [cell.name for cell in found] == ["own-0", "german-0", "own-1", "german-1"]
     own, german = (cell.stream for cell in found[:2])
     assert (own.adapter, own.keywords, own.snrs) == (None, ("yes", "no"), (20.0, 0.0))
-    assert all(isinstance(snr, float) for snr in own.snrs)  # as a file's name has them
+    assert all(isinstance(snr, float) for snr in own.snrs)  # a stream's seed has them as text
     assert (german.adapter, german.keywords, german.hours) == ("f/de", None, 0.004)
 
 
