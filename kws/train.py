@@ -5,9 +5,10 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from .errors import KwsError
 from .files import read_metadata, read_tensors, write_tensors
 
 Optimizer = Literal["adamw", "sgd"]
+T = TypeVar("T")
 
 
 class EpochBatches(Protocol):
@@ -130,7 +132,7 @@ def fit(
             begin = time.perf_counter()
             model.train()
             compute = total = right = seen = 0.0
-            for offset, (features, labels, *ends) in enumerate(batches.epoch(index)):
+            for offset, (features, labels, *ends) in enumerate(ahead(batches.epoch(index))):
                 step = index * len(batches) + offset
                 for group in optimizer.param_groups:
                     group["lr"] = plan.lr * plan.rate(step, steps)
@@ -164,6 +166,19 @@ def fit(
             if stage:
                 _save(stage, model, optimizer, history)
     return history
+
+
+def ahead(made: Iterator[T]) -> Iterator[T]:
+    """The same, in order, but each is made while the one before is in use.
+
+    >>> list(ahead(iter([1, 2, 3])))
+    [1, 2, 3]
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as worker:
+        coming = worker.submit(next, made, None)
+        while (one := coming.result()) is not None:
+            coming = worker.submit(next, made, None)
+            yield one
 
 
 def _optimizer(parameters: list[nn.Parameter], plan: Plan) -> torch.optim.Optimizer:

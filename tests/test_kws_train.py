@@ -1,6 +1,7 @@
 """Training goes on after a kill as if none was, and says what is wrong."""
 
 import math
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from kws.deltas import Adaptation
 from kws.errors import KwsError
 from kws.sites import find_sites
-from kws.train import DivergedError, EpochBatches, Plan, Stage, fingerprint, fit, predict
+from kws.train import DivergedError, EpochBatches, Plan, Stage, ahead, fingerprint, fit, predict
 from models.bcresnet import BCResNet
 
 EPOCHS = 4
@@ -244,3 +245,28 @@ def test_prediction_is_in_evaluation_mode_and_restores_the_mode(network: BCResNe
     assert same(before, weights(network))
     assert not predict(network.eval(), features).requires_grad
     assert not network.training
+
+
+def test_a_batch_is_made_while_the_one_before_is_in_use() -> None:
+    second_is_made = threading.Event()
+
+    def made() -> Iterator[int]:
+        yield 1
+        second_is_made.set()
+        yield 2
+
+    batches = ahead(made())
+    assert next(batches) == 1
+    assert second_is_made.wait(timeout=60)
+    assert list(batches) == [2]
+
+
+def test_what_fails_while_it_is_made_ahead_fails_where_it_is_asked_for() -> None:
+    def made() -> Iterator[int]:
+        yield 1
+        raise CutError
+
+    batches = ahead(made())
+    assert next(batches) == 1
+    with pytest.raises(CutError):
+        next(batches)
