@@ -98,6 +98,13 @@ def _who(clips: int, made: int) -> str:
     return "made voices" if made == clips else "people and made voices"
 
 
+def _strangers(found: Figures) -> str:
+    """Who is heard, of those that training did not hear, as far as that is known."""
+    if found.get("split_by") == "files":
+        return "recordings by people who may have been trained on, as who speaks is not known"
+    return f"{_who(found['count'], found.get('made', 0))} not trained on"
+
+
 def _splits(metrics: Figures) -> list[str]:
     """Clips of people not trained on, and how far those differ."""
     lines = []
@@ -109,7 +116,7 @@ def _splits(metrics: Figures) -> list[str]:
         between = f", {min(people):.1%} to {max(people):.1%} by person" if len(people) > 1 else ""
         lines.append(
             f"- Accuracy {found['accuracy']:.1%} over {found['count']} {split} clips of "
-            f"{_who(found['count'], found.get('made', 0))} not trained on{between}"
+            f"{_strangers(found)}{between}"
         )
         if worst := found["worst_speaker"]:
             lines.append(f"  - Worst speaker: {worst['speaker']} with {worst['accuracy']:.1%}")

@@ -25,6 +25,15 @@ COMMANDS: Final = {
     "bench": "Run grids of experiments and report them.",
 }
 OURS: Final = ("apps", "audio_data", "kws", "models", "policy")
+LISTENING: Final = (
+    "numpy",
+    "onnxruntime",
+    "rich",
+    "safetensors",
+    "sounddevice",
+    "soundfile",
+    "soxr",
+)
 
 
 class Lazy(click.Group):
@@ -73,7 +82,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] in OURS:
             raise
-        _complain(f"this needs {error.name}, which is not installed; pip install 'kws[train]'")
+        extra = "runtime" if error.name.partition(".")[0] in LISTENING else "train"
+        _complain(f"this needs {error.name}, which is not installed; pip install 'kws[{extra}]'")
         sys.exit(1)
 
 

@@ -91,13 +91,13 @@ class Session:
         return bool(self._word)
 
     def _press(self, key: str) -> None:
-        if key in "uU":
-            self._undo()
-        elif self._take and key in "\r\n yYaA":
+        if self._take and key in "\r\n yYaA":
             self._keep(self._take)
-        elif self._take and key in "rR":
+        elif self._take and key in "rRuU":  # of two, the one that waits is the last
             self._prompt.note("once more")
             self._begin(LEAD_SECONDS)
+        elif key in "uU":
+            self._undo()
 
     def _hear(self, block: Wave, lost: int) -> None:
         """Let the lead pass, then record."""
@@ -232,7 +232,8 @@ def collect(
     """Record words with a microphone, for ``kws adapt --data FOLDER``.
 
     Each word is asked for in turn; what is clipped, silent, cut, too short or too long is said
-    again. Keys: Enter keeps a clip, r records it again, u deletes the last one, q quits. Call it
+    again. Keys: Enter keeps a clip, r records it again, q quits; while a word is asked for, u
+    deletes the last clip. Call it
     again to go on, and with at least three speakers, so that nobody is both learnt and tested.
     """
     write_any_script()

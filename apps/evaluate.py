@@ -21,6 +21,7 @@ from . import options, trial
 from .card import STREAM, store
 from .listen import write_any_script
 from .measure import measure, merged
+from .progress import note
 from .recordings import Recordings, Selection
 from .scoring import LiveScorer
 from .stream_report import evaluate_stream
@@ -124,8 +125,14 @@ def evaluate(
     )
     recordings = Recordings.select(selection, opened.config, labels)
     result = measure(merged(opened, loaded), recordings, split, closed=closed).report
+    if recordings.split_by == "files":
+        note(
+            "who speaks is not known, or too few do: these clips may be of people who were learnt "
+            "from, and if --speaker-pattern was given then and is not now, learnt themselves"
+        )
     if keep:
-        _keep(base, adapter, {split: result | {"made": recordings.made(split)}})
+        about = {"made": recordings.made(split), "split_by": recordings.split_by}
+        _keep(base, adapter, {split: result | about})
     click.echo(json.dumps(result, ensure_ascii=False) if as_json else _table(result))
 
 

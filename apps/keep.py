@@ -187,6 +187,8 @@ class Shelf:
 
     def add(self, moment: Moment, wave: Wave, record: dict[str, Any]) -> None:
         """Write one clip, and delete the oldest of its kind if that is one too many."""
+        while any(self._folder.glob(f"{self._next:06}-*")):  # of another program that keeps here
+            self._next += 1
         number, self._next = self._next, self._next + 1
         path = self._folder / f"{number:06}-{moment.kind}-{plain(moment.keyword)}.wav"
         write_bytes(path, wav(wave))

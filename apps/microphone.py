@@ -57,7 +57,7 @@ def list_devices() -> list[Device]:
         if info["max_input_channels"] > 0
     ]
     if not devices:
-        raise KwsError("no microphone was found; plug one in, or read a file with --wav")
+        raise KwsError("no microphone was found; plug one in")
     return devices
 
 
@@ -153,8 +153,8 @@ class Microphone:
 
     def _use(self, device: Device) -> None:
         """Settle how a device will be opened, with nothing left of the one before."""
-        self._device, self.name = device, device.name
         self.rate, self.channels = _accepted(self._sound, device)
+        self._device, self.name = device, device.name
         self._queue: Queue[Wave] = Queue(round(QUEUE_SECONDS / BLOCK_SECONDS))
         self._resampler = soxr.ResampleStream(self.rate, SAMPLE_RATE, 1, dtype="float32")
 
@@ -216,9 +216,9 @@ def find_again(devices: Sequence[Device], name: str, wanted: int | str | None) -
     >>> find_again([back], "USB Audio (hw:1,0)", "1").index
     3
     """
-    for device in devices:
-        if CARD.sub("", device.name) == CARD.sub("", name):
-            return device
+    alike = [device for device in devices if CARD.sub("", device.name) == CARD.sub("", name)]
+    for device in (*(device for device in alike if device.name == name), *alike):
+        return device
     if wanted is not None and str(wanted).isdecimal():
         raise KwsError(f"no input device {name!r}")
     return choose(devices, wanted)

@@ -143,7 +143,7 @@ optimizer = click.option(
     type=click.Choice(["adamw", "sgd"]),
     help="sgd wants another --lr",
 )
-seed = click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+seed = click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1))
 device = click.option(
     "--device",
     default="auto",

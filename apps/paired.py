@@ -26,6 +26,7 @@ Run = tuple[str, int]  # task and seed
 Pairs = Sequence[tuple[Record, Record]]
 
 OURS, WHOLE = "swr", "full"
+NEARLY: Final = 1.03  # times SWR's bytes: at one budget, methods differ by what names sites
 
 CAUSALITY: Final = (
     "A causal network, which decides at every frame of a stream from what came before, beside one "
@@ -59,13 +60,14 @@ def causality(records: Sequence[Record]) -> str:
 
 PAIRED: Final = (
     "SWR beside full fine-tuning, and beside the largest of each other method that stores no more "
-    "bytes than SWR does in the same runs: the mean over languages, each the mean of its seeds, "
-    "and its error over languages; of one language alone, over seeds."
+    f"bytes than SWR does in the same runs, or up to {NEARLY - 1:.0%} more: the mean over "
+    "languages, each the mean of its seeds, and its error over languages; of one language alone, "
+    "over seeds."
 )
 
 
 def paired(records: Sequence[Record]) -> str:
-    """SWR beside everything and, of each other method, what stores most but no more than SWR does.
+    """SWR beside everything and, of each other method, what stores most but hardly more than it.
 
     Same language and seed, one minus the other, in points of test accuracy.
     """
@@ -98,7 +100,7 @@ def _rivals(kinds: Mapping[Kind, Mapping[Run, Record]], ours: Kind) -> list[tupl
         mine, theirs = (
             sum(pair[side]["result"]["stored_bytes"] for pair in pairs) for side in (0, 1)
         )
-        if pairs and not _is_ours(runs) and (theirs <= mine or kind[0] == WHOLE):
+        if pairs and not _is_ours(runs) and (theirs <= NEARLY * mine or kind[0] == WHOLE):
             found.append((theirs / len(pairs), kind, pairs))
     found.sort(key=lambda rival: rival[0])
     largest = {kind[0]: (" ".join(kind).strip(), pairs) for _, kind, pairs in found}

@@ -18,7 +18,7 @@ from .screen import Source
 
 WAVE: Final = 60  # columns of a waveform, at most
 NOTES: Final = 3  # sentences that stay on the screen
-ASK: Final = "Enter keeps it, r records again, u deletes the last one, q quits"
+ASK: Final = "Enter keeps it, r records it again, q quits"
 QUIET: Final = "u deletes the last clip, q quits"
 
 Wave = NDArray[np.float32]

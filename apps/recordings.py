@@ -14,6 +14,7 @@ from audio_data.batches import Kept, Training, Views, fixed_features
 from audio_data.cache import load_views
 from audio_data.clips import Clip, Split
 from audio_data.corpus import read_corpus
+from audio_data.material import SplitBy, split_by
 from audio_data.noise import find_noise, load_noise
 from audio_data.synthesis import LICENCE as SYNTHETIC
 from audio_data.task import Task, make_task
@@ -156,6 +157,11 @@ class Recordings:
     def made(self, split: Split) -> int:
         """How many of these are of no person, but of made voices."""
         return sum(clip.licence == SYNTHETIC for clip in self.said(split))
+
+    @property
+    def split_by(self) -> SplitBy:
+        """Whether people are in one split alone, or only files."""
+        return split_by(self.task)
 
     @property
     def amount(self) -> dict[str, int]:

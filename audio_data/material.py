@@ -104,7 +104,7 @@ def read_material(
             tuple(_thin(said, per_word)),
             tuple(clip for clip in others if clip.split == half),
             noise,
-            _split_by(task),
+            split_by(task),
         )
     return halves
 
@@ -119,7 +119,7 @@ def says(word: str, keywords: Collection[str]) -> bool:
     return word.casefold() in folded or not folded.isdisjoint(word.casefold().split())
 
 
-def _split_by(task: Task) -> SplitBy:
+def split_by(task: Task) -> SplitBy:
     """People, where every recording of a keyword names one and no name is in two splits."""
     names = [
         {example.clip.speaker for example in examples if example.clip}

@@ -61,12 +61,13 @@ class Languages(ABC):
                 is loaded already.
 
         """
-        config = self.config
-        check_base(adapter, config.sha256, config.features.digest, config.language)
+        base = self.config
+        check_base(adapter, base.sha256, base.features.digest, base.language)
         check_heard(adapter)
-        if name:
-            adapter = replace(adapter, config=replace(adapter.config, language=name))
-        language = adapter.config.language
+        language = name or adapter.config.language
+        # What was measured of it stays on the disk: it is many times what the language owns.
+        config = replace(adapter.config, language=language, metrics={}, training={})
+        adapter = replace(adapter, config=config)
         if language in self._adapters:
             raise KwsError(f"{language} is loaded already; delete_adapter('{language}') first")
         self._admit(adapter)

@@ -131,7 +131,7 @@ def test_figures_are_kept_in_the_card_where_that_is_asked_for(
     picture = ["--out", tmp_path / "det.png", "--hours", 0.005, "--per-word", 1]
     stream = succeed(kws, *heard, "--stream", *picture, "--keep")
     metrics = read_adapter_config(adapter).metrics
-    assert metrics["test"] == found | {"made": 6}
+    assert metrics["test"] == found | {"made": 6, "split_by": "people"}
     assert metrics["stream"]["points"] == stream["points"]
     assert "validation" in metrics
     card = (adapter / "README.md").read_text(encoding="utf-8")

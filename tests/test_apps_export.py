@@ -253,3 +253,13 @@ def test_a_language_needs_a_file(kws: Kws, folders: Path) -> None:
     code, out, err = kws("export", "--base", folders / "base", "--adapter", folders / "de")
     assert (code, out) == (2, "")
     assert err == "kws: --adapter needs --out, the file to write\n"
+
+
+def test_a_base_is_not_written_over(kws: Kws, folders: Path, tmp_path: Path) -> None:
+    base = Path(shutil.copytree(folders / "base", tmp_path / "base"))
+    weights = base / "base_model.safetensors"
+    before = weights.read_bytes()
+    code, out, err = kws("export", "--base", base, "--out", weights)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"kws: --out {weights} must end in .onnx")
+    assert weights.read_bytes() == before

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from apps.keep import LIMIT, Keeper, Shelf, plain
+from apps.keep import LIMIT, Keeper, Moment, Shelf, plain
 from apps.live import LiveEngine
 from apps.worker import Worker
 from kws.config import SAMPLE_RATE
@@ -268,3 +268,14 @@ def test_a_job_that_fails_in_an_unforeseen_way_is_told_and_the_next_one_done() -
     worker.submit(lambda: done.append(1))
     assert worker.close(60)
     assert (told, done) == (["--save-dir: integer division or modulo by zero"], [1])
+
+
+def test_two_programs_may_keep_clips_in_one_folder(tmp_path: Path) -> None:
+    shelves = [Shelf(tmp_path, LIMIT) for _ in range(2)]
+    moment = Moment("hit", "ja", "deu", ("ja",), 0.9, 0.5, 1.0)
+    for shelf in shelves:
+        shelf.add(moment, np.zeros(160, np.float32), {})
+    assert [record["file"] for record in kept(tmp_path)] == [
+        "000001-hit-ja.wav",
+        "000002-hit-ja.wav",
+    ]

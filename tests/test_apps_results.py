@@ -93,9 +93,14 @@ def test_swr_is_compared_with_the_largest_of_what_stores_no_more(tmp_path: Path)
             run = record("random", budget, task, seed, 0.8)
             run["result"] = {"spent_parameters": size, "stored_bytes": size}
             records.append(run)
+    for task in "ab":
+        run = record("largest", "10%", task, 0, 0.8)
+        run["result"] = {"spent_parameters": 1_000, "stored_bytes": 1_020}
+        records.append(run)
     write_results(records, tmp_path / "results.md")
     page = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert "swr 10% - random 9%" in page
+    assert "swr 10% - largest 10%" in page  # that names its sites in a few bytes more
     assert "swr 10% - random 5%" not in page
     assert "swr 10% - random 20%" not in page
 

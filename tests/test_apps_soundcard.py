@@ -21,7 +21,14 @@ import apps.listen
 import apps.microphone
 from apps.detect import detect
 from apps.listen import listen
-from apps.microphone import BLOCK_SECONDS, Microphone, choose, list_devices
+from apps.microphone import (
+    BLOCK_SECONDS,
+    Device,
+    Microphone,
+    choose,
+    find_again,
+    list_devices,
+)
 from audio_data.synthesis import draw_speakers, say
 from kws.config import SAMPLE_RATE
 from kws.errors import KwsError
@@ -475,3 +482,21 @@ def test_listening_gives_the_events_of_detecting_in_a_file(
         assert (event["keyword"], event["language"]) == (other["keyword"], other["language"])
         assert abs(event["time"] - other["time"]) <= tolerance
         assert rate != SAMPLE_RATE or event == other
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_lost_device_is_still_looked_for_where_another_default_refuses(install: Install) -> None:
+    """It is opened once it is back, though the default that took its place never was."""
+    usb, other = device(0, "USB Audio"), device(0, "Built-in", rate=96_000.0)
+    sound = install(Sound([usb], coming=[[other], [other], [usb]]))
+    sound.accepted = [(44_100, 1)]
+    with Microphone() as microphone:
+        blocks = iter(microphone)
+        sound.streams[0].active = False
+        heard_until(blocks, lambda block: len(sound.streams) == 2)
+        assert microphone.name == "USB Audio"
+
+
+def test_of_two_alike_the_one_that_was_lost_is_found_again() -> None:
+    alike = [Device(n, f"USB Audio (hw:{n},0)", 1, 48_000, default=False) for n in range(2)]
+    assert find_again(alike, "USB Audio (hw:1,0)", "1") == alike[1]

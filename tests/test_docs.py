@@ -2,12 +2,14 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from apps.results import write_results, write_summary
-from apps.wiring import open_bank
+from apps.wiring import open_bank, open_runtime
+from kws.engine import Engine
 from kws.files import read_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,3 +43,16 @@ def test_results_are_what_the_records_say(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text(readme, "utf-8")
     write_summary(records, tmp_path / "README.md")
     assert (tmp_path / "README.md").read_text("utf-8") == readme
+
+
+def test_the_program_in_the_readme_listens_as_the_commands_do() -> None:
+    """To the network that streams, with the adapter's thresholds."""
+    (code,) = re.findall(
+        r"```python\n(from pathlib.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL
+    )
+    engine = Engine(open_runtime(ROOT / "models/zoo/ara", [ROOT / "models/zoo/cmn"]))
+    noise = 0.1 * np.random.default_rng(0).standard_normal(32_000).astype(np.float32)
+    engine.feed(noise)
+    found: dict[str, Any] = {"samples": noise}
+    exec(code.replace("models/zoo", str(ROOT / "models" / "zoo")), found)
+    np.testing.assert_allclose(found["engine"].scores, engine.scores, atol=1e-5)

@@ -148,11 +148,14 @@ def test_ten_languages_cost_ten_adapters_bytes(base: Base, make_adapter: Make) -
     """Loaded or active; there is one network, not eleven."""
     bank = Bank(base, partial(log_mel, config=base.config.features))
     alone = held(bank)
-    adapters = [make_adapter(f"x{number}", classes=4) for number in range(10)]
+    measured = {"per_speaker": {str(number): 0.5 for number in range(1_000)}}
+    made = [make_adapter(f"x{number}", classes=4) for number in range(10)]
+    adapters = [replace(one, config=replace(one.config, metrics=measured)) for one in made]
     for number, adapter in enumerate(adapters, start=1):
         bank.load_adapter(adapter)
         assert bank.nbytes == sum(loaded.nbytes for loaded in adapters[:number])
     assert held(bank) - alone == bank.nbytes == 10 * adapters[0].nbytes
+    assert not any(loaded.config.metrics for loaded in bank._adapters.values())
     for language in bank.languages:
         bank.set_adapter(language)
         active_head = 0 if language == "ar" else 4 * (4 * 32 + 4)  # in single precision
