@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from fnmatch import fnmatch
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,8 @@ def run_grid(
     if ray and any(isinstance(cell, Cell) and cell.before for group in groups for cell in group):
         raise UsageError("languages that build on one another run one after another: no --ray")
     folder = records / grid.stem
+    if trainings:
+        refuse_others(trainings, folder, groups)
     missing = [[c for c in group if not (folder / f"{c.name}.json").is_file()] for group in groups]
     todo, total = sum(map(len, missing)), sum(map(len, groups))
     CONSOLE.print(f"{total} runs, {total - todo} recorded already")
@@ -158,6 +161,14 @@ def run_grid(
         CONSOLE.print(f"{done}/{todo} {cell.name}: {result}")
     if failed:
         raise KwsError(f"{failed} of {todo} runs failed, as they said; run the grid again to go on")
+
+
+def refuse_others(grid: Grid, folder: Path, groups: Iterable[Iterable[Run]]) -> None:
+    """Raise a UsageError where a record that is there is of a grid with other settings."""
+    for cell in chain.from_iterable(groups):
+        path = folder / f"{cell.name}.json"
+        if path.is_file():
+            grid.refuse_other(read_json(path)["settings"], cell.task, path)
 
 
 def _in_turn(

@@ -1,5 +1,6 @@
 """Grids: files that span many runs, read and checked before the first of these begins."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from itertools import chain, product
@@ -16,6 +17,7 @@ from policy.methods import METHODS
 from .recordings import Selection, parse_filters
 
 CELLS: Final = "[[cells]]"
+ALIKE: Final = ("base", "closed", "causal", "epochs", "steps", "per_word", "lr", "bits")
 
 T = TypeVar("T")
 
@@ -151,6 +153,12 @@ class Grid:
                 if getattr(group, wanted) and getattr(self, name) is None:
                     raise UsageError(f"the grid has {wanted} and wants '{name}' beside them")
         for name, filters in self.tasks.items():
+            check(
+                "[tasks]",
+                name,
+                re.fullmatch(r"[\w-]+", name) is not None,
+                "a name of letters, digits, - and _",
+            )
             right = isinstance(filters, list) and all("=" in str(text) for text in filters)
             check("[tasks]", name, right, 'like ["column=value"]')
         for name in ("epochs", "steps", "per_word", "lr"):
@@ -158,6 +166,17 @@ class Grid:
             check("the grid", name, value is None or value > 0, "positive")
         right = self.bits is None or self.bits in ROUNDINGS
         check("the grid", "bits", right, f"of {listed(ROUNDINGS)}")
+
+    def refuse_other(self, made: Mapping[str, Any], task: str, where: Path) -> None:
+        """Raise a UsageError where a run of a task was recorded with other settings than these."""
+        pairs = {name: (made[name], getattr(self, name)) for name in ALIKE if name in made}
+        pairs[task] = made["tasks"].get(task), self.tasks[task]
+        for name, (theirs, ours) in pairs.items():
+            if theirs != ours:
+                raise UsageError(
+                    f"{where} was recorded with {name} {theirs}, not {ours}; delete it, or name "
+                    "another --records"
+                )
 
     def runs(self) -> list[Cell]:
         """Every run, each once.

@@ -89,7 +89,7 @@ def _read(path: Path) -> tuple[NDArray[np.float32], int]:
 
 
 def _samples(path: Path) -> tuple[NDArray[np.float32], int]:
-    with soundfile.SoundFile(path) as file:
+    with path.open("rb") as opened, soundfile.SoundFile(opened) as file:
         blocks = [file.read(BLOCK, dtype="float32", always_2d=True)]
         while len(blocks[-1]) == BLOCK:
             blocks.append(file.read(BLOCK, dtype="float32", always_2d=True))

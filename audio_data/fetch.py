@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from time import sleep
 from typing import Any, BinaryIO, Final, NoReturn
+from urllib.parse import urlsplit
 
 from kws.errors import KwsError, UsageError
 
@@ -57,8 +58,10 @@ def fetch(
             expected (it is removed then), or the disk is full.
 
     """
-    if not url.startswith(("http://", "https://")):
-        raise UsageError(f"{url!r} is no web address; it must start with http:// or https://")
+    if not _is_address(url):
+        raise UsageError(
+            f"{url!r} is no web address; it must start with http:// or https:// and be in ASCII"
+        )
     target = Path(target)
     expected = {"size": size, "sha256": sha256, "md5": md5}
     if target.exists():
@@ -80,6 +83,15 @@ def fetch(
             f" from {_length(part):,} bytes"
         ) from error
     return target
+
+
+def _is_address(url: str) -> bool:
+    """Whether a server can be asked for it."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # such as brackets that hold no number
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and url.isascii()
 
 
 def _receive_all(

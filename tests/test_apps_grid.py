@@ -1,14 +1,16 @@
 """A grid spans each run once; one of which a run could not be done is refused before the first."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from apps.bench import read_grid, shared
+from apps.bench import read_grid, refuse_others, shared
 from apps.grid import Cell, Grid
 from kws.errors import UsageError
+from kws.files import write_json
 
 Kws = Callable[..., tuple[int, str, str]]
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -123,6 +125,7 @@ filter = ["language=de"]
         (TEXT, '"language=de"', '"language"', r"'german' must be like \[.column=value.\]"),
         (TEXT, '["language=de"]', '"language=de"', r"'german' must be like"),
         (TEXT, 'tasks = ["german"]', 'tasks = ["dutch"]', "names no task of .*: dutch"),
+        (TEXT, "german = [", '"../x" = ["a=b"]\ngerman = [', "'../x' must be a name of letters"),
         (TEXT, "[[cells]]", "[cells]", "'cells' must be tables"),
         (TEXT, 'german = ["language=de"]\n[[cells]]', "[[cell]]", "'cells' must be tables"),
         (TEXT, "[tasks]", "[tasks", "is no grid that can be read"),
@@ -163,3 +166,26 @@ def test_a_pattern_that_names_no_run_is_refused(tmp_path: Path, kws: Kws) -> Non
     (tmp_path / "grid.toml").write_text(TEXT, encoding="utf-8")
     code, _, err = kws("bench", "run", tmp_path / "grid.toml", "--only", "norms-*")
     assert (code, "--only norms-* names no run" in " ".join(err.split())) == (2, True), err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("steps = 100", "steps = 200", "was recorded with steps 100, not 200; delete it, or name"),
+        ("language=de", "language=es", "was recorded with german \\['language=de'\\], not"),
+    ],
+)
+def test_a_record_of_other_settings_is_refused(
+    old: str, new: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "grid.toml"
+    path.write_text(TEXT, encoding="utf-8")
+    before, runs = read_grid(path)
+    assert before
+    write_json(tmp_path / f"{runs[0].name}.json", {"settings": asdict(before)})
+    refuse_others(before, tmp_path, [runs])
+    path.write_text(TEXT.replace(old, new), encoding="utf-8")
+    after, runs = read_grid(path)
+    assert after
+    with pytest.raises(UsageError, match=message):
+        refuse_others(after, tmp_path, [runs])

@@ -163,3 +163,14 @@ def test_the_folder_is_the_users_choice(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert cache_folder() == tmp_path / "a"
     monkeypatch.delenv("KWS_CACHE")
     assert cache_folder() == tmp_path / "b" / "kws"
+
+
+def test_names_may_be_of_any_bytes(tmp_path: Path, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    clip = record(tmp_path / "clip.wav", 300)
+    named = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.wav"))
+    try:
+        clip.rename(named)
+    except OSError:
+        pytest.skip("this file system wants names in UTF-8")
+    assert load_views([named], length=LENGTH, margin=MARGIN).shape == (1, LENGTH + 2 * MARGIN)

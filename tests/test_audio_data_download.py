@@ -395,7 +395,17 @@ def test_nobody_listens(site: Site, target: Path) -> None:
         fetch(site.url, target, **QUICK)
 
 
-@pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "file:///etc/hostname", "data.bin"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://127.0.0.1/x",
+        "file:///etc/hostname",
+        "data.bin",
+        "http://[bad",
+        "http://x/ü",
+        "http://",
+    ],
+)
 def test_only_web_addresses(target: Path, url: str) -> None:
     with pytest.raises(UsageError, match="no web address"):
         fetch(url, target)
