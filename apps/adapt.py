@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 
 from audio_data.augment import SNR, AugmentConfig
+from kws.adapter import CONFIG as ADAPTER
 from kws.adapter import MODEL, AdapterConfig, save_adapter, stored_bytes
 from kws.base import CONFIG as BASE
 from kws.base import Base
@@ -217,6 +218,8 @@ def run(
     earlier = open_earlier(base, after, method) if after else None
     task = recordings.task
     refuse_taken(out, task.language)
+    if (out / ADAPTER).exists():
+        note(f"{out} holds an adapter, which the new one replaces, its thresholds with it")
     for warning in task.warnings:
         note(warning)
     classes, width = len(task.labels), base.network.get_parameter("head.weight").shape[1]

@@ -19,7 +19,7 @@ from kws.errors import UsageError
 from .keys import Keys
 from .listen import Typed, terminable, write_any_script
 from .microphone import Microphone
-from .options import COMMA, finite
+from .options import COMMA, finite, tag
 from .prompt import Lines, Prompt, Screen
 from .screen import Source
 
@@ -182,7 +182,7 @@ def run(session: Session, blocks: Iterable[Wave], keys: Keyboard, source: Source
 
 
 @click.command()
-@click.option("--language", required=True, help="BCP 47 tag, for example de")
+@click.option("--language", required=True, callback=tag, help="BCP 47 tag, for example de")
 @click.option("--words", required=True, help="word,word,…: what to say")
 @click.option("--speaker", required=True, help="who speaks, for example s01; always the same")
 @click.option(

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from kws.config import SILENCE, UNKNOWN
+
 F = TypeVar("F", bound=Callable[..., Any])
 Named = tuple[str, Path]  # what an adapter is called, empty for its language, and its folder
 COMMA = re.compile("[,\u060c\u3001\uff0c]")  # Latin, Arabic, Chinese
@@ -47,6 +49,8 @@ def _words(
     words = split_words(value)
     if not words:
         raise click.BadParameter(f"'{value}' names no word; write ja,nein, or leave it out")
+    if made := {UNKNOWN, SILENCE} & {*words}:
+        raise click.BadParameter(f"'{made.pop()}' is no word to say; it is there anyway")
     return words
 
 
@@ -65,7 +69,8 @@ def _named(
     return tuple(found)
 
 
-def _tag(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+def tag(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse what is no BCP 47 tag."""
     if value is not None and not TAG.fullmatch(value):
         raise click.BadParameter(f"'{value}' is no language; write it as de, cmn or pt-BR")
     return value
@@ -118,7 +123,7 @@ def recordings(*, required: bool) -> Callable[[F], F]:
             ),
             click.option(
                 "--language",
-                callback=_tag,
+                callback=tag,
                 help="BCP 47 tag, where the recordings do not say it",
             ),
             click.option(

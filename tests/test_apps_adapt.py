@@ -163,6 +163,13 @@ def test_one_speaker_alone_is_trained_with_a_note(kws: Kws, tiny: Path, tmp_path
     assert code == 0, err
     assert json.loads(out)["language"] == "x-tone"
     assert "note: 1 speaker only: splits share people" in err
+    assert "holds an adapter" not in err
+    who = "recordings by people who may have been trained on, as who speaks is not known"
+    assert who in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    heard = ["--adapter", tmp_path / "out", *command[1:-2]]
+    assert "these clips may be of people who were learnt from" in kws("evaluate", *heard)[2]
+    _, _, err = kws(*command, "--epochs", 1, "--out", tmp_path / "out", "--json")
+    assert "holds an adapter, which the new one replaces" in " ".join(err.split())
 
 
 @pytest.mark.parametrize(

@@ -334,3 +334,10 @@ def test_adapting_takes_the_clips_of_one_speaker_and_says_what_that_means(
     assert json.loads(out)["language"] == "x-tone"
     said = re.sub(r"\s+", " ", err)
     assert "1 speaker only: splits share people, so accuracy will be optimistic" in said
+
+
+def test_a_language_is_a_tag(tmp_path: Path) -> None:
+    """As it is for whatever reads the recordings later."""
+    options = ["--language", "no such!!", "--words", "ja", "--out", str(tmp_path / "out")]
+    assert "is no language; write it as de" in call(*options, ok=False).output
+    assert not (tmp_path / "out").exists()

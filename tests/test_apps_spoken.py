@@ -159,6 +159,7 @@ def test_words_that_people_did_not_say_keep_their_made_voices(tmp_path: Path) ->
         (["--tts", "--words", "ja"], 2, "give --language, as de or cmn"),
         (["--tts", "--words", "ja", "--language", "xx"], 2, "no language 'xx'"),
         (["--tts", "--words", "ja,ja", "--language", "de"], 2, "hold one twice"),
+        (["--tts", "--words", "_silence_,ja", "--language", "de"], 2, "is no word to say"),
     ],
 )
 def test_what_cannot_be_spoken_is_refused(
