@@ -255,7 +255,9 @@ class CutError(Exception):
     pass
 
 
-@pytest.mark.parametrize("method", ["swr", "swr-layers", "largest", "taps"])
+@pytest.mark.parametrize(
+    "method", ["swr", "swr-layers", "largest", "taps", "cacl", "recast-swr", "spottune"]
+)
 @pytest.mark.parametrize("steps", [3, 5, 7])
 def test_a_run_cut_in_any_stage_goes_on_as_if_it_was_not(
     method: str, steps: int, network: BCResNet, toy: EpochBatches, tmp_path: Path
