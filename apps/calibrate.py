@@ -167,6 +167,12 @@ def _doubts(heard: Trial, choice: Choice, per_hour: float) -> list[str]:
             f"no thresholds keep {per_hour:g} per hour on this sound; these come nearest: "
             "train with more words and noise that are no keyword"
         )
+    reports = [miss_report(stream, choice.config) for stream in heard.positives.values()]
+    if all(report["misses"] == report["count"] for report in reports):
+        found.append(
+            "no keyword is heard at these thresholds: is one of them said in the sound that holds "
+            "none?"
+        )
     if short := heard.too_short(per_hour):
         found.append(f"{short}; give more with --negatives")
     return found

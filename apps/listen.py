@@ -134,6 +134,10 @@ def write_any_script() -> None:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
+def _at_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def _print_devices(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
     if wanted:
         write_any_script()
@@ -245,7 +249,8 @@ def listen(
             blocks = Recording(wav, real_time=real_time)
         else:
             blocks = stack.enter_context(Microphone(device))
-        keys = stack.enter_context(Keys())
+        # A script that goes through files may read their names from the same input.
+        keys = stack.enter_context(Keys(io.StringIO() if wav and not _at_terminal() else None))
         show = stack.enter_context(_show(engine, blocks, as_json, picture))
         wait = None if wav else CLOSING
         if isinstance(blocks, Microphone):

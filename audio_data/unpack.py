@@ -68,7 +68,7 @@ def _extract(archive: Path, folder: Path, progress: Progress | None) -> None:
             _refuse_escape(archive, member)
             try:
                 tar.extract(member, folder, filter="data")
-            except tarfile.FilterError as error:
+            except (tarfile.FilterError, KeyError) as error:  # a link to what is not there
                 raise KwsError(f"{archive} is refused: {error}") from error
             # Else it remembers all members, and a large language has millions.
             tar.members = []  # type: ignore[attr-defined]

@@ -149,7 +149,18 @@ def test_long_recordings_take_the_place_of_the_made_stream(
         "recordings": pytest.approx(12 / 3_600, abs=1e-5)
     }
     assert found["kept"]
-    assert found["notes"] == []
+    assert not [note for note in found["notes"] if "no keyword is heard" not in note]
+
+
+def test_keywords_among_the_negatives_are_suspected(
+    kws: Kws, command: list[object], spoken: Path
+) -> None:
+    """Thresholds that no word passes are told, and why that may be."""
+    found = succeed(kws, *command, "--negatives", spoken.parent, "--false-accepts-per-hour", 0.001)
+    heard = found["positives"]["10"]
+    told = any("no keyword is heard at these thresholds" in note for note in found["notes"])
+    assert told == (heard["misses"] == heard["count"])
+    assert told
 
 
 def test_a_table_for_people(kws: Kws, adapter: Path, command: list[object]) -> None:

@@ -503,3 +503,16 @@ def test_listening_may_leave_a_picture(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     early = call("listen", *heard[:-1], str(tmp_path / "file" / "a.svg"), ok=False)
     assert isinstance(early.exception, KwsError)
+
+
+def test_a_file_is_heard_without_reading_a_scripts_input(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In which the names of further files may stand; a q among them would end it."""
+    (files / "list").write_text("q.wav\n")
+    with (files / "list").open() as names:
+        monkeypatch.setattr(sys, "stdin", names)
+        with pytest.raises(SystemExit) as ended:
+            listen(["--wav", "two.wav", *BANK, "--json"])
+        assert ended.value.code == 0
+        assert names.read() == "q.wav\n"
