@@ -473,7 +473,7 @@ def test_listening_gives_the_events_of_detecting_in_a_file(
     sound = install(Sound([device(0, "USB", 1, rate)], accepted=[(rate, 1)]))
     wave = words(rate)
     soundfile.write(tmp_path / "words.wav", wave, rate, subtype="FLOAT")
-    monkeypatch.setattr(apps.listen, "Keys", lambda: Player(sound, wave))
+    monkeypatch.setattr(apps.listen, "Keys", lambda _: Player(sound, wave))
     expected = heard_by(detect, tmp_path / "words.wav")
     found = heard_by(listen, "--seconds", len(wave) / rate)
     assert len({event["keyword"] for event in expected}) >= 3
