@@ -286,7 +286,6 @@ def run(
     if bits_of(adapter.deltas) != bits:
         note(f"{method} stores a bit of each weight, whatever --bits")
     measured = measure(merged(base, adapter), recordings, "validation")
-    about = {"made": recordings.made("validation"), "split_by": recordings.split_by}
     config = replace(
         adapter.config,
         method=method,
@@ -301,7 +300,7 @@ def run(
             "earlier_parameters": before,
             "seconds": _since(begin),
         },
-        metrics={"validation": measured.report | about},
+        metrics={"validation": measured.report | recordings.origin("validation")},
     )
     config = save_adapter(out, replace(adapter, config=config), card(config))
     write_json(out / "history.json", {n: [asdict(e) for e in h] for n, h in history.items()})

@@ -168,7 +168,7 @@ def refuse_others(grid: Grid, folder: Path, groups: Iterable[Iterable[Run]]) -> 
     for cell in chain.from_iterable(groups):
         path = folder / f"{cell.name}.json"
         if path.is_file():
-            grid.refuse_other(read_json(path)["settings"], cell.task, path)
+            grid.refuse_other(read_json(path).get("settings", {}), cell.task, path)
 
 
 def _in_turn(

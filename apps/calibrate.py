@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -142,24 +142,27 @@ def set_thresholds(
 
 def _result(heard: Trial, choice: Choice, per_hour: float) -> dict[str, Any]:
     negatives = rate_report(heard.negatives, choice.config)
+    positives = {
+        f"{ratio:g}": miss_report(stream, choice.config)
+        for ratio, stream in heard.positives.items()
+    }
     levels = {word: choice.config.levels(word) for word in heard.negatives.keywords}
     result = {
         "asked_per_hour": per_hour,
         "kept": choice.kept,
         "counted_on": CHOSEN_ON,
         "negatives": negatives | {"distinct_hours": heard.distinct_hours},
-        "positives": {
-            f"{ratio:g}": miss_report(stream, choice.config)
-            for ratio, stream in heard.positives.items()
-        },
+        "positives": positives,
         "thresholds": {word: level.threshold for word, level in levels.items()},
-        "notes": [*_doubts(heard, choice, per_hour), *heard.notes],
+        "notes": [*_doubts(heard, choice, per_hour, positives.values()), *heard.notes],
     }
     shortened: dict[str, Any] = rounded(result)
     return shortened
 
 
-def _doubts(heard: Trial, choice: Choice, per_hour: float) -> list[str]:
+def _doubts(
+    heard: Trial, choice: Choice, per_hour: float, said: Iterable[Mapping[str, Any]]
+) -> list[str]:
     """Where the rate that was asked for is not shown."""
     found = []
     if not choice.kept:
@@ -167,8 +170,7 @@ def _doubts(heard: Trial, choice: Choice, per_hour: float) -> list[str]:
             f"no thresholds keep {per_hour:g} per hour on this sound; these come nearest: "
             "train with more words and noise that are no keyword"
         )
-    reports = [miss_report(stream, choice.config) for stream in heard.positives.values()]
-    if all(report["misses"] == report["count"] for report in reports):
+    if all(report["misses"] == report["count"] for report in said):
         found.append(
             "no keyword is heard at these thresholds: is one of them said in the sound that holds "
             "none?"

@@ -41,7 +41,7 @@ def base_card(config: BaseConfig) -> str:
         f"- Words: {', '.join(config.labels)}",
         f"- Parameters: {config.metrics['parameters']:,}",
         f"- Accuracy {config.metrics['validation_accuracy']:.1%} over the keywords' validation "
-        f"clips, of {_learnt_from(config.training)} not trained on",
+        f"clips, of {_strangers(config.training, _learnt_from(config.training))}",
         *_splits(config.metrics),
     ]
     return _rest(lines, config)
@@ -98,11 +98,11 @@ def _who(clips: int, made: int) -> str:
     return "made voices" if made == clips else "people and made voices"
 
 
-def _strangers(found: Figures) -> str:
-    """Who is heard, of those that training did not hear, as far as that is known."""
+def _strangers(found: Figures, who: str) -> str:
+    """Who is heard, and whether training heard them too, as far as that is known."""
     if found.get("split_by") == "files":
-        return "recordings by people who may have been trained on, as who speaks is not known"
-    return f"{_who(found['count'], found.get('made', 0))} not trained on"
+        return f"{who} who may have been trained on: it is not known who speaks, or too few do"
+    return f"{who} not trained on"
 
 
 def _splits(metrics: Figures) -> list[str]:
@@ -116,7 +116,7 @@ def _splits(metrics: Figures) -> list[str]:
         between = f", {min(people):.1%} to {max(people):.1%} by person" if len(people) > 1 else ""
         lines.append(
             f"- Accuracy {found['accuracy']:.1%} over {found['count']} {split} clips of "
-            f"{_strangers(found)}{between}"
+            f"{_strangers(found, _who(found['count'], found.get('made', 0)))}{between}"
         )
         if worst := found["worst_speaker"]:
             lines.append(f"  - Worst speaker: {worst['speaker']} with {worst['accuracy']:.1%}")

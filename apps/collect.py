@@ -233,8 +233,8 @@ def collect(
 
     Each word is asked for in turn; what is clipped, silent, cut, too short or too long is said
     again. Keys: Enter keeps a clip, r records it again, q quits; while a word is asked for, u
-    deletes the last clip. Call it
-    again to go on, and with at least three speakers, so that nobody is both learnt and tested.
+    deletes the last clip. Call it again to go on, and with at least three speakers, so that nobody
+    is both learnt and tested.
     """
     write_any_script()
     wanted = check_words(COMMA.split(words))

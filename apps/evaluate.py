@@ -131,8 +131,7 @@ def evaluate(
             "from, and if --speaker-pattern was given then and is not now, learnt themselves"
         )
     if keep:
-        about = {"made": recordings.made(split), "split_by": recordings.split_by}
-        _keep(base, adapter, {split: result | about})
+        _keep(base, adapter, {split: result | recordings.origin(split)})
     click.echo(json.dumps(result, ensure_ascii=False) if as_json else _table(result))
 
 

@@ -44,8 +44,8 @@ def export(base: Path, adapter: Path | None, out: Path | None) -> None:
     (samples from one decision of our detector to the next, which takes the newest row) and
     detector (its settings; keywords and timings hold what single keywords have of their own).
     """
-    if out and out.suffix != ".onnx":
-        raise UsageError(f"--out {out} must end in .onnx, which nothing else of ours does")
+    if out and (out.suffix != ".onnx" or out.name == FILE):
+        raise UsageError(f"--out {out} must end in .onnx and not be {FILE}, which is the base's")
     config = read_base_config(base)
     tensors = read_tensors(base / MODEL)
     if out is None:

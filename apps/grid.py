@@ -153,12 +153,7 @@ class Grid:
                 if getattr(group, wanted) and getattr(self, name) is None:
                     raise UsageError(f"the grid has {wanted} and wants '{name}' beside them")
         for name, filters in self.tasks.items():
-            check(
-                "[tasks]",
-                name,
-                re.fullmatch(r"[\w-]+", name) is not None,
-                "a name of letters, digits, - and _",
-            )
+            check_name("[tasks]", name)
             right = isinstance(filters, list) and all("=" in str(text) for text in filters)
             check("[tasks]", name, right, 'like ["column=value"]')
         for name in ("epochs", "steps", "per_word", "lr"):
@@ -169,6 +164,8 @@ class Grid:
 
     def refuse_other(self, made: Mapping[str, Any], task: str, where: Path) -> None:
         """Raise a UsageError where a run of a task was recorded with other settings than these."""
+        if "tasks" not in made:
+            raise UsageError(f"{where} is no record of a training; delete it, and run it again")
         pairs = {name: (made[name], getattr(self, name)) for name in ALIKE if name in made}
         pairs[task] = made["tasks"].get(task), self.tasks[task]
         for name, (theirs, ours) in pairs.items():
@@ -221,6 +218,11 @@ def check(where: str, name: str, right: bool, wanted: str) -> None:
     """Raise a UsageError that says what is wanted, unless it is right."""
     if not right:
         raise UsageError(f"in {where} '{name}' must be {wanted}")
+
+
+def check_name(where: str, name: str) -> None:
+    """Raise a UsageError where no file can be called after a name."""
+    check(where, name, bool(re.fullmatch(r"[\w-]+", name)), "a name of letters, digits, - and _")
 
 
 def listed(known: Iterable[object]) -> str:

@@ -217,8 +217,8 @@ def find_again(devices: Sequence[Device], name: str, wanted: int | str | None) -
     3
     """
     alike = [device for device in devices if CARD.sub("", device.name) == CARD.sub("", name)]
-    for device in (*(device for device in alike if device.name == name), *alike):
-        return device
+    if found := [device for device in alike if device.name == name] or alike:
+        return found[0]
     if wanted is not None and str(wanted).isdecimal():
         raise KwsError(f"no input device {name!r}")
     return choose(devices, wanted)

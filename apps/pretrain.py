@@ -138,7 +138,7 @@ def run(
     with training(f"pretraining {task.language}") as watch:
         history = fit(network, batches, plan, validate=validate, stage=stage, watch=watch)
     metrics = _metrics(network, history)
-    made = {"recordings": recordings.amount, "command": made_by}
+    made = {"recordings": recordings.amount, "split_by": recordings.split_by, "command": made_by}
     config = replace(config, training=config.training | made)
     saved = save_base(out, replace(config, metrics=metrics), network)
     write_bytes(out / FILE, base_file(fold(saved, read_tensors(out / MODEL))))

@@ -163,6 +163,10 @@ class Recordings:
         """Whether people are in one split alone, or only files."""
         return split_by(self.task)
 
+    def origin(self, split: Split) -> dict[str, Any]:
+        """What a card tells of the recordings beside what they came to."""
+        return {"made": self.made(split), "split_by": self.split_by}
+
     @property
     def amount(self) -> dict[str, int]:
         """How many recordings of keywords are learnt from, by how many people, if all are named.

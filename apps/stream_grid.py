@@ -10,7 +10,7 @@ from kws.base import read_base_config
 
 from . import trial
 from .evaluate import PICTURE, hear_hours
-from .grid import check, table
+from .grid import check, check_name, table
 from .recordings import Selection, parse_filters
 from .wiring import open_runtime
 
@@ -71,6 +71,7 @@ def _span(grid: Mapping[str, Any]) -> Iterator[StreamCell]:
     for task, own in streams.items():
         where = f"[streams.{task}]"
         check("the grid", where, isinstance(own, Mapping), "a table")
+        check_name("[streams]", task)
         stream = table(Stream, common | own, where)
         stream = replace(stream, snrs=tuple(map(float, stream.snrs)))
         check(where, "filter", all("=" in text for text in stream.filter), 'like ["column=value"]')

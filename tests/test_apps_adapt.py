@@ -164,7 +164,7 @@ def test_one_speaker_alone_is_trained_with_a_note(kws: Kws, tiny: Path, tmp_path
     assert json.loads(out)["language"] == "x-tone"
     assert "note: 1 speaker only: splits share people" in err
     assert "holds an adapter" not in err
-    who = "recordings by people who may have been trained on, as who speaks is not known"
+    who = "of people who may have been trained on: it is not known who speaks, or too few do"
     assert who in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     heard = ["--adapter", tmp_path / "out", *command[1:-2]]
     assert "these clips may be of people who were learnt from" in kws("evaluate", *heard)[2]

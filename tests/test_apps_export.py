@@ -257,9 +257,11 @@ def test_a_language_needs_a_file(kws: Kws, folders: Path) -> None:
 
 def test_a_base_is_not_written_over(kws: Kws, folders: Path, tmp_path: Path) -> None:
     base = Path(shutil.copytree(folders / "base", tmp_path / "base"))
-    weights = base / "base_model.safetensors"
-    before = weights.read_bytes()
-    code, out, err = kws("export", "--base", base, "--out", weights)
-    assert (code, out) == (2, "")
-    assert err.startswith(f"kws: --out {weights} must end in .onnx")
-    assert weights.read_bytes() == before
+    (base / FILE).write_bytes(b"the network of all languages")
+    for name in ("base_model.safetensors", FILE):
+        file = base / name
+        before = file.read_bytes()
+        code, out, err = kws("export", "--base", base, "--out", file)
+        assert (code, out) == (2, "")
+        assert err.startswith(f"kws: --out {file} must end in .onnx and not be")
+        assert file.read_bytes() == before

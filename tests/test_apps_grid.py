@@ -129,6 +129,7 @@ filter = ["language=de"]
         (TEXT, "[[cells]]", "[cells]", "'cells' must be tables"),
         (TEXT, 'german = ["language=de"]\n[[cells]]', "[[cell]]", "'cells' must be tables"),
         (TEXT, "[tasks]", "[tasks", "is no grid that can be read"),
+        (STREAMS, "streams.german", 'streams."../x"', "'../x' must be a name of letters"),
         (STREAMS, "hours", "hour", r"\[streams.german\] has an unknown 'hour'; it may have data, "),
         (STREAMS, "hours = 1", "hours = 0", "'hours' must be positive"),
         (STREAMS, "hours = 1", "per_word = 0", "'per_word' must be positive"),
@@ -184,6 +185,9 @@ def test_a_record_of_other_settings_is_refused(
     assert before
     write_json(tmp_path / f"{runs[0].name}.json", {"settings": asdict(before)})
     refuse_others(before, tmp_path, [runs])
+    write_json(tmp_path / f"{runs[1].name}.json", {})
+    with pytest.raises(UsageError, match="is no record of a training"):
+        refuse_others(before, tmp_path, [runs[1:]])
     path.write_text(TEXT.replace(old, new), encoding="utf-8")
     after, runs = read_grid(path)
     assert after

@@ -486,9 +486,9 @@ def test_listening_gives_the_events_of_detecting_in_a_file(
 
 @pytest.mark.usefixtures("impatient")
 def test_a_lost_device_is_still_looked_for_where_another_default_refuses(install: Install) -> None:
-    """It is opened once it is back, though the default that took its place never was."""
+    """It is opened once it is back beside the default, which never was opened in its place."""
     usb, other = device(0, "USB Audio"), device(0, "Built-in", rate=96_000.0)
-    sound = install(Sound([usb], coming=[[other], [other], [usb]]))
+    sound = install(Sound([usb], coming=[[other], [other], [other, device(1, "USB Audio")]]))
     sound.accepted = [(44_100, 1)]
     with Microphone() as microphone:
         blocks = iter(microphone)
