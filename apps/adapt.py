@@ -40,6 +40,7 @@ BATCH = 16
 STEPS = 4_000  # minutes for any corpus; decision 14 says what half as many cost
 NOT_SPOKEN: Final = ("spottune", *TOGETHER)  # is not heard in streams; has no language beside
 ROUNDED: Final[Bits] = 8  # bits; decision 12 says what fewer cost
+FEW: Final = 6  # sites that are printed by name; sites.png shows all
 
 
 @click.command()
@@ -327,10 +328,17 @@ def summary(config: AdapterConfig) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    """For people."""
+    """For people.
+
+    >>> _text(("stem.0", "stem.1", "head")), _text(tuple("abcdefgh"))
+    ('stem.0, stem.1, head', 'a, b, c, d, e, f, and 2 more')
+    """
     if isinstance(value, dict):
         return ", ".join(f"{key} {item:g}" for key, item in value.items())
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        rest = [f"and {len(value) - FEW} more"] if len(value) > FEW else []
+        return ", ".join([*value[:FEW], *rest])
+    return str(value)
 
 
 def _forget(trainer: Trainer) -> None:

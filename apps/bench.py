@@ -308,10 +308,17 @@ def report(records: Path, out: Path) -> None:
     """Turn records into tables and pictures, here also into the table in the README."""
     from .results import write_results, write_summary
 
-    found = [read_json(path) for path in sorted(records.rglob("*.json"))]
+    found = [_read_record(path) for path in sorted(records.rglob("*.json"))]
     if not found:
         raise UsageError(f"there are no records in {records}; make some with kws bench run")
     write_results(found, out, ZOO, records)
     if out == RESULTS and SUMMARY.is_file():
         write_summary(found, SUMMARY)
     click.echo(f"{out} from {len(found)} records")
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    record = read_json(path)
+    if "stream" not in record and not {"cell", "settings", *MEASURED} <= record.keys():
+        raise KwsError(f"{path} is no record of a run; delete it and run its grid again")
+    return record

@@ -18,7 +18,7 @@ from kws.errors import KwsError, UsageError
 from kws.stream_metrics import miss_report, rate_report
 
 from . import options, trial
-from .card import STREAM, store
+from .card import CALIBRATION, COMMAND, STREAM, command, store
 from .listen import write_any_script
 from .scoring import LiveScorer
 from .trial import HOURS, SNRS, Trial, grouped, percent, play, rounded, seconds, setting
@@ -135,7 +135,7 @@ def set_thresholds(
     result = _result(heard, choice, per_hour)
     # What was heard on streams was heard with other thresholds.
     metrics = {name: found for name, found in config.metrics.items() if name != STREAM}
-    metrics["calibration"] = result
+    metrics[CALIBRATION] = result | {COMMAND: command()}
     store(folder, replace(config, detector=choice.config, metrics=metrics))
     return {"language": config.language, **result}
 

@@ -11,7 +11,9 @@ from kws.base import BaseConfig, save_base_config
 from kws.files import write_text
 
 Figures = Mapping[str, Any]
-STREAM = "stream"  # among the metrics, beside the splits
+SPLITS = ("validation", "test")  # of people not trained on
+STREAM, CALIBRATION = "stream", "calibration"  # among the metrics, beside the splits
+COMMAND = "command"  # among the figures that it made, or in what is said of training
 
 
 def card(config: AdapterConfig) -> str:
@@ -64,15 +66,30 @@ def command() -> str:
 
 def _rest(lines: list[str], config: AdapterConfig | BaseConfig) -> str:
     """What both kinds say alike."""
-    made = config.training.get("command")
     lines += [
         *_learnt(config.training),
         f"- Licences of the recordings: {', '.join(config.licences) or 'not stated'}",
-        *([f"- Made by `{made}`"] if made else []),
+        *_commands(config),
         "",
         *_hours(config.metrics),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _commands(config: AdapterConfig | BaseConfig) -> list[str]:
+    """What was typed for all this, each command once."""
+    metrics = config.metrics
+    told = [
+        ("Made", config.training),
+        ("Thresholds", metrics.get(CALIBRATION)),
+        *(("Measured", metrics.get(split)) for split in SPLITS),
+        ("Streams", metrics.get(STREAM)),
+    ]
+    kept: dict[str, str] = {}
+    for what, found in told:
+        if found and (typed := found.get(COMMAND)):
+            kept.setdefault(typed, what)
+    return [f"- {what} by `{typed}`" for typed, what in kept.items()]
 
 
 def _learnt(training: Figures) -> list[str]:
@@ -108,7 +125,7 @@ def _strangers(found: Figures, who: str) -> str:
 def _splits(metrics: Figures) -> list[str]:
     """Clips of people not trained on, and how far those differ."""
     lines = []
-    for split in ("validation", "test"):
+    for split in SPLITS:
         found = metrics.get(split)
         if not found:
             continue
@@ -129,7 +146,7 @@ def _splits(metrics: Figures) -> list[str]:
 
 def _hours(metrics: Figures) -> list[str]:
     """What is known of sound that goes on for hours."""
-    lines = [*_calibration(metrics.get("calibration")), *_stream(metrics.get(STREAM))]
+    lines = [*_calibration(metrics.get(CALIBRATION)), *_stream(metrics.get(STREAM))]
     return lines or ["Not proven: how often it fires on speech and noise that goes on for hours."]
 
 

@@ -18,7 +18,7 @@ from kws.files import refuse_unwritable
 from kws.runtime import Runtime
 
 from . import options, trial
-from .card import STREAM, store
+from .card import COMMAND, STREAM, command, store
 from .listen import write_any_script
 from .measure import measure, merged
 from .progress import note
@@ -155,9 +155,10 @@ def _refuse_to_keep(
 
 
 def _keep(base: Path, adapter: Path | None, figures: dict[str, Any]) -> None:
-    """Put figures into the card of what was measured."""
+    """Put figures into the card of what was measured, with the command that they come of."""
     config = read_adapter_config(adapter) if adapter else read_base_config(base)
-    store(adapter or base, replace(config, metrics=config.metrics | figures))
+    told = {name: found | {COMMAND: command()} for name, found in figures.items()}
+    store(adapter or base, replace(config, metrics=config.metrics | told))
 
 
 def hear_hours(

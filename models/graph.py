@@ -162,7 +162,7 @@ def _view(
 ) -> tuple[str, str, int]:
     """Scores of the last second; the state is its sound."""
     view = (network.span - 1) * hop + front["dft"].shape[1]
-    heard = graph.last(graph.add("Concat", "state", "audio", axis=0), view, 0)
+    heard = graph.last(graph.add("Concat", "state", _finite(graph, "audio"), axis=0), view, 0)
     scores, _, _ = _network(graph, network, _features(graph, front, heard, hop), "")
     return scores, heard, view
 
@@ -187,7 +187,7 @@ def _stream(
     total = graph.add("Add", held, graph.add("Shape", "audio"))
     begun = graph.add("Sub", total, graph.constant([window - hop]))
     frames = graph.add("Div", begun, graph.constant([hop]))
-    joined = graph.add("Concat", heard, "audio", axis=0)
+    joined = graph.add("Concat", heard, _finite(graph, "audio"), axis=0)
     start = graph.add("Sub", graph.constant([kept]), held)
     some, none = graph.branch("some"), graph.branch("none")
     sound = some.add("Slice", joined, start, some.constant([END]), some.constant([0]))
@@ -202,6 +202,13 @@ def _stream(
     left = graph.add("Cast", left, to=TensorProto.FLOAT)
     after = graph.add("Concat", graph.last(joined, kept, 0), left, after, axis=0)
     return scores, after, kept + 1 + first.size
+
+
+def _finite(graph: Graph, sound: str) -> str:
+    """Sound in which samples that are no number are silence; they would stay in the state."""
+    odd = graph.add("Or", graph.add("IsNaN", sound), graph.add("IsInf", sound))
+    finite: str = graph.add("Where", odd, graph.constant(0.0), sound)
+    return finite
 
 
 def _features(graph: Graph, front: Mapping[str, Array], sound: str, hop: int) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -68,10 +69,14 @@ def test_thresholds_are_found_for_each_keyword_and_stored(
     )
     assert set(found["thresholds"]) == WORDS
     assert new.metrics["validation"] == old.metrics["validation"]
-    assert new.metrics["calibration"] == {key: found[key] for key in KEYS[1:]}
+    kept = dict(new.metrics["calibration"])
+    typed = shlex.join(map(str, ["kws", *command, *SHORT, "--snr", 10, "--snr", 0, "--json"]))
+    assert kept.pop("command") == typed
+    assert kept == {key: found[key] for key in KEYS[1:]}
     assert (adapter / MODEL).read_bytes() == before
     told = (adapter / CARD).read_text(encoding="utf-8")
     assert f"{found['negatives']['false_accepts']} in " in told
+    assert f"- Thresholds by `{typed}`\n" in told
     assert "Not proven" not in told
     assert "counted on the sound that they were chosen on" in " ".join(told.split())
     assert found["counted_on"] == "the sound that the thresholds were chosen on"
@@ -98,7 +103,10 @@ def test_the_bases_own_language_has_thresholds_too(
     )
     assert set(found["thresholds"]) == {"yes", "no", "stop"}
     assert runtime.detector_config("de") == load_adapter(adapter).config.detector
-    metrics = old.metrics | {"calibration": {key: found[key] for key in KEYS[1:]}}
+    kept = dict(runtime.config.metrics["calibration"])
+    assert kept.pop("command").startswith(f"kws calibrate --base {base} ")
+    assert kept == {key: found[key] for key in KEYS[1:]}
+    metrics = old.metrics | {"calibration": runtime.config.metrics["calibration"]}
     assert runtime.config == replace(old, detector=detector, metrics=metrics)
     assert (base / BASE_MODEL).read_bytes() == before
     told = (base / CARD).read_text(encoding="utf-8")

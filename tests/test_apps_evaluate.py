@@ -1,5 +1,6 @@
 """What is measured of clips, and how it is told."""
 
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -131,12 +132,14 @@ def test_figures_are_kept_in_the_card_where_that_is_asked_for(
     picture = ["--out", tmp_path / "det.png", "--hours", 0.005, "--per-word", 1]
     stream = succeed(kws, *heard, "--stream", *picture, "--keep")
     metrics = read_adapter_config(adapter).metrics
-    assert metrics["test"] == found | {"made": 6, "split_by": "people"}
+    typed = shlex.join(map(str, ["kws", *heard, "--keep", "--json"]))
+    assert metrics["test"] == found | {"made": 6, "split_by": "people", "command": typed}
     assert metrics["stream"]["points"] == stream["points"]
     assert "validation" in metrics
     card = (adapter / "README.md").read_text(encoding="utf-8")
     assert f"Accuracy {found['accuracy']:.1%} over 6 test clips of made voices" in card
     assert "On streams of the test half, 0.01 hours without keywords" in card
+    assert f"- Measured by `{typed}`\n- Streams by `kws evaluate " in card
     assert "Not proven" not in card
     succeed(kws, "calibrate", *heard[1:], "--hours", 0.005)  # other thresholds, not heard yet
     assert "stream" not in read_adapter_config(adapter).metrics

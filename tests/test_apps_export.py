@@ -211,6 +211,15 @@ def test_a_causal_file_takes_single_samples(exported: Any) -> None:
     np.testing.assert_allclose(np.concatenate(rows), whole, rtol=0, atol=TOLERANCE)
 
 
+def test_samples_that_are_no_number_are_silence(exported: Any) -> None:
+    """They are not remembered either."""
+    wave = sound(2 * 16_000)
+    odd, silent = wave.copy(), wave.copy()
+    odd[8_000:8_003], silent[8_000:8_003] = [np.nan, np.inf, -np.inf], 0.0
+    found, expected = (heard(exported, cut(some, lambda: HOP)) for some in (odd, silent))
+    np.testing.assert_array_equal(np.concatenate(found), np.concatenate(expected))
+
+
 @views
 def test_a_file_of_views_takes_any_number_of_samples(exported: Any) -> None:
     wave = sound(16_000)

@@ -36,8 +36,8 @@ def modules(extra: str) -> set[str]:
     return found
 
 
-def run(extra: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    lacking = modules("dev") - modules(extra)
+def run(extra: str | None, *arguments: object) -> subprocess.CompletedProcess[str]:
+    lacking = modules("dev") - (modules(extra) if extra else set())
     return subprocess.run(
         [sys.executable, "-c", WALLED.format(lacking=lacking), *map(str, arguments)],
         cwd=ROOT, capture_output=True, text=True, check=False,
@@ -51,6 +51,14 @@ def test_extras_hold_more_and_more() -> None:
     assert not runtime & {"torch", "torchaudio", "onnx", "matplotlib"}
     assert serving - runtime == {"onnx"}
     assert not train & {"pytest", "mypy", "ruff"}
+
+
+def test_without_an_extra_it_is_said_which_is_missing() -> None:
+    assert run(None, "--help").returncode == 0
+    done = run(None, "detect", "word.wav")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith("is not installed; pip install 'kws[runtime]'\n")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", ["detect", "listen", "collect", "adapters", "calibrate"])

@@ -1,10 +1,16 @@
 """The report says what the records say."""
 
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import pytest
+from helpers import fail
+
 from apps.results import write_results, write_summary
+
+Kws = Callable[..., tuple[int, str, str]]
 
 
 def record(
@@ -185,6 +191,13 @@ def test_a_sequence_begins_with_its_own_first_run(tmp_path: Path) -> None:
         write_results(some, tmp_path / "results.md")
         page = (tmp_path / "results.md").read_text(encoding="utf-8")
         assert "| cacl 10% | 0 | a 80.0 (100) | b 60.0 (0) | 70.0 |" in page
+
+
+@pytest.mark.parametrize("left", ["{}", '{"cell": {"tau": 2}, "settings": {}}'])
+def test_a_file_that_is_no_record_is_named(left: str, kws: Kws, tmp_path: Path) -> None:
+    (tmp_path / "swr.json").write_text(left, encoding="utf-8")
+    told = fail(kws, 1, "bench", "report", "--records", tmp_path, "--out", tmp_path / "page.md")
+    assert f"{tmp_path / 'swr.json'} is no record of a run; delete it" in told
 
 
 def test_each_width_of_bits_is_a_row_of_its_own(tmp_path: Path) -> None:
