@@ -7,6 +7,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
 import io
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 
 if TYPE_CHECKING:
     import torch
+    from web import Site
 
     from kws.adapter import Adapter
     from kws.base import Base
@@ -193,3 +195,17 @@ def make_adapter(base: "Base") -> MakeAdapter:
         return Adapter(AdapterConfig(**(fields | changes)), deltas, weight, bias, peaks)
 
     return make
+
+
+@pytest.fixture
+def site() -> Iterator["Site"]:
+    """A web server of this test's own."""
+    from web import Site
+
+    with Site() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.closing.set()
+        server.shutdown()
+        thread.join()

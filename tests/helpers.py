@@ -1,7 +1,9 @@
 """What tests share, mostly those of the command line."""
 
 import csv
+import io
 import json
+import tarfile
 from collections.abc import Callable
 from itertools import accumulate
 from pathlib import Path
@@ -60,3 +62,15 @@ def make_sites(sizes: list[int]) -> tuple[Site, ...]:
         Site(f"s{number}", "conv", {f"s{number}.weight": (size,)}, start, size, size)
         for number, (start, size) in enumerate(zip(starts, sizes, strict=False))
     )
+
+
+def packed(path: Path, files: dict[str, bytes], *extra: tarfile.TarInfo) -> Path:
+    """An archive, compressed."""
+    with tarfile.open(path, "w:gz") as tar:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+        for info in extra:
+            tar.addfile(info)
+    return path
