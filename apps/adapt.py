@@ -40,6 +40,7 @@ BATCH = 16
 STEPS = 4_000  # minutes for any corpus; decision 14 says what half as many cost
 NOT_SPOKEN: Final = ("spottune", *TOGETHER)  # is not heard in streams; has no language beside
 ROUNDED: Final[Bits] = 8  # bits; decision 12 says what fewer cost
+NARROW: Final = 0.4  # of the words where made voices are learnt from, decision 21
 FEW: Final = 6  # sites that are printed by name; sites.png shows all
 
 
@@ -47,6 +48,7 @@ FEW: Final = 6  # sites that are printed by name; sites.png shows all
 @options.base
 @options.data_if_any
 @options.words
+@options.respelt
 @click.option(
     "--tts",
     is_flag=True,
@@ -108,6 +110,7 @@ def adapt(
     language: str | None,
     speaker_pattern: str | None,
     words: tuple[str, ...] | None,
+    respelt: dict[str, str],
     tts: bool,
     keywords: tuple[str, ...] | None,
     closed: bool,
@@ -132,6 +135,8 @@ def adapt(
             "--tts and --words go together, without --keywords and --closed: "
             '--tts --words "ja,nein" --language de'
         )
+    if respelt and not tts:
+        raise UsageError("--spell is for words that --tts speaks")
     if tts and method in NOT_SPOKEN:
         raise UsageError(f"--method {method} cannot go with --tts; adapt to recordings with it")
     if not (data or tts):
@@ -160,7 +165,7 @@ def adapt(
         refuse_unwritable(out)
         if language:
             refuse_taken(out, language)
-        selection = spoken.speak(selection, words, data, out / SPEECH)
+        selection = spoken.speak(selection, words, data, out / SPEECH, respelt)
     recordings = Recordings.select(selection, opened.config)
     others = [replace(selection, filters=(pair,), keywords=None) for pair in beside]
     config = run(
@@ -239,8 +244,13 @@ def run(
     if method in FIXED:
         allowed = total
         note(f"{method} owns what it owns, whatever the budget")
-    augment = AugmentConfig(  # decisions 4 and 7 say why
-        mask_bands=0, speed=0.1, equaliser=6.0, suppressed=(1.0, 40.0), snr=SNR[base.config.causal]
+    augment = AugmentConfig(  # decisions 4, 7 and 21 say why
+        mask_bands=0,
+        speed=0.1,
+        equaliser=6.0,
+        narrow=NARROW if recordings.made("train") else 0.0,
+        suppressed=(1.0, 40.0),
+        snr=SNR[base.config.causal],
     )
     heard = [
         some.training(augment, batch=BATCH, seed=seed, device=device)

@@ -63,6 +63,7 @@ def mswc(language: str, out: Path, mirror: str | None) -> None:
 @click.option(
     "--words", multiple=True, help="word,word,... of the --language before it; repeatable"
 )
+@options.respelt
 @out_option()
 @click.option("--speakers", default=12, show_default=True, help="made people, at least 3")
 @click.option("--takes", default=3, show_default=True, help="clips of a word by one of them")
@@ -70,6 +71,7 @@ def mswc(language: str, out: Path, mirror: str | None) -> None:
 def make(
     languages: tuple[str, ...],
     words: tuple[str, ...],
+    respelt: dict[str, str],
     out: Path,
     speakers: int,
     takes: int,
@@ -84,7 +86,13 @@ def make(
     said = _vocabulary(languages, words)
     with counting("speaking") as progress:
         manifest = make_corpus(
-            out, said, speakers=speakers, takes=takes, seed=seed, progress=progress
+            out,
+            said,
+            speakers=speakers,
+            takes=takes,
+            seed=seed,
+            respelt=respelt,
+            progress=progress,
         )
     click.echo(manifest)
 

@@ -32,6 +32,17 @@ def pairs(
     return tuple(found)
 
 
+def _respelt(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    """Words, and what is said for them."""
+    parted = [value.partition("=") for value in values]
+    for value, (word, _, spoken) in zip(values, parted, strict=True):
+        if not (word.strip() and spoken.strip()):
+            raise click.BadParameter(f"'{value}' is not of the form word=spoken, as kws=kay-us")
+    return {word.strip(): spoken.strip() for word, _, spoken in parted}
+
+
 def split_words(text: str) -> tuple[str, ...]:
     """Words parted by the comma of any script.
 
@@ -136,6 +147,13 @@ def recordings(*, required: bool) -> Callable[[F], F]:
 data = recordings(required=True)
 data_if_any = recordings(required=False)
 words = click.option("--words", callback=_words, help="word,word,… that --tts speaks")
+respelt = click.option(
+    "--spell",
+    "respelt",
+    multiple=True,
+    callback=_respelt,
+    help="word=spoken, what eSpeak NG is given for a word that it says wrongly; repeatable",
+)
 keywords = click.option(
     "--keywords", callback=_words, help="word,word,…; the rest of the language becomes unknown"
 )

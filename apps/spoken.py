@@ -1,5 +1,6 @@
 """From text to an adapter: speech is made for words, thresholds are set, and doubts are told."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,8 +24,16 @@ HOURS: Final = 1.0  # of made speech that is none of the words, for thresholds
 PER_HOUR: Final = 0.5  # false accepts
 
 
-def speak(selection: Selection, words: tuple[str, ...], data: Path | None, out: Path) -> Selection:
+def speak(
+    selection: Selection,
+    words: tuple[str, ...],
+    data: Path | None,
+    out: Path,
+    respelt: Mapping[str, str] | None = None,
+) -> Selection:
     """Make speech for words, put what ``selection`` has of people among it, and select all.
+
+    Words that are ``respelt`` are said so.
 
     Raises:
         UsageError: no language is given nor said by recordings, or they are of several.
@@ -43,7 +52,13 @@ def speak(selection: Selection, words: tuple[str, ...], data: Path | None, out: 
         )
     with counting(f"speaking {', '.join(words)}, and other words") as progress:
         manifest = make_mixture(
-            out, words, language, recorded, seed=selection.seed, progress=progress
+            out,
+            words,
+            language,
+            recorded,
+            seed=selection.seed,
+            respelt=respelt,
+            progress=progress,
         )
     return replace(
         selection,

@@ -10,6 +10,7 @@ from torch.nn import functional
 from kws.config import SAMPLE_RATE
 
 EQUALISER_POINTS = 8  # on the mel scale: slopes and broad resonances, no notches
+SLOPE = 100.0  # Hz in which a band's end falls to about a quarter
 SPEC_WIDTHS = {1.0: 0, 1.5: 1, 2.0: 3, 3.0: 5, 6.0: 7, 8.0: 7}  # bands masked, by tau (paper)
 SNR = {False: (10.0, 40.0), True: (0.0, 40.0)}  # dB; lower where words are heard in a stream
 
@@ -23,6 +24,8 @@ class AugmentConfig:
     gain: tuple[float, float] = (-24.0, 6.0)  # dB; people and microphones differ by as much
     apart: float = 4.0  # dB, either way, between words that are heard one after another
     equaliser: float = 9.0  # dB, either way, as if through another microphone or room
+    narrow: float = 0.0  # share of the words that come as if through a telephone
+    band: tuple[float, float] = (3_300.0, 4_000.0)  # Hz, where these end
     probability: float = 0.8  # of shift and noise together, as in the BC-ResNet paper
     snr: tuple[float, float] = SNR[False]  # dB
     suppression: float = 0.5  # share of the rows in which noise is suppressed, decision 7
@@ -83,6 +86,24 @@ def equalise(waves: Tensor, gains: Tensor) -> Tensor:
     curve = torch.lerp(gains[:, left], gains[:, left + 1], at - left)  # [B, N / 2 + 1] dB
     filtered: Tensor = torch.fft.irfft(torch.fft.rfft(waves) * 10 ** (curve / 20), length)
     return filtered
+
+
+def narrow(waves: Tensor, ends: Tensor) -> Tensor:
+    """Take away what lies above a frequency in Hz, falling off within some hundred Hz.
+
+    Shape:
+        waves ``[B, N]``, ends ``[B, 1]`` -> ``[B, N]``
+
+    >>> turns = torch.tensor([[500.0], [6_000.0]]) / SAMPLE_RATE * torch.arange(160)
+    >>> tones = torch.sin(2 * math.pi * turns)
+    >>> [round(level.item(), 2) for level in rms(narrow(tones, torch.full((2, 1), 3_500.0)))]
+    [0.71, 0.0]
+    """
+    length = waves.shape[1]
+    hertz = torch.linspace(0, SAMPLE_RATE / 2, length // 2 + 1)
+    kept = torch.sigmoid((ends - hertz) / SLOPE)
+    narrowed: Tensor = torch.fft.irfft(torch.fft.rfft(waves) * kept, length)
+    return narrowed
 
 
 def draw_suppression(count: int, config: AugmentConfig, generator: torch.Generator) -> Tensor:

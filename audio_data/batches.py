@@ -22,6 +22,7 @@ from .augment import (
     draw_suppression,
     equalise,
     mask_features,
+    narrow,
     uniform,
 )
 from .features import LogMel
@@ -167,7 +168,12 @@ class Training:
             gains = gains + uniform((count, 1), -config.apart, config.apart, generator)
         slopes = (count, EQUALISER_POINTS)
         bends = uniform(slopes, -config.equaliser, config.equaliser, generator)
-        return equalise(waves, gains + bends)
+        waves = equalise(waves, gains + bends)
+        if config.narrow:
+            ends = uniform((count, 1), *config.band, generator)
+            through = torch.rand((count, 1), generator=generator) < config.narrow
+            waves = torch.where(through, narrow(waves, ends), waves)
+        return waves
 
 
 class Kept:

@@ -163,13 +163,36 @@ def language_file(tag: str) -> str:
         UsageError: no voice speaks it; the sentence names the nearest tags.
 
     """
+    return voices().languages[_known_tag(tag)]
+
+
+def accents(tag: str) -> tuple[str, ...]:
+    """Tags under which a language is spoken, itself first: ``en`` is said as ``en-us`` too.
+
+    Those of its regions count; what is written in another script does not.
+
+    Raises:
+        UsageError: no voice speaks it.
+
+    >>> accents("fra"), accents("de-AT"), accents("es-419")
+    (('fr', 'fr-be', 'fr-ch'), ('de',), ('es-419',))
+
+    """
+    known, found = voices().languages, _known_tag(tag)
+    regions = [name for name in known if re.match(rf"{found}-([a-z]{{2}}|\d{{3}})(-|$)", name)]
+    by_voice: dict[str, str] = {}
+    for name in (found, *regions):
+        by_voice.setdefault(known[name], name)
+    return tuple(by_voice.values())
+
+
+def _known_tag(tag: str) -> str:
     known = voices().languages
     first, *rest = tag.lower().replace("_", "-").split("-")
     parts = [_ISO_639_3.get(first, first), *rest]
     for count in range(len(parts), 0, -1):  # BCP 47 lookup: drop subtags from the end
-        file = known.get("-".join(parts[:count]))
-        if file:
-            return file
+        if (name := "-".join(parts[:count])) in known:
+            return name
     raise UsageError(f"eSpeak NG speaks no language {tag!r}{_nearest(tag.lower(), known)}")
 
 

@@ -4,7 +4,7 @@ People's recordings train beside made voices; a word that people say in validati
 there by them alone, since an accuracy on made voices says little about people.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,8 +19,8 @@ from .splits import assign_splits
 from .synthesis import DEFAULT_WORDS, make_corpus, write_noises
 from .task import with_language
 
-SPEAKERS: Final = 24
-TAKES: Final = 6  # of a keyword by one of them; of other words one
+SPEAKERS: Final = 40
+TAKES: Final = 4  # of a keyword by one of them; of other words one
 Progress = Callable[[int, int], None]
 
 
@@ -31,6 +31,7 @@ def make_mixture(
     recorded: Sequence[Clip] = (),
     *,
     seed: int = 0,
+    respelt: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Speak the words, and other words beside them, and put people's recordings among them.
@@ -44,6 +45,7 @@ def make_mixture(
         language: BCP 47 or ISO 639-3, of the words.
         recorded: by people, of these words or others, with or without splits.
         seed: the same seed gives the same voices.
+        respelt: word -> what is said for it, where its own letters are said wrongly.
         progress: called with clips done and clips in all, of the keywords and then of the rest.
 
     Returns:
@@ -57,7 +59,7 @@ def make_mixture(
     if not words:
         raise UsageError("no words are given; give --words, as --words ja,nein")
     speak = partial(make_corpus, speakers=SPEAKERS, seed=seed, progress=progress)
-    said = speak(out / "keywords", {language: words}, takes=TAKES)
+    said = speak(out / "keywords", {language: words}, takes=TAKES, respelt=respelt)
     known = {word.casefold() for word in words}
     others = {
         tongue: left

@@ -22,7 +22,7 @@ from kws.errors import KwsError, UsageError
 from kws.files import read_json, write_json
 
 from .clips import SPLITS, Clip, Split
-from .espeak import language_file, speak
+from .espeak import accents, language_file, speak
 from .manifest import write_manifest
 
 Wave = NDArray[np.float32]
@@ -32,6 +32,7 @@ SECONDS = 1.0  # shortest clip
 NOISE_SECONDS = 20.0
 NOISES = ("white", "pink", "brown", "hum")
 AUDIBLE = 0.01  # of full scale; what is quieter counts as silence
+LOWEST, HIGHEST = (10, 15, 95), (94, 94, 214)  # pitch, its range and words a minute, of speakers
 
 # A small vocabulary of commands for demonstrations: BCP 47 tag -> words.
 DEFAULT_WORDS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -82,6 +83,7 @@ class Speaker:
     pitch: int  # 0 to 99
     range: int  # 0 to 99
     rate: int  # words a minute
+    accent: int = 0  # which of a language's, counted round
 
 
 def make_corpus(
@@ -92,6 +94,7 @@ def make_corpus(
     takes: int = 3,
     seed: int = 0,
     noise: float = 0.002,
+    respelt: Mapping[str, str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Speak every word by every speaker into ``<language>/<word>/<speaker>_<take>.wav``.
@@ -109,6 +112,7 @@ def make_corpus(
         seed: the same seed gives the same files.
         noise: loudest level of white noise under a clip, RMS of full scale; each clip draws its
             own between 0 and this.
+        respelt: word -> what is said for it, where its own letters are said wrongly.
         progress: called with clips done and clips in all.
 
     Returns:
@@ -121,13 +125,18 @@ def make_corpus(
 
     """
     _check(words, speakers, takes, seed, noise)
+    if strange := {*(respelt or {})} - {word for said in words.values() for word in said}:
+        raise UsageError(f"{sorted(strange)[0]!r} is respelt, but is none of the words")
+    spelt = {word: word for said in words.values() for word in said} | dict(respelt or {})
     for language, said in words.items():
         for word in said:
-            _refuse_silent(word, language, speak(word, language))  # before anything is written
+            # before anything is written
+            _refuse_silent(spelt[word], language, speak(spelt[word], language))
     out = Path(out)
     recipe = {
         "words": {language: list(said) for language, said in words.items()},
         "settings": {"speakers": speakers, "takes": takes, "seed": seed, "noise": noise},
+        **({"respelt": dict(respelt)} if respelt else {}),
     }
     _claim(out, recipe)
     write_noises(out / "noise", seed=seed)
@@ -138,7 +147,7 @@ def make_corpus(
         name = f"{slug(language)}/{slug(word)}/{person.name}_{take}.wav"
         if not _is_written(out / name):
             rng = _generator(seed, language, word, person.name, str(take))
-            _write_wave(out / name, say(language, word, person, rng, noise=noise))
+            _write_wave(out / name, say(language, spelt[word], person, rng, noise=noise))
         clips.append(
             Clip(
                 path=out / name,
@@ -156,7 +165,11 @@ def make_corpus(
 
 
 def draw_speakers(count: int, seed: int = 0) -> list[Speaker]:
-    """Draw ``count`` speakers and deal them to the splits, women and men in turn."""
+    """Draw ``count`` speakers and deal them to the splits, women and men in turn.
+
+    They differ by more than most people do: what is learnt from few people who are much alike is
+    not heard from others (decision 21).
+    """
     rng = _generator(seed, "speakers")
     held = max(1, round(0.2 * count))
     sizes = (count - 2 * held, held, held)
@@ -165,8 +178,9 @@ def draw_speakers(count: int, seed: int = 0) -> list[Speaker]:
     for split, size, pool in zip(SPLITS, sizes, pools, strict=True):
         for index in range(size):
             name = f"syn{len(people) + 1:02d}"
-            pitch, moving, rate = rng.integers([35, 35, 120], [66, 76, 166]).tolist()
-            people.append(Speaker(name, split, pool[index % len(pool)], pitch, moving, rate))
+            pitch, moving, rate = rng.integers(LOWEST, HIGHEST, endpoint=True).tolist()
+            variant = pool[index % len(pool)]
+            people.append(Speaker(name, split, variant, pitch, moving, rate, accent=index // 2))
     return people
 
 
@@ -174,10 +188,11 @@ def say(
     language: str, word: str, person: Speaker, rng: np.random.Generator, *, noise: float = 0.0
 ) -> Wave:
     """One take ``[T]``: the word somewhere inside a clip of one second, or longer if it is."""
+    spoken = accents(language)
     speech = _trim(
         speak(
             word,
-            language,
+            spoken[person.accent % len(spoken)],
             variant=person.variant,
             rate=round(person.rate * rng.uniform(0.92, 1.08)),
             pitch=int(np.clip(person.pitch + rng.integers(-4, 5), 0, 99)),
@@ -265,7 +280,9 @@ def _check(
 
 def _refuse_silent(word: str, language: str, wave: Wave) -> None:
     if not len(_trim(wave)):
-        raise KwsError(f"eSpeak NG has no sound for {word!r} in {language!r}; spell it another way")
+        raise KwsError(
+            f"eSpeak NG has no sound for {word!r} in {language!r}; spell it another way (--spell)"
+        )
 
 
 def _claim(out: Path, recipe: object) -> None:

@@ -49,6 +49,24 @@ def test_make_takes_several_languages(tmp_path: Path) -> None:
     assert spoken(done.output) == {"deu": {"ja"}, "cmn": {"停", "走"}}
 
 
+def test_a_word_is_said_as_it_is_spelt_for_that(tmp_path: Path) -> None:
+    """The other word is not touched, and the folder goes on only with the same spelling."""
+    asked = ("make", "--language", "de", "--words", "ok,ja", *FEW)
+    folders = tmp_path / "plain", tmp_path / "respelt"
+    done = call(*asked, "--out", folders[0])
+    assert done.exit_code == 0
+    respelt = (*asked, "--spell", "ok = o kee ", "--out", folders[1])
+    done = call(*respelt)
+    assert spoken(done.output) == {"de": {"ok", "ja"}}
+    plain, other = (
+        [path.read_bytes() for path in sorted((folder / "de").rglob("*.wav"))] for folder in folders
+    )
+    same = [one == another for one, another in zip(plain, other, strict=True)]
+    assert same == [True, True, True, False, False, False]  # ja, ok
+    assert call(*respelt).exit_code == 0
+    assert "other settings" in str(call(*asked, "--out", folders[1]).exception)
+
+
 def test_make_knows_words_for_a_demonstration(tmp_path: Path) -> None:
     done = call("make", "--language", "ar", "--out", tmp_path, *FEW)
     assert spoken(done.output) == {"ar": set(DEFAULT_WORDS["ar"])}
@@ -64,6 +82,7 @@ def test_make_knows_words_for_a_demonstration(tmp_path: Path) -> None:
         (["--language", "qqq", "--words", "a"], "no language 'qqq'"),
         (["--language", "de", "--words", " , "], "give one word or more"),
         (["--language", "de", "--speakers", "1"], "1 speakers cannot fill"),
+        (["--language", "de", "--spell", "wer=we are"], "'wer' is respelt, but is none of the"),
     ],
 )
 def test_what_cannot_be_made_is_wrong_use(

@@ -156,6 +156,8 @@ def test_words_that_people_did_not_say_keep_their_made_voices(tmp_path: Path) ->
         (["--words", "ja,nein"], 2, "--tts and --words go together"),
         (["--tts", "--words", "ja", "--closed"], 2, "without --keywords and --closed"),
         ([], 2, "give recordings with --data, or words with --tts"),
+        (["--data", "x", "--spell", "ja=jo"], 2, "--spell is for words that --tts speaks"),
+        (["--tts", "--words", "ja", "--spell", "ja"], 2, "is not of the form word=spoken"),
         (["--tts", "--words", "ja"], 2, "give --language, as de or cmn"),
         (["--tts", "--words", "ja", "--language", "xx"], 2, "no language 'xx'"),
         (["--tts", "--words", "ja,ja", "--language", "de"], 2, "hold one twice"),

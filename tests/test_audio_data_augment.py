@@ -190,6 +190,21 @@ def test_a_share_of_the_clips_is_touched() -> None:
     assert 0.72 < share < 0.88
 
 
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_a_share_of_the_words_comes_through_a_narrow_band(share: float) -> None:
+    """Nothing above its end is left of those, and nothing is lost below."""
+    many = views(clips=400, silent=0)
+    augment = replace(STILL, narrow=share, band=(3_000.0, 3_400.0))
+    heard = Training(many, noise(), FEATURES, augment)._waves(
+        torch.arange(400)[:, None], generator()
+    )
+    plain = many.waves[:, MARGIN : MARGIN + FEATURES.view].float() / 32_768
+    loud, expected = (torch.fft.rfft(waves).abs() for waves in (heard, plain))  # by Hz
+    torch.testing.assert_close(loud[:, :2_000], expected[:, :2_000], rtol=0.01, atol=0.5)
+    lost = loud[:, 5_000:].amax(dim=1) < 0.01 * expected[:, 5_000:].amax(dim=1)
+    assert share - 0.08 < lost.float().mean() < share + 0.08
+
+
 def test_silent_rows_are_noise_between_quiet_and_loud() -> None:
     """Not the recording, not nothing, and labelled as silence."""
     many = views(clips=2, silent=300)

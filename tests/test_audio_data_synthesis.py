@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ import soundfile
 
 from audio_data import espeak, synthesis
 from audio_data.clips import SPLITS
-from audio_data.espeak import language_file, speak, voices
+from audio_data.espeak import accents, language_file, speak, voices
 from audio_data.synthesis import (
     DEFAULT_WORDS,
     NOISES,
     background,
     draw_speakers,
     make_corpus,
+    say,
     slug,
     write_noises,
 )
@@ -124,6 +126,15 @@ def test_dialects_keep_their_own_voice() -> None:
     assert len({language_file(tag) for tag in ("en", "en-us", "es", "es-419", "pt", "pt-br")}) == 6
 
 
+def test_a_language_is_spoken_in_all_its_accents() -> None:
+    assert {"en", "en-us", "en-gb-scotland", "en-029"} <= set(accents("eng"))
+    assert accents("es") == ("es", "es-419")
+    assert accents("es-MX") == ("es-mx",)  # one alone where it is asked for
+    assert accents("cmn") == ("cmn",)  # neither in another script
+    assert accents("zho") == ("cmn",)  # nor another language of the same macrolanguage
+    assert len({language_file(tag) for tag in accents("en")}) == len(accents("en"))
+
+
 def test_an_unknown_language_names_its_neighbours() -> None:
     with pytest.raises(KwsError, match=r"'cmm'.*nearest are.*cmn"):
         speak("x", "cmm")
@@ -218,6 +229,17 @@ def test_test_voices_are_unheard_in_training(count: int, seed: int) -> None:
     for one, other in combinations(SPLITS, 2):
         assert not variants[one] & variants[other]
     assert set.union(*variants.values()) <= set(voices().variants)
+
+
+def test_accents_and_voices_are_dealt_apart() -> None:
+    """Each accent of two is heard from women and from men, and one speaker has one in all words."""
+    learnt = [person for person in draw_speakers(24) if person.split == "train"]
+    women = synthesis._WOMEN.split()
+    assert len({(person.accent % 2, person.variant in women) for person in learnt}) == 4
+    rng = np.random.default_rng
+    said = [say("es", "cinco", replace(learnt[0], accent=accent), rng(0)) for accent in range(3)]
+    assert not np.array_equal(said[0], said[1])
+    np.testing.assert_array_equal(said[0], said[2])
 
 
 def test_speakers_are_dealt_sixty_twenty_twenty() -> None:
