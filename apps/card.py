@@ -27,13 +27,14 @@ def card(config: AdapterConfig) -> str:
         f"- Method {config.method}, budget {config.budget or 'none'}: "
         f"{config.spent_parameters:,} replaced parameters in {len(config.sites)} sites, "
         f"{config.head_parameters:,} in the head, {config.stored_bytes:,} bytes stored",
-        *_splits(config.metrics),
+        *_splits(config),
     ]
     return _rest(lines, config)
 
 
 def base_card(config: BaseConfig) -> str:
     """Markdown for people; the numbers stand in the configuration too."""
+    own = config.training | config.training.get("recordings", {})
     lines = [
         f"# Keyword base: {config.language}",
         "",
@@ -43,8 +44,8 @@ def base_card(config: BaseConfig) -> str:
         f"- Words: {', '.join(config.labels)}",
         f"- Parameters: {config.metrics['parameters']:,}",
         f"- Accuracy {config.metrics['validation_accuracy']:.1%} over the keywords' validation "
-        f"clips, of {_strangers(config.training, _learnt_from(config.training))}",
-        *_splits(config.metrics),
+        f"clips, of {_strangers(own, _learnt_from(config.training), config)}",
+        *_splits(config),
     ]
     return _rest(lines, config)
 
@@ -115,25 +116,34 @@ def _who(clips: int, made: int) -> str:
     return "made voices" if made == clips else "people and made voices"
 
 
-def _strangers(found: Figures, who: str) -> str:
+def is_of_strangers(found: Figures, config: AdapterConfig | BaseConfig) -> bool:
+    """Whether it is known that nobody was learnt from of those on whom figures were ``found``.
+
+    Where only files are apart, that is so if people are heard and made voices were learnt.
+    """
+    apart = not found.get("made") and _learnt_from(config.training) == "made voices"
+    return apart or found.get("split_by") != "files"
+
+
+def _strangers(found: Figures, who: str, config: AdapterConfig | BaseConfig) -> str:
     """Who is heard, and whether training heard them too, as far as that is known."""
-    if found.get("split_by") == "files":
+    if not is_of_strangers(found, config):
         return f"{who} who may have been trained on: it is not known who speaks, or too few do"
     return f"{who} not trained on"
 
 
-def _splits(metrics: Figures) -> list[str]:
+def _splits(config: AdapterConfig | BaseConfig) -> list[str]:
     """Clips of people not trained on, and how far those differ."""
     lines = []
     for split in SPLITS:
-        found = metrics.get(split)
+        found = config.metrics.get(split)
         if not found:
             continue
         people = [person["accuracy"] for person in found["per_speaker"].values()]
         between = f", {min(people):.1%} to {max(people):.1%} by person" if len(people) > 1 else ""
         lines.append(
             f"- Accuracy {found['accuracy']:.1%} over {found['count']} {split} clips of "
-            f"{_strangers(found, _who(found['count'], found.get('made', 0)))}{between}"
+            f"{_strangers(found, _who(found['count'], found.get('made', 0)), config)}{between}"
         )
         if worst := found["worst_speaker"]:
             lines.append(f"  - Worst speaker: {worst['speaker']} with {worst['accuracy']:.1%}")

@@ -18,7 +18,7 @@ from kws.files import refuse_unwritable
 from kws.runtime import Runtime
 
 from . import options, trial
-from .card import COMMAND, STREAM, command, store
+from .card import COMMAND, STREAM, command, is_of_strangers, store
 from .listen import write_any_script
 from .measure import measure, merged
 from .progress import note
@@ -115,7 +115,7 @@ def evaluate(
         return
     opened = open_base(base)
     loaded = load_adapter(adapter) if adapter else None
-    labels = loaded.config.labels if loaded else opened.config.labels
+    config = loaded.config if loaded else opened.config
     selection = Selection(
         data=data,
         filters=filters,
@@ -123,15 +123,16 @@ def evaluate(
         speaker_pattern=speaker_pattern,
         closed=closed,
     )
-    recordings = Recordings.select(selection, opened.config, labels)
+    recordings = Recordings.select(selection, opened.config, config.labels)
     result = measure(merged(opened, loaded), recordings, split, closed=closed).report
-    if recordings.split_by == "files":
+    origin = recordings.origin(split)
+    if not is_of_strangers(origin, config):
         note(
             "who speaks is not known, or too few do: these clips may be of people who were learnt "
             "from, and if --speaker-pattern was given then and is not now, learnt themselves"
         )
     if keep:
-        _keep(base, adapter, {split: result | recordings.origin(split)})
+        _keep(base, adapter, {split: result | origin})
     click.echo(json.dumps(result, ensure_ascii=False) if as_json else _table(result))
 
 

@@ -13,7 +13,7 @@ from apps import spoken as tts
 from audio_data import mixture
 from audio_data.clips import Clip
 from audio_data.manifest import read_manifest, write_manifest
-from kws.adapter import read_adapter_config
+from kws.adapter import read_adapter_config, save_adapter_config
 from kws.config import UNKNOWN
 from kws.metrics import interval
 
@@ -76,6 +76,23 @@ def test_people_are_learnt_too_and_validate(
     (person,) = [figures for figures in heard if figures["count"] == 2]
     low, high = interval(person["accuracy"], 2)  # a made voice says nothing of people
     assert f": {low:.0%} to {high:.0%} of words" in printed["trust"]
+
+
+def test_whoever_is_heard_was_not_learnt_from_where_only_voices_were(
+    tiny: Path, kws: Kws, people: Path, tmp_path: Path
+) -> None:
+    """Also where it is not known who speaks: they are people, and those were made."""
+    succeed(kws, *learn(tiny, tmp_path / "de"))
+    heard = ["evaluate", "--base", tiny / "base", "--adapter", tmp_path / "de", "--keep", "--data"]
+    code, _, err = kws(*heard, people, "--language", "de")
+    assert (code, err) == (0, "")
+    card = (tmp_path / "de" / "README.md").read_text(encoding="utf-8")
+    assert "test clips of people not trained on" in card
+    mixed = read_adapter_config(tmp_path / "de")
+    amount = mixed.training["recordings"] | {"made": 1}
+    save_adapter_config(tmp_path / "de", replace(mixed, training={"recordings": amount}))
+    _, _, err = kws(*heard, people, "--language", "de")
+    assert "these clips may be of people who were learnt from" in " ".join(err.split())
 
 
 def test_people_who_say_none_of_the_words_are_told_of(
