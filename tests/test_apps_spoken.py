@@ -5,12 +5,15 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import fail, succeed
 
+from apps import adapt
 from apps import spoken as tts
 from audio_data import mixture
+from audio_data.augment import AugmentConfig
 from audio_data.clips import Clip
 from audio_data.manifest import read_manifest, write_manifest
 from kws.adapter import read_adapter_config, save_adapter_config
@@ -57,6 +60,26 @@ def test_words_alone_become_an_adapter_with_thresholds(
     }
     assert printed["trust"].startswith("little: nobody but made voices")
     assert "0.01 h of other words of made voices" in printed["false_accepts"]
+    card = (tmp_path / "de" / "README.md").read_text(encoding="utf-8")
+    assert "- Made by `kws adapt --base" in card
+    assert "- Thresholds by" not in card  # of the same command
+
+
+def test_made_voices_come_as_through_telephones_too(
+    tiny: Path, kws: Kws, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not so what is learnt from people alone."""
+    narrow = []
+
+    def config(**chosen: Any) -> AugmentConfig:
+        narrow.append(chosen["narrow"])
+        return AugmentConfig(**chosen)
+
+    monkeypatch.setattr(adapt, "AugmentConfig", config)
+    succeed(kws, *learn(tiny, tmp_path / "made"))
+    recorded = ["adapt", "--base", tiny / "base", "--data", people, "--language", "de"]
+    succeed(kws, *recorded, "--epochs", 4, "--out", tmp_path / "people")
+    assert narrow == [adapt.NARROW, 0.0]
 
 
 def test_people_are_learnt_too_and_validate(
