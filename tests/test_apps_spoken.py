@@ -12,6 +12,7 @@ from helpers import fail, succeed
 
 from apps import adapt
 from apps import spoken as tts
+from apps.card import is_of_strangers
 from audio_data import mixture
 from audio_data.augment import AugmentConfig
 from audio_data.clips import Clip
@@ -112,6 +113,7 @@ def test_whoever_is_heard_was_not_learnt_from_where_only_voices_were(
     card = (tmp_path / "de" / "README.md").read_text(encoding="utf-8")
     assert "test clips of people not trained on" in card
     mixed = read_adapter_config(tmp_path / "de")
+    assert not is_of_strangers({"made": 6, "split_by": "files"}, mixed)
     amount = mixed.training["recordings"] | {"made": 1}
     save_adapter_config(tmp_path / "de", replace(mixed, training={"recordings": amount}))
     _, _, err = kws(*heard, people, "--language", "de")
