@@ -323,7 +323,7 @@ def write_sentence(file: Path, recordings: Sequence[Path]) -> None:
 
 ZOO = Path(__file__).resolve().parent.parent / "models" / "zoo"
 MANDARIN = ("上海", "数字", "中国")
-ARABIC = ("استقبال", "واحد", "أعلى")
+ARABIC = ("استقبال", "يمين", "أعلى")
 
 
 def test_listen_hears_words_and_switches(
