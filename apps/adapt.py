@@ -187,7 +187,7 @@ def adapt(
     )
     result = summary(config)
     if words:
-        result |= spoken.calibrated(base, out, selection, config.labels)
+        result |= spoken.calibrated(base, out, selection, config)
         result["trust"] = spoken.trust(config, recordings)
     if as_json:
         click.echo(json.dumps(result, ensure_ascii=False))

@@ -93,6 +93,7 @@ def calibrate(
         snrs=snrs,
         seed=seed,
         negatives=negatives,
+        made_by=command(),
     )
     click.echo(json.dumps(result, ensure_ascii=False) if as_json else _table(result))
 
@@ -107,8 +108,11 @@ def set_thresholds(
     snrs: Sequence[float] = (),
     seed: int = 0,
     negatives: Path | None = None,
+    made_by: str | None = None,
 ) -> dict[str, Any]:
     """Choose thresholds and store them, in the adapter, or without one in the base.
+
+    The card says by which command they were ``made_by``.
 
     Returns:
         What the command prints.
@@ -135,7 +139,7 @@ def set_thresholds(
     result = _result(heard, choice, per_hour)
     # What was heard on streams was heard with other thresholds.
     metrics = {name: found for name, found in config.metrics.items() if name != STREAM}
-    metrics[CALIBRATION] = result | {COMMAND: command()}
+    metrics[CALIBRATION] = result | {COMMAND: made_by}
     store(folder, replace(config, detector=choice.config, metrics=metrics))
     return {"language": config.language, **result}
 

@@ -178,7 +178,7 @@ def _learn(folder: Path, size: Size, seed: int, device: str) -> str:
     config = adapt.run(
         base, recordings, "swr", BUDGET, folder, seed=seed, steps=size.steps, device=device
     )
-    spoken.calibrated(BASE, folder, selection, config.labels)
+    spoken.calibrated(BASE, folder, selection, config)
     return spoken.trust(config, recordings)
 
 

@@ -77,11 +77,18 @@ def _by_people(selection: Selection, data: Path) -> list[Clip]:
 
 
 def calibrated(
-    base: Path, adapter: Path, selection: Selection, labels: tuple[str, ...]
+    base: Path, adapter: Path, selection: Selection, config: AdapterConfig
 ) -> dict[str, Any]:
     """Set the adapter's thresholds on what was spoken, and say what they came to."""
-    read = partial(read_material, selection.data, labels)
-    found = set_thresholds(base, adapter, read, PER_HOUR, hours=HOURS, seed=selection.seed)
+    found = set_thresholds(
+        base,
+        adapter,
+        partial(read_material, selection.data, config.labels),
+        PER_HOUR,
+        hours=HOURS,
+        seed=selection.seed,
+        made_by=config.training["command"],
+    )
     heard = found["negatives"]
     return {
         "thresholds": found["thresholds"],

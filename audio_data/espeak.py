@@ -166,6 +166,7 @@ def language_file(tag: str) -> str:
     return voices().languages[_known_tag(tag)]
 
 
+@cache
 def accents(tag: str) -> tuple[str, ...]:
     """Tags under which a language is spoken, itself first: ``en`` is said as ``en-us`` too.
 

@@ -128,10 +128,9 @@ def make_corpus(
     if strange := {*(respelt or {})} - {word for said in words.values() for word in said}:
         raise UsageError(f"{sorted(strange)[0]!r} is respelt, but is none of the words")
     spelt = {word: word for said in words.values() for word in said} | dict(respelt or {})
-    for language, said in words.items():
-        for word in said:
-            # before anything is written
-            _refuse_silent(spelt[word], language, speak(spelt[word], language))
+    for language, said in words.items():  # before anything is written
+        for text in (spelt[word] for word in said):
+            _refuse_silent(text, language, speak(text, language))
     out = Path(out)
     recipe = {
         "words": {language: list(said) for language, said in words.items()},

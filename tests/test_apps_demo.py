@@ -61,6 +61,13 @@ def test_the_new_language_keeps_its_budget(done: Done) -> None:
     assert config.detector.keywords.keys() == set(demo.WORDS)
 
 
+def test_a_card_names_no_command_that_nobody_typed(done: Done) -> None:
+    """Neither for the numbers nor for the thresholds, which are there."""
+    card = (done.out / MINE / "README.md").read_text(encoding="utf-8")
+    assert "Thresholds for 0.5 false accepts per hour" in card
+    assert " by `" not in card
+
+
 def test_it_says_whom_each_was_learnt_from_and_how_far_to_trust_the_new_one(done: Done) -> None:
     said = " ".join(done.printed.split())
     assert all(NAMES[row.language] in said for row in done.rows)
