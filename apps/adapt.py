@@ -19,7 +19,7 @@ from kws.errors import UsageError
 from kws.files import refuse_unwritable, sha256, write_json
 from kws.quantized import ROUNDINGS, Bits, bits_of
 from kws.sites import find_sites
-from kws.train import DivergedError, Epoch, Optimizer, Plan, fingerprint
+from kws.train import DivergedError, Epoch, Optimizer, Plan, fingerprint, refuse_unfinished
 from policy.joint import Together, first_classes
 from policy.methods import FIXED, METHODS, SEQUENTIAL, TOGETHER, TWICE
 from policy.methods import adapt as train_adapter
@@ -269,13 +269,15 @@ def run(
     settings += [*recordings.learnt, sha256(after / MODEL) if after else ""]
     settings += [some.digest for some in heard]
     settings += [clip for other in beside for clip in other.learnt]
+    known_by = fingerprint([str(item) for item in settings])
+    refuse_unfinished(out, known_by)  # of whichever stage
     with training(f"adapting to {task.language}") as watch:
         trainer = Trainer(
             batches=batches,
             plan=plan,
             validate=validator(*recordings.fixed("validation"), len(task.keywords), classes),
             folder=out,
-            fingerprint=fingerprint([str(item) for item in settings]),
+            fingerprint=known_by,
             watch=watch,
             history=history,
         )
@@ -323,7 +325,8 @@ def run(
 
 
 def summary(config: AdapterConfig) -> dict[str, Any]:
-    """What ``kws adapt`` prints."""
+    """What ``kws adapt`` prints; of a language that builds on another, what that one spent too."""
+    before = config.training["earlier_parameters"]
     return {
         "language": config.language,
         "method": config.method,
@@ -334,7 +337,7 @@ def summary(config: AdapterConfig) -> dict[str, Any]:
         "sites": config.sites,
         "validation_accuracy": config.metrics["validation"]["accuracy"],
         "seconds": config.training["seconds"],
-    }
+    } | ({"earlier_parameters": before} if before else {})
 
 
 def _text(value: Any) -> str:

@@ -25,11 +25,18 @@ def card(config: AdapterConfig) -> str:
         "",
         f"- Words: {', '.join(config.labels)}",
         f"- Method {config.method}, budget {config.budget or 'none'}: "
-        f"{config.spent_parameters:,} replaced parameters in {len(config.sites)} sites, "
+        f"{config.spent_parameters:,} replaced parameters in {len(config.sites)} sites"
+        f"{_earlier(config)}, "
         f"{config.head_parameters:,} in the head, {config.stored_bytes:,} bytes stored",
         *_splits(config),
     ]
     return _rest(lines, config)
+
+
+def _earlier(config: AdapterConfig) -> str:
+    """What of them a language that was learnt before spent: the budget is of the rest."""
+    before = config.training.get("earlier_parameters", 0)
+    return f" ({before:,} of them those of the language before)" if before else ""
 
 
 def base_card(config: BaseConfig) -> str:

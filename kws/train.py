@@ -96,6 +96,21 @@ def fingerprint(settings: Any) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
+def refuse_unfinished(folder: Path, fingerprint: str) -> None:
+    """Say so before hours are spent, where any stage of another run is unfinished in ``folder``.
+
+    Raises:
+        KwsError: there is a checkpoint of other settings or recordings.
+
+    """
+    for path in sorted(folder.glob("checkpoint-*.safetensors")):
+        if read_metadata(path).get("fingerprint") != fingerprint:
+            raise KwsError(
+                f"{folder} holds an unfinished run with other settings or recordings; "
+                "repeat that command, or choose another --out"
+            )
+
+
 def fit(
     model: nn.Module,
     batches: EpochBatches,
@@ -209,12 +224,8 @@ def _save(
 def _resume(stage: Stage, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[Epoch]:
     if not stage.path.is_file():
         return []
+    refuse_unfinished(stage.folder, stage.fingerprint)
     record = read_metadata(stage.path)
-    if record.get("fingerprint") != stage.fingerprint:
-        raise KwsError(
-            f"{stage.folder} holds an unfinished run with other settings or recordings; "
-            "repeat that command, or choose another --out"
-        )
     tensors = {name: torch.from_numpy(a) for name, a in read_tensors(stage.path).items()}
     model.load_state_dict(
         {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}

@@ -4,11 +4,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers import fail, record, rows, said, succeed
 
 from kws.adapter import MODEL, load_adapter, read_adapter_config
-from kws.files import read_json
+from kws.files import read_json, write_tensors
 
 Kws = Callable[..., tuple[int, str, str]]
 
@@ -61,6 +62,19 @@ def test_few_bits_own_more_in_as_many_bytes(
     assert spent[0] < spent[2]
 
 
+def test_an_unfinished_run_of_another_method_is_refused_before_anything_is_learnt(
+    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path
+) -> None:
+    """Also where its stage would come last."""
+    left = tmp_path / "checkpoint-final.safetensors"
+    write_tensors(left, {"x": np.zeros(1, np.float32)}, {"fingerprint": "another"})
+    before = left.read_bytes()
+    learn = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    assert "unfinished run with other settings" in fail(kws, 1, *learn, "--out", tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == [left.name]
+    assert left.read_bytes() == before
+
+
 def test_languages_in_sequence_build_on_one_another(
     tiny: Path, kws: Kws, spoken: Path, tmp_path: Path
 ) -> None:
@@ -75,6 +89,10 @@ def test_languages_in_sequence_build_on_one_another(
     earlier = read_adapter_config(first).spent_parameters
     assert 0 < earlier <= 883
     assert earlier < printed["spent_parameters"] <= earlier + 300
+    assert printed["earlier_parameters"] == earlier
+    told = (second / "README.md").read_text(encoding="utf-8")
+    assert f"({earlier:,} of them those of the language before)" in told
+    assert "language before" not in (first / "README.md").read_text(encoding="utf-8")
     assert read_adapter_config(second).training["earlier_parameters"] == earlier
     heard = ["--base", tiny / "base", "--data", spoken, "--filter", "language=es"]
     succeed(kws, "evaluate", *heard, "--adapter", second)
