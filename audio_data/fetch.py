@@ -39,7 +39,8 @@ def fetch(
 ) -> Path:
     """Copy ``url`` to ``target``, whole and checked or not at all.
 
-    What has come is kept in ``<target>.part``; the next call goes on from there.
+    What has come is kept in ``<target>.part``, and beside it which version of the file it is of,
+    where the server tells; the next call goes on from there, if the server still has that version.
 
     Args:
         url: http or https.
@@ -74,9 +75,10 @@ def fetch(
         try:
             _verify(part, expected, f"{url} serves something else; the copy is removed")
         except KwsError:
-            part.unlink()
+            _discard(part)
             raise
         os.replace(part, target)
+        _discard(part)
     except OSError as error:
         raise KwsError(
             f"cannot write {part} ({error.strerror}); make room and fetch again, it goes on"
@@ -125,7 +127,11 @@ def _receive(
 ) -> None:
     """Append to ``part`` what the server sends, or raise ``_BrokenError``."""
     start = _length(part)
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+    headers = {"Accept-Encoding": "identity"}
+    if start:
+        headers |= {"Range": f"bytes={start}-"}
+        if version := _version(part):
+            headers |= {"If-Range": version}  # of another one all is sent (RFC 9110, 13.1.5)
     try:
         reply = urllib.request.urlopen(
             urllib.request.Request(url, headers=headers), timeout=timeout
@@ -140,8 +146,11 @@ def _receive(
     with reply:
         start, total = _extent(reply, part, start)
         if size is not None and total is not None and total != size:
-            part.unlink(missing_ok=True)
+            _discard(part)
             raise KwsError(f"{url} is {total:,} bytes long, expected {size:,}; it is not kept")
+        if not start:
+            _discard(part)
+            _note_version(part, reply.headers)
         with part.open("ab" if start else "wb") as file:
             _copy(reply, file, start, total, progress)
 
@@ -150,7 +159,7 @@ def _refused(url: str, part: Path, error: urllib.error.HTTPError) -> NoReturn:
     """Raise what suits an HTTP error: another try, or none."""
     answer = f"the server answers {error.code} {error.reason}"
     if error.code == 416:  # the part is longer than the file, so it is of another one
-        part.unlink(missing_ok=True)
+        _discard(part)
         raise _BrokenError(answer)
     if error.code in PASSING:
         raise _BrokenError(answer)
@@ -164,7 +173,7 @@ def _extent(reply: Any, part: Path, start: int) -> tuple[int, int | None]:
         return 0, int(length) if length.isdecimal() else None
     told = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", reply.headers.get("Content-Range", ""))
     if not told or int(told[1]) != start:
-        part.unlink(missing_ok=True)  # from the start, next time
+        _discard(part)  # from the start, next time
         raise _BrokenError("the server continues at another place than it was asked to")
     return start, int(told[3]) if told[3] != "*" else int(told[2]) + 1
 
@@ -192,6 +201,31 @@ def _copy(
 def _why(error: Exception) -> str:
     reason = getattr(error, "reason", error)
     return "it stalled" if isinstance(reason, TimeoutError) else str(reason) or type(error).__name__
+
+
+def _beside(part: Path) -> Path:
+    """Where it is kept which version of the file a part is of."""
+    return part.with_name(part.name + ".version")
+
+
+def _version(part: Path) -> str:
+    """What the server called the file when the part began; empty where it did not say."""
+    found = _beside(part)
+    return found.read_text(encoding="latin-1") if found.is_file() else ""
+
+
+def _note_version(part: Path, headers: Any) -> None:
+    """Keep what the server calls the file: a tag, unless it is a weak one, or a date."""
+    tag = headers.get("ETag") or ""
+    version = headers.get("Last-Modified") if not tag or tag.startswith("W/") else tag
+    if version:
+        _beside(part).write_text(version, encoding="latin-1")
+
+
+def _discard(part: Path) -> None:
+    """Whatever has come, and of which version it is."""
+    part.unlink(missing_ok=True)
+    _beside(part).unlink(missing_ok=True)
 
 
 def _length(part: Path) -> int:

@@ -27,6 +27,7 @@ from web import (
     stall,
     status,
     unmeasured,
+    versioned,
 )
 
 from audio_data.fetch import fetch
@@ -82,6 +83,44 @@ def test_the_next_call_goes_on_where_the_last_gave_up(site: Site, target: Path) 
     fetch(site.url, target, **QUICK)
     assert target.read_bytes() == DATA
     assert site.asked[-1] == "bytes=300000-"
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ({"ETag": '"one"'}, '"one"'),
+        ({"ETag": '"one"', "Last_Modified": "Sat, 28 Nov 2026 00:00:00 GMT"}, '"one"'),
+        (
+            {"ETag": 'W/"one"', "Last_Modified": "Sat, 28 Nov 2026 00:00:00 GMT"},
+            "Sat, 28 Nov 2026 00:00:00 GMT",
+        ),
+        ({"ETag": 'W/"one"'}, None),
+        ({}, None),
+    ],
+)
+def test_the_same_version_is_gone_on_with(
+    site: Site, target: Path, names: dict[str, str], told: str | None
+) -> None:
+    site.script = [versioned(names, 300_000), versioned(names)]
+    fetch(site.url, target, **QUICK)
+    assert target.read_bytes() == DATA
+    assert site.asked == [None, "bytes=300000-"]
+    assert site.versions == [None, told]
+    assert [file.name for file in target.parent.iterdir()] == [target.name]
+
+
+def test_of_another_version_nothing_is_kept(site: Site, target: Path) -> None:
+    """The server replaced its file between two calls: no mixture of both comes."""
+    site.script = [versioned({"ETag": '"one"'}, 300_000)] + [cut_at_once] * 3
+    with pytest.raises(KwsError, match="gave up after 3 tries"):
+        fetch(site.url, target, **QUICK)
+    site.files["/data.bin"] = other = DATA[::-1]
+    two = {"ETag": '"two"'}
+    site.script = [versioned(two, 500_000), versioned(two)]
+    fetch(site.url, target, **QUICK)
+    assert target.read_bytes() == other
+    assert site.versions == [None, '"one"', '"two"']
+    assert site.asked[-2:] == ["bytes=300000-", "bytes=500000-"]
 
 
 def test_progress_starts_where_the_part_ends(site: Site, target: Path) -> None:

@@ -1,7 +1,7 @@
 """A web server for tests of downloads: it stalls, cuts and lies, one answer a request."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -21,6 +21,7 @@ class Site(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {"/data.bin": DATA}
         self.script: list[Answer] = []
         self.asked: list[str | None] = []  # the Range of each request
+        self.versions: list[str | None] = []  # the If-Range of each, where versions are told
         self.closing = threading.Event()
 
     @property
@@ -82,6 +83,26 @@ def cut(to: Handler, data: bytes) -> None:
 
 def cut_at_once(to: Handler, data: bytes) -> None:
     honest(to, data, sent=0)
+
+
+def versioned(names: Mapping[str, str], sent: int | None = None) -> Answer:
+    """A server that says which version of the file it has, and looks at the one that is asked for.
+
+    Args:
+        names: of the version, by header.
+        sent: bytes of the answer; all, if None.
+
+    """
+
+    def answer(to: Handler, data: bytes) -> None:
+        wanted = to.headers.get("If-Range")
+        to.server.versions.append(wanted)
+        start = to.start if wanted is None or wanted in names.values() else 0
+        told = {"Content_Range": f"bytes {start}-{len(data) - 1}/{len(data)}"} if start else {}
+        to.head(206 if start else 200, Content_Length=len(data) - start, **told, **names)
+        to.wfile.write(data[start:][:sent])
+
+    return answer
 
 
 def stall(to: Handler, data: bytes) -> None:
