@@ -240,7 +240,8 @@ def run(
         most = min(numbers + before, forms * len(sites))
         return stored_bytes(numbers + before, classes, width, bits, most)
 
-    allowed = Budget.parse(budget).parameters(total, stored)
+    least = "the head and what the language before owns" if earlier else "the head"
+    allowed = Budget.parse(budget).parameters(total, stored, least)
     if method in FIXED:
         allowed = total
         note(f"{method} owns what it owns, whatever the budget")

@@ -42,15 +42,18 @@ class Budget:
             return cls(text, "parameters", number)
         return cls(text, "bytes", number * UNITS[unit])
 
-    def parameters(self, total: int, stored_bytes: Callable[[int], int]) -> int:
+    def parameters(
+        self, total: int, stored_bytes: Callable[[int], int], least: str = "the head"
+    ) -> int:
         """Most parameters that deltas may replace.
 
         Args:
             total: parameters of all sites.
             stored_bytes: of a language that replaces so many parameters; never falls.
+            least: what a language stores that replaces none.
 
         Raises:
-            UsageError: the bytes cannot even hold the head.
+            UsageError: the bytes cannot even hold that.
 
         """
         if self.kind == "share":
@@ -59,7 +62,7 @@ class Budget:
             return min(total, int(self.amount))
         if self.amount < stored_bytes(0):
             raise UsageError(
-                f"a budget of {self.text} cannot hold the head; "
+                f"a budget of {self.text} cannot hold {least}; "
                 f"the smallest that can is {stored_bytes(0)}B"
             )
         return bisect_right(range(total + 1), self.amount, key=stored_bytes) - 1

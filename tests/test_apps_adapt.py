@@ -96,7 +96,10 @@ def test_languages_in_sequence_build_on_one_another(
     assert read_adapter_config(second).training["earlier_parameters"] == earlier
     heard = ["--base", tiny / "base", "--data", spoken, "--filter", "language=es"]
     succeed(kws, "evaluate", *heard, "--adapter", second)
-    spanish[3] = "3KiB"  # of the whole file, the language before in it
+    spanish[3] = "1KiB"  # of the whole file, the language before in it
+    complaint = fail(kws, 2, *learn, *spanish, "--out", tmp_path / "less")
+    assert "a budget of 1KiB cannot hold the head and what the language before owns" in complaint
+    spanish[3] = "3KiB"
     succeed(kws, *learn, *spanish, "--out", tmp_path / "few")
     assert earlier < (tmp_path / "few" / MODEL).stat().st_size <= 3 * 1_024
 
