@@ -19,7 +19,7 @@ from kws.errors import UsageError
 from kws.files import refuse_unwritable, sha256, write_json
 from kws.quantized import ROUNDINGS, Bits, bits_of
 from kws.sites import find_sites
-from kws.train import DivergedError, Epoch, Optimizer, Plan, fingerprint, refuse_unfinished
+from kws.train import DivergedError, Epoch, Optimizer, Plan, fingerprint
 from policy.joint import Together, first_classes
 from policy.methods import FIXED, METHODS, SEQUENTIAL, TOGETHER, TWICE
 from policy.methods import adapt as train_adapter
@@ -270,15 +270,13 @@ def run(
     settings += [*recordings.learnt, sha256(after / MODEL) if after else ""]
     settings += [some.digest for some in heard]
     settings += [clip for other in beside for clip in other.learnt]
-    known_by = fingerprint([str(item) for item in settings])
-    refuse_unfinished(out, known_by)  # of whichever stage
     with training(f"adapting to {task.language}") as watch:
         trainer = Trainer(
             batches=batches,
             plan=plan,
             validate=validator(*recordings.fixed("validation"), len(task.keywords), classes),
             folder=out,
-            fingerprint=known_by,
+            fingerprint=fingerprint([str(item) for item in settings]),
             watch=watch,
             history=history,
         )

@@ -77,8 +77,8 @@ def fetch(
         except KwsError:
             _discard(part)
             raise
+        _beside(part).unlink(missing_ok=True)
         os.replace(part, target)
-        _discard(part)
     except OSError as error:
         raise KwsError(
             f"cannot write {part} ({error.strerror}); make room and fetch again, it goes on"

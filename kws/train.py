@@ -96,21 +96,6 @@ def fingerprint(settings: Any) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
-def refuse_unfinished(folder: Path, fingerprint: str) -> None:
-    """Say so before hours are spent, where any stage of another run is unfinished in ``folder``.
-
-    Raises:
-        KwsError: there is a checkpoint of other settings or recordings.
-
-    """
-    for path in sorted(folder.glob("checkpoint-*.safetensors")):
-        if read_metadata(path).get("fingerprint") != fingerprint:
-            raise KwsError(
-                f"{folder} holds an unfinished run with other settings or recordings; "
-                "repeat that command, or choose another --out"
-            )
-
-
 def fit(
     model: nn.Module,
     batches: EpochBatches,
@@ -222,10 +207,19 @@ def _save(
 
 
 def _resume(stage: Stage, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[Epoch]:
-    if not stage.path.is_file():
+    """Go on from the stage's checkpoint, if there is one; in the folder is none of another run.
+
+    So the first stage refuses what a later one would stumble over.
+    """
+    records = {path: read_metadata(path) for path in stage.folder.glob("checkpoint-*.safetensors")}
+    if any(record.get("fingerprint") != stage.fingerprint for record in records.values()):
+        raise KwsError(
+            f"{stage.folder} holds an unfinished run with other settings or recordings; "
+            "repeat that command, or choose another --out"
+        )
+    if stage.path not in records:
         return []
-    refuse_unfinished(stage.folder, stage.fingerprint)
-    record = read_metadata(stage.path)
+    record = records[stage.path]
     tensors = {name: torch.from_numpy(a) for name, a in read_tensors(stage.path).items()}
     model.load_state_dict(
         {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}

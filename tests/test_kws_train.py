@@ -115,12 +115,16 @@ def test_a_finished_stage_is_read_back_without_training(toy: EpochBatches, tmp_p
     assert not list(tmp_path.iterdir())
 
 
-def test_a_checkpoint_of_other_settings_is_refused(toy: EpochBatches, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["x", "stage before x"])
+def test_a_checkpoint_of_other_settings_is_refused(
+    toy: EpochBatches, tmp_path: Path, name: str
+) -> None:
     """And kept: the run it belongs to can still go on."""
     fit(pretraining(), toy, plan(epochs=1), stage=Stage(tmp_path, "x", fingerprint({"lr": 1})))
     before = (tmp_path / "checkpoint-x.safetensors").read_bytes()
     with pytest.raises(KwsError, match=r"unfinished run with other .*choose another --out"):
-        fit(pretraining(), toy, plan(), stage=Stage(tmp_path, "x", fingerprint({"lr": 2})))
+        fit(pretraining(), toy, plan(), stage=Stage(tmp_path, name, fingerprint({"lr": 2})))
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint-x.safetensors"]
     assert (tmp_path / "checkpoint-x.safetensors").read_bytes() == before
 
 
