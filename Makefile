@@ -20,7 +20,7 @@ help:
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt $(wildcard */*.c */*.h)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found;" \
 		"install it, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@echo "installing into .venv with $(PYTHON): about 5 GB, a few minutes the first time"

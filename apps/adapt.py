@@ -32,7 +32,7 @@ from .card import card, command
 from .measure import measure, merged
 from .progress import note, training
 from .recordings import Recordings, Selection, pick_device, validator
-from .stored import open_earlier, pack, refuse_taken
+from .stored import HISTORY, open_earlier, pack, refuse_foreign, refuse_taken
 from .wiring import open_base
 
 SPEECH: Final = "speech"  # folder of what --tts makes
@@ -109,6 +109,7 @@ def adapt(
     filters: tuple[tuple[str, str], ...],
     language: str | None,
     speaker_pattern: str | None,
+    others: Path | None,
     words: tuple[str, ...] | None,
     respelt: dict[str, str],
     tts: bool,
@@ -135,6 +136,8 @@ def adapt(
             "--tts and --words go together, without --keywords and --closed: "
             '--tts --words "ja,nein" --language de'
         )
+    if others and not (data and not tts):
+        raise UsageError("--others is for recordings in --data; --tts makes other words itself")
     if respelt and not tts:
         raise UsageError("--spell is for words that --tts speaks")
     if tts and method in NOT_SPOKEN:
@@ -145,6 +148,7 @@ def adapt(
         )
     selection = Selection(
         data=data or out / SPEECH,
+        others=others,
         filters=filters,
         keywords=keywords,
         language=language,
@@ -161,13 +165,14 @@ def adapt(
     opened = open_base(base)
     if (out / BASE).exists():
         raise UsageError(f"{out} holds a base, which is never changed; name another --out")
+    refuse_foreign(out)
     if words:
         refuse_unwritable(out)
         if language:
             refuse_taken(out, language)
         selection = spoken.speak(selection, words, data, out / SPEECH, respelt)
     recordings = Recordings.select(selection, opened.config)
-    others = [replace(selection, filters=(pair,), keywords=None) for pair in beside]
+    together = [replace(selection, filters=(pair,), keywords=None) for pair in beside]
     config = run(
         opened,
         recordings,
@@ -177,7 +182,7 @@ def adapt(
         seed=seed,
         bits=next(known for known in ROUNDINGS if str(known) == bits),
         after=after,
-        beside=[Recordings.select(other, opened.config) for other in others],
+        beside=[Recordings.select(other, opened.config) for other in together],
         epochs=epochs,
         steps=steps,
         lr=lr,
@@ -313,9 +318,10 @@ def run(
             "seconds": _since(begin),
         },
         metrics={"validation": measured.report | recordings.origin("validation")},
+        people=recordings.people,
     )
     config = save_adapter(out, replace(adapter, config=config), card(config))
-    write_json(out / "history.json", {n: [asdict(e) for e in h] for n, h in history.items()})
+    write_json(out / HISTORY, {n: [asdict(e) for e in h] for n, h in history.items()})
     pictures.learning_curves(history, out / "learning_curves.png")
     pictures.confusion(measured, out / "confusion.png")
     pictures.choices([pictures.row_of(config)], sites, out / "sites.png")

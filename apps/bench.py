@@ -265,7 +265,8 @@ def _pretrained(
     plan = Plan(epochs=grid.epochs, lr=cell.lr or grid.lr or pretrain.LR, seed=cell.seed)
     result = pretrain.run(selection, cell.tau, plan, device, out, causal=grid.causal)
     base = open_base(out)
-    recordings = Recordings.select(selection, base.config, base.config.labels, kept)
+    config = base.config
+    recordings = Recordings.select(selection, config, config.labels, config.people, kept)
     return base, None, recordings, result
 
 

@@ -20,8 +20,9 @@ from kws.stream_metrics import miss_report, rate_report
 from . import options, trial
 from .card import CALIBRATION, COMMAND, STREAM, command, store
 from .listen import write_any_script
+from .recordings import grouped
 from .scoring import LiveScorer
-from .trial import HOURS, SNRS, Trial, grouped, percent, play, rounded, seconds, setting
+from .trial import HOURS, SNRS, Trial, percent, play, rounded, seconds, setting
 from .wiring import open_runtime
 
 CHOSEN_ON = "the sound that the thresholds were chosen on"
@@ -57,6 +58,7 @@ def calibrate(
     filters: tuple[tuple[str, str], ...],
     language: str | None,
     speaker_pattern: str | None,
+    others: Path | None,
     negatives: Path | None,
     per_hour: float,
     hours: float | None,
@@ -87,6 +89,8 @@ def calibrate(
             language=language,
             speaker_pattern=speaker_pattern,
             per_word=per_word,
+            known=config.people,
+            others=others,
         ),
         per_hour,
         hours=hours or HOURS,

@@ -107,6 +107,8 @@ def _learnt(training: Figures) -> list[str]:
         return []
     kind = _learnt_from(training)
     who = f"{found['people']} {kind}" if found["people"] else f"{kind} who are not named"
+    if found["people"] == 1:
+        who = "1 made voice" if found["made"] else "1 person"
     return [f"- Learnt from {found['clips']:,} recordings of the words by {who}"]
 
 

@@ -2,7 +2,7 @@
 
 Words are spoken by made voices that no network has learnt from, or taken from recordings; a stream
 of them is heard while keys change the language. Then an adapter is learnt from words as text, and
-heard beside the others. What a folder holds is not made again.
+heard beside the others. Speech that a folder holds is not made again.
 """
 
 import shlex

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from click.core import ParameterSource
 
 from audio_data.clips import SPLITS, Split
 from audio_data.material import read_material
+from audio_data.task import refuse_missing
 from kws.adapter import load_adapter, read_adapter_config
 from kws.base import read_base_config
 from kws.errors import KwsError, UsageError
@@ -63,6 +65,7 @@ def evaluate(
     filters: tuple[tuple[str, str], ...],
     language: str | None,
     speaker_pattern: str | None,
+    others: Path | None,
     split: Split,
     closed: bool,
     stream: bool,
@@ -88,6 +91,7 @@ def evaluate(
     write_any_script()
     if keep:
         _refuse_to_keep(adapter or base, split, closed=closed, filters=filters, keywords=keywords)
+    config = read_adapter_config(adapter) if adapter else read_base_config(base)
     if stream:
         picture = out or PICTURE
         refuse_unwritable(picture.parent)
@@ -98,6 +102,7 @@ def evaluate(
             open_runtime(base, adapters),
             Selection(
                 data=data,
+                others=others,
                 filters=filters,
                 keywords=keywords,
                 language=language,
@@ -108,6 +113,7 @@ def evaluate(
             hours or trial.HOURS,
             tuple(dict.fromkeys(snrs)) or trial.SNRS,
             picture,
+            config.people,
         )
         if keep:
             _keep(base, adapter, {STREAM: {n: x for n, x in result.items() if n not in DRAWN}})
@@ -115,15 +121,15 @@ def evaluate(
         return
     opened = open_base(base)
     loaded = load_adapter(adapter) if adapter else None
-    config = loaded.config if loaded else opened.config
     selection = Selection(
         data=data,
+        others=others,
         filters=filters,
         language=language,
         speaker_pattern=speaker_pattern,
         closed=closed,
     )
-    recordings = Recordings.select(selection, opened.config, config.labels)
+    recordings = Recordings.select(selection, opened.config, config.labels, config.people)
     result = measure(merged(opened, loaded), recordings, split, closed=closed).report
     origin = recordings.origin(split)
     if not is_of_strangers(origin, config):
@@ -132,6 +138,7 @@ def evaluate(
             "from, and if --speaker-pattern was given then and is not now, learnt themselves"
         )
     if keep:
+        refuse_missing(recordings.task.keywords, recordings.said(split))
         _keep(base, adapter, {split: result | origin})
     click.echo(json.dumps(result, ensure_ascii=False) if as_json else _table(result))
 
@@ -163,17 +170,27 @@ def _keep(base: Path, adapter: Path | None, figures: dict[str, Any]) -> None:
 
 
 def hear_hours(
-    bank: Runtime, selection: Selection, hours: float, snrs: tuple[float, ...], picture: Path
+    bank: Runtime,
+    selection: Selection,
+    hours: float,
+    snrs: tuple[float, ...],
+    picture: Path,
+    known: Mapping[str, Split] | None = None,
 ) -> dict[str, Any]:
-    """Evaluate the active language of a bank on streams, and draw the trade-off."""
+    """Evaluate the active language of a bank on streams, and draw the trade-off.
+
+    People of ``known`` are in the split in which they were when it was learnt.
+    """
     scorer = LiveScorer(bank, selection.keywords)
     halves = read_material(
         selection.data,
         scorer.labels,
-        filters=trial.grouped(selection.filters),
+        filters=selection.grouped,
         language=selection.language,
         speaker_pattern=selection.speaker_pattern,
         per_word=selection.per_word,
+        known=known,
+        others=selection.others,
     )
     return evaluate_stream(
         scorer,

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from kws.config import SILENCE, UNKNOWN
+from kws.config import SILENCE, UNKNOWN, composed
 
 F = TypeVar("F", bound=Callable[..., Any])
 Named = tuple[str, Path]  # what an adapter is called, empty for its language, and its folder
@@ -40,7 +40,7 @@ def _respelt(
     for value, (word, _, spoken) in zip(values, parted, strict=True):
         if not (word.strip() and spoken.strip()):
             raise click.BadParameter(f"'{value}' is not of the form word=spoken, as kws=kay-us")
-    return {word.strip(): spoken.strip() for word, _, spoken in parted}
+    return {composed(word.strip()): spoken.strip() for word, _, spoken in parted}
 
 
 def split_words(text: str) -> tuple[str, ...]:
@@ -49,7 +49,7 @@ def split_words(text: str) -> tuple[str, ...]:
     >>> split_words("ja, nein،لا,")
     ('ja', 'nein', 'لا')
     """
-    return tuple(word.strip() for word in COMMA.split(text) if word.strip())
+    return tuple(word.strip() for word in COMMA.split(composed(text)) if word.strip())
 
 
 def _words(
@@ -139,6 +139,11 @@ def recordings(*, required: bool) -> Callable[[F], F]:
             ),
             click.option(
                 "--speaker-pattern", help="regular expression that finds the speaker in a file name"
+            ),
+            click.option(
+                "--others",
+                type=EXISTING,
+                help="manifest or folder of other words, in any language, which must not be heard",
             ),
         ]
     )

@@ -9,6 +9,7 @@ import click
 import torch
 
 from audio_data.augment import SNR, SPEC_WIDTHS, AugmentConfig
+from kws.adapter import CARD
 from kws.adapter import CONFIG as ADAPTER
 from kws.base import CONFIG, MODEL, BaseConfig, save_base
 from kws.errors import UsageError
@@ -23,9 +24,11 @@ from .export import base_file
 from .measure import measure
 from .progress import note, training
 from .recordings import Recordings, Selection, pick_device, validator
+from .stored import HISTORY, refuse_foreign
 
 LR = 6e-3
 BATCH = 32
+STAGE = "pretrain"
 SPAN = 40  # frames that a causal decision averages (decision 13)
 
 
@@ -56,6 +59,7 @@ def pretrain(
     filters: tuple[tuple[str, str], ...],
     language: str | None,
     speaker_pattern: str | None,
+    others: Path | None,
     keywords: tuple[str, ...] | None,
     closed: bool,
     per_word: int | None,
@@ -70,11 +74,14 @@ def pretrain(
     as_json: bool,
 ) -> None:
     """Train the network on one language; it is never changed again."""
+    unfinished = Stage(out, STAGE, "").path.exists()  # its last files may not be there yet
     for name, what in ((CONFIG, "a base, which is never changed"), (ADAPTER, "an adapter")):
-        if (out / name).exists():
+        if (out / name).exists() and not unfinished:
             raise UsageError(f"{out} holds {what}; name another --out, or delete it")
+    refuse_foreign(out)
     selection = Selection(
         data=data,
+        others=others,
         filters=filters,
         keywords=keywords,
         language=language,
@@ -134,16 +141,16 @@ def run(
         "clips": recordings.learnt,
         "sound": batches.digest,
     }
-    stage = Stage(out, "pretrain", fingerprint(settings))
+    stage = Stage(out, STAGE, fingerprint(settings))
     with training(f"pretraining {task.language}") as watch:
         history = fit(network, batches, plan, validate=validate, stage=stage, watch=watch)
     metrics = _metrics(network, history)
     made = {"recordings": recordings.amount, "split_by": recordings.split_by, "command": made_by}
-    config = replace(config, training=config.training | made)
+    config = replace(config, training=config.training | made, people=recordings.people)
     saved = save_base(out, replace(config, metrics=metrics), network)
     write_bytes(out / FILE, base_file(fold(saved, read_tensors(out / MODEL))))
-    write_json(out / "history.json", {"pretrain": [asdict(epoch) for epoch in history]})
-    write_text(out / "README.md", base_card(saved))
+    write_json(out / HISTORY, {"pretrain": [asdict(epoch) for epoch in history]})
+    write_text(out / CARD, base_card(saved))
     pictures.learning_curves({"pretrain": history}, out / "learning_curves.png")
     pictures.confusion(measure(network, recordings, "validation"), out / "confusion.png")
     stage.remove()

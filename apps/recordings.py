@@ -1,6 +1,6 @@
 """From what the command line says about data to what training and evaluation read."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,9 +13,10 @@ from audio_data.augment import AugmentConfig
 from audio_data.batches import Kept, Training, Views, fixed_features
 from audio_data.cache import load_views
 from audio_data.clips import Clip, Split
-from audio_data.corpus import read_corpus
+from audio_data.corpus import read_corpus, read_others
 from audio_data.material import SplitBy, split_by
 from audio_data.noise import find_noise, load_noise
+from audio_data.splits import people_in
 from audio_data.synthesis import LICENCE as SYNTHETIC
 from audio_data.task import Task, make_task
 from kws.base import BaseConfig
@@ -29,7 +30,6 @@ from .progress import counting
 
 T = TypeVar("T")
 
-PEOPLE_AND_WORDS = ("speaker", "word", "split")  # columns
 MARGIN = 2_800  # samples kept on either side of a view: the farthest shift at the highest speed
 
 
@@ -38,6 +38,7 @@ class Selection:
     """Which recordings, and what they are used for; the options that commands share."""
 
     data: Path
+    others: Path | None = None  # recordings of other words, unknown ones
     filters: tuple[tuple[str, str], ...] = ()
     keywords: tuple[str, ...] | None = None
     language: str | None = None
@@ -46,13 +47,42 @@ class Selection:
     per_word: int | None = None
     seed: int = 0
 
-    def clips(self, *without: str) -> list[Clip]:
-        """What the filters select, those of some columns left out."""
-        filters: dict[str, list[str]] = {}
-        for column, value in self.filters:
-            if column not in without:
-                filters.setdefault(column, []).append(value)
-        return read_corpus(self.data, filters, self.language, self.speaker_pattern)
+    def __post_init__(self) -> None:
+        """Say so where something would go unheard."""
+        if self.closed and self.others:
+            raise UsageError("--others are unknown words, which --closed does without; choose one")
+
+    def clips(self) -> list[Clip]:
+        """What the filters select."""
+        return read_corpus(self.data, self.grouped, self.language, self.speaker_pattern)
+
+    def pool(self, clips: Sequence[Clip]) -> list[Clip]:
+        """What is recorded beside these."""
+        return read_others(
+            clips, self.data, self.grouped, self.language, self.speaker_pattern, self.others
+        )
+
+    @property
+    def grouped(self) -> dict[str, list[str]]:
+        """Filters by column."""
+        return grouped(self.filters)
+
+    @property
+    def noise(self) -> tuple[Path, ...]:
+        """What lies beside them."""
+        return find_noise(self.data, *([self.others] if self.others else []))
+
+
+def grouped(filters: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Wanted values by column.
+
+    >>> grouped([("word", "ja"), ("word", "nein"), ("language", "de")])
+    {'word': ['ja', 'nein'], 'language': ['de']}
+    """
+    found: dict[str, list[str]] = {}
+    for column, value in filters:
+        found.setdefault(column, []).append(value)
+    return found
 
 
 def parse_filters(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
@@ -68,8 +98,9 @@ def parse_filters(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
 class Recordings:
     """A task and its decoded sound, read when asked for.
 
-    ``context`` is what a network hears before the view, in frames. What was read and made is
-    ``kept``, if given, for other runs on the same.
+    ``context`` is what a network hears before the view, in frames; ``dealt`` are the people whose
+    splits the corpus does not say. What was read and made is ``kept``, if given, for other runs on
+    the same.
     """
 
     task: Task
@@ -77,6 +108,7 @@ class Recordings:
     noise: Tensor
     held_noise: Tensor
     context: int
+    dealt: frozenset[str] = frozenset()
     kept: dict[object, Any] | None = None
 
     @classmethod
@@ -85,36 +117,29 @@ class Recordings:
         selection: Selection,
         base: BaseConfig,
         labels: Sequence[str] | None = None,
+        known: Mapping[str, Split] | None = None,
         kept: dict[object, Any] | None = None,
     ) -> "Recordings":
         """Read the corpus and choose for what ``base`` hears; no sound is decoded yet.
 
-        Given labels are measured: then filters may leave some people or words alone, and splits
-        follow from all of them.
+        Given labels are measured: then filters may leave some people or words alone, and whose
+        split was decided when they were learnt is ``known``.
         """
         clips = selection.clips()
         closed = selection.closed or (labels is not None and UNKNOWN not in labels)
-        pool = []
-        if selection.filters and not closed:
-            chosen = {(clip.language, clip.word) for clip in clips}
-            everything = replace(selection, filters=()).clips()
-            pool = [clip for clip in everything if (clip.language, clip.word) not in chosen]
-        among = None
-        if labels is not None and any(clip.split is None for clip in clips):
-            spoken = {clip.language for clip in clips}
-            among = [c for c in selection.clips(*PEOPLE_AND_WORDS) if c.language in spoken]
+        pool = [] if closed else selection.pool(clips)
         task = make_task(
             clips,
             keywords=selection.keywords,
             pool=pool,
             labels=labels,
-            among=among,
+            known=known,
             closed=closed,
             per_word=selection.per_word,
             seed=selection.seed,
         )
-        noise, held = map(torch.from_numpy, load_noise(find_noise(selection.data)))
-        return cls(task, base.features, noise, held, context(base), kept)
+        noise, held = map(torch.from_numpy, load_noise(selection.noise))
+        return cls(task, base.features, noise, held, context(base), _dealt(clips + pool), kept)
 
     def views(self, split: Split) -> Views:
         """The placed recordings of one split."""
@@ -157,6 +182,12 @@ class Recordings:
     def made(self, split: Split) -> int:
         """How many of these are of no person, but of made voices."""
         return sum(clip.licence == SYNTHETIC for clip in self.said(split))
+
+    @property
+    def people(self) -> dict[str, Split]:
+        """The splits of all whose splits were not given, so that they stay in them."""
+        heard = (e.clip for examples in self.task.splits.values() for e in examples if e.clip)
+        return {name: split for name, split in people_in(heard).items() if name in self.dealt}
 
     @property
     def split_by(self) -> SplitBy:
@@ -209,6 +240,16 @@ class Recordings:
     def speakers(self, split: Split) -> list[str | None]:
         """Who is heard in each example of a split."""
         return [e.clip.speaker if e.clip else None for e in self.task.splits[split]]
+
+
+def _dealt(clips: Sequence[Clip]) -> frozenset[str]:
+    """Those whose splits their corpus does not say; beside made voices they were dealt before."""
+    mixed = any(clip.licence == SYNTHETIC for clip in clips)
+    return frozenset(
+        clip.speaker
+        for clip in clips
+        if clip.speaker and clip.licence != SYNTHETIC and (mixed or clip.split is None)
+    )
 
 
 def pick_device(name: str) -> str:

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from audio_data.task import Task
 from kws.adapter import (
+    CARD,
     STORED,
     Adapter,
     AdapterConfig,
@@ -13,6 +15,8 @@ from kws.adapter import (
     load_adapter,
     read_adapter_config,
 )
+from kws.adapter import CONFIG as ADAPTER
+from kws.base import CONFIG as BASE
 from kws.base import Base
 from kws.deltas import Adaptation, restored
 from kws.errors import KwsError, UsageError
@@ -20,6 +24,18 @@ from kws.forms import MASK
 from kws.quantized import Bits, quantize
 from policy.methods import SEQUENTIAL
 from policy.spottune import stored_router
+
+HISTORY: Final = "history.json"  # of training, epoch by epoch
+
+
+def refuse_foreign(out: Path) -> None:
+    """Raise a UsageError where a folder of other things has a file that would be replaced."""
+    ours = any((out / name).exists() for name in (ADAPTER, BASE))
+    if ours or any(out.glob("checkpoint-*.safetensors")):
+        return
+    for name in (CARD, HISTORY):
+        if (out / name).exists():
+            raise UsageError(f"{out} holds a {name} that is not ours; name another --out")
 
 
 def refuse_taken(out: Path, language: str) -> None:

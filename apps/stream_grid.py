@@ -93,10 +93,12 @@ def run_stream(cell: StreamCell, out: Path) -> dict[str, Any]:
     )
     base, adapter = Path(stream.base), Path(stream.adapter) if stream.adapter else None
     network: dict[str, Any] = {"base_sha256": read_base_config(base).sha256}
+    known = read_base_config(base).people
     if adapter:
         config = read_adapter_config(adapter)
         network |= {"method": config.method, "budget": config.budget}
+        known = config.people
     bank = open_runtime(base, [adapter] if adapter else [])
     out.mkdir(parents=True, exist_ok=True)
-    found = hear_hours(bank, selection, stream.hours, stream.snrs, out / PICTURE)
+    found = hear_hours(bank, selection, stream.hours, stream.snrs, out / PICTURE, known)
     return {"cell": cell.record, "network": network, "stream": found}

@@ -120,14 +120,6 @@ def play(
     )
 
 
-def grouped(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
-    """What ``--filter`` gave: wanted values by column."""
-    filters: dict[str, list[str]] = {}
-    for column, value in pairs:
-        filters.setdefault(column, []).append(value)
-    return filters
-
-
 def rounded(value: Any) -> Any:
     """The same with numbers as short as they are exact: for JSON and people."""
     if isinstance(value, float):

@@ -2,15 +2,22 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-Split = Literal["train", "validation", "test"]
+from kws.config import Split as Split
+from kws.config import composed
+
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """A file that holds one word by one person; what every corpus reader yields."""
+    """A file that holds one word by one person; what every corpus reader yields.
+
+    Words and names are composed (Unicode NFC), so that one written in two ways is one.
+
+    >>> Clip(path=Path("a.wav"), word="cafe\u0301").word == "caf\u00e9"
+    True
+    """
 
     path: Path
     word: str
@@ -18,3 +25,9 @@ class Clip:
     speaker: str | None = None  # None where unknown: such clips cannot be split by people
     split: Split | None = None  # None where the corpus gives none
     licence: str | None = None
+
+    def __post_init__(self) -> None:
+        """Compose; a frozen dataclass can be written to in no other way."""
+        object.__setattr__(self, "word", composed(self.word))
+        if self.speaker is not None:
+            object.__setattr__(self, "speaker", composed(self.speaker))

@@ -20,6 +20,7 @@ from kws.errors import KwsError, UsageError
 from kws.files import write_bytes, write_text
 
 from .corpus import MANIFEST
+from .folder import audio_files, word_folders
 from .manifest import NOBODY, REQUIRED, UNSPLIT, Row, read_rows
 
 Format = Literal["flac", "wav"]
@@ -38,7 +39,7 @@ class Collection:
         speaker: a name of the person's own, a pseudonym will do.
 
     Raises:
-        UsageError: language or speaker is empty.
+        UsageError: language or speaker is empty, or recordings lie there that no manifest lists.
         KwsError: there is a manifest that cannot be read, or lacks a column.
 
     """
@@ -52,6 +53,11 @@ class Collection:
             raise UsageError("--language must be a BCP 47 tag, for example de")
         if self.speaker.lower() in NOBODY:
             raise UsageError("--speaker must name the person, for example s01")
+        if not self.manifest.exists() and (unlisted := _recordings(folder)):
+            raise UsageError(
+                f"{folder} holds recordings that no manifest lists, as {unlisted[0]}; beside the "
+                "manifest that is written here they would not be heard: choose another --out"
+            )
         self._mine: list[str] = []  # paths added here, as the manifest has them
         self._read()
 
@@ -66,6 +72,8 @@ class Collection:
 
     def add(self, word: str, wave: NDArray[np.float32]) -> Path:
         """Keep a clip ``[T]``, mono at 16 kHz: first the file, then its row."""
+        if not self.manifest.exists():
+            self._write(REQUIRED, [])  # so that what is recorded here is never without one
         path = self._free(word)
         memory = io.BytesIO()
         soundfile.write(memory, wave, SAMPLE_RATE, format=self._format.upper(), subtype="PCM_16")
@@ -124,6 +132,12 @@ class Collection:
         writer.writeheader()
         writer.writerows(rows)
         write_text(self.manifest, text.getvalue())
+
+
+def _recordings(folder: Path) -> list[Path]:
+    """Those of a plain folder of words."""
+    words = word_folders(folder) if folder.is_dir() else []
+    return [path for word in words for path in audio_files(word)]
 
 
 def remaining(words: Sequence[str], repeats: int, have: Counter[str]) -> list[str]:

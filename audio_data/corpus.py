@@ -1,6 +1,7 @@
 """Read recordings in whichever of the known forms they come."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,8 @@ def read_corpus(
     filters: Filters | None = None,
     language: str | None = None,
     speaker_pattern: str | None = None,
+    *,
+    partial: bool = False,
 ) -> list[Clip]:
     """Read a manifest, Speech Commands, Multilingual Spoken Words, or a folder of words.
 
@@ -29,6 +32,7 @@ def read_corpus(
         filters: wanted values by column of the manifest, else by word, language, speaker, split.
         language: BCP 47, for a folder that does not say; which one, for a folder of several.
         speaker_pattern: how a plain folder's file names say who speaks, see :func:`read_folder`.
+        partial: leave out what a manifest names and is not there, instead of refusing it.
 
     Raises:
         UsageError: a filter selects nothing, or an argument does not suit this corpus.
@@ -38,14 +42,42 @@ def read_corpus(
     path = Path(path)
     is_folder = os.path.isdir(path)  # unlike a path's own method it bears names of any length
     if manifest := find_manifest(path):
-        _refuse(manifest, language=language, speaker_pattern=speaker_pattern)
-        return read_manifest(manifest, filters)
+        _refuse(manifest, speaker_pattern=speaker_pattern)
+        found = read_manifest(manifest, filters, partial=partial)
+        if language and all(clip.language == UNTOLD for clip in found):
+            return [replace(clip, language=language) for clip in found]
+        _refuse(manifest, language=language)
+        return found
     if not is_folder:
         what = "is neither a folder nor a .csv file" if os.path.exists(path) else "does not exist"
         raise KwsError(f"{path} {what}; give a manifest or a folder of recordings")
     clips = _read_folder(path, language, speaker_pattern)
     rows = [(index, _row(clip)) for index, clip in enumerate(clips)]
     return [clips[index] for index, _ in select(rows, filters or {}, str(path))]
+
+
+def read_others(
+    clips: Sequence[Clip],
+    path: Path,
+    filters: Filters | None = None,
+    language: str | None = None,
+    speaker_pattern: str | None = None,
+    others: Path | None = None,
+) -> list[Clip]:
+    """Read what is recorded of other words than ``clips``, in whichever language.
+
+    It is what ``filters`` leave out of the corpus at ``path``, and the corpus ``others``, as far as
+    it is there.
+    """
+    found = []
+    if filters:
+        found += read_corpus(path, None, language, speaker_pattern, partial=True)
+    if others:
+        known = {os.path.realpath(clip.path) for clip in clips}
+        more = read_corpus(others, partial=True)
+        found += [clip for clip in more if os.path.realpath(clip.path) not in known]
+    chosen = {(clip.language, clip.word) for clip in clips}
+    return [clip for clip in found if (clip.language, clip.word) not in chosen]
 
 
 def find_manifest(path: Path) -> Path | None:

@@ -56,6 +56,8 @@ def get_speech_commands(
 
     """
     folder = Path(folder)
+    if folder.name in ("", ".."):  # is there, and will not be replaced
+        raise UsageError(f"the corpus becomes a folder of its own: name one, as {folder / 'words'}")
     packed = folder.with_name(f"{folder.name}.tar.gz")
     if (folder / "testing_list.txt").is_file():
         packed.unlink(missing_ok=True)  # of a run that was killed at its very end

@@ -2,15 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import Final
 
 from kws.config import SILENCE, UNKNOWN
 from kws.errors import KwsError, UsageError
 
 from .clips import Clip
-from .noise import FOLDERS
-
-SUFFIXES: Final = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+from .noise import FOLDERS, SUFFIXES, is_recording
 
 
 def read_folder(
@@ -63,11 +60,7 @@ def _is_word(name: str) -> bool:
 
 def audio_files(folder: Path) -> list[Path]:
     """List the recordings directly in ``folder``, sorted by name, without hidden files."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    )
+    return sorted(path for path in folder.iterdir() if is_recording(path))
 
 
 def _compile(text: str) -> re.Pattern[str]:

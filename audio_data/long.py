@@ -12,7 +12,7 @@ from kws.config import SAMPLE_RATE
 from kws.errors import KwsError, UsageError
 
 from .decode import RATES
-from .noise import SUFFIXES
+from .noise import is_recording
 from .streams import Chunk, Ledger, Wave
 
 BLOCK: Final = 30  # seconds in memory at once
@@ -31,7 +31,7 @@ class Recordings:
 
     def __init__(self, path: Path) -> None:
         found = sorted(path.rglob("*")) if path.is_dir() else [path]
-        self.paths = [file for file in found if file.suffix.lower() in SUFFIXES and file.is_file()]
+        self.paths = [file for file in found if is_recording(file) and file.is_file()]
         if not self.paths:
             raise UsageError(
                 f"{path} holds no recordings; give a folder of wav, flac, ogg, opus or mp3 files"

@@ -3,10 +3,11 @@
 import csv
 import io
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from kws.config import composed
 from kws.errors import KwsError, UsageError
 from kws.files import write_text
 
@@ -20,13 +21,16 @@ Filters = Mapping[str, Collection[str]]
 Row = dict[str, str]
 
 
-def read_manifest(path: Path, filters: Filters | None = None) -> list[Clip]:
+def read_manifest(
+    path: Path, filters: Filters | None = None, *, partial: bool = False
+) -> list[Clip]:
     """Read the rows that ``filters`` select, in the order of the file.
 
     Args:
         path: a UTF-8 CSV with the columns path (relative to the CSV, or absolute), language,
             word, speaker and split; ``licence`` is kept, further columns serve as filters.
         filters: wanted values by column; a row must have one of the values in every column.
+        partial: leave out rows without a file, instead of refusing them.
 
     Raises:
         UsageError: a filter names no column or selects nothing.
@@ -44,6 +48,9 @@ def read_manifest(path: Path, filters: Filters | None = None) -> list[Clip]:
         raise KwsError(f"{path} has a header but no rows; add at least one clip")
     chosen = select(rows, filters or {}, str(path))
     clips = [_clip(row, number, path) for number, row in chosen]
+    if partial:
+        absent = {*absent_files(clips)}
+        return [clip for index, clip in enumerate(clips) if index not in absent]
     check_files(clips, [number for number, _ in chosen], path)
     return clips
 
@@ -60,10 +67,11 @@ def select(rows: Sequence[tuple[int, Row]], filters: Filters, source: str) -> li
             found = ", ".join(sorted({name for _, row in rows for name in row}))
             raise UsageError(f"{source} has no column {column!r} to filter by; it has {found}")
         have = {row[column] for _, row in rows}
-        rows = [(number, row) for number, row in rows if row[column] in values]
+        wanted = {*map(composed, values)}
+        rows = [(number, row) for number, row in rows if composed(row[column]) in wanted]
         if not rows:
-            wanted = " or ".join(f"{column}={value}" for value in sorted(values))
-            raise UsageError(f"{wanted} selects nothing in {source}; there are {_few(have)}")
+            asked = " or ".join(f"{column}={value}" for value in sorted(values))
+            raise UsageError(f"{asked} selects nothing in {source}; there are {_few(have)}")
     return list(rows)
 
 
@@ -135,19 +143,25 @@ def _split(text: str, number: int, manifest: Path) -> Split | None:
 
 
 def check_files(clips: Sequence[Clip], numbers: Sequence[int], manifest: Path) -> None:
-    """Raise a KwsError for the first clip without a file; lists each folder only once."""
+    """Raise a KwsError for the first clip without a file."""
+    for index in absent_files(clips):
+        raise KwsError(
+            f"{manifest} row {numbers[index]} names {clips[index].path}, which does not exist; "
+            "correct the path or remove the row"
+        )
+
+
+def absent_files(clips: Sequence[Clip]) -> Iterator[int]:
+    """Positions of clips without a file; each folder is listed only once."""
     listed: dict[Path, set[str]] = {}
-    for clip, number in zip(clips, numbers, strict=True):
+    for index, clip in enumerate(clips):
         folder = clip.path.parent
         if folder not in listed:
             listed[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
         # The second look is for file systems that take other spellings of a name; unlike a
         # path's own methods it bears names of any length.
         if clip.path.name not in listed[folder] and not os.path.exists(clip.path):
-            raise KwsError(
-                f"{manifest} row {number} names {clip.path}, which does not exist; "
-                "correct the path or remove the row"
-            )
+            yield index
 
 
 def _fields(clip: Clip, folder: Path) -> list[str]:

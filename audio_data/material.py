@@ -5,7 +5,7 @@ trained on. Where it is not known who speaks, no file is in both.
 """
 
 import random
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -13,11 +13,11 @@ from typing import Final, Literal
 from kws.config import SILENCE
 from kws.errors import UsageError
 
-from .clips import Clip
-from .corpus import read_corpus
+from .clips import Clip, Split
+from .corpus import read_corpus, read_others
 from .manifest import Filters
 from .noise import find_noise
-from .splits import assign_splits
+from .splits import assign_splits, split_pool
 from .task import Task, make_task, refuse_missing
 
 Half = Literal["validation", "test"]
@@ -66,6 +66,8 @@ def read_material(
     language: str | None = None,
     speaker_pattern: str | None = None,
     per_word: int | None = None,
+    known: Mapping[str, Split] | None = None,
+    others: Path | None = None,
 ) -> dict[Half, Material]:
     """Choose from a corpus what validation people and test people say.
 
@@ -79,17 +81,19 @@ def read_material(
         language: as for :func:`read_corpus`.
         speaker_pattern: likewise.
         per_word: at most so many recordings of each keyword in a half.
+        known: people whose split was decided when the network was trained.
+        others: another corpus, of other words, and its noise.
 
     Raises:
         UsageError: a keyword has no recording, or a half has none of any.
 
     """
     clips = read_corpus(path, filters, language, speaker_pattern)
-    task = make_task(clips, labels=labels, closed=True)
+    task = make_task(clips, labels=labels, closed=True, known=known)
     refuse_missing(task.keywords, clips)
-    everything = read_corpus(path, None, language, speaker_pattern) if filters else []
-    others = _others(clips, everything, task.keywords)
-    noise = find_noise(path)
+    beside = read_others(clips, path, filters, language, speaker_pattern, others)
+    unsaid = _unsaid(clips, beside, task.keywords, known or {})
+    noise = find_noise(path, *([others] if others else []))
     halves: dict[Half, Material] = {}
     for half in HALVES:
         said = [example.clip for example in task.splits[half] if example.clip]
@@ -102,7 +106,7 @@ def read_material(
             half,
             task.language,
             tuple(_thin(said, per_word)),
-            tuple(clip for clip in others if clip.split == half),
+            tuple(clip for clip in unsaid if clip.split == half),
             noise,
             split_by(task),
         )
@@ -130,20 +134,18 @@ def split_by(task: Task) -> SplitBy:
     return "people" if alone and None not in everybody else "files"
 
 
-def _others(
-    clips: Sequence[Clip], everything: Iterable[Clip], keywords: Sequence[str]
+def _unsaid(
+    clips: Sequence[Clip],
+    beside: Iterable[Clip],
+    keywords: Sequence[str],
+    known: Mapping[str, Split],
 ) -> list[Clip]:
     """Words that are no keyword, each in the split in which training has it."""
-    chosen = {(clip.language, clip.word) for clip in clips}
-    unsaid = (*keywords, SILENCE)
-    own = [clip for clip in assign_splits(clips)[0] if not says(clip.word, unsaid)]
-    pool = [
-        clip
-        for clip in everything
-        if (clip.language, clip.word) not in chosen and not says(clip.word, unsaid)
-    ]
-    decided = iter(assign_splits([clip for clip in pool if clip.split is None])[0])
-    return own + [clip if clip.split else next(decided) for clip in pool]
+    heard = (*keywords, SILENCE)
+    decided = assign_splits(clips, known=known)[0]
+    own = [clip for clip in decided if not says(clip.word, heard)]
+    pool = (clip for clip in beside if not says(clip.word, heard))
+    return own + split_pool(pool, decided, known)
 
 
 def _thin(clips: Sequence[Clip], per_word: int | None) -> list[Clip]:

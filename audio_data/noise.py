@@ -16,21 +16,21 @@ Wave = NDArray[np.float32]
 SHORTEST = 10  # seconds
 HELD_OUT = 0.2  # the last part of each recording is for validation and test
 FOLDERS = ("noise", "_background_noise_")
-SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3"}
+SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
 
-def find_noise(data: Path) -> tuple[Path, ...]:
-    """The noise recordings that lie beside a corpus, in ``noise/`` or ``_background_noise_/``."""
-    root = data if data.is_dir() else data.parent
-    folders = [root / name for name in FOLDERS if (root / name).is_dir()]
+def find_noise(*corpora: Path) -> tuple[Path, ...]:
+    """The noise recordings that lie beside corpora, in ``noise/`` or ``_background_noise_/``."""
+    roots = dict.fromkeys(data if data.is_dir() else data.parent for data in corpora)
+    folders = [root / name for root in roots for name in FOLDERS if (root / name).is_dir()]
     return tuple(
-        sorted(
-            file
-            for folder in folders
-            for file in folder.iterdir()
-            if file.suffix.lower() in SUFFIXES
-        )
+        sorted(file for folder in folders for file in folder.iterdir() if is_recording(file))
     )
+
+
+def is_recording(file: Path) -> bool:
+    """Whether its name is one of sound; hidden files are none, whatever wrote them."""
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
 
 
 def load_noise(paths: Sequence[Path]) -> tuple[Wave, Wave]:

@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from kws.errors import KwsError, UsageError
 
@@ -13,7 +14,11 @@ FEWEST = 3  # people, or clips of a word: one for each split
 
 
 def assign_splits(
-    clips: Sequence[Clip], validation: float = 0.1, test: float = 0.1
+    clips: Sequence[Clip],
+    validation: float = 0.1,
+    test: float = 0.1,
+    *,
+    known: Mapping[str, Split] | None = None,
 ) -> tuple[list[Clip], list[str]]:
     """Give every clip a split; those that have one keep it.
 
@@ -21,19 +26,21 @@ def assign_splits(
     of Speech Commands). Where that leaves a split without people, or training with less than
     half of them, people are ranked by the hash and dealt out, at least one to each split.
     With fewer than three people, and for clips of nobody in particular, the clips of each
-    word are split by a hash of their names instead.
+    word are split by a hash of their names instead. So a person's split may change when others
+    are recorded: who was learnt from before is ``known``, and stays.
 
     Args:
         clips: recordings, with or without a split.
         validation: share of people, or of clips.
         test: likewise; the rest is for training.
+        known: people and their splits, unless a clip of theirs says otherwise.
 
     Returns:
         The clips in their order, and sentences about what the splits cannot promise.
 
     Raises:
         UsageError: the shares leave nothing for training.
-        KwsError: a speaker has clips in two of the given splits.
+        KwsError: a speaker, or a file, has clips in two of the given splits.
 
     """
     if min(validation, test) < 0 or validation + test >= 1:
@@ -41,34 +48,54 @@ def assign_splits(
             f"shares {validation:g} for validation and {test:g} for test leave nothing to train on"
         )
     check_disjoint(clips)
+    given = people_in(clip for clip in clips if clip.split)
+    stays = {**(known or {}), **given}
+    before, clips = clips, [_follow(clip, stays) for clip in clips]
     shares: dict[Split, float] = {"validation": validation, "test": test}
     people, warnings = _people(clips, shares)
     decided = [_follow(clip, people) for clip in clips]
     done = _split_files(decided, shares)
-    return done, [*warnings, *_shortages(clips, done)]
+    return done, [*warnings, *_shortages(before, done)]
 
 
-def split_among(clips: Iterable[Clip], whole: Sequence[Clip]) -> list[Clip]:
-    """Give some clips of a corpus the splits that they have in all of it."""
-    split = {(clip.path, clip.word): clip.split for clip in assign_splits(whole)[0]}
-    return [replace(clip, split=split[clip.path, clip.word]) for clip in clips]
+def split_pool(
+    pool: Iterable[Clip], clips: Iterable[Clip], known: Mapping[str, Split]
+) -> list[Clip]:
+    """Give a split to those of a pool that have none; people of ``clips`` stay in theirs.
+
+    The splits that the pool has are left as they are: its corpora may use one name for two people.
+    """
+    pool = list(pool)
+    free = [clip for clip in pool if clip.split is None]
+    decided = iter(assign_splits(free, known={**known, **people_in(clips)})[0])
+    return [clip if clip.split else next(decided) for clip in pool]
+
+
+def people_in(clips: Iterable[Clip]) -> dict[str, Split]:
+    """Everyone whose clips are all in one split, with that split."""
+    found: dict[str, set[Split]] = defaultdict(set)
+    for clip in clips:
+        if clip.speaker and clip.split:
+            found[clip.speaker].add(clip.split)
+    return {name: splits.pop() for name, splits in found.items() if len(splits) == 1}
 
 
 def check_disjoint(clips: Iterable[Clip]) -> None:
-    """Refuse given splits that share a person.
+    """Refuse given splits that share a person or a file.
 
     Raises:
-        KwsError: names a speaker and the two splits.
+        KwsError: names a speaker or a file, and the two splits.
 
     """
-    seen: dict[str, Split] = {}
+    seen: dict[str | Path, Split] = {}
     for clip in clips:
-        if clip.speaker is None or clip.split is None:
+        if clip.split is None:
             continue
-        first = seen.setdefault(clip.speaker, clip.split)
+        what = f"speaker {clip.speaker!r} has clips" if clip.speaker else f"{clip.path} is"
+        first = seen.setdefault(clip.speaker or clip.path, clip.split)
         if first != clip.split:
             raise KwsError(
-                f"speaker {clip.speaker!r} has clips in both {first} and {clip.split}; "
+                f"{what} in both {first} and {clip.split}; "
                 "give every speaker one split, or leave the split empty"
             )
 

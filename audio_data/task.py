@@ -9,7 +9,7 @@ from kws.config import SILENCE, UNKNOWN, spotted
 from kws.errors import UsageError
 
 from .clips import SPLITS, Clip, Split
-from .splits import assign_splits, split_among
+from .splits import assign_splits, split_pool
 
 SHARE = 0.1  # unknown and silence, each, as a share of the keywords' clips (Speech Commands)
 LEARNT = 0.3  # unknown words of an epoch of training, drawn from at most
@@ -50,7 +50,7 @@ def make_task(
     keywords: Collection[str] | None = None,
     pool: Iterable[Clip] = (),
     labels: Sequence[str] | None = None,
-    among: Sequence[Clip] | None = None,
+    known: Mapping[str, Split] | None = None,
     closed: bool = False,
     per_word: int | None = None,
     seed: int = 0,
@@ -62,11 +62,11 @@ def make_task(
             otherwise, and then the rest of them are unknown words. What is said to be unknown or
             silence is that.
         keywords: the words to spot.
-        pool: recordings of other languages; where all words of this one are keywords, those
-            whose word is none are unknown words.
+        pool: other recordings; where this language has too few words that are no keywords, they
+            are the other unknown words.
         labels: measure with these labels, in this order (those a network was trained on), what
             there is of them, in whichever splits; nothing is trained.
-        among: all recordings that splits follow from, if more than ``clips``.
+        known: people whose split was decided when a network was trained.
         closed: keywords only, without unknown and silence.
         per_word: at most so many training clips of each keyword.
         seed: which unknown clips, and which of ``per_word``, are drawn.
@@ -86,33 +86,33 @@ def make_task(
         refuse_missing(spoken, clips)
     if not spoken:
         raise UsageError(f"the recordings in {language} hold no word to spot; record some words")
-    clips, warnings = (split_among(clips, among), []) if among else assign_splits(clips)
+    clips, warnings = assign_splits(clips, known=known)
     measured = labels is not None
     if labels is None:
         labels = (*spoken, *(() if closed else (UNKNOWN, SILENCE)))
     if len(labels) < 2 and not measured:
         raise UsageError("one keyword alone cannot be trained --closed; leave --closed out")
     number = {label: index for index, label in enumerate(labels)}
-    strangers = [] if closed else _strangers(clips, pool, set(spoken))
+    strangers = [] if closed else _strangers(clips, pool, set(spoken), known or {})
     splits: dict[Split, tuple[Example, ...]] = {}
     for split in SPLITS:
         rng = random.Random(f"{seed} {split}")
-        known = [clip for clip in clips if clip.split == split and clip.word in spoken]
+        spotted_clips = [clip for clip in clips if clip.split == split and clip.word in spoken]
         if per_word and split == "train":
-            known = _thin(known, per_word, rng)
-        splits[split] = tuple(Example(clip, number[clip.word]) for clip in known)
+            spotted_clips = _thin(spotted_clips, per_word, rng)
+        splits[split] = tuple(Example(clip, number[clip.word]) for clip in spotted_clips)
         if not closed:
-            others = [clip for clip in strangers if clip.split == split]
             quiet = [clip for clip in clips if (clip.split, clip.word) == (split, SILENCE)]
-            count = max(1, round(SHARE * len(known))) if known else 0
+            count = max(1, round(SHARE * len(spotted_clips))) if spotted_clips else 0
             most = DIFFERENT if split == "train" and not measured else count
-            drawn = rng.sample(others, min(most, len(others)))
+            drawn = _draw(strangers, split, most, rng)
             splits[split] += _open(drawn, quiet, count, number, rng)
     if not (splits["train"] or measured):
         raise UsageError("no clip is left to train on; give recordings of more people")
-    if not closed and not any(clip.split == "train" for clip in strangers):
+    if not closed and not any(clip.split == "train" for some in strangers for clip in some):
         warnings = [*warnings, "no other words to learn 'unknown' from: expect false alarms"]
-    licences = tuple(sorted({clip.licence for clip in clips if clip.licence}))
+    heard = [*clips, *(example.clip for example in splits["train"] if example.clip)]
+    licences = tuple(sorted({clip.licence for clip in heard if clip.licence}))
     at_most = {}
     if not closed and not measured:
         said = sum(example.label < len(spoken) for example in splits["train"])
@@ -168,18 +168,25 @@ def refuse_missing(words: Iterable[str], clips: Sequence[Clip]) -> None:
         )
 
 
-def _strangers(clips: Iterable[Clip], pool: Iterable[Clip], spoken: set[str]) -> list[Clip]:
-    """Clips of words that are no keyword, each in a split: the language's own, else the pool's.
-
-    The pool keeps the splits it has as they are: its corpora may use one name for two people.
-    """
+def _strangers(
+    clips: Sequence[Clip], pool: Iterable[Clip], spoken: set[str], known: Mapping[str, Split]
+) -> tuple[list[Clip], list[Clip]]:
+    """Clips of words that are no keyword, each in a split: the language's own, and the pool's."""
     own = [clip for clip in clips if clip.word not in {*spoken, SILENCE}]
-    if own:
-        return own
     folded = {word.casefold() for word in (*spoken, SILENCE)}
-    others = [clip for clip in pool if clip.word.casefold() not in folded]
-    decided = iter(assign_splits([clip for clip in others if clip.split is None])[0])
-    return [clip if clip.split else next(decided) for clip in others]
+    others = (clip for clip in pool if clip.word.casefold() not in folded)
+    return own, split_pool(others, clips, known)
+
+
+def _draw(
+    strangers: Iterable[Sequence[Clip]], split: Split, most: int, rng: random.Random
+) -> list[Clip]:
+    """At most so many of a split, of each group what those before it leave room for."""
+    found: list[Clip] = []
+    for some in strangers:
+        here = [clip for clip in some if clip.split == split]
+        found += rng.sample(here, min(most - len(found), len(here)))
+    return found
 
 
 def _thin(clips: Sequence[Clip], per_word: int, rng: random.Random) -> list[Clip]:

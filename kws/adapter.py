@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from .config import Split
 from .detector import DetectorConfig
 from .errors import KwsError
 from .files import (
@@ -60,6 +61,7 @@ class AdapterConfig:
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    people: dict[str, Split] = field(default_factory=dict)  # whose splits no corpus gives
     licences: tuple[str, ...] = ()
     sha256: str = ""  # of the numbers' file; older adapters do not say
     format: int = FORMAT

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .config import FeatureConfig
+from .config import FeatureConfig, Split
 from .detector import DetectorConfig
 from .errors import KwsError
 from .files import read_json, read_tensors, sha256, write_json, write_tensors
@@ -33,6 +33,7 @@ class BaseConfig:
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    people: dict[str, Split] = field(default_factory=dict)  # whose splits no corpus gives
     licences: tuple[str, ...] = ()
     format: int = FORMAT
 

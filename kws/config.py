@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 from .errors import KwsError
 
@@ -11,6 +13,8 @@ SAMPLE_RATE = 16_000  # Hz, of every waveform inside the project
 
 UNKNOWN = "_unknown_"
 SILENCE = "_silence_"
+
+Split = Literal["train", "validation", "test"]  # who is learnt from, chosen on, reported on
 
 
 def spotted(labels: Iterable[str]) -> tuple[str, ...]:
@@ -20,6 +24,11 @@ def spotted(labels: Iterable[str]) -> tuple[str, ...]:
     ('ja',)
     """
     return tuple(label for label in labels if label not in (UNKNOWN, SILENCE))
+
+
+def composed(text: str) -> str:
+    """Text as one sequence of characters where there are several (Unicode NFC)."""
+    return unicodedata.normalize("NFC", text)
 
 
 @dataclass(frozen=True, kw_only=True)

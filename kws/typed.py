@@ -33,6 +33,8 @@ def fits(value: Any, kind: Any) -> bool:
 
     >>> fits(3, float), fits(True, int), fits(["a", 1], tuple[str, ...]), fits(None, str | None)
     (True, False, False, True)
+    >>> fits({"a": [1]}, dict[str, list[int]]), fits({"a": 1}, dict[str, list[int]])
+    (True, False)
     """
     origin, inner = get_origin(kind), get_args(kind)
     if kind is Any:
@@ -41,8 +43,10 @@ def fits(value: Any, kind: Any) -> bool:
         return any(fits(value, one) for one in inner)
     if origin is Literal:
         return value in inner and not isinstance(value, bool)
-    if origin is tuple:
+    if origin in (tuple, list):
         return isinstance(value, list | tuple) and all(fits(item, inner[0]) for item in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(fits(item, inner[1]) for item in value.values())
     if origin is not None:
         return isinstance(value, Mapping)
     if kind in (int, float):

@@ -1,6 +1,7 @@
 """Learning another language: what is printed, kept, and refused."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from helpers import fail, record, rows, said, succeed
 
+from audio_data.clips import SPLITS
 from kws.adapter import MODEL, load_adapter, read_adapter_config
 from kws.files import read_json, write_tensors
 
@@ -227,3 +229,58 @@ def test_a_mask_is_stored_in_a_bit_a_weight(
     assert read_json(tmp_path / "de" / "adapter_config.json")["training"]["bits"] == 1
     whole = printed["spent_parameters"] // 8
     assert whole < printed["stored_bytes"] < whole + 2 * printed["head_parameters"] + 500
+
+
+@pytest.mark.parametrize("name", ["README.md", "history.json"])
+@pytest.mark.parametrize("command", ["adapt", "pretrain"])
+def test_files_of_others_are_not_replaced(
+    command: str, name: str, tiny: Path, spoken: Path, kws: Kws, tmp_path: Path
+) -> None:
+    """A project's own folder is no folder for an adapter."""
+    (tmp_path / name).write_text("mine")
+    base = ["--base", tiny / "base"] * (command == "adapt")
+    data = ["--data", spoken, "--filter", "language=de"]
+    error = fail(kws, 2, command, *base, *data, "--out", tmp_path)
+    assert f"holds a {name} that is not ours; name another --out" in error
+    assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--closed"], "--others are unknown words, which --closed does without"),
+        (["--tts", "--words", "ja", "--language", "de"], "--others is for recordings in --data"),
+    ],
+)
+def test_other_words_are_refused_where_none_are_learnt(
+    wrong: list[str], message: str, tiny: Path, spoken: Path, kws: Kws, tmp_path: Path
+) -> None:
+    command = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    error = fail(kws, 2, *command, "--others", spoken, *wrong, "--out", tmp_path / "x")
+    assert message in error
+
+
+def test_a_wake_word_learns_from_another_corpus_what_it_is_not(
+    tiny: Path, spoken: Path, kws: Kws, tmp_path: Path
+) -> None:
+    """A folder of one word has no other words of its own."""
+    for row in (row for split in SPLITS for row in rows(spoken, "de", split)):
+        if row["word"] == "ja":
+            path = tmp_path / "data" / "ja" / f"{row['speaker']}_{Path(row['path']).name}"
+            path.parent.mkdir(exist_ok=True, parents=True)
+            shutil.copy(spoken.parent / row["path"], path)
+    command = ["adapt", "--base", tiny / "base", "--data", tmp_path / "data", "--language", "de"]
+    command += ["--speaker-pattern", "^([^_]+)_", "--epochs", 4, "--method", "head"]
+    code, _, err = kws(*command, "--out", tmp_path / "alone")
+    assert (code, "expect false alarms" in err) == (0, True)
+    code, _, err = kws(*command, "--others", spoken, "--out", tmp_path / "ja")
+    assert (code, "expect false alarms" in err) == (0, False)
+    heard = ["--base", tiny / "base", "--adapter", tmp_path / "ja", "--data", tmp_path / "data"]
+    heard += ["--language", "de", "--speaker-pattern", "^([^_]+)_"]
+    assert succeed(kws, "evaluate", *heard)["unknown_false_accept_rate"] is None
+    found = succeed(kws, "evaluate", *heard, "--others", spoken)
+    assert found["unknown_false_accept_rate"] is not None
+    short = ["--hours", 0.005, "--per-word", 1]
+    quiet = succeed(kws, "calibrate", *heard, *short)["negatives"]["distinct_hours"]
+    words = succeed(kws, "calibrate", *heard, *short, "--others", spoken)["negatives"]
+    assert words["distinct_hours"].get("words", 0) > quiet.get("words", 0)

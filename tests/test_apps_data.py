@@ -144,6 +144,8 @@ def test_get_needs_no_folder_to_be_named(
     (tmp_path / "data" / "speech-commands").mkdir()
     (tmp_path / "data" / "speech-commands" / "testing_list.txt").touch()
     assert call("get", "speech-commands").output == "data/speech-commands\n"
+    refused = call("get", "speech-commands", "--out", ".").exception
+    assert "the corpus becomes a folder of its own: name one, as words" in str(refused)
     assert "[default: data/speech-commands]" in call("get", "speech-commands", "--help").output
     assert "[default: data/mswc]" in call("get", "mswc", "--help").output
 

@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,21 +68,34 @@ def test_what_filters_select_is_evaluated(kws: Kws, spoken: Path, tiny: Path) ->
     assert "no validation recordings of de, only test" in error
 
 
-def test_one_person_of_a_plain_folder_is_evaluated_where_training_put_them(
+def test_people_of_a_plain_folder_are_evaluated_where_training_put_them(
     kws: Kws, tiny: Path, spoken: Path, tmp_path: Path
 ) -> None:
-    """Who trained is not tested because the others are left out."""
+    """Whoever is recorded later, and whoever is left out: who was learnt from is not tested."""
+    folder, everybody = tmp_path / "words", defaultdict(list)
     for row in (row for split in SPLITS for row in rows(spoken, "de", split)):
-        path = tmp_path / row["word"] / f"{row['speaker']}_{Path(row['path']).name}"
-        path.parent.mkdir(exist_ok=True)
-        shutil.copy(spoken.parent / row["path"], path)
-    command = ["evaluate", "--base", tiny / "base", "--adapter", tiny / "de", "--data", tmp_path]
-    command += ["--language", "de", "--speaker-pattern", "^([^_]+)_"]
-    people = {split: succeed(kws, *command, "--split", split)["per_speaker"] for split in SPLITS}
-    assert sum(map(len, people.values())) == 6
-    (trained, *_), (tested, *_) = people["train"], people["test"]
-    found = succeed(kws, *command, "--filter", f"speaker={tested}")
-    assert found["per_speaker"] == {tested: people["test"][tested]}
+        everybody[row["speaker"]].append(row)
+
+    def record(*people: str) -> None:
+        for row in (row for who in people for row in everybody[who]):
+            path = folder / row["word"] / f"{row['speaker']}_{Path(row['path']).name}"
+            path.parent.mkdir(exist_ok=True, parents=True)
+            shutil.copy(spoken.parent / row["path"], path)
+
+    first, second, third, *others = sorted(everybody)
+    record(first, second, third)
+    data = ["--data", folder, "--language", "de", "--speaker-pattern", "^([^_]+)_"]
+    adapter, base = tmp_path / "de", tiny / "base"
+    succeed(kws, "adapt", "--base", base, *data, "--epochs", 4, "--out", adapter)
+    people = read_adapter_config(adapter).people
+    assert sorted(people) == [first, second, third]
+    assert sorted(people.values()) == ["test", "train", "validation"]
+    command = ["evaluate", "--base", base, "--adapter", adapter, *data]
+    record(*others)
+    for split in SPLITS:
+        heard = succeed(kws, *command, "--split", split)["per_speaker"]
+        assert [who for who in people if who in heard] == [w for w in people if people[w] == split]
+    trained = next(who for who in people if people[who] == "train")
     error = fail(kws, 2, *command, "--filter", f"speaker={trained}")
     assert "no test recordings of de, only train" in error
 
@@ -161,6 +175,20 @@ def test_a_card_speaks_of_all_words_and_all_people(
     heard = ["evaluate", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
     heard += ["--adapter", tiny / "de", "--keep", *narrower]
     assert "--keep is for figures of all words and all people" in fail(kws, 2, *heard)
+
+
+def test_a_card_speaks_of_words_that_were_recorded(
+    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path
+) -> None:
+    adapter = Path(shutil.copytree(tiny / "de", tmp_path / "de"))
+    for row in rows(spoken, "de", "test"):
+        if row["word"] == "ja":
+            path = tmp_path / "words" / "ja" / Path(row["path"]).name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(spoken.parent / row["path"], path)
+    heard = ["evaluate", "--base", tiny / "base", "--adapter", adapter]
+    heard += ["--data", tmp_path / "words", "--language", "de", "--keep", "--split", "validation"]
+    assert "no recordings of" in fail(kws, 2, *heard)
 
 
 def test_a_folder_is_no_picture(tiny: Path, kws: Kws, spoken: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from kws.adapter import MODEL as ADAPTER
 from kws.base import MODEL as BASE
+from kws.errors import KwsError
 
 Kws = Callable[..., tuple[int, str, str]]
 
@@ -57,6 +58,10 @@ def succeed(kws: Kws, *arguments: object) -> None:
     assert code == 0, err
 
 
+def stop(*_: object) -> None:
+    raise KwsError("cannot write: the disk is full")
+
+
 def pretraining(spoken: Path) -> list[object]:
     return ["pretrain", "--data", spoken, "--filter", "language=en", "--tau", 1, "--epochs", 8]
 
@@ -89,6 +94,23 @@ def test_killed_pretraining_goes_on_to_the_same_base(
     succeed(kws, *command, "--data", os.path.relpath(spoken))  # the same, spelt otherwise
     assert (tmp_path / BASE).read_bytes() == whole
     assert not (tmp_path / "checkpoint-pretrain.safetensors").exists()
+
+
+def test_pretraining_that_stops_beside_its_last_files_is_finished(
+    kws: Kws, spoken: Path, whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights are there already, and stay what they are; then it is a base like any other."""
+    command = [*pretraining(spoken), "--out", tmp_path]
+    with monkeypatch.context() as patch:
+        patch.setattr("apps.pictures.learning_curves", stop)
+        assert kws(*command)[0] == 1
+    assert (tmp_path / BASE).read_bytes() == whole
+    assert not (tmp_path / "confusion.png").exists()
+    succeed(kws, *command)
+    assert (tmp_path / "confusion.png").is_file()
+    assert (tmp_path / BASE).read_bytes() == whole
+    code, _, err = kws(*command)
+    assert (code, "a base, which is never changed" in err) == (2, True)
 
 
 def test_killed_adapting_goes_on_to_the_same_adapter(

@@ -106,6 +106,7 @@ def test_whoever_is_heard_was_not_learnt_from_where_only_voices_were(
     tiny: Path, kws: Kws, people: Path, tmp_path: Path
 ) -> None:
     """Also where it is not known who speaks: they are people, and those were made."""
+    shutil.copytree(people / "links", people / "ja")
     succeed(kws, *learn(tiny, tmp_path / "de"))
     heard = ["evaluate", "--base", tiny / "base", "--adapter", tmp_path / "de", "--keep", "--data"]
     code, _, err = kws(*heard, people, "--language", "de")

@@ -48,10 +48,34 @@ def test_it_goes_on_where_it_stopped_beside_other_speakers(tmp_path: Path) -> No
 def test_nothing_that_is_there_is_overwritten(tmp_path: Path) -> None:
     """Neither a clip of a run that was killed before it wrote the row, nor anything else."""
     (tmp_path / "ja").mkdir()
+    (tmp_path / "manifest.csv").write_text("path,language,word,speaker,split\n")
     (tmp_path / "ja" / "s01_001.flac").write_bytes(b"mine")
     path = Collection(tmp_path, "de", "s01").add("ja", WAVE)
     assert path.name == "s01_002.flac"
     assert (tmp_path / "ja" / "s01_001.flac").read_bytes() == b"mine"
+
+
+def test_recordings_that_no_manifest_lists_are_not_left_out_silently(tmp_path: Path) -> None:
+    """A manifest beside them would be all that is read."""
+    (tmp_path / "ja").mkdir()
+    (tmp_path / "ja" / "a_001.wav").write_bytes(b"mine")
+    with pytest.raises(UsageError, match=r"that no manifest lists.*choose another --out"):
+        Collection(tmp_path, "de", "s01")
+
+
+def test_a_kill_before_the_first_row_leaves_a_folder_that_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    collection = Collection(tmp_path, "de", "s01")
+    with monkeypatch.context() as patch:
+        patch.setattr("audio_data.collection.write_bytes", killed)
+        with pytest.raises(KeyboardInterrupt):
+            collection.add("ja", WAVE)
+    Collection(tmp_path, "de", "s01").add("ja", WAVE)
+    assert [clip.path.name for clip in read_corpus(tmp_path)] == ["s01_001.flac"]
 
 
 def test_the_last_clips_can_be_undone_but_not_those_of_before(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ def test_noise_beside_a_corpus_is_found(tmp_path: Path, name: str) -> None:
     second = ramp(tmp_path / name / "rain.WAV", 10)
     first = ramp(tmp_path / name / "a.wav", 10)
     (tmp_path / name / "README.md").write_text("rain and a")
+    (tmp_path / name / "._a.wav").write_bytes(b"of another system")
     assert find_noise(tmp_path) == find_noise(tmp_path / "manifest.csv") == (first, second)
 
 

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from audio_data.clips import Clip
-from audio_data.corpus import read_corpus
+from audio_data.corpus import read_corpus, read_others
 from audio_data.decode import decode
 from audio_data.folder import read_folder
 from audio_data.manifest import read_manifest, write_manifest
@@ -99,6 +99,44 @@ def test_a_manifest_says_all_of_a_clip(tmp_path: Path) -> None:
     )
     assert [clip.split for clip in clips] == ["train", "validation", "test", None, None]
     assert [clip.speaker for clip in clips] == ["ann", "ben", "cyd", None, None]
+
+
+def test_words_and_people_are_the_same_however_they_are_written(tmp_path: Path) -> None:
+    """Composed or not (Unicode NFC and NFD), and in filters too."""
+    path = manifest(
+        tmp_path,
+        "a/1.wav,fra,caf\u00e9,jos\u00e9,,one",
+        "a/2.wav,fra,cafe\u0301,jose\u0301,,one",
+        "a/3.wav,fra,the\u0301,ann,,one",
+    )
+    clips = read_manifest(path, {"word": ["cafe\u0301"]})
+    assert {(clip.word, clip.speaker) for clip in clips} == {("caf\u00e9", "jos\u00e9")}
+    assert len(clips) == 2
+
+
+def test_a_part_of_a_corpus_serves_for_other_words(tmp_path: Path) -> None:
+    path = manifest(tmp_path, *ROWS, "gone/1.wav,deu,ja,dan,train,four")
+    with pytest.raises(KwsError, match=r"row 7 names .*gone/1.wav, which does not exist"):
+        read_corpus(path)
+    clips = read_corpus(path, {"language": ["eng"]})
+    assert {clip.word for clip in read_others(clips, path, {"language": ["eng"]})} == {"sí", "no"}
+
+
+def test_other_words_come_from_another_corpus(tmp_path: Path) -> None:
+    """But not the recordings that are there already, whatever they are called there."""
+    path = manifest(tmp_path, *ROWS)
+    own = touch(tmp_path / "own" / "hey" / "1.wav")
+    link = tmp_path / "a" / "3.wav"
+    link.unlink()
+    link.symlink_to(own)
+    clips = read_corpus(tmp_path / "own")
+    others = read_others(clips, tmp_path / "own", others=path)
+    assert [clip.path.name for clip in others] == ["1.wav", "2.wav", "4.wav", "5.wav"]
+
+
+def test_a_manifest_without_languages_is_told_the_language(tmp_path: Path) -> None:
+    path = manifest(tmp_path, "a/1.wav,,yes,ann,train,one", "a/2.wav,,no,ben,train,one")
+    assert {clip.language for clip in read_corpus(path, language="en")} == {"en"}
 
 
 def test_a_manifest_keeps_the_licence(tmp_path: Path) -> None:

@@ -193,6 +193,8 @@ def test_two_splits_with_one_person_are_refused() -> None:
         with pytest.raises(KwsError, match="speaker 'ann' has clips in both train and test"):
             refuse(clips)
     check_disjoint([replace(one, speaker=None) for one in clips])
+    with pytest.raises(KwsError, match="is in both train and test"):
+        check_disjoint([replace(one, speaker=None, path=Path("a.wav")) for one in clips])
 
 
 @pytest.mark.parametrize(("validation", "test"), [(0.5, 0.5), (-0.1, 0.1), (0.1, 2)])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from audio_data.clips import SPLITS, Clip, Split
+from audio_data.splits import people_in
 from audio_data.task import LEARNT, SHARE, Task, make_task
 from kws.config import SILENCE, UNKNOWN
 from kws.errors import UsageError
@@ -131,12 +132,30 @@ def test_recordings_of_unknown_and_silence_are_no_keywords() -> None:
     for split in SPLITS:
         found = {label: [e.clip for e in task.splits[split] if task.labels[e.label] == label]
                  for label in (UNKNOWN, SILENCE)}  # fmt: skip
-        assert {clip and clip.word for clip in found[UNKNOWN]} == {UNKNOWN}
+        words = [clip.word for clip in found[UNKNOWN] if clip]
+        own = sum((clip.split, clip.word) == (split, UNKNOWN) for clip in some)
+        assert words[:own] == [UNKNOWN] * min(own, len(words))  # the pool fills what is left
+        assert SILENCE not in words
         assert {clip.word for clip in found[SILENCE] if clip} == {SILENCE}
         assert len(found[SILENCE]) == counts(make_task(ENGLISH[:100]), split)[SILENCE]
     assert make_task(some, closed=True).labels == ("no", "yes")
     strangers = make_task(ENGLISH, pool=record([SILENCE, "ja"], "de")).splits["train"]
     assert {e.clip.word for e in strangers if e.clip and e.clip.language == "de"} == {"ja"}
+
+
+def test_other_recordings_fill_up_what_few_unknown_words_leave() -> None:
+    """Own words come first, all of them; where there are enough, they are alone."""
+    own = make_task(ENGLISH, keywords=["yes"])
+    task = make_task(ENGLISH, keywords=["yes"], pool=GERMAN)
+
+    def unknown(task: Task, split: Split) -> list[Clip]:
+        return [e.clip for e in task.splits[split] if e.clip and task.labels[e.label] == UNKNOWN]
+
+    learnt = unknown(task, "train")
+    mine = unknown(own, "train")
+    assert set(learnt[: len(mine)]) == set(mine)
+    assert {clip.language for clip in learnt[len(mine) :]} == {"de"}
+    assert unknown(task, "test") == unknown(own, "test")  # a tenth of the keywords: enough
 
 
 def test_closed_is_keywords_alone() -> None:
@@ -217,19 +236,37 @@ def test_one_closed_label_is_measured() -> None:
     assert make_task(record(["yes"]), labels=("yes",)).closed
 
 
-def test_people_stay_in_their_split_when_some_are_measured() -> None:
-    """Splits follow from all recordings, whichever of them are measured."""
-    everyone = [
-        Clip(path=Path(f"{word}/{who}.wav"), word=word, language="en", speaker=f"p{who}")
-        for word in ("yes", "no")
-        for who in range(9)
-    ]
-    whole = make_task(everyone)
-    for split, examples in whole.splits.items():
-        (who, *_) = [e.clip.speaker for e in examples if e.clip]
-        some = [clip for clip in everyone if (clip.speaker, clip.word) == (who, "no")]
-        task = make_task(some, labels=whole.labels, among=everyone)
-        assert [s for s, found in task.splits.items() if found] == [split]
+def test_people_stay_in_their_split_when_others_or_some_are_measured() -> None:
+    """Splits are dealt out among few people; who was learnt from is known, whoever is there."""
+
+    def say(*people: str) -> list[Clip]:
+        return [
+            Clip(path=Path(f"{word}/{who}.wav"), word=word, language="en", speaker=who)
+            for word in ("yes", "no")
+            for who in people
+        ]
+
+    learnt = make_task(say("dora", "gina", "finn"))
+    known = people_in(e.clip for s in learnt.splits.values() for e in s if e.clip)
+    assert known == {"dora": "train", "gina": "validation", "finn": "test"}
+    more = say("dora", "gina", "finn", "cara", "ida", "anna", "paul")
+    moved = make_task(more, labels=learnt.labels)
+    assert {e.clip.speaker for e in moved.splits["test"] if e.clip} == {"dora"}  # by itself
+    stays = make_task(more, labels=learnt.labels, known=known)
+    heard = people_in(e.clip for s in stays.splits.values() for e in s if e.clip)
+    assert known.items() <= heard.items()
+    for who, split in known.items():
+        alone = make_task(say(who), labels=learnt.labels, known=known)
+        assert [s for s, found in alone.splits.items() if found] == [split]
+
+
+def test_people_who_say_keywords_say_unknown_words_in_the_same_split() -> None:
+    people = ("dora", "gina", "finn", "cara", "ida", "anna", "paul")
+    said = [Clip(path=Path(f"{w}/{p}"), word=w, speaker=p) for w in "ab" for p in people[:3]]
+    pool = [Clip(path=Path(f"{w}/{p}"), word=w, speaker=p) for w in "cd" for p in people]
+    task = make_task(said, pool=pool)
+    heard = [e.clip for found in task.splits.values() for e in found if e.clip]
+    assert {*people[:3]} <= people_in(heard).keys()  # each in one split alone
 
 
 def test_licences_are_all_named() -> None:
