@@ -10,7 +10,9 @@ from typing import Any
 
 import click
 
+from audio_data.long import Recordings as LongRecordings
 from audio_data.material import Half, Material, read_material
+from audio_data.noise import SHORTEST
 from kws.adapter import read_adapter_config
 from kws.base import read_base_config
 from kws.calibration import Choice, choose, sweep
@@ -130,6 +132,11 @@ def set_thresholds(
     folder = adapter or base
     if not os.access(folder, os.W_OK):
         raise KwsError(f"{folder} cannot be written to; calibrate a copy of it")
+    if negatives and (there := LongRecordings(negatives).expected_seconds) < SHORTEST:
+        raise UsageError(
+            f"{negatives} holds {there:.1f} s of sound, on which no thresholds can be chosen; give "
+            f"hours, and {SHORTEST} seconds at the least"
+        )
     heard = play(
         LiveScorer(bank),
         read()["validation"],

@@ -239,6 +239,9 @@ def collect(
     write_any_script()
     wanted = check_words(COMMA.split(words))
     collection = Collection(out, language, speaker, file_format)
+    if not remaining(wanted, repeats, collection.counts()):
+        report(collection, wanted, repeats, as_json=as_json)
+        return
     with suppress(KeyboardInterrupt), terminable(), ExitStack() as stack:
         keys = stack.enter_context(Keys())
         microphone = stack.enter_context(Microphone(device))

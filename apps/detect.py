@@ -17,10 +17,11 @@ from .screen import json_line, line
 
 def hear(engine: Engine, file: Path) -> list[Detection]:
     """Every keyword of one file, in the language that is active."""
-    from audio_data.decode import decode
+    from audio_data.decode import decode_blocks
 
     engine.reset()
-    return engine.feed(decode(file)) + engine.flush()
+    found = [event for block in decode_blocks(file) for event in engine.feed(block)]
+    return found + engine.flush()
 
 
 def report(file: Path, found: Sequence[Detection], *, as_json: bool, named: bool) -> None:

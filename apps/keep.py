@@ -46,6 +46,7 @@ class Moment:
     score: float
     threshold: float
     time: float  # seconds of audio
+    decided: float = 0.0  # the same, or later: of a word at the very end in the silence after it
 
     @property
     def nearness(self) -> float:
@@ -131,7 +132,8 @@ class Keeper:
         engine = self._engine
         threshold = float(engine.thresholds[index])
         keyword = engine.labels[index]
-        return Moment(kind, keyword, engine.language, engine.labels, score, threshold, time)
+        named = kind, keyword, engine.language, engine.labels
+        return Moment(*named, score, threshold, time, decided=engine.time)
 
     def _settle(self) -> None:
         if self._peak:
@@ -150,7 +152,7 @@ class Keeper:
             self._worker.submit(partial(self._shelf.add, moment, wave, record))
 
     def _record(self, moment: Moment, begin: float) -> dict[str, Any]:
-        end = moment.time + AFTER
+        end = max(moment.time + AFTER, moment.decided)
         rows = [row for row in self._rows if begin <= row[0] <= end and row[1] == moment.language]
         return {
             "kind": "hit" if moment.kind == "hit" else "near miss",

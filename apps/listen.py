@@ -30,6 +30,7 @@ from .screen import Lines, Screen, Show, Source, no_terminal
 from .worker import CAPACITY
 
 FILE_BLOCK: Final = 1_280  # samples of a file that are fed at once, 80 ms
+ENDS: Final = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 CLOSING: Final = 5.0  # seconds that files and commands may still take when listening ends
 
 
@@ -54,23 +55,25 @@ class Recording:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        from audio_data.decode import decode
+        from audio_data.decode import decode_blocks
 
         self.name = path.name
-        self._wave = decode(path)
+        self._blocks = decode_blocks(path)
         self._real_time = real_time
         self._clock = clock
         self._sleep = sleep
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         """Yield blocks ``[T]``, mono at 16 kHz, to the end of the file."""
-        begun = self._clock()
-        for start in range(0, len(self._wave), FILE_BLOCK):
-            block = self._wave[start : start + FILE_BLOCK]
-            if self._real_time:
-                due = begun + (start + len(block)) / SAMPLE_RATE
-                self._sleep(max(0.0, due - self._clock()))
-            yield block
+        begun, heard = self._clock(), 0
+        for wave in self._blocks:
+            for start in range(0, len(wave), FILE_BLOCK):
+                block = wave[start : start + FILE_BLOCK]
+                heard += len(block)
+                if self._real_time:
+                    due = begun + heard / SAMPLE_RATE
+                    self._sleep(max(0.0, due - self._clock()))
+                yield block
 
 
 def run(
@@ -231,6 +234,8 @@ def listen(
         raise UsageError(f"--seconds must be above 0, not {seconds}")
     if wav and device is not None:
         raise UsageError("give either --wav or --device, not both")
+    if real_time and not wav:
+        raise UsageError("--real-time is for --wav; a microphone is heard at its own pace anyway")
     if picture and as_json:
         raise UsageError("--picture draws the screen, which --json does without; leave one out")
     if picture:
@@ -269,16 +274,17 @@ def listen(
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Let a request to terminate end the program as Ctrl-C does: with the terminal given back."""
+    """Let a request to terminate, or a closed terminal, end the program as Ctrl-C does."""
 
     def end(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = {number: signal.signal(number, end) for number in ENDS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

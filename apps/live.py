@@ -1,5 +1,6 @@
 """An engine with a dial, a mute switch, and ears that others may lend."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, Protocol
@@ -11,9 +12,9 @@ from kws.config import SAMPLE_RATE, SILENCE, UNKNOWN
 from kws.detector import Detection, Detector, DetectorConfig, Levels
 from kws.engine import Engine, Spotter
 
-STEP: Final = 0.05  # of probability, by which a key turns the thresholds
+STEP: Final = 0.5  # of log odds, by which a key turns the thresholds: 0.5 to 0.62, 0.99 to 0.994
 LOWEST: Final = 0.05  # to which keys turn them
-HIGHEST: Final = 0.95
+HIGHEST: Final = 0.9999
 
 
 class Reaction(Protocol):
@@ -29,7 +30,7 @@ class LiveEngine(Engine):
 
     Attributes:
         reactions: are called after everything that is fed, and after the flush.
-        raised: by how much every threshold differs from what it was at the start.
+        raised: by how much every threshold differs from what it was at the start, in log odds.
         muted: what is fed counts as silence.
         thresholds: ``[K]``, what each class of the active language must reach; infinite for
             those that never fire.
@@ -50,9 +51,10 @@ class LiveEngine(Engine):
 
     def turn(self, up: bool) -> None:
         """Turn all thresholds by one step, if there is room; the keywords keep their distances."""
-        before, self.raised = self.raised, round(self.raised + (STEP if up else -STEP), 4)
+        before, old = self.raised, self.thresholds
+        self.raised += STEP if up else -STEP
         config = self._new_detector().config
-        if config == self._detector.config:
+        if np.array_equal(self.thresholds, old):
             self.raised = before
         else:
             self._detector.turn(config)
@@ -60,11 +62,21 @@ class LiveEngine(Engine):
     def feed(self, samples: NDArray[np.float32]) -> list[Detection]:
         """Take samples as every engine does; nothing of them is heard while muted."""
         heard = np.zeros_like(samples) if self.muted else samples
-        return self._told(heard, super().feed(heard))
+        if not self.reactions or len(heard) <= self.hop:
+            return self._told(heard, super().feed(heard))
+        found = []
+        for start in range(0, len(heard), self.hop):  # so that each decision is told of
+            piece = heard[start : start + self.hop]
+            found += self._told(piece, super().feed(piece))
+        return found
 
     def flush(self) -> list[Detection]:
         """End the stream as every engine does."""
-        return self._told(np.zeros(0, np.float32), super().flush())
+        found = []
+        for start in range(0, self._tail, self.hop):
+            ended = self._end(min(self.hop, self._tail - start))
+            found += self._told(np.zeros(0, np.float32), ended)
+        return found
 
     def _told(self, samples: NDArray[np.float32], found: list[Detection]) -> list[Detection]:
         for reaction in self.reactions:
@@ -81,10 +93,10 @@ class LiveEngine(Engine):
 
 
 def shifted(config: DetectorConfig, by: float) -> DetectorConfig:
-    """Move every level up or down, within what a probability can be.
+    """Move thresholds by so much of their log odds, as far as keys may; releases keep their share.
 
-    >>> shifted(DetectorConfig(threshold=0.5, release=0.3), -0.25).levels("go")
-    Levels(threshold=0.25, release=0.05)
+    >>> shifted(DetectorConfig(threshold=0.5, release=0.3), 1.0).levels("go")
+    Levels(threshold=0.73106, release=0.43864)
     """
     if not by:
         return config
@@ -94,8 +106,16 @@ def shifted(config: DetectorConfig, by: float) -> DetectorConfig:
 
 
 def _shifted(levels: Levels, by: float) -> Levels:
-    threshold, release = (
-        round(float(np.clip(level + by, min(level, LOWEST), max(level, HIGHEST))), 4)
-        for level in (levels.threshold, levels.release)
-    )
-    return Levels(threshold, release)
+    threshold = _moved(levels.threshold, by)
+    return Levels(threshold, round(levels.release * threshold / levels.threshold, 5))
+
+
+def _moved(level: float, by: float) -> float:
+    if not 0 < level < 1:
+        return level
+    moved = 1 / (1 + math.exp(-(_log_odds(level) + by)))
+    return round(min(max(moved, min(level, LOWEST)), max(level, HIGHEST)), 5)
+
+
+def _log_odds(level: float) -> float:
+    return math.log(level / (1 - level)) if 0 < level < 1 else 0.0

@@ -125,8 +125,18 @@ def thresholds(engine: LiveEngine) -> str:
     if not len(finite):
         return "none"
     low, high = finite.min(), finite.max()
-    text = f"{low:.2f}" if low == high else f"{low:.2f} to {high:.2f}"
-    return f"{text} ({engine.raised:+.2f})" if engine.raised else text
+    text = _level(low) if low == high else f"{_level(low)} to {_level(high)}"
+    return f"{text}, turned {'up' if engine.raised > 0 else 'down'}" if engine.raised else text
+
+
+def _level(threshold: float) -> str:
+    """As many digits as tell it from one.
+
+    >>> _level(0.5), _level(0.9963), _level(0.99991)
+    ('0.50', '0.996', '0.9999')
+    """
+    digits = 2 if threshold < 0.995 else 3 if threshold < 0.9995 else 4
+    return f"{threshold:.{digits}f}"
 
 
 def spark(values: NDArray[np.float32]) -> str:
@@ -242,7 +252,5 @@ def _figures(state: State) -> Line:
     cpu = "?" if state.cpu is None else f"{100 * state.cpu:.1f} %"
     bad = state.dropped or state.overruns
     lost = f"{state.dropped} blocks dropped, {state.overruns} overruns"
-    return [
-        piece(f"threshold {thresholds(state.engine)}, CPU {cpu}, "),
-        piece(lost, "bold red" if bad else "dim"),
-    ]
+    known = piece(f"CPU {cpu}, threshold {thresholds(state.engine)}")
+    return [piece(f"{lost}, ", "bold red"), known] if bad else [known, piece(f", {lost}", "dim")]

@@ -20,6 +20,7 @@ from .scoring import Scorer, hear
 HOURS: Final = 6.0  # of negatives: of different sound, they can show fewer than 0.5 per hour
 SHORTEST, LONGEST = 0.001, 1_000.0  # hours
 SNRS: Final = (10.0,)  # dB
+AGAIN: Final = 1.05  # times that recordings come, from which on they are said to come again
 ALL: Final = 0.99  # of the sound, from which on it counts as all different
 
 
@@ -71,11 +72,16 @@ class Trial:
             found.append("there are no words beside the keywords: the negatives are noise alone")
         hours, distinct = self.negatives.hours, self.negatives.bound_hours
         if distinct < ALL * hours:
+            again = (
+                f", which come {self.repeated:.1f} times on average, at other levels, in other "
+                "noise and another order; what comes again tells nothing new, so bounds count it "
+                "once and rest"
+                if self.repeated >= AGAIN
+                else ", and silence is the rest; bounds rest"
+            )
             found.append(
-                f"{hours:.2f} h of negatives were made of {kinds(self.distinct_hours)}, which "
-                f"come {self.repeated:.1f} times on average, at other levels, in other noise and "
-                "another order; what comes again tells nothing new, so bounds count it once and "
-                f"rest on {distinct:.2f} h"
+                f"{hours:.2f} h of negatives were made of {kinds(self.distinct_hours)}{again} on "
+                f"{distinct:.2f} h"
             )
         return found
 

@@ -1,8 +1,9 @@
 """Work that must not keep the listener waiting."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Queue
-from threading import Thread
+from threading import Event, Thread
 from typing import Final
 
 CAPACITY: Final = 16  # jobs that may wait
@@ -22,6 +23,7 @@ class Worker:
     def __init__(self, name: str, tell: Tell, capacity: int | None = CAPACITY) -> None:
         self._name, self._tell, self._capacity = name, tell, capacity
         self._jobs: Queue[Callable[[], None] | None] = Queue()
+        self._done = Event()
         self._thread = Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
@@ -33,10 +35,15 @@ class Worker:
             self._jobs.put(job)
 
     def close(self, seconds: float | None = None) -> bool:
-        """Wait until all is done, but no longer than so many seconds; whether all is done."""
+        """Wait until all is done, but no longer than so many seconds; whether all is done.
+
+        Who interrupts has waited long enough.
+        """
         self._jobs.put(None)
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
+        with suppress(KeyboardInterrupt):
+            if self._done.wait(seconds):  # a join that is interrupted takes the thread for ended
+                self._thread.join()
+        return self._done.is_set()
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -44,3 +51,4 @@ class Worker:
                 job()
             except Exception as error:  # whatever it is, the next job may do
                 self._tell(f"{self._name}: {error or type(error).__name__}")
+        self._done.set()

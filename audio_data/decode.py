@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
@@ -34,18 +35,31 @@ def decode(path: Path) -> NDArray[np.float32]:
             numbers that are near it.
 
     """
-    wave, rate = _read(Path(path))
-    if not len(wave):
-        raise KwsError(f"{path} is empty: it holds no samples; record it again")
-    if not np.isfinite(wave).all():
-        raise KwsError(f"{path} holds NaN or infinite samples; re-export it")
-    if (top := np.abs(wave).max()) > LOUDEST:
-        raise KwsError(f"{path} holds samples as large as {top:.0e}; re-export it")
-    if rate not in RATES:
-        raise KwsError(
-            f"{path} has a sample rate of {rate} Hz; convert it to one from 8000 to 192000 Hz"
-        )
-    return resample(wave.mean(axis=1), rate)
+    pieces, rates = zip(*_pieces(_whole(Path(path))), strict=True)
+    return resample(np.concatenate(pieces), rates[0])
+
+
+def decode_blocks(path: Path) -> Iterator[NDArray[np.float32]]:
+    """Read a file as :func:`decode` does, but in blocks ``[T]``: hours need little memory.
+
+    Raises:
+        KwsError: as :func:`decode`; a file that is missing, cut or no audio is refused at once,
+            what is wrong within it once it is reached.
+
+    """
+    return _resampled(_whole(Path(path)))
+
+
+def _resampled(path: Path) -> Iterator[NDArray[np.float32]]:
+    stream: soxr.ResampleStream | None = None
+    for piece, rate in _pieces(path):
+        if rate == SAMPLE_RATE:
+            yield piece
+            continue
+        stream = stream or soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+        yield stream.resample_chunk(piece)
+    if stream:
+        yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
 def resample(wave: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
@@ -61,8 +75,8 @@ def resample(wave: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     return np.pad(out, (0, length - len(out))).astype(np.float32, copy=False)
 
 
-def _read(path: Path) -> tuple[NDArray[np.float32], int]:
-    """All samples ``[T, C]`` and their rate."""
+def _whole(path: Path) -> Path:
+    """The same, once it is known to be a file of sound that does not break off."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # from a pipe nothing may ever come
             raise KwsError(f"{path} cannot be read: it is no regular file; give a recording")
@@ -79,24 +93,42 @@ def _read(path: Path) -> tuple[NDArray[np.float32], int]:
     if cut:
         raise _truncated(path)
     try:
-        return _samples(path)
+        soundfile.info(path)
     except soundfile.LibsndfileError:
         if _known(head):
             raise _truncated(path) from None
         raise KwsError(
             f"{path} is not audio this program reads; use wav, flac, ogg, opus or mp3"
         ) from None
+    return path
 
 
-def _samples(path: Path) -> tuple[NDArray[np.float32], int]:
-    with path.open("rb") as opened, soundfile.SoundFile(opened) as file:
-        blocks = [file.read(BLOCK, dtype="float32", always_2d=True)]
-        while len(blocks[-1]) == BLOCK:
-            blocks.append(file.read(BLOCK, dtype="float32", always_2d=True))
-        wave = np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
-        if file.format == "MP3" and file.frames - len(wave) > _MP3_FRAME:
-            raise _truncated(path)
-        return wave, int(file.samplerate)
+def _pieces(path: Path) -> Iterator[tuple[NDArray[np.float32], int]]:
+    """Mono samples ``[T]`` piece by piece, each with their rate; at least one sample in all."""
+    read = 0
+    try:
+        with path.open("rb") as opened, soundfile.SoundFile(opened) as file:
+            while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+                read += len(block)
+                _refuse_numbers(path, block, file.samplerate)
+                yield block.mean(axis=1), int(file.samplerate)
+            if file.format == "MP3" and file.frames - read > _MP3_FRAME:
+                raise _truncated(path)
+    except soundfile.LibsndfileError:
+        raise _truncated(path) from None
+    if not read:
+        raise KwsError(f"{path} is empty: it holds no samples; record it again")
+
+
+def _refuse_numbers(path: Path, block: NDArray[np.float32], rate: int) -> None:
+    if not np.isfinite(block).all():
+        raise KwsError(f"{path} holds NaN or infinite samples; re-export it")
+    if (top := np.abs(block).max()) > LOUDEST:
+        raise KwsError(f"{path} holds samples as large as {top:.0e}; re-export it")
+    if rate not in RATES:
+        raise KwsError(
+            f"{path} has a sample rate of {rate} Hz; convert it to one from 8000 to 192000 Hz"
+        )
 
 
 def _truncated(path: Path) -> KwsError:

@@ -49,11 +49,18 @@ class Ledger:
 
     def __init__(self) -> None:
         self._played: dict[tuple[str, str], tuple[float, float]] = {}  # seconds: played, there are
+        self._parts: dict[tuple[str, str], set[int]] = {}  # of recordings, tenths of a second
 
     def add(self, kind: str, name: str, played: float, whole: float) -> None:
         """Note ``played`` seconds of a recording that lasts ``whole`` seconds."""
         before, _ = self._played.get((kind, name), (0.0, 0.0))
         self._played[kind, name] = before + played, whole
+
+    def add_part(self, kind: str, name: str, samples: NDArray[np.int64]) -> None:
+        """Note some samples of a recording, by where they are in it."""
+        parts = self._parts.setdefault((kind, name), set())
+        parts.update(np.unique(samples // (SAMPLE_RATE // 10)).tolist())
+        self.add(kind, name, len(samples) / SAMPLE_RATE, len(parts) / 10)
 
     @property
     def distinct_seconds(self) -> dict[str, float]:
@@ -86,8 +93,7 @@ class Noise:
         at = int(rng.integers(len(piece))) + np.arange(samples)
         at = np.abs((at + len(piece) - 1) % max(1, 2 * len(piece) - 2) - (len(piece) - 1))
         if ledger:
-            seconds = samples / SAMPLE_RATE, len(piece) / SAMPLE_RATE
-            ledger.add("noise", self._names[index], *seconds)
+            ledger.add_part("noise", self._names[index], at)
         return np.asarray(piece[at], np.float32)
 
 
@@ -142,7 +148,7 @@ class NegativeStream:
             pieces += [_gap(rng, 0.1, 1.0), _at_level(wave, level + rng.uniform(-4, 4))]
         speech = np.concatenate(pieces)
         below = rng.uniform(0, 40)  # dB
-        noise = self._noise.draw(len(speech), rng, self.ledger)
+        noise = self._noise.draw(len(speech), rng)  # below words: their time is theirs
         return _bounded(_soft(speech + _gain(level - below) * noise))
 
     def _hum(self, rng: np.random.Generator) -> Wave:

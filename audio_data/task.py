@@ -13,6 +13,7 @@ from .splits import assign_splits, split_pool
 
 SHARE = 0.1  # unknown and silence, each, as a share of the keywords' clips (Speech Commands)
 LEARNT = 0.3  # unknown words of an epoch of training, drawn from at most
+NOT_STATED = "not stated for some"  # licence
 DIFFERENT = 4_000  # clips, which half a gigabyte holds
 
 
@@ -112,7 +113,9 @@ def make_task(
     if not closed and not any(clip.split == "train" for some in strangers for clip in some):
         warnings = [*warnings, "no other words to learn 'unknown' from: expect false alarms"]
     heard = [*clips, *(example.clip for example in splits["train"] if example.clip)]
-    licences = tuple(sorted({clip.licence for clip in heard if clip.licence}))
+    licences = tuple(sorted({clip.licence or NOT_STATED for clip in heard} - {NOT_STATED}))
+    if licences and any(clip.licence is None for clip in heard):
+        licences = (*licences, NOT_STATED)
     at_most = {}
     if not closed and not measured:
         said = sum(example.label < len(spoken) for example in splits["train"])

@@ -133,7 +133,9 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
         raise KwsError(f"{folder} holds an adapter of format {raw.get('format')}, not {FORMAT}")
     try:
         detector = DetectorConfig.from_dict(checked(DetectorConfig, raw["detector"]))
-        return AdapterConfig(**checked(AdapterConfig, raw | {"detector": detector}))
+        config = AdapterConfig(**checked(AdapterConfig, raw | {"detector": detector}))
+        detector.refuse_strangers(config.labels)
+        return config
     except (TypeError, KeyError, AttributeError, KwsError) as error:
         raise KwsError(f"{folder / CONFIG} is no adapter's configuration ({error})") from error
 

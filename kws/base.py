@@ -79,6 +79,7 @@ def read_base_config(folder: Path) -> BaseConfig:
         detector = DetectorConfig.from_dict(checked(DetectorConfig, raw.get("detector", {})))
         parts = {"features": features, "detector": detector}
         config = BaseConfig(**checked(BaseConfig, raw | parts))
+        detector.refuse_strangers(config.labels)
     except (TypeError, KeyError, AttributeError, KwsError) as error:
         raise KwsError(f"{folder / CONFIG} is no base's configuration ({error})") from error
     if sha256(folder / MODEL) != config.sha256:

@@ -113,6 +113,15 @@ class DetectorConfig:
         }
         return replace(config, timings=timings)
 
+    def refuse_strangers(self, labels: Sequence[str]) -> None:
+        """Raise a KwsError where a word that is not spotted has settings."""
+        own = self.keywords.keys() | self.timings.keys()
+        if strangers := own - set(labels):
+            raise KwsError(
+                f"the detector has settings for {', '.join(sorted(strangers))}, which is not "
+                f"spotted: correct or remove them; there are {', '.join(labels)}"
+            )
+
     def levels(self, keyword: str) -> Levels:
         """Return a keyword's own levels, or those of all."""
         return self.keywords.get(keyword) or Levels(self.threshold, self.release)
@@ -157,12 +166,7 @@ class Detector:
         self.labels = tuple(labels)
         self.language = language
         self.config = config or DetectorConfig()
-        own = self.config.keywords.keys() | self.config.timings.keys()
-        if strangers := own - set(self.labels):
-            raise KwsError(
-                f"the detector has settings for {', '.join(sorted(strangers))}, "
-                f"which {language} does not spot; calibrate it again"
-            )
+        self.config.refuse_strangers(self.labels)
         self._set_levels()
         timings = [self.config.timing(label) for label in labels]
         self._smoothing = np.array([timing.smoothing for timing in timings])  # [K]

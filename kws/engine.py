@@ -149,7 +149,8 @@ class Hearing:
 class Engine:
     """Hears a stream, hop by hop, and reports what the detector makes of it.
 
-    A decision sees the last second. Memory does not grow with the stream.
+    What a decision depends on is the ear's: a view, or what a causal network remembers. Memory does
+    not grow with the stream. Several engines may share a bank: each hears its own language.
 
     Attributes:
         language: the active one; ``languages`` are all.
@@ -229,13 +230,14 @@ class Engine:
             KwsError: the language is not loaded.
 
         """
-        if language != self.language:
+        if language != self.language or language != self._spotter.active_adapter:
             self._spotter.set_adapter(language)
             self.language = language
             self._detector = self._new_detector()
 
     def feed(self, samples: NDArray[np.float32]) -> list[Detection]:
         """Take any number of samples ``[T]``, mono at 16 kHz; return what they complete."""
+        self._follow()
         found = self._detect(self._hearing.feed(samples))
         self._fed += len(samples)
         return found
@@ -246,8 +248,20 @@ class Engine:
         No detection is later than the audio that was fed. Call :meth:`reset` before another
         stream.
         """
-        found = self._detect(self._hearing.feed(np.zeros(self._tail, np.float32)))
+        return self._end(self._tail)
+
+    def _end(self, samples: int) -> list[Detection]:
+        """Take so many samples of silence, whose decisions count as the end's."""
+        self._follow()
+        found = self._detect(self._hearing.feed(np.zeros(samples, np.float32)))
         return [replace(event, time=min(event.time, self.seconds)) for event in found]
+
+    def _follow(self) -> None:
+        """Take the bank back to this language where another engine left it in its own."""
+        if self._spotter.active_adapter != self.language:
+            self._spotter.set_adapter(self.language)
+            if self._spotter.labels != self.labels:  # another adapter took its place
+                self._detector = self._new_detector()
 
     def _detect(self, decisions: Iterable[NDArray[np.float32]]) -> list[Detection]:
         found: list[Detection] = []

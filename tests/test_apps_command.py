@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import signal
 import sys
 import threading
 import time
@@ -122,6 +123,23 @@ def test_a_command_that_hangs_holds_up_neither_the_listener_nor_the_end(said: li
     assert 47 <= len(left_out) <= 48
     assert "--exec: not all commands were run to their end" in said
     assert set(threading.enumerate()) == threads  # what waited is not begun
+
+
+def test_who_interrupts_while_it_ends_leaves_no_command_behind(said: list[str]) -> None:
+    """Ctrl-C does not spare what would run for ever, though it is waited for without limit."""
+    command = Command(HANG, said.append, seconds=600)
+    command.hear(NOTHING, [event()])
+    while not Path("child").exists():
+        time.sleep(0.01)
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    command.close()
+    assert said == ["--exec: not all commands were run to their end"]
+    child = int(Path("child").read_text())
+    for _ in range(100):
+        if not is_running(child):
+            break
+        time.sleep(0.1)
+    assert not is_running(child)
 
 
 def test_a_command_that_reads_nothing_and_prints_much_is_no_harm(said: list[str]) -> None:

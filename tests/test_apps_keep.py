@@ -279,3 +279,20 @@ def test_two_programs_may_keep_clips_in_one_folder(tmp_path: Path) -> None:
         "000001-hit-ja.wav",
         "000002-hit-ja.wav",
     ]
+
+
+@pytest.mark.parametrize("block", [1_280, 50_000])
+def test_what_is_found_at_the_end_of_a_file_is_kept_with_its_scores(
+    block: int, tmp_path: Path
+) -> None:
+    """A word that ends with the file is decided in the silence after it, hop by hop."""
+    engine = LiveEngine(Level())
+    keeper = Keeper(tmp_path, engine, print, capacity=None)
+    engine.reactions.append(keeper.hear)
+    wave = np.r_[np.zeros(SAMPLE_RATE, np.float32), np.full(4_500, 0.9, np.float32)]
+    for start in range(0, len(wave), block):
+        engine.feed(wave[start : start + block])
+    engine.flush()
+    keeper.close()
+    (record,) = kept(tmp_path)
+    assert record["score"] == pytest.approx(max(record["scores"]["go/../stop"]), abs=1e-3)

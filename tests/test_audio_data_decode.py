@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from audio_data.decode import decode, resample
+from audio_data.decode import decode, decode_blocks, resample
 from kws.errors import KwsError
 
 FORMATS = {
@@ -218,3 +218,23 @@ def test_all_noise_and_a_clip_of_each_corpus_decode(shared_data: Path) -> None:
         wave = decode(path)
         assert len(wave) > 1_600
         assert wave.std() > 1e-5
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_a_file_in_blocks_is_the_file(
+    rate: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    soundfile.write(tmp_path / "a.flac", 0.1 * rng.standard_normal((3 * rate, 2)), rate)
+    monkeypatch.setattr("audio_data.decode.BLOCK", 7_000)
+    blocks = list(decode_blocks(tmp_path / "a.flac"))
+    assert max(map(len, blocks)) <= 7_000
+    whole, parts = decode(tmp_path / "a.flac"), np.concatenate(blocks)
+    assert len(whole) == len(parts)
+    np.testing.assert_allclose(parts, whole, atol=1e-4)
+
+
+def test_a_file_in_blocks_is_refused_before_the_first(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_text("no sound")
+    with pytest.raises(KwsError, match="is not audio this program reads"):
+        decode_blocks(tmp_path / "a.wav")

@@ -271,7 +271,10 @@ def test_people_who_say_keywords_say_unknown_words_in_the_same_split() -> None:
 
 def test_licences_are_all_named() -> None:
     clips = [*record(["yes"]), *record(["no"], licence="MIT"), *record(["go"], licence=None)]
-    assert make_task(clips).licences == ("CC0-1.0", "MIT")
+    assert make_task(clips[:-1]).licences == ("CC0-1.0", "MIT", "not stated for some")
+    assert make_task(clips[: 2 * len(clips) // 3]).licences == ("CC0-1.0", "MIT")
+    strangers = make_task(record(["yes", "no"]), pool=record(["ja"], language="de", licence="BSD"))
+    assert strangers.licences == ("BSD", "CC0-1.0")  # of what it learns not to hear, too
 
 
 def test_a_word_with_one_clip_is_said_so() -> None:

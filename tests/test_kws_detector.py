@@ -202,9 +202,9 @@ def test_one_threshold_for_all_takes_the_place_of_their_own() -> None:
 
 
 def test_levels_for_a_word_that_is_not_spotted_are_refused() -> None:
-    with pytest.raises(KwsError, match="settings for maybe, which eng does not spot"):
+    with pytest.raises(KwsError, match="settings for maybe, which is not spotted"):
         own(maybe=Levels(0.9, 0.3))
-    with pytest.raises(KwsError, match="settings for maybe, which eng does not spot"):
+    with pytest.raises(KwsError, match="settings for maybe, which is not spotted"):
         timed(maybe=Timing(1, 1, 0.0))
 
 

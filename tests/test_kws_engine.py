@@ -234,3 +234,30 @@ def test_memory_does_not_grow_with_the_stream() -> None:
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert kept < block.nbytes * 20  # of 500 blocks fed
+
+
+def test_engines_that_share_a_bank_hear_each_its_own_language(stream: Wave) -> None:
+    """Block by block in turn, as each would alone."""
+    bank, alone = Bands(), [hear(Engine(Bands()), stream, constant(160_000))]
+    ara, eng = Engine(bank), Engine(bank)
+    eng.set_language("eng")
+    found: list[list[Detection]] = [[], []]
+    for start in range(0, len(stream), 4_000):
+        for engine, events in zip((ara, eng), found, strict=True):
+            events += engine.feed(stream[start : start + 4_000])
+    for engine, events in zip((ara, eng), found, strict=True):
+        events += engine.flush()
+    assert found[0] == alone[0]
+    assert {event.language for event in found[1]} == {"eng"}
+    assert [event.time for event in found[1]] == [event.time for event in found[0]]
+
+
+def test_a_language_whose_adapter_was_replaced_is_heard_when_it_is_chosen_again() -> None:
+    bank = Bands()
+    engine = Engine(bank)
+    engine.set_language("eng")
+    bank.set_adapter("ara")  # as a bank does whose active adapter is deleted
+    engine.set_language("eng")
+    assert bank.active_adapter == "eng"
+    (event,) = engine.feed(np.r_[tone(400), silence(0.5)])
+    assert (event.language, event.keyword) == ("eng", "bass")
