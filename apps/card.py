@@ -25,7 +25,7 @@ def card(config: AdapterConfig) -> str:
         "",
         f"- Words: {', '.join(config.labels)}",
         f"- Method {config.method}, budget {config.budget or 'none'}: "
-        f"{config.spent_parameters:,} replaced parameters in {len(config.sites)} sites"
+        f"{config.spent_parameters:,} numbers of its own in {len(config.sites)} sites"
         f"{_earlier(config)}, "
         f"{config.head_parameters:,} in the head, {config.stored_bytes:,} bytes stored",
         *_splits(config),

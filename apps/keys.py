@@ -3,7 +3,13 @@
 import os
 import re
 import select
+import signal
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from types import FrameType
 from typing import Any, Final, Self, TextIO
 
 SEQUENCE: Final = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|.?)", re.DOTALL)  # arrows, F1, Alt-x
@@ -20,6 +26,7 @@ class Keys:
         self._stream = sys.stdin if stream is None else stream
         self._input: int | None = None  # file descriptor; None where no key can come
         self._before: list[Any] | None = None  # how the terminal was
+        self._suspended = ExitStack()
 
     def __enter__(self) -> Self:
         """Begin to take keys."""
@@ -33,6 +40,11 @@ class Keys:
 
     def __exit__(self, *exception: object) -> None:
         """Give the terminal back."""
+        if self._before is not None:
+            self._suspended.close()
+            self._give_back()
+
+    def _give_back(self) -> None:
         if self._input is not None and self._before is not None:
             import termios
 
@@ -61,6 +73,37 @@ class Keys:
             return
         self._before = termios.tcgetattr(terminal)
         tty.setcbreak(terminal, termios.TCSADRAIN)
+        again = partial(tty.setcbreak, terminal, termios.TCSADRAIN)
+        self._suspended.enter_context(suspendable(self._give_back, again))
+
+
+@contextmanager
+def suspendable(leave: Callable[[], object], enter: Callable[[], object]) -> Iterator[None]:
+    """Let Ctrl-Z stop the program once it has left the terminal; enter that when it goes on.
+
+    Inside another one, this leaves first and enters last.
+    """
+    number = getattr(signal, "SIGTSTP", None)
+    if number is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    outer = signal.getsignal(number)
+
+    def stop(signal_number: int, frame: FrameType | None) -> None:
+        leave()
+        if callable(outer):
+            outer(signal_number, frame)
+        else:
+            innermost = signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)  # goes on here, some time
+            signal.signal(number, innermost)
+        enter()
+
+    signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        signal.signal(number, outer)
 
 
 def _in_background(terminal: int) -> bool:

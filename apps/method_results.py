@@ -36,10 +36,10 @@ def settings_of(record: Record) -> str:
     settings = record["settings"]
     clips, bits = settings.get("per_word"), settings.get("bits")
     return (
-        f"Base {settings['base']}, {length_of(record)} for every method, "
-        f"{f'{clips} training clips of each word' if clips else 'all training clips'}, "
-        f"{'without' if settings.get('closed') else 'with'} unknown and silence"
-        f"{f', numbers of {bits} bits' if bits else ''}."
+        f"Base {settings['base']}; {length_of(record)} for every method; "
+        f"{f'{clips} training clips of each word' if clips else 'all training clips'}; "
+        f"{'keywords only, without' if settings.get('closed') else 'with'} the classes unknown "
+        f"and silence{f'; numbers of {bits} bits' if bits else ''}."
     )
 
 

@@ -59,10 +59,10 @@ def causality(records: Sequence[Record]) -> str:
 
 
 PAIRED: Final = (
-    "SWR beside full fine-tuning, and beside the largest of each other method that stores no more "
-    f"bytes than SWR does in the same runs, or up to {NEARLY - 1:.0%} more: the mean over "
-    "languages, each the mean of its seeds, and its error over languages; of one language alone, "
-    "over seeds."
+    "SWR minus another method, of the same languages and seeds: positive means that SWR is better. "
+    "It is compared with full fine-tuning and, of each other method, with the largest variant that "
+    f"stores at most {NEARLY - 1:.0%} more bytes than SWR in the same runs. Seeds are averaged for "
+    "each language first; ± is the standard error over languages, of one language over seeds."
 )
 
 

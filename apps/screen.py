@@ -7,6 +7,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Protocol, Self
 
@@ -19,6 +20,7 @@ from rich.terminal_theme import DIMMED_MONOKAI
 from kws.detector import Detection
 from kws.files import write_text
 
+from .keys import suspendable
 from .live import LiveEngine
 from .panels import KEYS, Picture, State, Traces, keyed
 
@@ -134,6 +136,7 @@ class Screen:
         self._traces.update(engine)
         self._found: deque[Detection] = deque(maxlen=KEPT)
         self._note = ""
+        self._suspended = ExitStack()
         self._console = console or Console()
         self._live = Live(
             self._picture(), console=self._console, screen=True, auto_refresh=False, transient=True
@@ -143,13 +146,26 @@ class Screen:
         """Take the terminal."""
         self._wrap(on=False)
         self._live.start(refresh=True)
+        self._suspended.enter_context(suspendable(self._leave, self._come_back))
         return self
 
     def __exit__(self, *exception: object) -> None:
         """Give the terminal back, and leave the last picture on it."""
+        self._suspended.close()
         self._live.stop()
         self._console.print(self._picture(), height=self._console.height - 1, end="")
         self._wrap(on=True)
+
+    def _leave(self) -> None:
+        self._console.set_alt_screen(False)
+        self._console.show_cursor(True)
+        self._wrap(on=True)
+
+    def _come_back(self) -> None:
+        self._wrap(on=False)
+        self._console.set_alt_screen(True)
+        self._console.show_cursor(False)
+        self._live.refresh()
 
     def _wrap(self, *, on: bool) -> None:
         """Whether a line that is too long goes on in the next.

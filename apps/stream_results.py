@@ -33,12 +33,12 @@ def introduction(records: Sequence[Record]) -> str:
     """What the table shows."""
     others = dict.fromkeys(elsewhere(record["stream"]["split_by"]) for record in records)
     return (
-        f"Thresholds were chosen on {' or '.join(others)}, so that there they keep the rate "
-        "aimed at; what follows is of the half that is reported on. Sound without keywords is "
-        "words that are none, of this and other languages, noise and silence. The bound (95 % "
-        "confidence) rests on the hours of different recordings: what is played again tells "
-        "nothing new. Keywords lie in noise; of those missed, in brackets: said alone, and close "
-        "to other words. Latency is from a word's end to its event, median and 90th percentile."
+        f"Thresholds were chosen on {' or '.join(others)}, where they keep the rate aimed at; the "
+        "figures are of the half that is reported on. Sound without keywords is other words of "
+        "this and other languages, noise and silence. The 95 % bound counts only hours of "
+        "different recordings, since repeats tell nothing new. Keywords are mixed with noise; "
+        "brackets give the share missed of those said alone, then of those close to other words. "
+        "Latency runs from the end of a word to its event: median, 90th percentile."
     )
 
 

@@ -85,7 +85,9 @@ def run(out: Path, size: Size, seed: int, device: str) -> tuple[list[Row], float
         base = _learn_base(_select(manifest, BASE, seed), size, device, out / "base")
     adapters = []
     for language in OTHERS:
-        title = f"{NAMES[language]}: it may replace {BUDGET} of the base; a policy learns where"
+        title = (
+            f"{NAMES[language]}: it may own numbers for {BUDGET} of the base; a policy learns where"
+        )
         with step(console, title):
             selection = _select(manifest, language, seed)
             adapters.append(_adapt(base, selection, size, device, out / language))

@@ -14,6 +14,7 @@ TITLES: Final = (
     *("folder", "words", "bytes", "learnt from", "right on", "right", "by person"),
     *("other words taken for one", "missed at 10 dB", "at 0 dB", "false accepts per hour"),
 )
+PEOPLE, VOICES = ("person", "people"), ("made voice", "made voices")
 INTRODUCTION: Final = (
     "Of clips, per cent of the words told apart from the other words, unknown ones and silence. Of "
     "streams, at the thresholds that each carries, which were chosen on other people; what the "
@@ -42,13 +43,14 @@ def _row(name: str, config: BaseConfig | AdapterConfig) -> list[str]:
     found = _measured(config) or {}
     learnt = config.training.get("recordings")
     people = [person["accuracy"] for person in found["per_speaker"].values()]
-    whose = "made voices" if found.get("made") == found["count"] else "people"
+    one, many = VOICES if found.get("made") == found["count"] else PEOPLE
+    whose = f"1 {one}" if len(people) == 1 else f"{len(people)} {many}"
     return [
         name,
         str(len(spotted(config.labels))),
         f"{config.stored_bytes:,}" if isinstance(config, AdapterConfig) else "-",
         f"{learnt['people']} {'made voices' if learnt['made'] else 'people'}" if learnt else "-",
-        f"{found['count']:,} clips of {len(people)} {whose}",
+        f"{found['count']:,} clips of {whose}",
         _percent(found["accuracy"]),
         f"{_percent(min(people))} to {_percent(max(people))}",
         _percent(found.get("unknown_false_accept_rate")),

@@ -45,12 +45,12 @@ class Budget:
     def parameters(
         self, total: int, stored_bytes: Callable[[int], int], least: str = "the head"
     ) -> int:
-        """Most parameters that deltas may replace.
+        """Most numbers that a language may own beside its head.
 
         Args:
             total: parameters of all sites.
-            stored_bytes: of a language that replaces so many parameters; never falls.
-            least: what a language stores that replaces none.
+            stored_bytes: of a language that owns so many numbers; never falls.
+            least: what a language stores that owns none.
 
         Raises:
             UsageError: the bytes cannot even hold that.

@@ -3,12 +3,13 @@
 import io
 import os
 import pty
+import signal
 import sys
 import termios
 
 import pytest
 
-from apps.keys import Keys
+from apps.keys import Keys, suspendable
 
 
 def test_a_pipe_is_read_as_it_comes_and_its_end_is_no_key() -> None:
@@ -49,3 +50,19 @@ def test_without_standard_input_there_are_no_keys(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sys, "stdin", None)
     with Keys() as keys:
         assert keys.poll() == ""
+
+
+def test_ctrl_z_leaves_the_terminal_before_it_stops_and_takes_it_when_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The picture before the keys, and back in the other order; afterwards all is as it was."""
+    did: list[str] = []
+    monkeypatch.setattr("apps.keys.os.kill", lambda *_: did.append("stop"))
+    before = signal.getsignal(signal.SIGTSTP)
+    keys = suspendable(lambda: did.append("keys out"), lambda: did.append("keys in"))
+    screen = suspendable(lambda: did.append("screen out"), lambda: did.append("screen in"))
+    with keys, screen:
+        for _ in range(2):
+            signal.raise_signal(signal.SIGTSTP)
+    assert did == ["screen out", "keys out", "stop", "keys in", "screen in"] * 2
+    assert signal.getsignal(signal.SIGTSTP) == before
