@@ -96,7 +96,7 @@ FEW: Final = 6  # sites that are printed by name; sites.png shows all
     show_default=True,
     type=click.FloatRange(0, min_open=True),
     callback=options.finite,
-    help="peak, of all deltas, relative to the base's weights; fewer are trained faster",
+    help="peak of the last stage, relative to the base's weights; fewer deltas are trained faster",
 )
 @options.optimizer
 @options.seed

@@ -42,7 +42,7 @@ DRAWN = ("det", "picture")
 @options.data
 @click.option("--split", default="test", show_default=True, type=click.Choice(SPLITS))
 @options.closed
-@click.option("--stream", is_flag=True, help="hours of sound instead of clips; see below")
+@click.option("--stream", is_flag=True, help="hours of sound instead of clips; see above")
 @trial.hours
 @trial.snr
 @trial.per_word

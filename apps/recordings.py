@@ -243,7 +243,7 @@ class Recordings:
 
 
 def _dealt(clips: Sequence[Clip]) -> frozenset[str]:
-    """Those whose splits their corpus does not say; beside made voices they were dealt before."""
+    """Speakers whose split we chose; a manifest of made voices beside people names one even so."""
     mixed = any(clip.licence == SYNTHETIC for clip in clips)
     return frozenset(
         clip.speaker

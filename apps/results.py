@@ -128,7 +128,7 @@ def _whole_views(adapted: Sequence[Record]) -> list[Record]:
 
 
 def _alike(records: Sequence[Record]) -> list[list[Record]]:
-    """Those of one setting, which can be compared: on most tasks and trained longest come first."""
+    """Groups of equal settings; those of most tasks come first, then those trained longest."""
     alike = list(grouped(records, settings_of).values())
     alike.sort(key=lambda some: (-len(tasks_of(some)), -(some[0]["settings"].get("steps") or 0)))
     return alike or [[]]

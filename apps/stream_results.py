@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .det import draw_det
+from .tables import percent
 from .trial import elsewhere
 
 Record = Mapping[str, Any]
@@ -20,7 +21,7 @@ def summary(record: Record) -> str:
     """
     point = record["stream"]["points"][0]
     missed = ", ".join(
-        f"{_percent(found['miss_rate'])} % missed at {ratio} dB"
+        f"{percent(found['miss_rate'])} % missed at {ratio} dB"
         for ratio, found in point["snr"].items()
     )
     return (
@@ -101,12 +102,8 @@ def _name(record: Record) -> str:
 def _missed(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return "-"
-    apart = [_percent(found[place]["miss_rate"]) for place in ("alone", "among_words")]
-    return f"{_percent(found['miss_rate'])} ({apart[0]}, {apart[1]})"
-
-
-def _percent(rate: float | None) -> str:
-    return "-" if rate is None else f"{100 * rate:.1f}"
+    apart = [percent(found[place]["miss_rate"]) for place in ("alone", "among_words")]
+    return f"{percent(found['miss_rate'])} ({apart[0]}, {apart[1]})"
 
 
 def _latency(seconds: Mapping[str, float] | None) -> str:

@@ -105,3 +105,12 @@ def markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """In Markdown."""
     lines = [titles, ["---"] * len(titles), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def percent(share: float | None) -> str:
+    """To a tenth; a dash where nothing was measured.
+
+    >>> percent(0.9253), percent(None)
+    ('92.5', '-')
+    """
+    return "-" if share is None else f"{100 * share:.1f}"

@@ -93,7 +93,8 @@ def _whole(path: Path) -> Path:
     if cut:
         raise _truncated(path)
     try:
-        soundfile.info(path)
+        with path.open("rb") as opened, soundfile.SoundFile(opened):
+            pass  # of a name that is no text, too
     except soundfile.LibsndfileError:
         if _known(head):
             raise _truncated(path) from None

@@ -18,7 +18,7 @@ from .corpus import read_corpus, read_others
 from .manifest import Filters
 from .noise import find_noise
 from .splits import assign_splits, split_pool
-from .task import Task, make_task, refuse_missing
+from .task import Task, make_task, refuse_missing, thin
 
 Half = Literal["validation", "test"]
 SplitBy = Literal["people", "files"]
@@ -105,7 +105,7 @@ def read_material(
         halves[half] = Material(
             half,
             task.language,
-            tuple(_thin(said, per_word)),
+            tuple(_thinned(said, per_word) if per_word else said),
             tuple(clip for clip in unsaid if clip.split == half),
             noise,
             split_by(task),
@@ -148,10 +148,6 @@ def _unsaid(
     return own + split_pool(pool, decided, known)
 
 
-def _thin(clips: Sequence[Clip], per_word: int | None) -> list[Clip]:
-    if per_word is None:
-        return list(clips)
-    by_word: dict[str, list[Clip]] = {}
-    for clip in random.Random(0).sample(clips, len(clips)):
-        by_word.setdefault(clip.word, []).append(clip)
-    return [clip for word in sorted(by_word) for clip in by_word[word][:per_word]]
+def _thinned(clips: Sequence[Clip], per_word: int) -> list[Clip]:
+    """So many of each word, word by word."""
+    return sorted(thin(clips, per_word, random.Random(0)), key=lambda clip: clip.word)

@@ -12,7 +12,6 @@ LISTS: Final[dict[Split, str]] = {
     "validation": "validation_list.txt",
     "test": "testing_list.txt",
 }
-NOISE: Final = "_background_noise_"
 LICENCE: Final = "CC-BY-4.0"
 
 
@@ -40,12 +39,6 @@ def read_speech_commands(root: Path) -> list[Clip]:
     if not clips:
         raise KwsError(f"{root} holds no recordings; unpack the archive again")
     return clips
-
-
-def noise_files(root: Path) -> list[Path]:
-    """List the background recordings, none where the folder has none."""
-    folder = Path(root) / NOISE
-    return audio_files(folder) if folder.is_dir() else []
 
 
 def _read_list(path: Path) -> list[str]:

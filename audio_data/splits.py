@@ -164,7 +164,7 @@ def _fraction(name: str) -> float:
 def _give_words_to_train(
     clips: Sequence[Clip], people: dict[str, Split], free: Collection[str]
 ) -> None:
-    """Move people whose split is ours to train, where a word would else not be learnt.
+    """Where nobody in train says a word, move to it one person whose split is ours to choose.
 
     No split loses more than half of its people to that.
     """

@@ -3,7 +3,6 @@
 A stream is made while it is played, piece by piece, and the same from the same seed.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Protocol
@@ -19,7 +18,7 @@ from .decode import decode
 from .material import Half, Material
 from .noise import parted, read_noise
 from .place import speech_span
-from .synthesis import background
+from .synthesis import background, generator
 
 Wave = NDArray[np.float32]
 Chunk = tuple[Wave, tuple[Spoken, ...]]  # samples [T], and the keywords that begin in them
@@ -81,7 +80,7 @@ class Noise:
 
     def __init__(self, paths: Sequence[Path], half: Half) -> None:
         self._pieces = [_held(path, half) for path in paths] or [
-            background("pink", 20, _generator(0, "noise", half))
+            background("pink", 20, generator(0, "noise", half))
         ]
         self._names = [str(path) for path in paths] or ["made"]
         self._pieces = [piece / (_rms(piece) or 1.0) for piece in self._pieces]
@@ -122,7 +121,7 @@ class NegativeStream:
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield stretches, without truth as there is no keyword in them."""
-        rng = _generator(self._seed, "negatives", self._material.half)
+        rng = generator(self._seed, "negatives", self._material.half)
         self.ledger = Ledger()
         words = _cycle(self._material.others, rng)
         shares = {k: v for k, v in SHARES.items() if k != "speech" or self._material.others}
@@ -181,7 +180,7 @@ class PositiveStream:
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield one keyword at a time with what is around it."""
-        rng = _generator(self._seed, "positives", self._material.half, str(self._snr))
+        rng = generator(self._seed, "positives", self._material.half, str(self._snr))
         words = _cycle(self._material.others, rng)
         clips = self._material.keywords
         at = 0  # samples
@@ -285,9 +284,3 @@ def _rms(wave: Wave) -> float:
 
 def _gain(decibels: float) -> np.float32:
     return np.float32(10 ** (decibels / 20))
-
-
-def _generator(seed: int, *name: str) -> np.random.Generator:
-    """Make the generator that belongs to one named stream of one seed."""
-    digest = hashlib.sha256("\0".join(name).encode()).digest()
-    return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])

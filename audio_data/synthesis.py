@@ -145,7 +145,7 @@ def make_corpus(
     for done, (language, word, person, take) in enumerate(_all_clips(words, people, takes), 1):
         name = f"{slug(language)}/{slug(word)}/{person.name}_{take}.wav"
         if not _is_written(out / name):
-            rng = _generator(seed, language, word, person.name, str(take))
+            rng = generator(seed, language, word, person.name, str(take))
             _write_wave(out / name, say(language, spelt[word], person, rng, noise=noise))
         clips.append(
             Clip(
@@ -169,7 +169,7 @@ def draw_speakers(count: int, seed: int = 0) -> list[Speaker]:
     They differ by more than most people do: what is learnt from few people who are much alike is
     not heard from others (decision 21).
     """
-    rng = _generator(seed, "speakers")
+    rng = generator(seed, "speakers")
     held = max(1, round(0.2 * count))
     sizes = (count - 2 * held, held, held)
     pools = _deal(rng)
@@ -216,7 +216,7 @@ def write_noises(folder: Path, *, seconds: float = NOISE_SECONDS, seed: int = 0)
     paths = [folder / f"{kind}.wav" for kind in NOISES]
     for kind, path in zip(NOISES, paths, strict=True):
         if not _is_written(path):
-            _write_wave(path, background(kind, seconds, _generator(seed, "noise", kind)))
+            _write_wave(path, background(kind, seconds, generator(seed, "noise", kind)))
     return paths
 
 
@@ -313,7 +313,7 @@ def _deal(rng: np.random.Generator) -> list[list[str]]:
     return pools
 
 
-def _generator(seed: int, *name: str) -> np.random.Generator:
+def generator(seed: int, *name: str) -> np.random.Generator:
     """Make the generator that belongs to one named thing of one seed."""
     digest = hashlib.sha256("\0".join(name).encode()).digest()
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])

@@ -100,7 +100,7 @@ def make_task(
         rng = random.Random(f"{seed} {split}")
         spotted_clips = [clip for clip in clips if clip.split == split and clip.word in spoken]
         if per_word and split == "train":
-            spotted_clips = _thin(spotted_clips, per_word, rng)
+            spotted_clips = thin(spotted_clips, per_word, rng)
         splits[split] = tuple(Example(clip, number[clip.word]) for clip in spotted_clips)
         if not closed:
             quiet = [clip for clip in clips if (clip.split, clip.word) == (split, SILENCE)]
@@ -192,7 +192,8 @@ def _draw(
     return found
 
 
-def _thin(clips: Sequence[Clip], per_word: int, rng: random.Random) -> list[Clip]:
+def thin(clips: Sequence[Clip], per_word: int, rng: random.Random) -> list[Clip]:
+    """At most so many of each word, drawn."""
     shuffled = rng.sample(clips, len(clips))
     seen: Counter[str] = Counter()
     kept = []

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from .adapter import Adapter, Piece, numbers_of, pieces
 from .base import Base
-from .config import SAMPLE_RATE
 from .errors import KwsError
 from .languages import Languages
 from .sites import HEAD, find_sites, flatten, lone_weights, unflatten
@@ -86,7 +85,7 @@ class Bank(Languages):
     def scores(self, view: NDArray[np.float32]) -> NDArray[np.float32]:
         """One second of sound ``[16000]`` to probabilities ``[K]``."""
         if view.shape != (self.base.config.features.view,):
-            raise KwsError(f"a view has {SAMPLE_RATE} samples, not {view.shape}")
+            raise KwsError(f"a view has {self.base.config.features.view} samples, not {view.shape}")
         features = torch.from_numpy(self._features(view))
         scores: NDArray[np.float32] = self.probabilities(features[None])[0].numpy()
         return scores

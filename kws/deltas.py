@@ -126,7 +126,8 @@ class Adaptation(nn.Module):
     def take(self, other: "Adaptation") -> Self:
         """Continue from another adaptation: its head, and its numbers where both own a place.
 
-        What it owned whole may be owned in part or tied here: numbers are the means of theirs.
+        Where ``other`` owned a site whole and this one owns it tied or in part, each number begins
+        as the mean, with signs undone, of the changes of its weights.
         """
         with torch.no_grad():
             self.head.load_state_dict(other.head.state_dict())
@@ -173,7 +174,10 @@ def restored(network: nn.Module, adapter: Adapter) -> Adaptation:
 
 
 def _begin(chosen: Sequence[Site]) -> Tensor:
-    """Numbers that change nothing: zeros, and factors of which one is zero, so that both learn."""
+    """Numbers that change nothing yet; of factors the left are zero and the right drawn.
+
+    So both of them receive gradients.
+    """
     pieces = [torch.zeros(site.size) for site in chosen]
     for site, piece in zip(chosen, pieces, strict=True):
         if site.form != MASK:
@@ -194,7 +198,7 @@ def _units(network: nn.Module, chosen: Sequence[Site]) -> Tensor:
 
 
 def _sources(chosen: Sequence[Site]) -> tuple[Tensor, Tensor]:
-    """Of each change its number among all, and its sign; nothing where a site's is a product."""
+    """For each change the index of its number and its sign; both empty if any site has no such."""
     which, signs, begin = [torch.zeros(0, dtype=torch.int64)], [torch.zeros(0)], 0
     for site in chosen:
         found = sources(site.form, _shapes(site))

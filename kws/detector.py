@@ -215,7 +215,8 @@ class Detector:
         """Take the recorded decisions ``[N, K]`` of a whole stream: what stepping through gives.
 
         Quick where little is heard. Between stretches that are loud for long enough to make an
-        event, keywords can only be armed, and utterances end.
+        event, keywords can only be armed, and utterances end. What was heard before and what would
+        come after are forgotten.
         """
         self.reset()
         scores = scores.astype(np.float32)

@@ -128,7 +128,7 @@ def places(form: str, shapes: Shapes) -> NDArray[np.int64]:
 def sources(form: str, shapes: Shapes) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
     """Which number is added at each of these places, and with which sign: ``[c], [c]``.
 
-    None where the form is no such sum, but a product of its numbers.
+    None where a change is not one number with a sign: factors, mixtures and masks.
 
     >>> sources("tied2", [(2, 2)])
     (array([0, 1, 1, 0]), array([ 1., -1.,  1., -1.], dtype=float32))
@@ -176,10 +176,10 @@ def changes(form: str, owned: Array, shapes: Shapes, templates: Array | None = N
 
 
 def scaled(form: str, shapes: Shapes) -> NDArray[np.int64]:
-    """Of the numbers that are in units of the weights, from the first, a weight that each changes.
+    """For each number that is measured in units of weights, from the first: a weight it changes.
 
-    All are, but of factors the left ones alone, which begin at zero; the right ones only turn. Of
-    a mask none is.
+    That weight's tensor supplies the unit. All numbers are measured so, but of low-rank factors the
+    left ones alone, which begin at zero, and of a mask none.
 
     >>> scaled("part2", [(2, 5)]), scaled("rank1", [(2, 5)])
     (array([5, 3]), array([0, 0]))

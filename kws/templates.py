@@ -45,8 +45,8 @@ class Templates:
     def of(self, place: str, form: str) -> Array | None:
         """Templates ``[n, w]`` of a place that is owned as their mixture, or masked; else None.
 
-        Each is flat as the place's weights are, and of root mean square one; but the one of a
-        masked place is its own weights.
+        Rows are flat as the place's weights are, and have a root mean square of one; a mask has a
+        single row, the place's own weights.
 
         Raises:
             KwsError: the place's group has not so many.

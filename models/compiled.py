@@ -60,7 +60,9 @@ def library() -> ctypes.CDLL | None:
 
 
 class Compiled:
-    """One language's network; it keeps no state.
+    """One language's network. A stream's state is the caller's.
+
+    Calls come one at a time: they share buffers.
 
     Attributes:
         causal: whether decisions depend on the state.

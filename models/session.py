@@ -40,7 +40,7 @@ def open_session(path: Path) -> Any:
 
 
 class SessionNetwork:
-    """The network of a base on its session, for one language after another; it keeps no state.
+    """The network of a base on its session, for one language after another; state is the caller's.
 
     Attributes:
         causal: whether a state goes on.

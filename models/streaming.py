@@ -84,7 +84,7 @@ def advance(network: BCResNet, state: State, features: Tensor) -> tuple[Tensor, 
 
 
 class Streaming(nn.Module):
-    """:func:`feed` as a module, for what wants one: an adapter's weights, or an export.
+    """:func:`feed` as a module, for what wants one, as an adapter's weights do.
 
     Shape:
         state, features ``[B, F, n]`` -> logits ``[B, n, K]``, state

@@ -33,16 +33,16 @@ def swr(transfer: Transfer) -> Adaptation:
 class SharePolicy(Policy):
     """A share for each site from a learnt embedding; together they spend what is allowed.
 
-    Shares are min(1, c exp(a_s)): ``a`` is learnt, between -1 and 1, and c is the one number at
-    which the shares spend the allowance. So the budget is kept at every step without a penalty,
-    and a site gains only what others lose. Before training all shares are alike.
+    Shares are min(1, c exp(a_s)): ``a`` is learnt, between -SPREAD and SPREAD, and c is the one
+    number at which the shares spend the allowance. So the budget is kept without a penalty, and a
+    site gains only what others lose. Before training all shares are alike.
 
     Args:
         sites: S of them, whole, n weights in all.
         width: of the embedding.
 
     Shape:
-        () -> gates ``[n]``, 1 to own a weight and 0 to share it
+        () -> gates ``[n]``, 1 where a change is added and 0 where the base stays
 
     """
 

@@ -1,7 +1,7 @@
 """SWR, the plain form: a policy learns which sites a language reparametrizes, under a budget.
 
 Kim, Lee, Yang, Chang, "Scalable Weight Reparametrization for Efficient Transfer Learning",
-https://arxiv.org/abs/2302.13435. The three stages are the paper's and the patent's; the form of
+https://arxiv.org/abs/2302.13435. The three stages are the paper's; the form of
 policy, gate and penalty is our reading:
 
 1. transfer: W_s + dW_s with all gates open, cross-entropy;
@@ -80,7 +80,7 @@ class GatePolicy(Policy):
         start: logit of every gate before training; positive, since gates start open.
 
     Shape:
-        () -> gates ``[n]``, 1 to own a weight and 0 to share it, the same for all of a site.
+        () -> gates ``[n]``, 1 where the change is added and 0 where the base stays; one a site.
 
     """
 

@@ -3,14 +3,18 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from helpers import fail, record, rows, said, succeed
 
+from apps.recordings import Recordings, Selection
 from audio_data.clips import SPLITS
 from kws.adapter import MODEL, load_adapter, read_adapter_config
+from kws.base import read_base_config
 from kws.files import read_json, write_tensors
 
 Kws = Callable[..., tuple[int, str, str]]
@@ -284,3 +288,17 @@ def test_a_wake_word_learns_from_another_corpus_what_it_is_not(
     quiet = succeed(kws, "calibrate", *heard, *short)["negatives"]["distinct_hours"]
     words = succeed(kws, "calibrate", *heard, *short, "--others", spoken)["negatives"]
     assert words["distinct_hours"].get("words", 0) > quiet.get("words", 0)
+
+
+def test_silence_is_measured_on_noise_that_nothing_was_learnt_from(
+    tiny: Path, spoken: Path
+) -> None:
+    base = read_base_config(tiny / "base")
+    selection = Selection(data=spoken, filters=(("language", "de"),))
+    found = Recordings.select(selection, base)
+    quiet, loud = (torch.full((160_000,), level) for level in (0.0, 1.0))
+    measured = replace(found, noise=quiet, held_noise=loud).fixed("test")
+    learnt = replace(found, noise=loud, held_noise=quiet).fixed("test")
+    silence = found.task.labels.index("_silence_")
+    assert measured[0][measured[1] == silence].any()
+    assert not learnt[0][learnt[1] == silence].any()

@@ -14,7 +14,8 @@ from audio_data.decode import decode
 from audio_data.folder import read_folder
 from audio_data.manifest import read_manifest, write_manifest
 from audio_data.mswc import read_mswc
-from audio_data.speech_commands import noise_files, read_speech_commands
+from audio_data.noise import find_noise
+from audio_data.speech_commands import read_speech_commands
 from kws.errors import KwsError, UsageError
 
 HEADER = "path,language,word,speaker,split,corpus"
@@ -274,8 +275,8 @@ def test_speech_commands_lists_say_the_split(speech_commands: Path) -> None:
 
 
 def test_background_noise_is_no_word(speech_commands: Path) -> None:
-    assert [path.name for path in noise_files(speech_commands)] == ["tap.wav"]
-    assert noise_files(speech_commands / "yes") == []
+    assert [path.name for path in find_noise(speech_commands)] == ["tap.wav"]
+    assert {clip.word for clip in read_speech_commands(speech_commands)} == {"yes", "no"}
 
 
 def test_speech_commands_without_a_list_is_refused(speech_commands: Path) -> None:
