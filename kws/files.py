@@ -114,7 +114,4 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 def sha256(path: Path) -> str:
     """Hexadecimal digest of a file's bytes."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise KwsError(f"{path} cannot be read ({error.strerror})") from error
+    return hashlib.sha256(read_bytes(path)).hexdigest()
