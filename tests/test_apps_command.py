@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,15 @@ def test_a_command_that_hangs_holds_up_neither_the_listener_nor_the_end(said: li
     assert set(threading.enumerate()) == threads  # what waited is not begun
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Also where the tests run in the background of a shell, which lets no interrupt through."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_who_interrupts_while_it_ends_leaves_no_command_behind(said: list[str]) -> None:
     """Ctrl-C does not spare what would run for ever, though it is waited for without limit."""
     command = Command(HANG, said.append, seconds=600)
