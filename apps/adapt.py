@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
@@ -41,6 +41,7 @@ STEPS = 4_000  # minutes for any corpus; decision 14 says what half as many cost
 NOT_SPOKEN: Final = ("spottune", *TOGETHER)  # is not heard in streams; has no language beside
 ROUNDED: Final[Bits] = 8  # bits; decision 12 says what fewer cost
 NARROW: Final = 0.4  # of the words where made voices are learnt from, decision 21
+LOST: Final = 0.02  # of validation accuracy, from which on what rounding costs is told
 FEW: Final = 6  # sites that are printed by name; sites.png shows all
 
 
@@ -303,6 +304,12 @@ def run(
     if bits_of(adapter.deltas) != bits:
         note(f"{method} stores a bit of each weight, whatever --bits")
     measured = measure(merged(base, adapter), recordings, "validation")
+    lost = (trained_to(history) or 0.0) - measured.report["accuracy"]
+    if lost > LOST:
+        note(
+            f"numbers of {bits_of(adapter.deltas)} bits lose {lost:.1%} of the validation clips "
+            "that training told apart; give --bits 8, or 16, or another --method"
+        )
     config = replace(
         adapter.config,
         method=method,
@@ -327,6 +334,11 @@ def run(
     pictures.choices([pictures.row_of(config)], sites, out / "sites.png")
     _forget(trainer)
     return config
+
+
+def trained_to(history: Mapping[str, list[Epoch]]) -> float | None:
+    """Accuracy on validation at the end of the last stage."""
+    return list(history.values())[-1][-1].validation if history else None
 
 
 def summary(config: AdapterConfig) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from policy.transfer import RATE
 from . import adapt, options, pretrain
 from .cluster import spread
 from .grid import Cell, Grid
+from .listen import terminable
 from .measure import measure, merged
 from .progress import CONSOLE
 from .recordings import Recordings, pick_device
@@ -221,7 +222,8 @@ def side_by_side(jobs: int, arguments: Sequence[object]) -> None:
         for number in range(1, jobs + 1)
     ]
     try:
-        failed = sum(process.wait() != 0 for process in started)
+        with terminable():
+            failed = sum(process.wait() != 0 for process in started)
     except BaseException:
         for process in started:
             process.terminate()

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from audio_data.long import Recordings as LongRecordings
+from audio_data.manifest import by_column
 from audio_data.material import Half, Material, read_material
 from audio_data.noise import SHORTEST
 from kws.adapter import read_adapter_config
@@ -22,7 +23,6 @@ from kws.stream_metrics import miss_report, rate_report
 from . import options, trial
 from .card import CALIBRATION, COMMAND, STREAM, command, store
 from .listen import write_any_script
-from .recordings import grouped
 from .scoring import LiveScorer
 from .trial import HOURS, SNRS, Trial, percent, play, rounded, seconds, setting
 from .wiring import open_runtime
@@ -87,7 +87,7 @@ def calibrate(
             read_material,
             data,
             config.labels,
-            filters=grouped(filters),
+            filters=by_column(filters),
             language=language,
             speaker_pattern=speaker_pattern,
             per_word=per_word,

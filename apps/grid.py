@@ -12,7 +12,7 @@ from kws.errors import UsageError
 from kws.quantized import ROUNDINGS, Bits
 from kws.typed import checked
 from models.layout import TAUS
-from policy.methods import METHODS
+from policy.methods import FIXED, METHODS
 
 from .recordings import Selection, parse_filters
 
@@ -92,12 +92,13 @@ class Group:
         for seed, (*before, task) in product(self.seeds, chains):
             for tau in self.taus:
                 yield Cell(task=task, seed=seed, tau=float(tau))
-            for clips, method, budget, rate, bits in product(
-                self.clips or (None,),
-                self.methods,
-                self.budgets or (None,),
-                self.rates or (None,),
-                self.bits or (None,),
+            kinds = [
+                (method, budget)
+                for method in self.methods
+                for budget in ((None,) if method in FIXED else self.budgets or (None,))
+            ]
+            for clips, (method, budget), rate, bits in product(
+                self.clips or (None,), kinds, self.rates or (None,), self.bits or (None,)
             ):
                 yield Cell(
                     task=task,

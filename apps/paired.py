@@ -60,9 +60,10 @@ def causality(records: Sequence[Record]) -> str:
 
 PAIRED: Final = (
     "SWR minus another method, of the same languages and seeds: positive means that SWR is better. "
-    "It is compared with full fine-tuning and, of each other method, with the largest variant that "
-    f"stores at most {NEARLY - 1:.0%} more bytes than SWR in the same runs. Seeds are averaged for "
-    "each language first; ± is the standard error over languages, of one language over seeds."
+    "It is compared with full fine-tuning and, of each other method, with the variant that is best "
+    f"on validation of those that store at most {NEARLY - 1:.0%} more bytes than SWR in the same "
+    "runs. Seeds are averaged for each language first; ± is the standard error over languages, of "
+    "one language over seeds."
 )
 
 
@@ -101,10 +102,11 @@ def _rivals(kinds: Mapping[Kind, Mapping[Run, Record]], ours: Kind) -> list[tupl
             sum(pair[side]["result"]["stored_bytes"] for pair in pairs) for side in (0, 1)
         )
         if pairs and not _is_ours(runs) and (theirs <= NEARLY * mine or kind[0] == WHOLE):
-            found.append((theirs / len(pairs), kind, pairs))
-    found.sort(key=lambda rival: rival[0])
-    largest = {kind[0]: (" ".join(kind).strip(), pairs) for _, kind, pairs in found}
-    return [largest[method] for method in sorted(largest)]
+            validated = mean(other["validation"]["accuracy"] for _, other in pairs)
+            found.append((len(pairs), validated, kind, pairs))
+    found.sort(key=lambda rival: rival[:2])
+    best = {kind[0]: (" ".join(kind).strip(), pairs) for _, _, kind, pairs in found}
+    return [best[method] for method in sorted(best)]
 
 
 def _difference(pairs: Pairs) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from audio_data.batches import Kept, Training, Views, fixed_features
 from audio_data.cache import load_views
 from audio_data.clips import Clip, Split
 from audio_data.corpus import read_corpus, read_others
+from audio_data.manifest import by_column
 from audio_data.material import SplitBy, split_by
 from audio_data.noise import find_noise, load_noise
 from audio_data.splits import people_in
@@ -65,24 +66,12 @@ class Selection:
     @property
     def grouped(self) -> dict[str, list[str]]:
         """Filters by column."""
-        return grouped(self.filters)
+        return by_column(self.filters)
 
     @property
     def noise(self) -> tuple[Path, ...]:
         """What lies beside them."""
         return find_noise(self.data, *([self.others] if self.others else []))
-
-
-def grouped(filters: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Wanted values by column.
-
-    >>> grouped([("word", "ja"), ("word", "nein"), ("language", "de")])
-    {'word': ['ja', 'nein'], 'language': ['de']}
-    """
-    found: dict[str, list[str]] = {}
-    for column, value in filters:
-        found.setdefault(column, []).append(value)
-    return found
 
 
 def parse_filters(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:

@@ -50,7 +50,7 @@ def write_results(
     chained = [record for record in trained if record["cell"].get("before")]
     adapted = _adaptations(records)
     few = [record for record in adapted if record["cell"].get("per_word")]
-    broad, *others = _alike(_whole_views(adapted))
+    broad, *others = _alike(_to_everything(adapted))
     parts = [
         "# Results",
         f"Made from the records in `{source}` by `kws bench report`; the runs, by `kws bench run` "
@@ -68,7 +68,7 @@ def write_results(
         parts += ["## Languages under a budget", settings_of(broad[0])]
         parts += _compared(broad, bases, out, "")
     for some in others:
-        name = Path(some[0]["settings"]["base"]).name
+        name = Path(some[0]["settings"]["base"]).name + ("-causal" if is_causal(some[0]) else "")
         parts += [f"## Methods side by side: {name}, {length_of(some[0])}", settings_of(some[0])]
         parts += _compared(some, bases, out, f"_{name}_{length_of(some[0])}")
     if few:
@@ -108,7 +108,7 @@ MARKS: Final = re.compile(r"(<!-- results: [^>]*-->\n).*?(<!-- /results -->)", r
 
 def write_summary(records: Sequence[Record], page: Path) -> None:
     """Put the table over several languages where a page has the marks for it."""
-    broad, *_ = _alike(_whole_views(_adaptations(records)))
+    broad, *_ = _alike(_to_everything(_adaptations(records)))
     if not broad:
         return
     found = f"Accuracy in per cent on test people. {settings_of(broad[0])}\n\n{languages(broad)}\n"
@@ -122,15 +122,21 @@ def _adaptations(records: Sequence[Record]) -> list[Record]:
     return at_best_rates(r for r in trained if not r["cell"].get("before"))
 
 
-def _whole_views(adapted: Sequence[Record]) -> list[Record]:
-    """Those to all recordings of a language, of networks that hear the whole view."""
-    return [r for r in adapted if not (is_causal(r) or r["cell"].get("per_word"))]
+def _to_everything(adapted: Sequence[Record]) -> list[Record]:
+    """Those to all recordings of a language."""
+    return [r for r in adapted if not r["cell"].get("per_word")]
 
 
 def _alike(records: Sequence[Record]) -> list[list[Record]]:
-    """Groups of equal settings; those of most tasks come first, then those trained longest."""
-    alike = list(grouped(records, settings_of).values())
-    alike.sort(key=lambda some: (-len(tasks_of(some)), -(some[0]["settings"].get("steps") or 0)))
+    """Groups of equal settings; of most tasks first, then trained longest; causal last."""
+    alike = list(grouped(records, lambda r: (is_causal(r), settings_of(r))).values())
+    alike.sort(
+        key=lambda some: (
+            is_causal(some[0]),
+            -len(tasks_of(some)),
+            -(some[0]["settings"].get("steps") or 0),
+        )
+    )
     return alike or [[]]
 
 

@@ -4,6 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from audio_data.task import Task
 from kws.adapter import (
     CARD,
@@ -20,7 +22,7 @@ from kws.base import CONFIG as BASE
 from kws.base import Base
 from kws.deltas import Adaptation, restored
 from kws.errors import KwsError, UsageError
-from kws.forms import MASK
+from kws.forms import MASK, balanced
 from kws.quantized import Bits, quantize
 from policy.methods import SEQUENTIAL
 from policy.spottune import stored_router
@@ -79,7 +81,13 @@ def pack(base: Base, trained: Adaptation, task: Task, bits: Bits) -> Adapter:
     )
     if trained.chosen and all(site.form == MASK for site in trained.chosen):
         bits = 1
-    deltas, peaks = quantize(numbers, [site.size for site in trained.chosen], bits)
+    sizes = [site.size for site in trained.chosen]
+    parts = np.split(numbers, np.cumsum(sizes)[:-1]) if sizes else []
+    even = [
+        balanced(site.form, part, tuple(site.shapes.values()))
+        for site, part in zip(trained.chosen, parts, strict=True)
+    ]
+    deltas, peaks = quantize(np.concatenate(even) if even else numbers, sizes, bits)
     classes, width = weight.shape
     config = AdapterConfig(
         language=task.language,

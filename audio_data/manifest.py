@@ -75,6 +75,18 @@ def select(rows: Sequence[tuple[int, Row]], filters: Filters, source: str) -> li
     return list(rows)
 
 
+def by_column(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Wanted values by column, as :func:`select` takes them.
+
+    >>> by_column([("word", "ja"), ("word", "nein"), ("language", "de")])
+    {'word': ['ja', 'nein'], 'language': ['de']}
+    """
+    found: dict[str, list[str]] = {}
+    for column, value in pairs:
+        found.setdefault(column, []).append(value)
+    return found
+
+
 def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
     """Write ``clips`` so that :func:`read_manifest` returns them; replaces ``path`` at once.
 

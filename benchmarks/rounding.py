@@ -16,7 +16,7 @@ from apps.recordings import Recordings, Selection, parse_filters
 from apps.wiring import open_base
 from kws.adapter import load_adapter
 from kws.forms import numbers, split_name
-from kws.quantized import BITS, dequantize, quantize
+from kws.quantized import ROUNDINGS, dequantize, quantize
 from kws.sites import find_sites
 
 
@@ -27,14 +27,14 @@ def main(base: Path, manifest: Path, chosen: str, folders: list[Path]) -> None:
     shapes = {site.name: tuple(site.shapes.values()) for site in find_sites(opened.network)}
     selection = Selection(data=manifest, filters=parse_filters([chosen]), closed=True)
     recordings = Recordings.select(selection, opened.config)
-    print(f"{'adapter':40}" + "".join(f"{bits:>4} bits" for bits in BITS))
+    print(f"{'adapter':40}" + "".join(f"{bits:>4} bits" for bits in ROUNDINGS))
     for folder in folders:
         adapter = load_adapter(folder)
         named = map(split_name, adapter.config.sites)
         sizes = [numbers(form, shapes[place]) for place, form in named]
         exact = dequantize(adapter.deltas, adapter.peaks, sizes)
         row = f"{folder.name:40}"
-        for bits in BITS:
+        for bits in ROUNDINGS:
             deltas, peaks = quantize(exact, sizes, bits)
             network = merged(opened, replace(adapter, deltas=deltas, peaks=peaks))
             accuracy = measure(network, recordings, "validation").report["accuracy"]

@@ -175,6 +175,30 @@ def changes(form: str, owned: Array, shapes: Shapes, templates: Array | None = N
     return (left.reshape(rows, rank) @ right.reshape(rank, columns)).reshape(-1)
 
 
+def balanced(form: str, owned: NDArray[np.float32], shapes: Shapes) -> NDArray[np.float32]:
+    """Numbers that make the same changes, of which no factor is much larger than the other.
+
+    Low-rank factors are stored under one peak, so that the smaller would lose what it holds.
+
+    >>> balanced("rank1", np.array([0.01, 100.0]), [(1, 1)])
+    array([1., 1.])
+    """
+    kind, rank = _parse(form)
+    if kind not in ("rank", "vera"):
+        return owned
+    rows = _matrix(shapes)[0]
+    if kind == "vera":  # a factor for each row, and one for each rank
+        left, right = owned[:rows, None], owned[rows:, None]
+    else:
+        left = owned[: rows * rank].reshape(rows, rank)
+        right = owned[rows * rank :].reshape(rank, -1).T
+    tops = np.abs(left).max(0), np.abs(right).max(0)
+    some = (tops[0] > 0) & (tops[1] > 0)
+    factor = np.sqrt(np.divide(tops[1], tops[0], out=np.ones_like(tops[0]), where=some))
+    left, right = left * factor, right / factor
+    return np.concatenate([left.ravel(), right.T.ravel()]).astype(owned.dtype)
+
+
 def scaled(form: str, shapes: Shapes) -> NDArray[np.int64]:
     """For each number that is measured in units of weights, from the first: a weight it changes.
 

@@ -33,7 +33,7 @@ def fits(value: Any, kind: Any) -> bool:
 
     >>> fits(3, float), fits(True, int), fits(["a", 1], tuple[str, ...]), fits(None, str | None)
     (True, False, False, True)
-    >>> fits({"a": [1]}, dict[str, list[int]]), fits({"a": 1}, dict[str, list[int]])
+    >>> fits({"a": "x"}, dict[str, Literal["x"]]), fits({"a": 1}, dict[str, Literal["x"]])
     (True, False)
     """
     origin, inner = get_origin(kind), get_args(kind)
@@ -43,9 +43,9 @@ def fits(value: Any, kind: Any) -> bool:
         return any(fits(value, one) for one in inner)
     if origin is Literal:
         return value in inner and not isinstance(value, bool)
-    if origin in (tuple, list):
+    if origin is tuple:
         return isinstance(value, list | tuple) and all(fits(item, inner[0]) for item in value)
-    if origin is dict:
+    if origin is dict and get_origin(inner[1]) is Literal:
         return isinstance(value, dict) and all(fits(item, inner[1]) for item in value.values())
     if origin is not None:
         return isinstance(value, Mapping)

@@ -14,6 +14,8 @@ from kws.sites import HEAD
 
 from .transfer import RATE, Transfer
 
+Norm = nn.BatchNorm1d | nn.BatchNorm2d
+
 PLAIN = 6e-3  # peak rate of weights themselves, as in pretraining, where RATE is asked for
 
 
@@ -36,9 +38,9 @@ def _difference(model: Adaptation, network: nn.Module, base: nn.Module) -> Adapt
     """The adaptation of the base that computes what the network does."""
     weights: dict[str, Tensor] = dict(network.named_parameters())
     for name, layer in network.named_modules():
-        if isinstance(layer, nn.BatchNorm2d):
+        if isinstance(layer, Norm):
             theirs = base.get_submodule(name)
-            assert isinstance(theirs, nn.BatchNorm2d)
+            assert isinstance(theirs, Norm)
             weights |= _with_statistics_of(theirs, layer, name)
     names = [name for site in model.chosen for name in site.shapes]
     wanted = torch.cat([weights[name].reshape(-1) for name in names])
@@ -46,7 +48,7 @@ def _difference(model: Adaptation, network: nn.Module, base: nn.Module) -> Adapt
     return model
 
 
-def _with_statistics_of(base: nn.BatchNorm2d, norm: nn.BatchNorm2d, name: str) -> dict[str, Tensor]:
+def _with_statistics_of(base: Norm, norm: Norm, name: str) -> dict[str, Tensor]:
     """Scale and shift with which the base's normalisation does what ``norm`` does."""
     assert base.running_mean is not None
     assert base.running_var is not None

@@ -193,3 +193,9 @@ def test_a_record_of_other_settings_is_refused(
     assert after
     with pytest.raises(UsageError, match=message):
         refuse_others(after, tmp_path, [runs])
+
+
+def test_methods_that_own_what_they_own_run_once_whatever_the_budgets() -> None:
+    found = cells(GROUP | {"methods": ["swr", "full"], "budgets": ["2%", "10%"], "seeds": [0]})
+    kinds = [(cell.method, cell.budget) for cell in found if cell.task == "a"]
+    assert kinds == [("swr", "2%"), ("swr", "10%"), ("full", None)]

@@ -317,3 +317,15 @@ def test_piggyback_keeps_or_drops_each_weight(
     for name, weight in trained.weights().items():
         if not name.startswith("head"):
             assert ((weight == base[name]) | (weight == 0)).all()
+
+
+@pytest.mark.parametrize("method", ["lora", "vera", "cacl", "recast-lora", "swr", "recast-all"])
+def test_four_bits_change_little(method: str, base: Base, trainer: Trainer) -> None:
+    """Of factors neither is much larger than the other, or the smaller would be lost."""
+    trained = adapt(base.network, CLASSES, method, 883, trainer).eval()
+    task = Task("cmn", tuple(f"word {number}" for number in range(CLASSES)), {})
+    exact = trained.changes().detach()
+    for bits, share in ((8, 0.03), (4, 0.4)):
+        save_adapter(trainer.folder, pack(base, trained, task, bits), "card")  # type: ignore[arg-type]
+        stored = restored(base.network, load_adapter(trainer.folder)).changes().detach()
+        assert (stored - exact).norm() < share * exact.norm()
