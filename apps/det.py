@@ -27,6 +27,7 @@ def draw_det(result: Mapping[str, Any], path: Path) -> None:
     axes = figure.subplots()
     least = 0.5 / result["hours"]  # false accepts per hour
     low = 10.0  # %, or less
+    none = 0  # keywords, of which one curve misses none
     for number, (ratio, curve) in enumerate(result["det"].items()):
         color = f"C{number}"
         count = result["points"][0]["snr"][ratio]["count"]
@@ -34,6 +35,7 @@ def draw_det(result: Mapping[str, Any], path: Path) -> None:
         x = [max(least, point["false_accepts_per_hour"]) for point in curve]
         y = [max(fewest, 100 * point["miss_rate"]) for point in curve]
         low = min(low, *y)
+        none = max(none, count) if fewest in y else none
         axes.plot(x, y, ".-", color=color, markersize=3, linewidth=1, label=f"{ratio} dB")
         for mark, point in zip(MARKS, result["points"], strict=False):
             found = point["snr"][ratio]
@@ -47,6 +49,19 @@ def draw_det(result: Mapping[str, Any], path: Path) -> None:
                 label=f"{ratio} dB, {_aim(point)}",
             )
     _decorate(axes, result, least, low)
+    if none:
+        axes.axhspan(low / 1.3, low * 1.2, color="0.92", zorder=0)
+        axes.annotate(
+            f"none of {none:,}",
+            (1, low / 1.26),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="bottom",
+            xytext=(-6, 0),
+            textcoords="offset points",
+            color="0.4",
+            fontsize="small",
+        )
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
     write_bytes(path, buffer.getvalue())
