@@ -126,6 +126,8 @@ def test_losses_and_the_closed_ear_are_shown() -> None:
     engine.muted = True
     text = "\n".join(drawn(state(engine, dropped=3, overruns=2, cpu=None)))
     assert "3 blocks dropped, 2 overruns" in text
+    narrow = "\n".join(drawn(state(engine, dropped=124, overruns=7), width=40, height=15))
+    assert "124 blocks dropped, 7 overruns" in narrow  # whatever else has no room
     assert "MUTED" in text
     assert "dBFS" not in text
 

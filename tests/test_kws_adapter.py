@@ -101,6 +101,22 @@ def test_levels_that_are_none_are_refused(folder: Path, keywords: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    "settings",
+    [
+        {"keywords": {"xx": {"threshold": 0.5, "release": 0.3}}},
+        {"timings": {"xx": {"patience": 5}}},
+    ],
+)
+def test_settings_of_a_word_that_is_not_spotted_are_refused(
+    folder: Path, settings: dict[str, Any]
+) -> None:
+    """When it is loaded, not when a key chooses its language."""
+    rewrite(folder, detector=asdict(DetectorConfig()) | settings)
+    with pytest.raises(KwsError, match="settings for xx, which is not spotted: correct or remove"):
+        load_adapter(folder)
+
+
+@pytest.mark.parametrize(
     "timings", [["a"], "a", 3, {"a": 2}, {"a": {"speed": 2}}, {"a": {"patience": "b"}}, {"a": None}]
 )
 def test_timings_that_are_none_are_refused(folder: Path, timings: Any) -> None:
