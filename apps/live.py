@@ -95,8 +95,9 @@ class LiveEngine(Engine):
 def shifted(config: DetectorConfig, by: float) -> DetectorConfig:
     """Move thresholds by so much of their log odds, as far as keys may; releases keep their share.
 
-    >>> shifted(DetectorConfig(threshold=0.5, release=0.3), 1.0).levels("go")
-    Levels(threshold=0.73106, release=0.43864)
+    >>> levels = shifted(DetectorConfig(threshold=0.5, release=0.3), 1.0).levels("go")
+    >>> round(levels.threshold, 3), round(levels.release, 3)
+    (0.731, 0.439)
     """
     if not by:
         return config
@@ -107,15 +108,11 @@ def shifted(config: DetectorConfig, by: float) -> DetectorConfig:
 
 def _shifted(levels: Levels, by: float) -> Levels:
     threshold = _moved(levels.threshold, by)
-    return Levels(threshold, round(levels.release * threshold / levels.threshold, 5))
+    return Levels(threshold, levels.release * threshold / levels.threshold)
 
 
 def _moved(level: float, by: float) -> float:
-    if not 0 < level < 1:
+    if level == 1:  # whose log odds are infinite
         return level
-    moved = 1 / (1 + math.exp(-(_log_odds(level) + by)))
-    return round(min(max(moved, min(level, LOWEST)), max(level, HIGHEST)), 5)
-
-
-def _log_odds(level: float) -> float:
-    return math.log(level / (1 - level)) if 0 < level < 1 else 0.0
+    moved = 1 / (1 + (1 - level) / level * math.exp(-by))
+    return min(max(moved, min(level, LOWEST)), max(level, HIGHEST))

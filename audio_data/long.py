@@ -2,20 +2,15 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
-import numpy as np
 import soundfile
-import soxr
 
 from kws.config import SAMPLE_RATE
 from kws.errors import KwsError, UsageError
 
-from .decode import RATES
+from .decode import RATES, decode_blocks
 from .noise import is_recording
-from .streams import Chunk, Ledger, Wave
-
-BLOCK: Final = 30  # seconds in memory at once
+from .streams import Chunk, Ledger
 
 
 class Recordings:
@@ -40,31 +35,13 @@ class Recordings:
         self.ledger = Ledger()
 
     def __iter__(self) -> Iterator[Chunk]:
-        """Yield half a minute at a time."""
+        """Yield about a minute at a time."""
         self.ledger = Ledger()
         for path in self.paths:
-            for block in _blocks(path):
-                self.ledger.add("recordings", str(path), len(block) / SAMPLE_RATE, _seconds(path))
+            whole = _seconds(path)
+            for block in decode_blocks(path):
+                self.ledger.add("recordings", str(path), len(block) / SAMPLE_RATE, whole)
                 yield block, ()
-
-
-def _blocks(path: Path) -> Iterator[Wave]:
-    """One recording in pieces ``[T]``, mono at 16 kHz."""
-    with _open(path) as file:
-        stream = soxr.ResampleStream(file.samplerate, SAMPLE_RATE, 1, dtype="float32")
-        last = False
-        while not last:
-            try:
-                block = file.read(BLOCK * file.samplerate, dtype="float32", always_2d=True)
-            except soundfile.LibsndfileError:
-                raise KwsError(
-                    f"{path} is damaged {file.tell() / file.samplerate:.0f} s from its begin; copy "
-                    "it again or leave it out"
-                ) from None
-            last = len(block) < BLOCK * file.samplerate
-            if not np.isfinite(block).all():
-                raise KwsError(f"{path} holds NaN or infinite samples; re-export it")
-            yield stream.resample_chunk(block.mean(axis=1), last=last)
 
 
 def _open(path: Path) -> soundfile.SoundFile:

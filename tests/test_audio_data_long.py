@@ -18,5 +18,5 @@ def test_a_long_recording_that_is_damaged_is_named(tmp_path: Path) -> None:
     soundfile.write(path, noise, SAMPLE_RATE)
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
-    with pytest.raises(KwsError, match=r"long.flac is damaged \d+ s from its begin; copy it again"):
+    with pytest.raises(KwsError, match=r"long.flac is truncated or damaged"):
         list(Recordings(path))

@@ -9,9 +9,10 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from audio_data.clips import SPLITS, Clip
+from audio_data.clips import SPLITS, Clip, Split
+from audio_data.decode import BLOCK as SAMPLES
 from audio_data.decode import decode
-from audio_data.long import BLOCK, Recordings
+from audio_data.long import Recordings
 from audio_data.manifest import write_manifest
 from audio_data.material import HALVES, Material, read_material
 from audio_data.streams import PEAK, Chunk, Ledger, NegativeStream, Noise, PositiveStream
@@ -21,6 +22,7 @@ from kws.stream_metrics import AFTER, Spoken
 
 Wave = NDArray[np.float32]
 LABELS = ("high", "low", "_unknown_", "_silence_")
+BLOCK = SAMPLES // SAMPLE_RATE  # whole seconds that are read at once
 
 
 def tone(frequency: float, seconds: float = 0.4) -> Wave:
@@ -116,6 +118,22 @@ def test_recordings_without_a_split_stay_where_training_has_them(tmp_path: Path)
     people = [{c.speaker for c in (*h.keywords, *h.others)} for h in halves.values()]
     assert not people[0] & people[1]
     assert len(people[0] | people[1]) < 12
+
+
+def test_who_was_learnt_from_is_in_neither_half(tmp_path: Path) -> None:
+    """Whoever is recorded since then, and in other words too."""
+    for word in ("low", "high", "odd"):
+        for who in ("one", "two", "three", "four"):
+            write(tmp_path / word / f"{who}_0.wav", tone(400))
+    pattern = "^([a-z]+)_"
+    free = read_material(tmp_path, LABELS, speaker_pattern=pattern)
+    (learnt, *_) = {clip.speaker for clip in free["test"].keywords}
+    others = sorted({"one", "two", "three", "four"} - {learnt})
+    known: dict[str, Split] = {str(learnt): "train", others[0]: "validation", others[1]: "test"}
+    halves = read_material(tmp_path, LABELS, speaker_pattern=pattern, known=known)
+    heard = {c.speaker for half in halves.values() for c in (*half.keywords, *half.others)}
+    assert learnt not in heard
+    assert {others[0]} <= {clip.speaker for clip in halves["validation"].keywords}
 
 
 @pytest.mark.parametrize(
@@ -369,7 +387,7 @@ def test_long_recordings_are_heard_whole_a_piece_at_a_time(tmp_path: Path) -> No
     (tmp_path / "notes.txt").write_text("no sound")
     stream = Recordings(tmp_path)
     chunks = [wave for wave, truth in stream if not truth]
-    assert max(map(len, chunks)) <= BLOCK * SAMPLE_RATE
+    assert max(map(len, chunks)) <= SAMPLES
     assert np.array_equal(np.concatenate(chunks), np.concatenate([first, tone(400, 2.6)]))
     assert stream.expected_seconds == BLOCK + 8
     assert stream.ledger.distinct_seconds == {"recordings": BLOCK + 8}
