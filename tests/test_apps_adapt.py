@@ -302,3 +302,14 @@ def test_silence_is_measured_on_noise_that_nothing_was_learnt_from(
     silence = found.task.labels.index("_silence_")
     assert measured[0][measured[1] == silence].any()
     assert not learnt[0][learnt[1] == silence].any()
+
+
+def test_what_rounding_costs_is_told(
+    tiny: Path, spoken: Path, kws: Kws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is more than is bearable, here none at all."""
+    command = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    command += ["--epochs", 4, "--bits", 4, "--out"]
+    assert "numbers of 4 bits lose" not in kws(*command, tmp_path / "a")[2]
+    monkeypatch.setattr("apps.adapt.LOST", -1.0)
+    assert "numbers of 4 bits lose" in kws(*command, tmp_path / "b")[2]

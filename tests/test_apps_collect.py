@@ -278,7 +278,7 @@ def microphone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("microphone")
-def test_the_command_says_what_there_is_and_goes_on() -> None:
+def test_the_command_says_what_there_is_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     command = ["--words", "ja,nein", "--repeats", "2", "--yes"]
     result = call(*command, "--json")
     assert json.loads(result.stdout) == {
@@ -295,6 +295,8 @@ def test_the_command_says_what_there_is_and_goes_on() -> None:
     ]
     assert "say: ja" not in again.stderr
     assert len(read_corpus(Path("recordings"))) == 6
+    monkeypatch.setattr(apps.collect, "Microphone", None)  # not needed to say that all is there
+    assert call(*command).stdout.startswith("    2 of 2  ja")
 
 
 @pytest.mark.usefixtures("microphone")

@@ -1,7 +1,9 @@
 """Stream evaluation hears what the listener hears, and reports on people it did not choose on."""
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from audio_data.long import Recordings
 from audio_data.manifest import write_manifest
 from audio_data.material import read_material
 from audio_data.streams import PositiveStream
+from kws.adapter import read_adapter_config, save_adapter_config
 from kws.config import SAMPLE_RATE
 from kws.detector import Detection, DetectorConfig, Levels
 from kws.engine import VIEW, Engine
@@ -388,3 +391,24 @@ def test_real_words_are_heard_live_as_they_are_measured(bank: Runtime, shared_da
     found = live(joined(stream), Engine(bank))
     assert [(e.keyword, e.time) for e in found] == [(e.keyword, e.time) for e in events]
     assert len(events) >= 3
+
+
+@pytest.mark.parametrize("name", ["evaluate", "calibrate"])
+def test_who_was_in_which_split_is_kept_to(
+    name: str, kws: Kws, command: list[object], tiny: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """As the adapter says it."""
+    adapter = Path(shutil.copytree(tiny / "de", tmp_path / "de"))
+    config = replace(read_adapter_config(adapter), people={"anna": "train"})
+    save_adapter_config(adapter, config)
+    asked: list[object] = []
+
+    def read(*_: object, known: object = None, **__: object) -> None:
+        asked.append(known)
+        raise KwsError("asked")
+
+    monkeypatch.setattr(f"apps.{name}.read_material", read)
+    options = ["--stream", "--out", tmp_path / "a.png"] if name == "evaluate" else []
+    assert kws(name, *command[1:], "--adapter", adapter, *options)[0] == 1
+    assert asked == [{"anna": "train"}]

@@ -98,6 +98,9 @@ def test_people_are_learnt_too_and_validate(
     assert "2 recordings by 1 person validate, and 1 by made voices" in printed["trust"]
     heard = read_adapter_config(tmp_path / "de").metrics["validation"]["per_speaker"].values()
     (person,) = [figures for figures in heard if figures["count"] == 2]
+    people_there = read_adapter_config(tmp_path / "de").people  # though the mixture splits them
+    assert set(people_there.values()) == {"train", "validation", "test"}
+    assert all(name.startswith("person") for name in people_there)
     low, high = interval(person["accuracy"], 2)  # a made voice says nothing of people
     assert f": {low:.0%} to {high:.0%} of words" in printed["trust"]
 

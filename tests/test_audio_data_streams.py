@@ -240,7 +240,7 @@ def test_what_repeats_is_told(material: Material) -> None:
     for _ in stream:
         pass
     assert stream.ledger.distinct_seconds == pytest.approx({"words": 3.2, "noise": 4.0})
-    assert stream.ledger.played_seconds > 140  # noise under words is not counted beside them
+    assert 140 < stream.ledger.played_seconds < 200  # noise under words has no time of its own
 
 
 def test_every_word_is_played_before_one_comes_again(material: Material) -> None:
