@@ -14,7 +14,7 @@ from sklearn.metrics import confusion_matrix
 
 from kws.adapter import AdapterConfig
 from kws.files import write_bytes
-from kws.forms import split_name
+from kws.forms import form_of, split_name
 from kws.sites import Site
 from kws.train import Epoch
 
@@ -144,7 +144,7 @@ def choices(rows: Sequence[Row], sites: Sequence[Site], path: Path) -> None:
 def _share(names: Sequence[str], site: Site) -> float:
     """Numbers that are owned of a site, for each of its weights; factors may have more."""
     forms = dict(map(split_name, names))
-    owned = site.owned(forms[site.name]).size if site.name in forms else 0
+    owned = site.owned(form_of(forms[site.name])).size if site.name in forms else 0
     return min(1.0, owned / site.size)
 
 

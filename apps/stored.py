@@ -22,7 +22,7 @@ from kws.base import CONFIG as BASE
 from kws.base import Base
 from kws.deltas import Adaptation, restored
 from kws.errors import KwsError, UsageError
-from kws.forms import MASK, balanced
+from kws.forms import MASK
 from kws.quantized import Bits, quantize
 from policy.methods import SEQUENTIAL
 from policy.spottune import stored_router
@@ -84,7 +84,7 @@ def pack(base: Base, trained: Adaptation, task: Task, bits: Bits) -> Adapter:
     sizes = [site.size for site in trained.chosen]
     parts = np.split(numbers, np.cumsum(sizes)[:-1]) if sizes else []
     even = [
-        balanced(site.form, part, tuple(site.shapes.values()))
+        site.form.balanced(part, site.tensors)
         for site, part in zip(trained.chosen, parts, strict=True)
     ]
     deltas, peaks = quantize(np.concatenate(even) if even else numbers, sizes, bits)

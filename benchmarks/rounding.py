@@ -15,7 +15,7 @@ from apps.measure import measure, merged
 from apps.recordings import Recordings, Selection, parse_filters
 from apps.wiring import open_base
 from kws.adapter import load_adapter
-from kws.forms import numbers, split_name
+from kws.forms import form_of, split_name
 from kws.quantized import ROUNDINGS, dequantize, quantize
 from kws.sites import find_sites
 
@@ -24,14 +24,14 @@ def main(base: Path, manifest: Path, chosen: str, folders: list[Path]) -> None:
     """Measure and print."""
     torch.set_num_threads(1)
     opened = open_base(base)
-    shapes = {site.name: tuple(site.shapes.values()) for site in find_sites(opened.network)}
+    shapes = {site.name: site.tensors for site in find_sites(opened.network)}
     selection = Selection(data=manifest, filters=parse_filters([chosen]), closed=True)
     recordings = Recordings.select(selection, opened.config)
     print(f"{'adapter':40}" + "".join(f"{bits:>4} bits" for bits in ROUNDINGS))
     for folder in folders:
         adapter = load_adapter(folder)
         named = map(split_name, adapter.config.sites)
-        sizes = [numbers(form, shapes[place]) for place, form in named]
+        sizes = [form_of(form).numbers(shapes[place]) for place, form in named]
         exact = dequantize(adapter.deltas, adapter.peaks, sizes)
         row = f"{folder.name:40}"
         for bits in ROUNDINGS:

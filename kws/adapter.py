@@ -27,7 +27,7 @@ from .files import (
     write_tensors,
     write_text,
 )
-from .forms import WHOLE, Shapes, changes, numbers, places, split_name
+from .forms import WHOLE, Form, Shapes, form_of, split_name
 from .quantized import CODES, Bits, Codes, Peaks, bits_of, dequantize, length
 from .templates import Templates
 from .typed import checked
@@ -184,7 +184,7 @@ class Piece(NamedTuple):
     """What an adapter changes at one place of the base."""
 
     place: str
-    form: str
+    form: Form
     shapes: Shapes
     numbers: slice  # of the adapter's deltas
     where: NDArray[np.int64] | slice  # among the place's weights, counted flat
@@ -192,7 +192,7 @@ class Piece(NamedTuple):
 
     def changes(self, deltas: NDArray[np.float32]) -> NDArray[np.float32]:
         """What all of the adapter's ``deltas`` add there."""
-        return changes(self.form, deltas[self.numbers], self.shapes, self.templates)
+        return self.form.changes(deltas[self.numbers], self.shapes, self.templates)
 
 
 def pieces(
@@ -216,14 +216,15 @@ def pieces(
     if len(set(names)) < len(names) or not named <= shapes.keys():
         raise wrong
     found, start = [], 0
-    for place, form in names:
+    for place, name in names:
         try:
-            stop = start + numbers(form, shapes[place])
+            form = form_of(name)
+            stop = start + form.numbers(shapes[place])
             common = templates.of(place, form)
         except KwsError:
             raise wrong from None
-        where = places(form, shapes[place])
-        some = len(where) < numbers(WHOLE, shapes[place])
+        where = form.places(shapes[place])
+        some = len(where) < WHOLE.numbers(shapes[place])
         span = slice(start, stop)
         at = where if some else slice(None)
         found.append(Piece(place, form, shapes[place], span, at, common))

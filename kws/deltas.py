@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from .adapter import Adapter, numbers_of, pieces
-from .forms import MASK, WHOLE, Shapes, changes, scaled, sources
+from .forms import MASK, WHOLE
 from .sites import HEAD, Site, find_sites, flatten, lone_weights, unflatten
 from .templates import Templates
 
@@ -96,7 +96,7 @@ class Adaptation(nn.Module):
             return self.numbers[self.source] * self.sign
         pieces = self.numbers.split([site.size for site in self.chosen])
         found = zip(self.chosen, pieces, self._templates(), strict=True)
-        return torch.cat([changes(s.form, piece, _shapes(s), mixed) for s, piece, mixed in found])
+        return torch.cat([s.form.changes(piece, s.tensors, mixed) for s, piece, mixed in found])
 
     def vector(self) -> Tensor:
         """The chosen places' effective weights ``[m]``."""
@@ -135,7 +135,7 @@ class Adaptation(nn.Module):
             for site, piece in zip(self.chosen, self._pieces(), strict=True):
                 if site.name in theirs:
                     piece.copy_(theirs[site.name])
-                elif site.place in theirs and (found := sources(site.form, _shapes(site))):
+                elif site.place in theirs and (found := site.form.sources(site.tensors)):
                     which, signs = (torch.from_numpy(array).to(piece.device) for array in found)
                     values = theirs[site.place][site.places().to(piece.device)] * signs
                     total = torch.zeros_like(piece).index_add(0, which, values)
@@ -162,7 +162,7 @@ def restored(network: nn.Module, adapter: Adapter) -> Adaptation:
 
     """
     sites = {site.place: site for site in find_sites(network)}
-    shapes = {place: _shapes(site) for place, site in sites.items()}
+    shapes = {place: site.tensors for place, site in sites.items()}
     found = pieces(adapter, shapes, Templates(lone_weights(network, tuple(sites.values()))))
     chosen = [sites[piece.place].owned(piece.form) for piece in found]
     model = Adaptation(network, len(adapter.config.labels), chosen)
@@ -181,7 +181,7 @@ def _begin(chosen: Sequence[Site]) -> Tensor:
     pieces = [torch.zeros(site.size) for site in chosen]
     for site, piece in zip(chosen, pieces, strict=True):
         if site.form != MASK:
-            piece[len(scaled(site.form, _shapes(site))) :].normal_()
+            piece[len(site.form.scaled(site.tensors)) :].normal_()
     return torch.cat([*pieces, torch.zeros(0)])
 
 
@@ -191,7 +191,7 @@ def _units(network: nn.Module, chosen: Sequence[Site]) -> Tensor:
     for site in chosen:
         tensors = [network.get_parameter(name).detach().cpu() for name in site.shapes]
         sizes = [tensor.square().mean().sqrt().expand(tensor.numel()) for tensor in tensors]
-        weights = torch.from_numpy(scaled(site.form, _shapes(site)))
+        weights = torch.from_numpy(site.form.scaled(site.tensors))
         pieces += [torch.cat(sizes)[weights], torch.ones(site.size - len(weights))]
     units = torch.cat(pieces)
     return units.masked_fill(units == 0, 1.0)
@@ -201,17 +201,13 @@ def _sources(chosen: Sequence[Site]) -> tuple[Tensor, Tensor]:
     """For each change the index of its number and its sign; both empty if any site has no such."""
     which, signs, begin = [torch.zeros(0, dtype=torch.int64)], [torch.zeros(0)], 0
     for site in chosen:
-        found = sources(site.form, _shapes(site))
+        found = site.form.sources(site.tensors)
         if found is None:
             return which[0], signs[0]
         which.append(torch.from_numpy(found[0]) + begin)
         signs.append(torch.from_numpy(found[1]))
         begin += site.size
     return torch.cat(which), torch.cat(signs)
-
-
-def _shapes(site: Site) -> Shapes:
-    return tuple(site.shapes.values())
 
 
 def _where(chosen: Sequence[Site], found: Sequence[Site]) -> list[Tensor]:

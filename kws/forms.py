@@ -1,26 +1,17 @@
 """Forms: how the numbers that a language owns of a site become changes of the site's weights.
 
-Owned whole, a site has one number for each of its weights. Owned in part, it has n of them, taken
-in a fixed shuffled order, so that no list of places is stored, and fewer are always among more.
-Tied, all of its weights change and share n numbers, each of which is added to some weights and
-taken from others by a fixed draw (HashedNets, Chen et al., https://arxiv.org/abs/1504.04788, eq. 3
-and 7; here all numbers have equally many weights, and none has weights of two tensors).
-
-A normalisation's shift alone is half of it (BitFit, Ben Zaken et al.,
-https://arxiv.org/abs/2106.10199). Of a convolution of O x I weights, owned at rank r, there are
-r (O + I), the factors of dW = B A (LoRA, Hu et al., https://arxiv.org/abs/2106.09685, eq. 3); or
-O + r where the factors are fixed and only scaled, dW = diag(b) B diag(d) A (VeRA, Kopiczko et al.,
-https://arxiv.org/abs/2310.11454, eq. 2); or n, of which each scales a template that it shares with
-others (RECAST, :mod:`kws.templates`); or, masked, one for each weight that says how much of it is
-taken away, all or nothing (Piggyback, Mallya et al., https://arxiv.org/abs/1801.06519). Once added
-these are ordinary weights: no form costs anything in listening.
+A site's name says the form after a mark, ``blocks.3.point@rank1``, and :func:`form_of` reads it.
+Once added, changes are ordinary weights: no form costs anything in listening.
 """
 
 import math
 import re
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Final, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,45 +21,343 @@ from .errors import KwsError
 if TYPE_CHECKING:  # listening does without torch
     from torch import Tensor
 
-WHOLE: Final = ""
 MARK: Final = "@"  # between a site's name and its form
 
 Shapes = Sequence[tuple[int, ...]]  # of a site's tensors, the weight first
 Array = TypeVar("Array", NDArray[np.float32], "Tensor")
+Indices = NDArray[np.int64]
+Signs = NDArray[np.float32]
 
 
-SHIFT: Final = "shift"
-MASK: Final = "mask"
+@dataclass(frozen=True)
+class Form(ABC):
+    """One way to own a site; ``count`` is the number in its name, where it has one."""
+
+    kind: ClassVar[str]
+    counted: ClassVar[bool] = True
+    count: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.kind}{self.count}" if self.counted else self.kind
+
+    def numbers(self, shapes: Shapes) -> int:
+        """How many numbers a language owns of a site of these shapes.
+
+        >>> [form_of(name).numbers([(40, 40, 1, 1)]) for name in ("", "part160", "rank1")]
+        [1600, 160, 80]
+
+        Raises:
+            KwsError: the form does not suit these shapes.
+
+        """
+        found = self._numbers(shapes)
+        if found is None:
+            raise KwsError(f"no form '{self}' suits a site of shapes {list(map(list, shapes))}")
+        return found
+
+    @abstractmethod
+    def _numbers(self, shapes: Shapes) -> int | None:
+        """The same, or None where it does not suit."""
+
+    def places(self, shapes: Shapes) -> Indices:
+        """Which of a site's weights change, counted flat, each once.
+
+        >>> form_of("part4").places([(2, 5)]), form_of("rank1").places([(2, 2)])
+        (array([5, 3, 1, 8]), array([0, 1, 2, 3]))
+        """
+        return _every(_weights(shapes))
+
+    def sources(self, shapes: Shapes) -> tuple[Indices, Signs] | None:
+        """Which number is added at each of these places, and with which sign: ``[c], [c]``.
+
+        None where a change is not one number with a sign: factors, mixtures and masks.
+
+        >>> form_of("tied2").sources([(2, 2)])
+        (array([0, 1, 1, 0]), array([ 1., -1.,  1., -1.], dtype=float32))
+        """
+        return None
+
+    @abstractmethod
+    def changes(self, owned: Array, shapes: Shapes, templates: Array | None = None) -> Array:
+        """What is added at these places; arrays and tensors alike, and gradients pass.
+
+        ``templates`` ``[n, w]`` are those of :meth:`kws.templates.Templates.of`.
+
+        >>> form_of("rank1").changes(np.array([1.0, 2.0, 3.0, 4.0, 5.0]), [(2, 3, 1, 1)])
+        array([ 3.,  4.,  5.,  6.,  8., 10.])
+        """
+
+    def scaled(self, shapes: Shapes) -> Indices:
+        """For each number that is measured in units of weights, in turn: a weight that it changes.
+
+        That weight's tensor supplies the unit. All numbers are measured so, but of low-rank factors
+        the left ones alone, which begin at zero, and of a mask none.
+
+        >>> form_of("part2").scaled([(2, 5)]), form_of("rank1").scaled([(2, 5)])
+        (array([5, 3]), array([0, 0]))
+        """
+        found = self.sources(shapes)
+        assert found is not None
+        which = np.zeros(self.numbers(shapes), np.int64)
+        which[found[0]] = self.places(shapes)
+        return which
+
+    def balanced(self, owned: NDArray[np.float32], shapes: Shapes) -> NDArray[np.float32]:
+        """Numbers that make the same changes, of which no factor is much larger than the other.
+
+        Low-rank factors are stored under one peak, so that the smaller would lose what it holds.
+
+        >>> form_of("rank1").balanced(np.array([0.01, 100.0]), [(1, 1)])
+        array([1., 1.])
+        """
+        return owned
 
 
-def part(count: int) -> str:
-    """The form that owns so many of a site's weights."""
-    return f"part{count}"
+class _Direct(Form):
+    """A number for each place that changes."""
+
+    def sources(self, shapes: Shapes) -> tuple[Indices, Signs]:
+        owned = self.numbers(shapes)
+        return np.arange(owned), np.ones(owned, np.float32)
+
+    def changes(self, owned: Array, shapes: Shapes, templates: Array | None = None) -> Array:
+        return owned
 
 
-def tied(count: int) -> str:
-    """The form in which so many numbers change all of a site's weights."""
-    return f"tied{count}"
+class Whole(_Direct):
+    """A number for each of the site's weights."""
+
+    kind, counted = "", False
+
+    def _numbers(self, shapes: Shapes) -> int:
+        return _weights(shapes)
 
 
-def rank(count: int) -> str:
-    """The form in which a convolution changes by a matrix of such a rank."""
-    return f"rank{count}"
+class Shift(_Direct):
+    """Half of a normalisation: its shift (BitFit, Ben Zaken et al., https://arxiv.org/abs/2106.10199)."""
+
+    kind, counted = "shift", False
+
+    def _numbers(self, shapes: Shapes) -> int | None:
+        return math.prod(shapes[1]) if len(shapes) == 2 else None
+
+    def places(self, shapes: Shapes) -> Indices:
+        return np.arange(math.prod(shapes[0]), _weights(shapes))
 
 
-def mix(count: int) -> str:
-    """The form in which so many templates are mixed into a site's weights."""
-    return f"mix{count}"
+class Part(_Direct):
+    """Some weights, in a fixed shuffled order.
+
+    So no list of places is stored, and fewer are always among more.
+    """
+
+    kind = "part"
+
+    def _numbers(self, shapes: Shapes) -> int | None:
+        return self.count if self.count < _weights(shapes) else None
+
+    def places(self, shapes: Shapes) -> Indices:
+        return _order(_weights(shapes))[: self.count]
 
 
-def mixed(form: str) -> int:
-    """How many templates a form mixes; 0 if it mixes none."""
-    kind, count = _parse(form)
-    return count if kind == "mix" else 0
+class Tied(Form):
+    """All weights change and share the numbers.
+
+    Each is added to some weights and taken from others by a fixed draw (HashedNets, Chen et al.,
+    https://arxiv.org/abs/1504.04788, eq. 3 and 7; here all numbers have equally many weights, and
+    none has weights of two tensors). They are dealt to the site's tensors evenly, and then to a
+    tensor's weights in their order; a tensor that gets none does not change.
+    """
+
+    kind = "tied"
+
+    def _numbers(self, shapes: Shapes) -> int | None:
+        return self.count if self.count < _weights(shapes) else None
+
+    def places(self, shapes: Shapes) -> Indices:
+        return _every(_weights(shapes[: self.count]))
+
+    def sources(self, shapes: Shapes) -> tuple[Indices, Signs]:
+        found = [
+            (dealt.start + _ranks(weights) % len(dealt), _coins(weights))
+            for weights, dealt in self._dealt(shapes)
+        ]
+        if len(found) == 1:
+            return found[0]
+        which, signs = zip(*found, strict=True)
+        return np.concatenate(which), np.concatenate(signs)
+
+    def changes(self, owned: Array, shapes: Shapes, templates: Array | None = None) -> Array:
+        if isinstance(owned, np.ndarray):
+            return self._spread(owned, shapes)
+        which, signs = self.sources(shapes)
+        return owned[which] * _like(owned, signs)
+
+    def _spread(self, owned: NDArray[np.float32], shapes: Shapes) -> NDArray[np.float32]:
+        """What :meth:`sources` tells, at once: a change of language waits for it."""
+        found = []
+        for weights, dealt in self._dealt(shapes):
+            again = np.empty((-(-weights // len(dealt)), len(dealt)), np.float32)
+            again[:] = owned[dealt.start : dealt.stop]
+            found.append(again.ravel()[_ranks(weights)] * _coins(weights))
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
+    def _dealt(self, shapes: Shapes) -> list[tuple[int, range]]:
+        """Of each tensor that gets any: its weights, and which numbers it gets."""
+        found, begin = [], 0
+        for left, shape in zip(range(len(shapes), 0, -1), shapes, strict=True):
+            end = begin - (begin - self.count) // left
+            if end > begin:
+                found.append((math.prod(shape), range(begin, end)))
+            begin = end
+        return found
+
+
+class _OfMatrix(Form):
+    """What a convolution of O x I weights alone may be owned as."""
+
+    def _numbers(self, shapes: Shapes) -> int | None:
+        if len(shapes) != 1 or len(shapes[0]) < 2:
+            return None
+        return self._of(*_matrix(shapes))
+
+    @abstractmethod
+    def _of(self, rows: int, columns: int) -> int:
+        """Numbers for a matrix of so many rows and columns."""
+
+
+class _Factored(_OfMatrix):
+    """dW is a product of two matrices; the numbers of the left one come first and begin at zero."""
+
+    @abstractmethod
+    def _left(self, rows: int) -> int:
+        """How many numbers are of the left."""
+
+    @abstractmethod
+    def _factors(self, owned: Array, rows: int, columns: int) -> tuple[Array, Array]:
+        """``[O, r], [r, I]``."""
+
+    def changes(self, owned: Array, shapes: Shapes, templates: Array | None = None) -> Array:
+        left, right = self._factors(owned, *_matrix(shapes))
+        return (left @ right).reshape(-1)
+
+    def scaled(self, shapes: Shapes) -> Indices:
+        return np.zeros(self._left(shapes[0][0]), np.int64)
+
+    def balanced(self, owned: NDArray[np.float32], shapes: Shapes) -> NDArray[np.float32]:
+        rows = shapes[0][0]
+        count = self._left(rows)
+        columns = count // rows  # of the left numbers; each has its row among the right ones
+        left, right = owned[:count].reshape(rows, columns), owned[count:].reshape(columns, -1).T
+        tops = np.abs(left).max(0), np.abs(right).max(0)
+        some = (tops[0] > 0) & (tops[1] > 0)
+        factor = np.sqrt(np.divide(tops[1], tops[0], out=np.ones_like(tops[0]), where=some))
+        left, right = left * factor, right / factor
+        return np.concatenate([left.ravel(), right.T.ravel()]).astype(owned.dtype)
+
+
+class Rank(_Factored):
+    """The factors of dW = B A, of this rank.
+
+    LoRA, Hu et al., https://arxiv.org/abs/2106.09685, eq. 3.
+    """
+
+    kind = "rank"
+
+    def _of(self, rows: int, columns: int) -> int:
+        return self.count * (rows + columns)
+
+    def _left(self, rows: int) -> int:
+        return rows * self.count
+
+    def _factors(self, owned: Array, rows: int, columns: int) -> tuple[Array, Array]:
+        left, right = owned[: rows * self.count], owned[rows * self.count :]
+        return left.reshape(rows, self.count), right.reshape(self.count, columns)
+
+
+class Vera(_Factored):
+    """Scales of fixed factors of this rank, dW = diag(b) B diag(d) A.
+
+    VeRA, Kopiczko et al., https://arxiv.org/abs/2310.11454, eq. 2.
+    """
+
+    kind = "vera"
+
+    def _of(self, rows: int, columns: int) -> int:
+        return rows + self.count
+
+    def _left(self, rows: int) -> int:
+        return rows
+
+    def _factors(self, owned: Array, rows: int, columns: int) -> tuple[Array, Array]:
+        left, right = (_like(owned, signs) for signs in _signs(rows, columns, self.count))
+        return owned[:rows, None] * left, owned[rows:, None] * right
+
+
+class Mix(_OfMatrix):
+    """One number for each of the templates that are mixed (RECAST, :mod:`kws.templates`)."""
+
+    kind = "mix"
+
+    def _of(self, rows: int, columns: int) -> int:
+        return self.count
+
+    def changes(self, owned: Array, shapes: Shapes, templates: Array | None = None) -> Array:
+        assert templates is not None
+        return owned @ templates
+
+    def scaled(self, shapes: Shapes) -> Indices:
+        return np.zeros(self.count, np.int64)
+
+
+class Mask(_OfMatrix):
+    """How much of each weight is taken away, all or nothing.
+
+    Piggyback, Mallya et al., https://arxiv.org/abs/1801.06519. The one template is the weights.
+    """
+
+    kind, counted = "mask", False
+
+    def _of(self, rows: int, columns: int) -> int:
+        return rows * columns
+
+    def changes(self, owned: Array, shapes: Shapes, templates: Array | None = None) -> Array:
+        assert templates is not None
+        taken: Array = owned * -templates[0]
+        return taken
+
+    def scaled(self, shapes: Shapes) -> Indices:
+        return np.zeros(0, np.int64)
+
+
+WHOLE: Final = Whole()
+SHIFT: Final = Shift()
+MASK: Final = Mask()
+_KINDS: Final[Mapping[str, type[Form]]] = MappingProxyType(
+    {form.kind: form for form in (Whole, Shift, Part, Tied, Rank, Vera, Mix, Mask)}
+)
+
+
+@cache
+def form_of(name: str) -> Form:
+    """The form of this name.
+
+    >>> form_of("rank2"), str(Part(7)), form_of("") == WHOLE
+    (Rank(count=2), 'part7', True)
+
+    Raises:
+        KwsError: there is no such form.
+
+    """
+    found = re.fullmatch(r"([a-z]*)([1-9]\d{0,5})?", name)
+    kind = _KINDS.get(found[1]) if found else None
+    if kind is None or found is None or kind.counted != bool(found[2]):
+        raise KwsError(f"there is no form '{name}'")
+    return kind(int(found[2] or 0))
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """A place of the network, and the form in which it is owned.
+    """A place of the network, and the name of the form in which it is owned.
 
     >>> split_name("blocks.3.point@rank1"), split_name("stem.0")
     (('blocks.3.point', 'rank1'), ('stem.0', ''))
@@ -77,203 +366,32 @@ def split_name(name: str) -> tuple[str, str]:
     return place, form
 
 
-def numbers(form: str, shapes: Shapes) -> int:
-    """How many numbers a language owns of a site of these shapes.
-
-    >>> [numbers(form, [(40, 40, 1, 1)]) for form in ("", "part160", "rank1")]
-    [1600, 160, 80]
-
-    Raises:
-        KwsError: there is no such form, or it does not suit these shapes.
-
-    """
-    kind, count = _parse(form)
-    weights = sum(map(math.prod, shapes))
-    if kind == WHOLE:
-        return weights
-    if kind in ("part", "tied") and count < weights:
-        return count
-    if kind == SHIFT and len(shapes) == 2:
-        return math.prod(shapes[1])
-    if len(shapes) == 1 and len(shapes[0]) > 1:
-        if kind == MASK:
-            return weights
-        rows, columns = _matrix(shapes)
-        if kind == "mix":
-            return count
-        if kind == "rank":
-            return count * (rows + columns)
-        if kind == "vera":
-            return rows + count
-    raise KwsError(f"no form '{form}' suits a site of shapes {list(map(list, shapes))}")
-
-
-def places(form: str, shapes: Shapes) -> NDArray[np.int64]:
-    """Which of a site's weights change, counted flat, each once.
-
-    >>> places("part4", [(2, 5)]), places("rank1", [(2, 2)])
-    (array([5, 3, 1, 8]), array([0, 1, 2, 3]))
-    """
-    kind, count = _parse(form)
-    weights = sum(map(math.prod, shapes))
-    if kind == SHIFT:
-        return np.arange(math.prod(shapes[0]), weights)
-    if kind == "part":
-        return _order(weights)[:count]
-    if kind == "tied" and count < len(shapes):
-        weights = sum(map(math.prod, shapes[:count]))
-    return _every(weights)
-
-
-def sources(form: str, shapes: Shapes) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
-    """Which number is added at each of these places, and with which sign: ``[c], [c]``.
-
-    None where a change is not one number with a sign: factors, mixtures and masks.
-
-    >>> sources("tied2", [(2, 2)])
-    (array([0, 1, 1, 0]), array([ 1., -1.,  1., -1.], dtype=float32))
-    """
-    kind, count = _parse(form)
-    if kind in ("rank", "vera", "mix", MASK):
-        return None
-    if kind == "tied":
-        return _ties(count, shapes)
-    owned = numbers(form, shapes)
-    return np.arange(owned), np.ones(owned, np.float32)
-
-
-def changes(form: str, owned: Array, shapes: Shapes, templates: Array | None = None) -> Array:
-    """What is added at these places; arrays and tensors alike, and gradients pass.
-
-    ``templates`` ``[n, w]`` are the site's where the form mixes n of them; where it is masked, the
-    one is the site's weights.
-
-    >>> changes("rank1", np.array([1.0, 2.0, 3.0, 4.0, 5.0]), [(2, 3, 1, 1)])
-    array([ 3.,  4.,  5.,  6.,  8., 10.])
-    """
-    kind, rank = _parse(form)
-    if kind == "mix":
-        assert templates is not None
-        return owned @ templates
-    if kind == MASK:
-        assert templates is not None
-        taken: Array = owned * -templates[0]
-        return taken
-    if kind == "tied":
-        if isinstance(owned, np.ndarray):
-            return _spread(owned, shapes)
-        which, signs = _ties(rank, shapes)
-        return owned[which] * _like(owned, signs)
-    if kind not in ("rank", "vera"):
-        return owned
-    rows, columns = _matrix(shapes)
-    if kind == "vera":
-        left, right = (_like(owned, signs) for signs in _signs(rows, columns, rank))
-        left, right = owned[:rows, None] * left, owned[rows:, None] * right
-    else:
-        left, right = owned[: rows * rank], owned[rows * rank :]  # B and A
-    return (left.reshape(rows, rank) @ right.reshape(rank, columns)).reshape(-1)
-
-
-def balanced(form: str, owned: NDArray[np.float32], shapes: Shapes) -> NDArray[np.float32]:
-    """Numbers that make the same changes, of which no factor is much larger than the other.
-
-    Low-rank factors are stored under one peak, so that the smaller would lose what it holds.
-
-    >>> balanced("rank1", np.array([0.01, 100.0]), [(1, 1)])
-    array([1., 1.])
-    """
-    kind, rank = _parse(form)
-    if kind not in ("rank", "vera"):
-        return owned
-    rows = _matrix(shapes)[0]
-    if kind == "vera":  # a factor for each row, and one for each rank
-        left, right = owned[:rows, None], owned[rows:, None]
-    else:
-        left = owned[: rows * rank].reshape(rows, rank)
-        right = owned[rows * rank :].reshape(rank, -1).T
-    tops = np.abs(left).max(0), np.abs(right).max(0)
-    some = (tops[0] > 0) & (tops[1] > 0)
-    factor = np.sqrt(np.divide(tops[1], tops[0], out=np.ones_like(tops[0]), where=some))
-    left, right = left * factor, right / factor
-    return np.concatenate([left.ravel(), right.T.ravel()]).astype(owned.dtype)
-
-
-def scaled(form: str, shapes: Shapes) -> NDArray[np.int64]:
-    """For each number that is measured in units of weights, from the first: a weight it changes.
-
-    That weight's tensor supplies the unit. All numbers are measured so, but of low-rank factors the
-    left ones alone, which begin at zero, and of a mask none.
-
-    >>> scaled("part2", [(2, 5)]), scaled("rank1", [(2, 5)])
-    (array([5, 3]), array([0, 0]))
-    """
-    kind, rank = _parse(form)
-    if kind == "mix":
-        return np.zeros(rank, np.int64)
-    if kind == MASK:
-        return np.zeros(0, np.int64)
-    found = sources(form, shapes)
-    if found is None:
-        return np.zeros(_matrix(shapes)[0] * (rank if kind == "rank" else 1), np.int64)
-    which = np.zeros(numbers(form, shapes), np.int64)
-    which[found[0]] = places(form, shapes)
-    return which
-
-
 @cache
-def _order(weights: int) -> NDArray[np.int64]:
+def _order(weights: int) -> Indices:
     """In which places are taken, shuffled by bits that no release of NumPy changes: ``[n]``."""
     return np.argsort(np.random.PCG64(weights).random_raw(weights), kind="stable")
 
 
 @cache
-def _every(weights: int) -> NDArray[np.int64]:
+def _every(weights: int) -> Indices:
     return np.arange(weights)
 
 
 @cache
-def _ranks(weights: int) -> NDArray[np.int64]:
+def _ranks(weights: int) -> Indices:
     """When each place is taken: ``[n]``."""
     return np.argsort(_order(weights))
 
 
-def _ties(count: int, shapes: Shapes) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Which of so many numbers each weight has, and its sign; of no tensor that gets none.
-
-    Numbers are dealt to a site's tensors evenly, and then to a tensor's weights in their order.
-    """
-    which, signs, begin = [], [], 0
-    for left, shape in zip(range(len(shapes), 0, -1), shapes, strict=True):
-        share = -(-(count - begin) // left)
-        if share:
-            which.append(begin + _ranks(math.prod(shape)) % share)
-            signs.append(_coins(math.prod(shape)))
-        begin += share
-    if len(which) == 1:
-        return which[0], signs[0]
-    return np.concatenate(which), np.concatenate(signs)
-
-
-def _spread(owned: NDArray[np.float32], shapes: Shapes) -> NDArray[np.float32]:
-    """What :func:`_ties` tells, at once: a change of language waits for it."""
-    found, begin = [], 0
-    for left, shape in zip(range(len(shapes), 0, -1), shapes, strict=True):
-        share = -(-(len(owned) - begin) // left)
-        if share:
-            weights = math.prod(shape)
-            again = np.empty((-(-weights // share), share), np.float32)
-            again[:] = owned[begin : begin + share]
-            found.append(again.ravel()[_ranks(weights)] * _coins(weights))
-        begin += share
-    return found[0] if len(found) == 1 else np.concatenate(found)
-
-
 @cache
-def _coins(weights: int) -> NDArray[np.float32]:
+def _coins(weights: int) -> Signs:
     """Plus or minus one: ``[n]``."""
     bits = np.random.PCG64(weights + 1_000_000_007).random_raw(weights) >> 63
     return 1 - 2 * bits.astype(np.float32)
+
+
+def _weights(shapes: Shapes) -> int:
+    return sum(map(math.prod, shapes))
 
 
 def _matrix(shapes: Shapes) -> tuple[int, int]:
@@ -281,7 +399,7 @@ def _matrix(shapes: Shapes) -> tuple[int, int]:
     return shapes[0][0], math.prod(shapes[0][1:])
 
 
-def _signs(rows: int, columns: int, rank: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _signs(rows: int, columns: int, rank: int) -> tuple[Signs, Signs]:
     """Factors of plus and minus one, the left ones over the root of the rank: ``[O, r], [r, I]``.
 
     Like the order of places they come from bits that no release of NumPy changes.
@@ -295,14 +413,3 @@ def _signs(rows: int, columns: int, rank: int) -> tuple[NDArray[np.float32], NDA
 def _like(owned: Array, constant: NDArray[np.float32]) -> Array:
     """A constant of the same kind."""
     return constant if isinstance(owned, np.ndarray) else owned.new_tensor(constant)
-
-
-@cache
-def _parse(form: str) -> tuple[str, int]:
-    """Kind and count."""
-    if form in (WHOLE, SHIFT, MASK):
-        return form, 0
-    found = re.fullmatch(r"(part|tied|rank|vera|mix)([1-9]\d{0,5})", form)
-    if found is None:
-        raise KwsError(f"there is no form '{form}'")
-    return found[1], int(found[2])

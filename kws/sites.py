@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .forms import MARK, WHOLE, numbers, places, split_name
+from .forms import MARK, WHOLE, Form, Shapes, form_of, split_name
 
 HEAD = "head"  # a language's classifier is always its own and never a site
 
@@ -39,15 +39,20 @@ class Site:
         return split_name(self.name)[0]
 
     @property
-    def form(self) -> str:
-        """As :mod:`kws.forms` knows it."""
-        return split_name(self.name)[1]
+    def form(self) -> Form:
+        """How its numbers become changes of its weights."""
+        return form_of(split_name(self.name)[1])
+
+    @property
+    def tensors(self) -> Shapes:
+        """The shapes alone, in order."""
+        return tuple(self.shapes.values())
 
     def places(self) -> Tensor:
-        """Which of its weights change, counted from its own first (:func:`kws.forms.places`)."""
-        return torch.from_numpy(places(self.form, tuple(self.shapes.values())))
+        """Which of its weights change, counted from its own first (:class:`kws.forms.Form`)."""
+        return torch.from_numpy(self.form.places(self.tensors))
 
-    def owned(self, form: str) -> "Site":
+    def owned(self, form: Form) -> "Site":
         """The same place in another form.
 
         Raises:
@@ -55,7 +60,7 @@ class Site:
 
         """
         name = self.place if form == WHOLE else f"{self.place}{MARK}{form}"
-        return replace(self, name=name, size=numbers(form, list(self.shapes.values())))
+        return replace(self, name=name, size=form.numbers(self.tensors))
 
 
 def find_sites(network: nn.Module) -> tuple[Site, ...]:

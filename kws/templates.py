@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import KwsError
-from .forms import MASK, mixed
+from .forms import MASK, Form, Mix
 
 Array = NDArray[np.float32]
 FEWEST: Final = 2  # layers of a group
@@ -42,7 +42,7 @@ class Templates:
             found.setdefault((place.rpartition(".")[2], weight.shape), []).append(place)
         return {place: tuple(group) for group in found.values() for place in group}
 
-    def of(self, place: str, form: str) -> Array | None:
+    def of(self, place: str, form: Form) -> Array | None:
         """Templates ``[n, w]`` of a place that is owned as their mixture, or masked; else None.
 
         Rows are flat as the place's weights are, and have a root mean square of one; a mask has a
@@ -56,15 +56,14 @@ class Templates:
             if place not in self._weights:
                 raise KwsError(f"{place} has not the one tensor that a mask is for")
             return self._weights[place].reshape(1, -1)
-        count = mixed(form)
-        if not count:
+        if not isinstance(form, Mix):
             return None
         group = self.groups.get(place, ())
-        if len(group) < max(FEWEST, count):
-            raise KwsError(f"{place} has not {count} templates in common with others")
+        if len(group) < max(FEWEST, form.count):
+            raise KwsError(f"{place} has not {form.count} templates in common with others")
         if group not in self._found:
             self._found[group] = leading([self._weights[member].ravel() for member in group])
-        return self._found[group][:count]
+        return self._found[group][: form.count]
 
 
 def leading(weights: list[Array]) -> Array:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kws.deltas import Adaptation
-from kws.forms import rank
+from kws.forms import Rank
 from kws.sites import HEAD, Site
 
 from .fixed import pointwise_sites
@@ -44,7 +44,7 @@ def cacl(transfer: Transfer) -> Adaptation:
         merge(transfer.earlier, network)
     sites = factored_sites(transfer.sites)
     half = max(1, transfer.train.plan.epochs // 2)
-    first = _grow(transfer, network, [site.owned(rank(candidates(site))) for site in sites])
+    first = _grow(transfer, network, [site.owned(Rank(candidates(site))) for site in sites])
     transfer.train("components", first, half, RATE, lambda _: regulariser(factors(first)))
     kept = prune(factors(first), transfer.budget)
     last = _grow(transfer, network, _owned(sites, kept))
@@ -61,7 +61,7 @@ def factored_sites(sites: Sequence[Site]) -> tuple[Site, ...]:
 
 def candidates(site: Site) -> int:
     """As many components as are tried, and never so many that they cost more than the weights."""
-    return max(1, min(CANDIDATES, site.span // site.owned(rank(1)).size))
+    return max(1, min(CANDIDATES, site.span // site.owned(Rank(1)).size))
 
 
 def factors(model: Adaptation) -> list[Factors]:
@@ -138,7 +138,7 @@ def _grow(transfer: Transfer, network: nn.Module, chosen: Sequence[Site]) -> Ada
 def _owned(sites: Sequence[Site], pairs: Sequence[Factors]) -> list[Site]:
     """The sites that have components, owned at as many ranks."""
     counts = [left.shape[1] for left, _ in pairs]
-    return [site.owned(rank(count)) for site, count in zip(sites, counts, strict=True) if count]
+    return [site.owned(Rank(count)) for site, count in zip(sites, counts, strict=True) if count]
 
 
 @torch.no_grad()

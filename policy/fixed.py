@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from kws.deltas import Adaptation
-from kws.forms import SHIFT, rank
+from kws.forms import SHIFT, Rank, Vera
 from kws.sites import Site
 
 from .transfer import Transfer
@@ -29,13 +29,13 @@ def bitfit(transfer: Transfer) -> Adaptation:
 def lora(transfer: Transfer) -> Adaptation:
     """The pointwise convolutions at low rank."""
     found = pointwise_sites(transfer.sites)
-    return transfer.finish([site.owned(rank(LORA_RANK)) for site in found])
+    return transfer.finish([site.owned(Rank(LORA_RANK)) for site in found])
 
 
 def vera(transfer: Transfer) -> Adaptation:
     """The scales of fixed factors of the pointwise convolutions."""
     found = pointwise_sites(transfer.sites)
-    return transfer.finish([site.owned(f"vera{VERA_RANK}") for site in found])
+    return transfer.finish([site.owned(Vera(VERA_RANK)) for site in found])
 
 
 def full(transfer: Transfer) -> Adaptation:

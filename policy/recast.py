@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kws.deltas import Adaptation
-from kws.forms import mix, rank
+from kws.forms import Mix, Rank
 from kws.sites import Site, find_sites, lone_weights
 from kws.templates import FEWEST, Templates
 
@@ -54,7 +54,7 @@ def recast_swr(transfer: Transfer) -> Adaptation:
 
 def recast_lora(transfer: Transfer) -> Adaptation:
     """The smallest setting, and the pointwise convolutions at low rank."""
-    low = [site.owned(rank(LORA_RANK)) for site in pointwise_sites(transfer.sites)]
+    low = [site.owned(Rank(LORA_RANK)) for site in pointwise_sites(transfer.sites)]
     return transfer.finish((*mixture(transfer), *low))
 
 
@@ -68,7 +68,7 @@ def mixed_sites(network: nn.Module, sites: Sequence[Site], templates: int) -> tu
     groups = Templates(lone_weights(network, find_sites(network))).groups
     sizes = {site.place: len(groups.get(site.place, ())) for site in sites}
     return tuple(
-        site.owned(mix(min(templates, sizes[site.place])))
+        site.owned(Mix(min(templates, sizes[site.place])))
         for site in sites
         if sizes[site.place] >= FEWEST
     )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from kws.deltas import Adaptation
-from kws.forms import part, tied
+from kws.forms import Part, Tied
 from kws.sites import Site
 
 from .swr import Policy, learn_where
@@ -124,7 +124,7 @@ def apportion(scores: Tensor, sites: Sequence[Site], budget: int) -> tuple[Site,
     order = torch.argsort((exact - counts).masked_fill(counts == sizes, -1), descending=True)
     counts[order[: budget - int(counts.sum())]] += 1
     return tuple(
-        site if count == site.size else site.owned(tied(count))
+        site if count == site.size else site.owned(Tied(count))
         for site, count in zip(sites, counts.tolist(), strict=True)
         if count
     )
@@ -134,6 +134,6 @@ def _ranks(site: Site) -> Tensor:
     """When each weight of a site is taken: ``[n]``."""
     ranks = torch.full((site.size,), float(site.size - 1))
     if site.size > 1:
-        taken = site.owned(part(site.size - 1)).places()
+        taken = site.owned(Part(site.size - 1)).places()
         ranks[taken] = torch.arange(site.size - 1, dtype=ranks.dtype)
     return ranks

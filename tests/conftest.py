@@ -162,6 +162,7 @@ def make_adapter(base: "Base") -> MakeAdapter:
     import numpy as np
 
     from kws.adapter import Adapter, AdapterConfig, stored_bytes
+    from kws.forms import Rank
     from kws.quantized import quantize
     from kws.sites import find_sites
 
@@ -170,7 +171,7 @@ def make_adapter(base: "Base") -> MakeAdapter:
     ) -> Adapter:
         rng = np.random.default_rng(list(language.encode()))
         sites = find_sites(base.network)[::step]
-        chosen = [s.owned("rank1") if s.name.endswith(".point") else s for s in sites]
+        chosen = [s.owned(Rank(1)) if s.name.endswith(".point") else s for s in sites]
         spent = sum(site.size for site in chosen)
         fields: dict[str, Any] = {
             "language": language,

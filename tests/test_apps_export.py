@@ -21,6 +21,7 @@ from kws.adapter import Adapter, AdapterConfig, save_adapter
 from kws.base import BaseConfig, read_base_config, save_base
 from kws.config import FeatureConfig
 from kws.detector import DetectorConfig, Levels, Timing
+from kws.forms import SHIFT, WHOLE, Part, Rank
 from kws.runtime import Runtime
 from kws.sites import Site, find_sites
 from models.bcresnet import BCResNet
@@ -68,7 +69,7 @@ def pretrained(causal: bool) -> BCResNet:
 
 def owned(sites: tuple[Site, ...]) -> list[Site]:
     """Sites owned in every form: in part, at low rank, a shift alone, and whole."""
-    forms = {"conv": ("part5", "rank1", ""), "norm": ("shift", "part7")}
+    forms = {"conv": (Part(5), Rank(1), WHOLE), "norm": (SHIFT, Part(7))}
     numbered = {"conv": 0, "norm": 0}
     chosen = []
     for site in sites[::2]:

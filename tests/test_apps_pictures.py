@@ -14,6 +14,7 @@ from apps import pictures
 from apps.measure import Measured
 from apps.pictures import _share
 from kws.adapter import Adapter
+from kws.forms import Rank
 from kws.sites import find_sites
 from kws.train import Epoch
 from models.bcresnet import BCResNet
@@ -76,6 +77,6 @@ def test_factors_of_more_numbers_than_weights_are_all_of_a_site(
     network: BCResNet, make_adapter: Callable[..., Adapter]
 ) -> None:
     site = next(site for site in find_sites(network) if site.name == "blocks.0.point")
-    many = site.owned("rank7")
+    many = site.owned(Rank(7))
     assert many.size > site.size
     assert _share([many.name], site) == 1.0

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from kws.deltas import Adaptation
+from kws.forms import Part, Rank
 from kws.sites import HEAD, Site, find_sites, flatten, unflatten
 from kws.train import EpochBatches, Plan, fit
 
@@ -213,7 +214,7 @@ def pointwise(network: nn.Module) -> Site:
 
 
 def test_factors_begin_as_the_base_and_learn(network: nn.Module, toy: EpochBatches) -> None:
-    site = pointwise(network).owned("rank2")
+    site = pointwise(network).owned(Rank(2))
     adaptation = Adaptation(network, CLASSES, [site])
     assert adaptation.numbers.numel() == site.size == 2 * (12 + 12)
     assert torch.equal(adaptation.vector(), adaptation.base)
@@ -225,7 +226,7 @@ def test_factors_begin_as_the_base_and_learn(network: nn.Module, toy: EpochBatch
 def test_forms_of_one_place_add_up_and_have_their_own_gates(network: nn.Module) -> None:
     whole = pointwise(network)
     norm = find_sites(network)[1]
-    chosen = [whole, norm, whole.owned("rank1")]
+    chosen = [whole, norm, whole.owned(Rank(1))]
     adaptation = changed(Adaptation(network, CLASSES, chosen))
     pieces = adaptation.pieces()
     for gates in ([1.0, 1.0, 1.0], [0.0, 1.0, 1.0], [1.0, 0.0, 0.0]):
@@ -241,7 +242,7 @@ def test_forms_of_one_place_add_up_and_have_their_own_gates(network: nn.Module) 
 def test_a_step_of_factors_is_as_large_as_one_of_weights(network: nn.Module) -> None:
     """Relative to the tensor's magnitude, where the right factor is as drawn."""
     site = pointwise(network)
-    adaptation = Adaptation(network, CLASSES, [site.owned("rank1")])
+    adaptation = Adaptation(network, CLASSES, [site.owned(Rank(1))])
     with torch.no_grad():
         adaptation.relative[:12] = 0.02
     rms = network.get_parameter("blocks.3.point.weight").square().mean().sqrt()
@@ -251,9 +252,9 @@ def test_a_step_of_factors_is_as_large_as_one_of_weights(network: nn.Module) -> 
 
 @pytest.mark.parametrize("count", [1, 14, 143])
 def test_a_site_owned_in_part_changes_so_many_weights(network: nn.Module, count: int) -> None:
-    site = pointwise(network).owned(f"part{count}")
+    site = pointwise(network).owned(Part(count))
     adaptation = changed(Adaptation(network, CLASSES, [site]))
     moved = adaptation.vector() != adaptation.base
     assert int(moved.sum()) == site.size == count
-    fewer = changed(Adaptation(network, CLASSES, [pointwise(network).owned("part1")]))
+    fewer = changed(Adaptation(network, CLASSES, [pointwise(network).owned(Part(1))]))
     assert (moved | (fewer.vector() == fewer.base)).all()  # fewer are among more

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kws.errors import KwsError
-from kws.forms import changes, numbers, places, scaled, sources, split_name
+from kws.forms import form_of, split_name
 
 CONV, NORM, DEPTHWISE = ((40, 24, 1, 1),), ((32,), (32,)), ((16, 1, 3, 1),)
 FITTING = [
@@ -33,16 +33,16 @@ def test_arrays_and_tensors_change_the_same_weights_alike(
 ) -> None:
     owned = np.random.default_rng(0).normal(size=count).astype(np.float32)
     common = np.random.default_rng(1).normal(size=(1, 960)).astype(np.float32)
-    found = changes(form, owned, shapes, common)
+    found = form_of(form).changes(owned, shapes, common)
     tensors = torch.from_numpy(owned), shapes, torch.from_numpy(common)
-    assert numbers(form, shapes) == count
-    np.testing.assert_allclose(changes(form, *tensors), found, atol=1e-5)
-    where = places(form, shapes)
+    assert form_of(form).numbers(shapes) == count
+    np.testing.assert_allclose(form_of(form).changes(*tensors), found, atol=1e-5)
+    where = form_of(form).places(shapes)
     assert len(where) == len(found) == len(set(where.tolist()))
     assert where.min() >= 0
     assert where.max() < sum(map(math.prod, shapes))
-    assert len(scaled(form, shapes)) <= count
-    assert len(scaled(form, shapes)) or form == "mask"
+    assert len(form_of(form).scaled(shapes)) <= count
+    assert len(form_of(form).scaled(shapes)) or form == "mask"
 
 
 @pytest.mark.parametrize(
@@ -65,11 +65,11 @@ def test_a_form_that_does_not_suit_is_refused(
     form: str, shapes: tuple[tuple[int, ...], ...]
 ) -> None:
     with pytest.raises(KwsError, match=f"form '{form}'"):
-        numbers(form, shapes)
+        form_of(form).numbers(shapes)
 
 
 def test_parts_are_spread_and_fewer_are_among_more() -> None:
-    order = places("part1599", [(40, 40, 1, 1)])
+    order = form_of("part1599").places([(40, 40, 1, 1)])
     owned = np.zeros(1_600)
     owned[order[:400]] = 1
     for axis in (0, 1):
@@ -77,11 +77,11 @@ def test_parts_are_spread_and_fewer_are_among_more() -> None:
         assert sums.min() >= 3
         assert sums.max() <= 20
     for count in (1, 5, 700):
-        assert places(f"part{count}", [(40, 40, 1, 1)]).tolist() == order[:count].tolist()
+        assert form_of(f"part{count}").places([(40, 40, 1, 1)]).tolist() == order[:count].tolist()
 
 
 def test_tied_numbers_have_equally_many_weights_of_one_tensor_each() -> None:
-    which = sources("tied9", NORM)
+    which = form_of("tied9").sources(NORM)
     assert which is not None
     scale, shift = np.split(which[0], 2)
     assert set(scale.tolist()).isdisjoint(shift.tolist())
@@ -91,29 +91,29 @@ def test_tied_numbers_have_equally_many_weights_of_one_tensor_each() -> None:
 
 
 def test_a_single_tied_number_changes_the_scale_alone() -> None:
-    assert places("tied1", NORM).tolist() == list(range(32))
+    assert form_of("tied1").places(NORM).tolist() == list(range(32))
 
 
 def test_shifts_are_the_second_half() -> None:
-    assert places("shift", NORM).tolist() == list(range(32, 64))
+    assert form_of("shift").places(NORM).tolist() == list(range(32, 64))
 
 
 def test_a_low_rank_is_a_product_of_factors() -> None:
     owned = np.arange(1, 11, dtype=np.float32)
-    found = changes("rank2", owned, [(2, 3)]).reshape(2, 3)
+    found = form_of("rank2").changes(owned, [(2, 3)]).reshape(2, 3)
     np.testing.assert_allclose(found, owned[:4].reshape(2, 2) @ owned[4:].reshape(2, 3))
 
 
 def test_scaled_factors_are_of_their_rank_and_the_same_every_time() -> None:
     owned = np.random.default_rng(1).normal(size=44).astype(np.float32)
-    found = changes("vera4", owned, CONV).reshape(40, 24)
+    found = form_of("vera4").changes(owned, CONV).reshape(40, 24)
     assert np.linalg.matrix_rank(found) == 4
     owned[:40], owned[40:] = 0, 1
-    assert not changes("vera4", owned, CONV).any()
-    ones = changes("vera4", np.ones(44, np.float32), CONV)
+    assert not form_of("vera4").changes(owned, CONV).any()
+    ones = form_of("vera4").changes(np.ones(44, np.float32), CONV)
     assert np.abs(ones).max() == 2.0  # four signs, each over the root of four
     assert set(np.unique(ones)) == {-2.0, -1.0, 0.0, 1.0, 2.0}
-    assert ones[:8].tolist() == changes("vera4", np.ones(44, np.float32), CONV)[:8].tolist()
+    assert ones[:8].tolist() == form_of("vera4").changes(np.ones(44, np.float32), CONV)[:8].tolist()
 
 
 def test_names_tell_place_and_form() -> None:

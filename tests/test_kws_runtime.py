@@ -23,7 +23,7 @@ from kws.config import SAMPLE_RATE
 from kws.engine import Engine
 from kws.errors import KwsError
 from kws.files import Arrays
-from kws.forms import MASK, SHIFT, mix, part, tied
+from kws.forms import MASK, SHIFT, Mix, Part, Tied
 from kws.quantized import Bits, quantize
 from kws.runtime import Network, Runtime, merged
 from kws.sites import find_sites
@@ -194,11 +194,11 @@ def in_parts(base: Base, language: str, classes: int = 4, bits: Bits = 16) -> Ad
     chosen = [
         site.owned(SHIFT)
         if site.kind == "norm" and number % 3 == 0
-        else site.owned(mix(2))
+        else site.owned(Mix(2))
         if site.name.endswith((".point", ".time"))
         else site.owned(MASK)
         if site.name.endswith(".frequency")
-        else site.owned((part, tied)[number % 2](max(1, site.size // 7)))
+        else site.owned((Part, Tied)[number % 2](max(1, site.size // 7)))
         for number, site in enumerate(find_sites(base.network))
     ]
     spent = sum(site.size for site in chosen)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from kws.deltas import Adaptation
 from kws.errors import KwsError
-from kws.forms import mix
+from kws.forms import Mix
 from kws.sites import find_sites, lone_weights
 from kws.templates import Templates, leading
 from models.bcresnet import BCResNet
@@ -61,16 +61,16 @@ def test_more_templates_than_layers_are_refused(
     templates: Templates, place: str, count: int
 ) -> None:
     with pytest.raises(KwsError, match=f"{place} has not {count} templates in common"):
-        templates.of(place, mix(count))
+        templates.of(place, Mix(count))
 
 
 def test_a_mixture_is_added_to_the_base(network: BCResNet, templates: Templates) -> None:
     site = next(site for site in find_sites(network) if site.name == "blocks.4.point")
-    adaptation = Adaptation(network, CLASSES, [site.owned(mix(2))])
+    adaptation = Adaptation(network, CLASSES, [site.owned(Mix(2))])
     assert not adaptation.pieces()[0].any()  # it begins as the base
     with torch.no_grad():
         adaptation.relative.copy_(torch.tensor([0.5, -2.0]))
-    common = templates.of(site.place, mix(2))
+    common = templates.of(site.place, Mix(2))
     assert common is not None
     size = network.get_parameter("blocks.4.point.weight").square().mean().sqrt()
     expected = size * (0.5 * torch.from_numpy(common[0]) - 2 * torch.from_numpy(common[1]))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from kws.deltas import Adaptation
+from kws.forms import Rank
 from kws.sites import find_sites
 from kws.train import EpochBatches, Plan
 from models.bcresnet import BCResNet
@@ -96,7 +97,7 @@ def test_the_stem_and_the_pointwise_convolutions_are_factored(network: BCResNet)
     sites = factored_sites(find_sites(network))
     assert sites[0].name == "stem.0"
     assert len(sites) == 18
-    assert sum(site.owned("rank1").size for site in sites) == 569  # and a sigma each: 587
+    assert sum(site.owned(Rank(1)).size for site in sites) == 569  # and a sigma each: 587
 
 
 def effective(model: Adaptation) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ import torch
 from helpers import make_sites
 from torch import nn
 
-from kws.forms import part
+from kws.forms import Part, Tied
 from kws.sites import find_sites
 from policy.selection import spent
 from policy.shares import SharePolicy, apportion, shares_that_spend
@@ -32,7 +32,7 @@ def test_equal_scores_are_equal_shares(network: nn.Module) -> None:
     counts = {site.place: site.size for site in chosen}
     for site in sites:
         assert counts.get(site.name, 0) == pytest.approx(site.size * 883 / 8_836, abs=1)
-    assert all(site.form.startswith("tied") for site in chosen)
+    assert all(isinstance(site.form, Tied) for site in chosen)
 
 
 def test_everything_is_every_site_whole(network: nn.Module) -> None:
@@ -65,7 +65,7 @@ def test_gates_are_as_many_as_the_numbers_that_are_kept() -> None:
     kept = apportion(policy.scores().detach(), SITES, 190)
     for site, gate in zip(kept, gates, strict=True):
         owned = torch.zeros(len(gate))
-        owned[site.owned(part(site.size)).places()] = 1
+        owned[site.owned(Part(site.size)).places()] = 1
         assert (owned - gate.detach()).abs().sum() <= 1
 
 
