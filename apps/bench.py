@@ -20,10 +20,10 @@ from kws.base import Base
 from kws.errors import KwsError, UsageError
 from kws.files import read_json, write_json
 from kws.train import Plan
-from policy.methods import TOGETHER
+from policy.methods import METHODS
 from policy.transfer import RATE
 
-from . import adapt, options, pretrain
+from . import learn, options, pretrain
 from .cluster import spread
 from .grid import Cell, Grid
 from .listen import terminable
@@ -277,24 +277,27 @@ def _adapted(
 ) -> Trained:
     base = open_base(Path(str(grid.base)))
     recordings = Recordings.select(grid.selection(cell), base.config, kept=kept)
-    together = grid.tasks if cell.method in TOGETHER else ()
+    together = grid.tasks if METHODS[str(cell.method)].together else ()
     others = [grid.selection(cell, task) for task in together if task != cell.task]
-    config = adapt.run(
+    recipe = learn.Recipe(
+        method=str(cell.method),
+        budget=cell.budget or "100%",
+        bits=cell.bits or grid.bits or learn.ROUNDED,
+        epochs=grid.epochs,
+        steps=grid.steps or learn.STEPS,
+        lr=cell.lr or grid.lr or RATE,
+        seed=cell.seed,
+    )
+    config = learn.learn(
         base,
         recordings,
-        str(cell.method),
-        cell.budget or "100%",
+        recipe,
         out,
-        seed=cell.seed,
-        bits=cell.bits or grid.bits or adapt.ROUNDED,
         after=out.with_name(cell.earlier.name) if cell.earlier else None,
         beside=[Recordings.select(other, base.config) for other in others],
-        epochs=grid.epochs,
-        steps=grid.steps or adapt.STEPS,
-        lr=cell.lr or grid.lr or RATE,
         device=device,
     )
-    return base, load_adapter(out), recordings, adapt.summary(config)
+    return base, load_adapter(out), recordings, learn.summary(config)
 
 
 def _commit() -> str:

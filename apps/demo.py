@@ -29,7 +29,8 @@ from kws.config import spotted
 from kws.detector import Detection
 from kws.errors import KwsError, UsageError
 
-from . import adapt, options, spoken, whole
+from . import options, spoken, whole
+from .learn import Recipe, learn
 from .listen import write_any_script
 from .live import LiveEngine
 from .progress import counting, step
@@ -111,7 +112,7 @@ def run(out: Path, size: Size, seed: int, device: str, data: Path | None = None)
         trust = _learn(out / MINE, size, seed, device)
     console.print(f"How far to trust it: {trust}.\n")
     with step(console, f"Listening to {NAMES[MINE]} among the others"):
-        speech = read_corpus(out / MINE / adapt.SPEECH / "keywords" / "manifest.csv")
+        speech = read_corpus(out / MINE / spoken.SPEECH / "keywords" / "manifest.csv")
         turns = [MINE, next(iter(folders)), MINE]
         found = _hear(
             folders, [*clips, *speech], turns, size, seed, out / "mine.wav", out / f"mine-{SCREEN}"
@@ -173,11 +174,10 @@ def _learn(folder: Path, size: Size, seed: int, device: str) -> str:
     """Learn the words as ``kws adapt --tts`` does; how far to trust it."""
     base = open_base(BASE)
     wanted = Selection(data=folder, language=MINE, seed=seed)
-    selection = spoken.speak(wanted, WORDS, None, folder / adapt.SPEECH)
+    selection = spoken.speak(wanted, WORDS, None, folder / spoken.SPEECH)
     recordings = Recordings.select(selection, base.config)
-    config = adapt.run(
-        base, recordings, "swr", BUDGET, folder, seed=seed, steps=size.steps, device=device
-    )
+    recipe = Recipe(budget=BUDGET, steps=size.steps, seed=seed)
+    config = learn(base, recordings, recipe, folder, device=device)
     spoken.calibrated(BASE, folder, selection, config)
     return spoken.trust(config, recordings)
 

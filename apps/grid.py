@@ -12,7 +12,7 @@ from kws.errors import UsageError
 from kws.quantized import ROUNDINGS, Bits
 from kws.typed import checked
 from models.layout import TAUS
-from policy.methods import FIXED, METHODS
+from policy.methods import METHODS
 
 from .recordings import Selection, parse_filters
 
@@ -95,7 +95,7 @@ class Group:
             kinds = [
                 (method, budget)
                 for method in self.methods
-                for budget in ((None,) if method in FIXED else self.budgets or (None,))
+                for budget in ((METHODS[method].budgeted and self.budgets) or (None,))
             ]
             for clips, (method, budget), rate, bits in product(
                 self.clips or (None,), kinds, self.rates or (None,), self.bits or (None,)

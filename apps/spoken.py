@@ -20,6 +20,7 @@ from .calibrate import set_thresholds
 from .progress import counting, note
 from .recordings import Recordings, Selection
 
+SPEECH: Final = "speech"  # folder of what is made
 HOURS: Final = 1.0  # of made speech that is none of the words, for thresholds
 PER_HOUR: Final = 0.5  # false accepts
 

@@ -24,7 +24,7 @@ from kws.deltas import Adaptation, restored
 from kws.errors import KwsError, UsageError
 from kws.forms import MASK
 from kws.quantized import Bits, quantize
-from policy.methods import SEQUENTIAL
+from policy.methods import METHODS
 from policy.spottune import stored_router
 
 HISTORY: Final = "history.json"  # of training, epoch by epoch
@@ -61,7 +61,7 @@ def open_earlier(base: Base, folder: Path, method: str) -> Adaptation:
         KwsError: there is no such adapter, or it is another base's.
 
     """
-    if method not in SEQUENTIAL:
+    if not METHODS[method].sequential:
         raise UsageError(f"--method {method} builds on no language before; leave out --after")
     adapter = load_adapter(folder)
     if adapter.config.method != method:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from kws.budget import Budget
 
-from .adapt import STEPS
+from .learn import STEPS
 
 Record = dict[str, Any]
 LAST = "~"  # sorts behind every kind of budget

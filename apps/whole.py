@@ -26,7 +26,8 @@ from kws.sites import find_sites
 from kws.train import Plan
 from policy.transfer import RATE
 
-from . import adapt, pictures, pretrain
+from . import learn, pictures, pretrain
+from .learn import Recipe
 from .live import LiveEngine
 from .measure import measure, merged
 from .progress import counting, step
@@ -135,16 +136,10 @@ def _adapt(base: Base, selection: Selection, size: Size, device: str, folder: Pa
     finished = _finished(plan, lambda: read_adapter_config(folder).training)
     if not finished or read_adapter_config(folder).base_sha256 != base.config.sha256:
         recordings = Recordings.select(selection, base.config)
-        adapt.run(
-            base,
-            recordings,
-            METHOD,
-            BUDGET,
-            folder,
-            seed=selection.seed,
-            epochs=size.adapter_epochs,
-            device=device,
+        recipe = Recipe(
+            method=METHOD, budget=BUDGET, epochs=size.adapter_epochs, seed=selection.seed
         )
+        learn.learn(base, recordings, recipe, folder, device=device)
     return load_adapter(folder)
 
 

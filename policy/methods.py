@@ -1,10 +1,11 @@
-"""Ways to adapt a base to a language, by name.
+"""Ways to adapt a base to a language, by name, and what each can do.
 
 A method is a function from a :class:`~policy.transfer.Transfer` to a trained adaptation: it decides
 which numbers the language owns, in which form (:mod:`kws.forms`), and in which stages they learn.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
@@ -28,45 +29,64 @@ from . import (
 )
 from .transfer import Trainer, Transfer
 
-Method = Callable[[Transfer], Adaptation]
 
-# Those that own what they own, whatever the budget:
-_FIXED: Final[Mapping[str, Method]] = MappingProxyType(
+@dataclass(frozen=True)
+class Method:
+    """A way to adapt.
+
+    Attributes:
+        learn: adapts.
+        budgeted: obeys a budget; the others own what they own.
+        forms: in which one place may be owned at once, at most.
+        sequential: each language builds on the one before.
+        together: all languages are known at once, and learnt from batches of all (policy.joint).
+        streams: can be listened with.
+
+    """
+
+    learn: Callable[[Transfer], Adaptation]
+    budgeted: bool = True
+    forms: int = 1
+    sequential: bool = False
+    together: bool = False
+    streams: bool = True
+
+
+METHODS: Final[Mapping[str, Method]] = MappingProxyType(
     {
-        "head": fixed.head,
-        "norms": fixed.norms,
-        "bitfit": fixed.bitfit,
-        "lora": fixed.lora,
-        "vera": fixed.vera,
-        "piggyback": piggyback.piggyback,
-        "recast": recast.recast,
-        "recast-all": recast.recast_all,
-        "recast-lora": recast.recast_lora,
-        "full": fixed.full,
-        "joint": fixed.full,  # from batches of several languages (policy.joint)
-        "spottune": spottune.spottune,
-        "scratch": scratch.scratch,
+        "swr": Method(shares.swr),
+        "swr-layers": Method(swr.swr_layers),
+        "even": Method(controls.even),
+        "random": Method(controls.random),
+        "largest": Method(controls.largest),
+        "last": Method(controls.last),
+        "taps": Method(taps.taps),
+        "recast-swr": Method(recast.recast_swr, forms=2),
+        "cacl": Method(cacl.cacl, sequential=True),
+        "head": Method(fixed.head, budgeted=False),
+        "norms": Method(fixed.norms, budgeted=False),
+        "bitfit": Method(fixed.bitfit, budgeted=False),
+        "lora": Method(fixed.lora, budgeted=False),
+        "vera": Method(fixed.vera, budgeted=False),
+        "piggyback": Method(piggyback.piggyback, budgeted=False),
+        "recast": Method(recast.recast, budgeted=False),
+        "recast-all": Method(recast.recast_all, budgeted=False),
+        "recast-lora": Method(recast.recast_lora, budgeted=False),
+        "full": Method(fixed.full, budgeted=False),
+        "joint": Method(fixed.full, budgeted=False, together=True),
+        "spottune": Method(spottune.spottune, budgeted=False, streams=False),
+        "scratch": Method(scratch.scratch, budgeted=False),
     }
 )
-_METHODS: Final[Mapping[str, Method]] = MappingProxyType(
-    {
-        "swr": shares.swr,
-        "swr-layers": swr.swr_layers,
-        "even": controls.even,
-        "random": controls.random,
-        "largest": controls.largest,
-        "last": controls.last,
-        "taps": taps.taps,
-        "recast-swr": recast.recast_swr,
-        "cacl": cacl.cacl,
-        **_FIXED,
-    }
-)
-FIXED: Final = tuple(_FIXED)
-METHODS: Final = tuple(_METHODS)
-TWICE: Final = ("recast-swr",)  # may own a place in two forms
-SEQUENTIAL: Final = ("cacl",)  # each language builds on the one before
-TOGETHER: Final = ("joint",)  # all languages are known at once
+
+
+def those(fits: Callable[[Method], bool]) -> tuple[str, ...]:
+    """The names of the methods that it fits.
+
+    >>> those(lambda method: method.sequential)
+    ('cacl',)
+    """
+    return tuple(name for name, method in METHODS.items() if fits(method))
 
 
 def adapt(
@@ -87,17 +107,18 @@ def adapt(
         budget: numbers that the language may own, head not counted.
         train: runs the stages.
         device: where to train.
-        earlier: the language learnt before this one, of one of ``SEQUENTIAL``.
+        earlier: the language learnt before this one, of a method that is sequential.
 
     Returns:
-        The trained adaptation, which owns at most ``budget`` numbers beside those of ``earlier``,
-        or what one of ``FIXED`` owns.
+        The trained adaptation, which owns at most ``budget`` numbers beside those of ``earlier``
+        where the method is budgeted.
 
     Raises:
         UsageError: there is no such method, or it trains in more stages than there are epochs.
 
     """
-    if method not in _METHODS:
+    if method not in METHODS:
         raise UsageError(f"unknown method '{method}'; there are {', '.join(METHODS)}")
     torch.manual_seed(train.plan.seed)
-    return _METHODS[method](Transfer(method, network, classes, budget, train, device, earlier))
+    transfer = Transfer(method, network, classes, budget, train, device, earlier)
+    return METHODS[method].learn(transfer)

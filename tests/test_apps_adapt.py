@@ -311,5 +311,5 @@ def test_what_rounding_costs_is_told(
     command = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
     command += ["--epochs", 4, "--bits", 4, "--out"]
     assert "numbers of 4 bits lose" not in kws(*command, tmp_path / "a")[2]
-    monkeypatch.setattr("apps.adapt.LOST", -1.0)
+    monkeypatch.setattr("apps.learn.LOST", -1.0)
     assert "numbers of 4 bits lose" in kws(*command, tmp_path / "b")[2]

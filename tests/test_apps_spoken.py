@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from helpers import fail, succeed
 
-from apps import adapt
+from apps import learn as learning
 from apps import spoken as tts
 from apps.card import is_of_strangers
 from audio_data import mixture
@@ -76,11 +76,11 @@ def test_made_voices_come_as_through_telephones_too(
         narrow.append(chosen["narrow"])
         return AugmentConfig(**chosen)
 
-    monkeypatch.setattr(adapt, "AugmentConfig", config)
+    monkeypatch.setattr(learning, "AugmentConfig", config)
     succeed(kws, *learn(tiny, tmp_path / "made"))
     recorded = ["adapt", "--base", tiny / "base", "--data", people, "--language", "de"]
     succeed(kws, *recorded, "--epochs", 4, "--out", tmp_path / "people")
-    assert narrow == [adapt.NARROW, 0.0]
+    assert narrow == [learning.NARROW, 0.0]
 
 
 def test_people_are_learnt_too_and_validate(

@@ -13,7 +13,7 @@ import soundfile
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
-from apps import adapt, pretrain, whole
+from apps import learn, pretrain, whole
 from apps.cli import kws
 from apps.live import LiveEngine
 from apps.stream import GAP, Said, compose, hear, is_right, matched, record
@@ -89,7 +89,7 @@ def test_what_is_done_is_not_done_again(done: Done, monkeypatch: pytest.MonkeyPa
         raise AssertionError("trained again")
 
     monkeypatch.setattr(pretrain, "run", refuse)
-    monkeypatch.setattr(adapt, "run", refuse)
+    monkeypatch.setattr(learn, "learn", refuse)
     rows, _ = whole.run(done.out, TINY, 0, "cpu")
     assert rows == done.rows
 
@@ -98,14 +98,14 @@ def test_a_damaged_base_and_what_hangs_on_it_are_made_again(
     done: Done, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learnt: list[Path] = []
-    for module in (pretrain, adapt):
-        real = module.run
+    for module, name in ((pretrain, "run"), (learn, "learn")):
+        real = getattr(module, name)
 
         def note(*arguments, real=real, **options):  # type: ignore[no-untyped-def]
             learnt.extend(item for item in arguments if isinstance(item, Path))
             return real(*arguments, **options)
 
-        monkeypatch.setattr(module, "run", note)
+        monkeypatch.setattr(module, name, note)
     (done.out / "base" / "base_model.safetensors").write_bytes(b"")
     (done.out / "cmn" / "adapter_config.json").write_text("{}")
     assert whole.run(done.out, TINY, 0, "cpu")[0] == done.rows  # the same seed, the same weights

@@ -20,14 +20,15 @@ from kws.train import Epoch, EpochBatches, Plan
 from models.bcresnet import BCResNet
 from models.cost import operations
 from policy import piggyback
-from policy.methods import FIXED, METHODS, adapt
+from policy.methods import METHODS, adapt, those
 from policy.selection import spent
 from policy.taps import ScoreGates
 from policy.transfer import Trainer
 
 TOTAL = 8_836
 CLASSES = 5  # one more than the base has
-BUDGETED = [method for method in METHODS if method not in FIXED]
+BUDGETED = those(lambda method: method.budgeted)
+FIXED = those(lambda method: not method.budgeted)
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def test_every_method_trains_and_leaves_the_base_alone(
         assert all(piece.any() for piece in trained.pieces())
 
 
-@pytest.mark.parametrize("method", [method for method in METHODS if method != "spottune"])
+@pytest.mark.parametrize("method", those(lambda method: method.streams))
 def test_what_is_stored_computes_what_was_trained(
     method: str, base: Base, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

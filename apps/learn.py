@@ -1,0 +1,276 @@
+"""Learn one more language, and keep all that belongs to it in one folder."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from audio_data.augment import SNR, AugmentConfig
+from kws.adapter import CONFIG as ADAPTER
+from kws.adapter import MODEL, Adapter, AdapterConfig, save_adapter, stored_bytes
+from kws.base import Base
+from kws.budget import Budget
+from kws.deltas import Adaptation
+from kws.files import refuse_unwritable, sha256, write_json
+from kws.quantized import Bits, bits_of
+from kws.sites import find_sites
+from kws.train import DivergedError, Epoch, Optimizer, Plan, fingerprint
+from policy.joint import Together, first_classes
+from policy.methods import METHODS, adapt
+from policy.selection import spent
+from policy.spottune import Routed
+from policy.transfer import RATE, SHORTEST, Trainer
+
+from . import pictures
+from .card import card
+from .measure import Measured, measure, merged
+from .progress import note, training
+from .recordings import Recordings, validator
+from .stored import HISTORY, open_earlier, pack, refuse_taken
+
+BATCH: Final = 16
+STEPS: Final = 4_000  # minutes for any corpus; decision 14 says what half as many cost
+ROUNDED: Final[Bits] = 8  # bits; decision 12 says what fewer cost
+NARROW: Final = 0.4  # of the words where made voices are learnt from, decision 21
+LOST: Final = 0.02  # of validation accuracy, from which on what rounding costs is told
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a language is learnt.
+
+    Attributes:
+        method: one of ``policy.methods.METHODS``.
+        budget: as :meth:`kws.budget.Budget.parse` takes it.
+        bits: that a number is stored in; the head's are of 16.
+        epochs: of all stages together; None: as many as ``steps`` take.
+        steps: of ``BATCH`` clips each, rounded up to whole epochs.
+        lr: peak of the last stage, relative to the base's weights.
+        optimizer: by name.
+        seed: of all that is drawn.
+
+    """
+
+    method: str = "swr"
+    budget: str = "10%"
+    bits: Bits = ROUNDED
+    epochs: int | None = None
+    steps: int = STEPS
+    lr: float = RATE
+    optimizer: Optimizer = "adamw"
+    seed: int = 0
+
+
+def learn(
+    base: Base,
+    recordings: Recordings,
+    recipe: Recipe,
+    out: Path,
+    *,
+    after: Path | None = None,
+    beside: Sequence[Recordings] = (),
+    device: str = "cpu",
+    made_by: str | None = None,
+) -> AdapterConfig:
+    """Adapt, and save adapter, record and pictures in ``out``.
+
+    Args:
+        base: is not changed.
+        recordings: of the language.
+        recipe: how it is learnt.
+        out: folder; of what a killed run left there, it goes on.
+        after: the adapter that a sequential method builds on.
+        beside: languages that are learnt at the same time, each in as many steps.
+        device: where to train.
+        made_by: the command that the card names.
+
+    Raises:
+        KwsError: the folder holds something else, or cannot be written.
+        UsageError: the budget does not hold the head, or the method does not suit what is given.
+        DivergedError: training ended in no numbers.
+
+    """
+    begin = time.perf_counter()
+    refuse_unwritable(out)
+    earlier = open_earlier(base, after, recipe.method) if after else None
+    course = _Course(base, recordings, recipe, out, after, earlier, beside, device)
+    _prepare(out, recordings)
+    trained, trainer = course.run()
+    if isinstance(trained, Routed):
+        note(
+            f"{recipe.method} decides for each recording anew, at {trained.operations:,} "
+            "multiplications beside the network's; it can be evaluated, not listened with"
+        )
+    adapter = pack(base, trained, recordings.task, recipe.bits)
+    measured = measure(merged(base, adapter), recordings, "validation")
+    _tell_rounding(adapter, recipe, trainer.history, measured)
+    budgeted = METHODS[recipe.method].budgeted
+    config = replace(
+        adapter.config,
+        method=recipe.method,
+        budget=recipe.budget if budgeted else None,
+        budget_parameters=course.allowed if budgeted else None,
+        training={
+            "plan": asdict(trainer.plan),
+            "batch": BATCH,
+            "bits": bits_of(adapter.deltas),
+            "recordings": recordings.amount,
+            "command": made_by,
+            "earlier_parameters": course.before,
+            "seconds": round(time.perf_counter() - begin, 1),
+        },
+        metrics={"validation": measured.report | recordings.origin("validation")},
+        people=recordings.people,
+    )
+    config = save_adapter(out, replace(adapter, config=config), card(config))
+    write_json(out / HISTORY, {n: [asdict(e) for e in h] for n, h in trainer.history.items()})
+    pictures.learning_curves(trainer.history, out / "learning_curves.png")
+    pictures.confusion(measured, out / "confusion.png")
+    pictures.choices([pictures.row_of(config)], find_sites(base.network), out / "sites.png")
+    _forget(trainer)
+    return config
+
+
+def summary(config: AdapterConfig) -> dict[str, Any]:
+    """What ``kws adapt`` prints; of a language that builds on another, what that one spent too."""
+    before = config.training["earlier_parameters"]
+    return {
+        "language": config.language,
+        "method": config.method,
+        "budget": config.budget,
+        "spent_parameters": config.spent_parameters,
+        "head_parameters": config.head_parameters,
+        "stored_bytes": config.stored_bytes,
+        "sites": config.sites,
+        "validation_accuracy": config.metrics["validation"]["accuracy"],
+        "seconds": config.training["seconds"],
+    } | ({"earlier_parameters": before} if before else {})
+
+
+def _prepare(out: Path, recordings: Recordings) -> None:
+    """Say what the folder and the recordings give cause to say, before anything is learnt."""
+    refuse_taken(out, recordings.task.language)
+    if (out / ADAPTER).exists():
+        note(f"{out} holds an adapter, which the new one replaces, its thresholds with it")
+    for warning in recordings.task.warnings:
+        note(warning)
+
+
+@dataclass(frozen=True)
+class _Course:
+    """One language, how it is learnt, and from what."""
+
+    base: Base
+    recordings: Recordings
+    recipe: Recipe
+    out: Path
+    after: Path | None
+    earlier: Adaptation | None  # from that folder
+    beside: Sequence[Recordings]
+    device: str
+
+    @property
+    def before(self) -> int:
+        """Numbers of the language before."""
+        return self.earlier.numbers.numel() if self.earlier else 0
+
+    @cached_property
+    def allowed(self) -> int:
+        """Numbers that the language may own beside its head."""
+        recipe, method = self.recipe, METHODS[self.recipe.method]
+        sites, classes = find_sites(self.base.network), len(self.recordings.task.labels)
+        width = self.base.network.get_parameter("head.weight").shape[1]
+
+        def stored(numbers: int) -> int:
+            """Of as many sites as so many numbers can have, and of the language before."""
+            numbers += self.before
+            most = min(numbers, method.forms * len(sites))
+            return stored_bytes(numbers, classes, width, recipe.bits, most)
+
+        least = "the head and what the language before owns" if self.earlier else "the head"
+        allowed = Budget.parse(recipe.budget).parameters(spent(sites), stored, least)
+        if method.budgeted:
+            return allowed
+        note(f"{recipe.method} owns what it owns, whatever the budget")
+        return spent(sites)
+
+    def run(self) -> tuple[Adaptation, Trainer]:
+        """What the method makes of the recordings, and how it did."""
+        recipe, task = self.recipe, self.recordings.task
+        allowed, some = self.allowed, (self.recordings, *self.beside)
+        augment = AugmentConfig(  # decisions 4, 7 and 21 say why
+            mask_bands=0,
+            speed=0.1,
+            equaliser=6.0,
+            narrow=NARROW if self.recordings.made("train") else 0.0,
+            suppressed=(1.0, 40.0),
+            snr=SNR[self.base.config.causal],
+        )
+        heard = [
+            one.training(augment, batch=BATCH, seed=recipe.seed, device=self.device) for one in some
+        ]
+        known = [len(one.task.labels) for one in some]
+        batches = Together(heard, known, seed=recipe.seed) if self.beside else heard[0]
+        plan = Plan(
+            epochs=recipe.epochs or max(SHORTEST, -(-recipe.steps * len(heard) // len(batches))),
+            lr=recipe.lr,
+            optimizer=recipe.optimizer,
+            seed=recipe.seed,
+        )
+        settings = [self.base.config.sha256, recipe.method, allowed, plan, augment, task.labels]
+        settings += [*self.recordings.learnt, sha256(self.after / MODEL) if self.after else ""]
+        settings += [one.digest for one in heard]
+        settings += [clip for other in self.beside for clip in other.learnt]
+        validation = self.recordings.fixed("validation")
+        with training(f"adapting to {task.language}") as watch:
+            trainer = Trainer(
+                batches=batches,
+                plan=plan,
+                validate=validator(*validation, len(task.keywords), len(task.labels)),
+                folder=self.out,
+                fingerprint=fingerprint([str(item) for item in settings]),
+                watch=watch,
+                history={},
+            )
+            try:
+                trained = adapt(
+                    self.base.network,
+                    sum(known),
+                    recipe.method,
+                    allowed,
+                    trainer,
+                    self.device,
+                    self.earlier,
+                )
+            except DivergedError:
+                _forget(trainer)
+                raise
+        return first_classes(trained, known[0]) if self.beside else trained, trainer
+
+
+def _tell_rounding(
+    adapter: Adapter, recipe: Recipe, history: Mapping[str, list[Epoch]], measured: Measured
+) -> None:
+    """Say what was stored in other bits than asked for, and where rounding costs much."""
+    bits = bits_of(adapter.deltas)
+    if bits != recipe.bits:
+        note(f"{recipe.method} stores a bit of each weight, whatever --bits")
+    lost = (_trained_to(history) or 0.0) - measured.report["accuracy"]
+    if lost > LOST:
+        note(
+            f"numbers of {bits} bits lose {lost:.1%} of the validation clips "
+            "that training told apart; give --bits 8, or 16, or another --method"
+        )
+
+
+def _trained_to(history: Mapping[str, list[Epoch]]) -> float | None:
+    """Accuracy on validation at the end of the last stage."""
+    return list(history.values())[-1][-1].validation if history else None
+
+
+def _forget(trainer: Trainer) -> None:
+    """Delete the checkpoints of the stages that are done."""
+    for name in trainer.history:
+        trainer.stage(name).remove()
