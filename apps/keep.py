@@ -1,8 +1,6 @@
 """Keep the sound around what was heard, and around what was nearly heard."""
 
-import io
 import re
-import unicodedata
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +10,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
+from audio_data.encode import encode
 from kws.config import SAMPLE_RATE
 from kws.detector import Detection
 from kws.errors import KwsError
-from kws.files import write_bytes, write_json
+from kws.files import plain, write_bytes, write_json
 
 from .live import LiveEngine
 from .worker import CAPACITY, Tell, Worker
@@ -28,6 +26,7 @@ AFTER: Final = 0.25  # seconds kept after it
 NEAR: Final = 0.6  # of its threshold that a keyword must reach for a near miss
 OVER: Final = 1.0  # seconds after its peak at which a near miss is settled
 MEMORY: Final = round(5 * SAMPLE_RATE)  # samples remembered; blocks are shorter than a second
+LETTERS: Final = 32  # of a keyword, in a name
 LIMIT: Final = 500  # hits, and as many near misses
 NAME: Final = re.compile(r"(\d{6,})-(hit|near)-.*\.(wav|json)")
 
@@ -192,8 +191,9 @@ class Shelf:
         while any(self._folder.glob(f"{self._next:06}-*")):  # of another program that keeps here
             self._next += 1
         number, self._next = self._next, self._next + 1
-        path = self._folder / f"{number:06}-{moment.kind}-{plain(moment.keyword)}.wav"
-        write_bytes(path, wav(wave))
+        keyword = plain(moment.keyword[:LETTERS]) or "keyword"
+        path = self._folder / f"{number:06}-{moment.kind}-{keyword}.wav"
+        write_bytes(path, encode(wave))
         write_json(path.with_suffix(".json"), {"file": path.name, **record})
         kept = self._kept[moment.kind]
         kept.append(number)
@@ -204,20 +204,3 @@ class Shelf:
         for path in self._folder.glob(f"{number:06}-*"):
             if NAME.fullmatch(path.name):
                 path.unlink(missing_ok=True)
-
-
-def wav(wave: Wave) -> bytes:
-    """A WAV file, mono, 16 bits, 16 kHz."""
-    memory = io.BytesIO()
-    soundfile.write(memory, wave, SAMPLE_RATE, format="WAV", subtype="PCM_16")
-    return memory.getvalue()
-
-
-def plain(keyword: str) -> str:
-    """As much of a keyword as every file system takes, in its own script.
-
-    >>> plain("../ja nein"), plain("हाँ"), plain("///")
-    ('ja-nein', 'हाँ', 'keyword')
-    """
-    letters = [c if unicodedata.category(c)[0] in "LMN" else "-" for c in keyword[:32]]
-    return re.sub("-+", "-", "".join(letters)).strip("-") or "keyword"

@@ -1,6 +1,5 @@
 """A stream made of a corpus's words, heard while keys change the language."""
 
-import io
 import random
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,11 +8,11 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import soundfile
 from rich.table import Table
 
 from audio_data.clips import Clip
 from audio_data.decode import decode
+from audio_data.encode import encode
 from audio_data.synthesis import background
 from kws.config import SAMPLE_RATE
 from kws.detector import Detection
@@ -77,10 +76,8 @@ def record(clips: Sequence[Clip], path: Path) -> list[Said]:
         pieces.append(np.pad(decode(clip.path), (0, round(GAP * SAMPLE_RATE))))
         samples += len(pieces[-1])
     noise = background("pink", samples / SAMPLE_RATE, np.random.default_rng(0))
-    memory = io.BytesIO()
     wave = np.concatenate(pieces) + np.float32(ROOM) * noise
-    soundfile.write(memory, wave, SAMPLE_RATE, format="WAV", subtype="PCM_16")
-    write_bytes(path, memory.getvalue())
+    write_bytes(path, encode(wave))
     return said
 
 

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import io
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -12,18 +11,19 @@ from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
-from kws.config import SAMPLE_RATE, SILENCE, UNKNOWN
+from kws.config import SILENCE, UNKNOWN
 from kws.errors import KwsError, UsageError
-from kws.files import write_bytes, write_text
+from kws.files import plain, write_bytes, write_text
 
 from .corpus import MANIFEST
+from .encode import encode
 from .folder import audio_files, word_folders
 from .manifest import NOBODY, REQUIRED, UNSPLIT, Row, read_rows
 
 Format = Literal["flac", "wav"]
+LETTERS: Final = 40  # of a word, in a name
 RESERVED: Final = ("noise", "clips")  # folders that other readers know
 
 
@@ -75,9 +75,7 @@ class Collection:
         if not self.manifest.exists():
             self._write(REQUIRED, [])  # so that what is recorded here is never without one
         path = self._free(word)
-        memory = io.BytesIO()
-        soundfile.write(memory, wave, SAMPLE_RATE, format=self._format.upper(), subtype="PCM_16")
-        write_bytes(path, memory.getvalue())
+        write_bytes(path, encode(wave, self._format))
         name = path.relative_to(self.folder).as_posix()
         row = {
             "path": name,
@@ -169,9 +167,8 @@ def safe(name: str) -> str:
     ('ja', '你好', 'x-d6b96a97', 'noise-efe2a5c0')
     """
     name = unicodedata.normalize("NFC", name)
-    letters = [c if unicodedata.category(c)[0] in "LMN" or c in "'_" else "-" for c in name[:40]]
-    plain = re.sub("-+", "-", "".join(letters)).strip("-_")
-    if plain == name and plain not in RESERVED:
-        return plain
+    letters = plain(name[:LETTERS], "'_").strip("-_")
+    if letters == name and letters not in RESERVED:
+        return letters
     digest = hashlib.sha256(name.encode(errors="replace")).hexdigest()[:8]
-    return f"{plain or 'word'}-{digest}"
+    return f"{letters or 'word'}-{digest}"

@@ -5,7 +5,6 @@ does not depend on which others are made, or in which order, or after how many i
 """
 
 import hashlib
-import io
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from kws.config import SAMPLE_RATE
@@ -22,6 +20,7 @@ from kws.errors import KwsError, UsageError
 from kws.files import read_json, write_json
 
 from .clips import SPLITS, Clip, Split
+from .encode import encode
 from .espeak import accents, language_file, speak
 from .manifest import write_manifest
 
@@ -335,11 +334,10 @@ def _write_wave(path: Path, wave: Wave) -> None:
     Not flushed to the disk one by one, which would take longer than speaking them.
     """
     part = path.with_name(f".{path.name}.part")
-    memory = io.BytesIO()  # unlike soundfile, writing bytes reports a full disk
-    soundfile.write(memory, wave, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    data = encode(wave)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(memory.getvalue())
+        part.write_bytes(data)
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)

@@ -4,6 +4,8 @@ import errno
 import hashlib
 import json
 import os
+import re
+import unicodedata
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -52,6 +54,16 @@ def refuse_unwritable(folder: Path) -> None:
         raise KwsError(
             f"cannot write in {folder} ({error.strerror}); name another folder"
         ) from error
+
+
+def plain(text: str, beside: str = "") -> str:
+    """What of a text every file system takes in a name, in its own script, and letters ``beside``.
+
+    >>> plain("../ja nein"), plain("हाँ"), plain("it's", "'"), plain("///")
+    ('ja-nein', 'हाँ', "it's", '')
+    """
+    letters = [c if unicodedata.category(c)[0] in "LMN" or c in beside else "-" for c in text]
+    return re.sub("-+", "-", "".join(letters)).strip("-")
 
 
 def read_bytes(path: Path) -> bytes:
