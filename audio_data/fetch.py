@@ -31,7 +31,6 @@ def fetch(
     *,
     size: int | None = None,
     sha256: str | None = None,
-    md5: str | None = None,
     progress: Progress | None = None,
     timeout: float = 30.0,
     retries: int = 5,
@@ -47,7 +46,6 @@ def fetch(
         target: the file to make; where it is already there it is only checked.
         size: bytes it must have.
         sha256: hexadecimal digest it must have.
-        md5: the same, for servers that tell no better one.
         progress: called with the bytes that are there, and in all where known.
         timeout: seconds without a byte that count as a stall.
         retries: tries in a row that bring nothing new before giving up.
@@ -64,16 +62,15 @@ def fetch(
             f"{url!r} is no web address; it must start with http:// or https:// and be in ASCII"
         )
     target = Path(target)
-    expected = {"size": size, "sha256": sha256, "md5": md5}
     if target.exists():
-        _verify(target, expected, "delete it and fetch it again")
+        _verify(target, size, sha256, "delete it and fetch it again")
         return target
     part = target.with_name(target.name + ".part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _receive_all(url, part, size, progress, timeout, retries, pause)
         try:
-            _verify(part, expected, f"{url} serves something else; the copy is removed")
+            _verify(part, size, sha256, f"{url} serves something else; the copy is removed")
         except KwsError:
             _discard(part)
             raise
@@ -232,15 +229,14 @@ def _length(part: Path) -> int:
     return part.stat().st_size if part.is_file() else 0
 
 
-def _verify(path: Path, expected: dict[str, Any], remedy: str) -> None:
-    for what, wanted in expected.items():
-        if wanted is None:
-            continue
-        if what == "size":
-            found: Any = path.stat().st_size
-        else:
-            wanted = wanted.lower()
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, what).hexdigest()
-        if found != wanted:
-            raise KwsError(f"{path.name}: {what} is {found}, expected {wanted}; {remedy}")
+def _verify(path: Path, size: int | None, sha256: str | None, remedy: str) -> None:
+    """Raise a KwsError where a file is not what was expected."""
+    found = path.stat().st_size
+    if size not in (None, found):
+        raise KwsError(f"{path.name}: size is {found}, expected {size}; {remedy}")
+    if sha256 is None:
+        return
+    with path.open("rb") as file:
+        digest, wanted = hashlib.file_digest(file, "sha256").hexdigest(), sha256.lower()
+    if digest != wanted:
+        raise KwsError(f"{path.name}: sha256 is {digest}, expected {wanted}; {remedy}")

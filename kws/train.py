@@ -41,7 +41,6 @@ class Plan:
     optimizer: Optimizer = "adamw"
     weight_decay: float = 1e-2
     warmup: float = 0.05  # share of all steps
-    smoothing: float = 0.0  # of labels
     seed: int = 0
 
     def rate(self, step: int, steps: int) -> float:
@@ -139,7 +138,7 @@ def fit(
                 start = time.perf_counter()
                 optimizer.zero_grad()
                 logits: Tensor = model(features, *ends)
-                loss = nn.functional.cross_entropy(logits, labels, label_smoothing=plan.smoothing)
+                loss = nn.functional.cross_entropy(logits, labels)
                 (loss if penalty is None else loss + penalty(step / steps)).backward()
                 optimizer.step()
                 value = loss.item()

@@ -11,13 +11,13 @@ each site of :mod:`policy.swr`, whose three stages it keeps.
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kws.deltas import Adaptation
 from kws.forms import Part, Tied
 from kws.sites import Site
 
-from .swr import Policy, learn_where
+from .swr import Policy, SiteScores, learn_where
 from .transfer import Transfer
 
 SPREAD = 1.0  # most that a log share departs from even: even is good, and single batches deceive
@@ -31,7 +31,7 @@ def swr(transfer: Transfer) -> Adaptation:
 
 
 class SharePolicy(Policy):
-    """A share for each site from a learnt embedding; together they spend what is allowed.
+    """A share for each site; together they spend what is allowed.
 
     Shares are min(1, c exp(a_s)): ``a`` is learnt, between -SPREAD and SPREAD, and c is the one
     number at which the shares spend the allowance. So the budget is kept without a penalty, and a
@@ -39,22 +39,18 @@ class SharePolicy(Policy):
 
     Args:
         sites: S of them, whole, n weights in all.
-        width: of the embedding.
 
     Shape:
         () -> gates ``[n]``, 1 where a change is added and 0 where the base stays
 
     """
 
-    def __init__(self, sites: Sequence[Site], *, width: int = 16) -> None:
+    def __init__(self, sites: Sequence[Site]) -> None:
         super().__init__()
         self.sites = tuple(sites)
         # Share of all weights that may be owned; a tensor, so that it is resumed with the rest.
         self.register_buffer("allowance", torch.ones(()))
-        self.embedding = nn.Embedding(len(sites), width)
-        self.score = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
-        for parameter in self.score[-1].parameters():
-            nn.init.zeros_(parameter)  # no site is preferred before training
+        self.preferred = SiteScores(len(sites))
         sizes = torch.tensor([site.size for site in sites])
         ranks = [(_ranks(site) + 0.5) / site.size for site in sites]
         self.register_buffer("sizes", sizes, persistent=False)
@@ -66,7 +62,7 @@ class SharePolicy(Policy):
 
     def scores(self) -> Tensor:
         """``[S]``: logarithms of shares, before the price of all is known."""
-        found: Tensor = self.score(self.embedding.weight).squeeze(1)
+        found: Tensor = self.preferred()
         return SPREAD * found.tanh()
 
     def shares(self) -> Tensor:

@@ -67,15 +67,37 @@ def swr_layers(transfer: Transfer) -> Adaptation:
     return learn_where(transfer, GatePolicy)
 
 
-class GatePolicy(Policy):
-    """One gate per site from a learnt embedding; it never hears the audio.
+class SiteScores(nn.Module):
+    """A score for each of ``count`` sites from a learnt embedding; it never hears the audio.
 
-    So its decision can be baked into the weights. Training draws straight-through Gumbel
-    samples: hard forwards, soft backwards. Evaluation takes the likelier side.
+    So what is decided by scores can be baked into the weights. Before training all are zero: no
+    site is preferred.
+
+    Shape:
+        () -> ``[count]``
+
+    """
+
+    def __init__(self, count: int, width: int = 16) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(count, width)
+        self.score = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
+        for parameter in self.score[-1].parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self) -> Tensor:
+        scores: Tensor = self.score(self.embedding.weight).squeeze(1)
+        return scores
+
+
+class GatePolicy(Policy):
+    """One gate per site.
+
+    Training draws straight-through Gumbel samples: hard forwards, soft backwards. Evaluation takes
+    the likelier side.
 
     Args:
         sites: S of them.
-        width: of the embedding.
         temperature: of the relaxation; higher gives smoother gradients.
         start: logit of every gate before training; positive, since gates start open.
 
@@ -88,17 +110,13 @@ class GatePolicy(Policy):
         self,
         sites: Sequence[Site],
         *,
-        width: int = 16,
         temperature: float = 1.0,
         start: float = 2.0,
     ) -> None:
         super().__init__()
         self.sites = tuple(sites)
         self.temperature, self.start = temperature, start
-        self.embedding = nn.Embedding(len(sites), width)
-        self.score = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
-        for parameter in self.score[-1].parameters():
-            nn.init.zeros_(parameter)  # no site is preferred before training
+        self.scores = SiteScores(len(sites))
         sizes = torch.tensor([site.size for site in sites])
         self.register_buffer("sizes", sizes, persistent=False)
         self.register_buffer("shares", sizes / sizes.sum(), persistent=False)
@@ -108,8 +126,8 @@ class GatePolicy(Policy):
 
     def logits(self) -> Tensor:
         """``[S]``: how much rather each site is owned than shared."""
-        scores: Tensor = self.score(self.embedding.weight)
-        return SHARPNESS * scores.squeeze(1) + self.start
+        scores: Tensor = self.scores()
+        return SHARPNESS * scores + self.start
 
     def forward(self) -> Tensor:
         logits = self.logits()

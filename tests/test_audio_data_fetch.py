@@ -53,7 +53,6 @@ def test_a_file_is_fetched_whole(site: Site, target: Path) -> None:
         target,
         size=size,
         sha256=SHA256.upper(),
-        md5=hashlib.md5(DATA).hexdigest(),
         progress=lambda *step: seen.append(step),
         **QUICK,
     )

@@ -70,7 +70,7 @@ def test_equal_scores_give_the_same_choice_every_time() -> None:
 def policy(sites: tuple[Site, ...] = SITES, seed: int = 0, **options: float) -> GatePolicy:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return GatePolicy(sites, **options)  # type: ignore[arg-type]
+        return GatePolicy(sites, **options)
 
 
 def last_bias(gates: GatePolicy) -> Tensor:
