@@ -19,7 +19,7 @@ from audio_data.material import SplitBy, split_by
 from audio_data.noise import find_noise, load_noise
 from audio_data.splits import people_in
 from audio_data.synthesis import LICENCE as SYNTHETIC
-from audio_data.task import Task, make_task
+from audio_data.task import Task, make_task, measuring_task
 from kws.base import BaseConfig
 from kws.config import UNKNOWN, FeatureConfig
 from kws.errors import UsageError
@@ -117,16 +117,20 @@ class Recordings:
         clips = selection.clips()
         closed = selection.closed or (labels is not None and UNKNOWN not in labels)
         pool = [] if closed else selection.pool(clips)
-        task = make_task(
-            clips,
-            keywords=selection.keywords,
-            pool=pool,
-            labels=labels,
-            known=known,
-            closed=closed,
-            per_word=selection.per_word,
-            seed=selection.seed,
-        )
+        if labels is None:
+            task = make_task(
+                clips,
+                keywords=selection.keywords,
+                pool=pool,
+                known=known,
+                closed=closed,
+                per_word=selection.per_word,
+                seed=selection.seed,
+            )
+        else:
+            task = measuring_task(
+                clips, labels, pool=pool, known=known, closed=closed, seed=selection.seed
+            )
         noise, held = map(torch.from_numpy, load_noise(selection.noise))
         return cls(task, base.features, noise, held, context(base), _dealt(clips + pool), kept)
 

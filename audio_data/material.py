@@ -18,7 +18,7 @@ from .corpus import read_corpus, read_others
 from .manifest import Filters
 from .noise import find_noise
 from .splits import assign_splits, split_pool
-from .task import Task, make_task, refuse_missing, thin
+from .task import Task, measuring_task, refuse_missing, thin
 
 Half = Literal["validation", "test"]
 SplitBy = Literal["people", "files"]
@@ -89,7 +89,7 @@ def read_material(
 
     """
     clips = read_corpus(path, filters, language, speaker_pattern)
-    task = make_task(clips, labels=labels, closed=True, known=known)
+    task = measuring_task(clips, labels, closed=True, known=known)
     refuse_missing(task.keywords, clips)
     beside = read_others(clips, path, filters, language, speaker_pattern, others)
     unsaid = _unsaid(clips, beside, task.keywords, known or {})

@@ -27,7 +27,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Task:
-    """Labels and the labelled examples of each split; made by :func:`make_task`."""
+    """Labels, and the labelled examples of each split, to learn or to measure."""
 
     language: str
     labels: tuple[str, ...]  # keywords in alphabetical order, then unknown and silence if open
@@ -50,13 +50,12 @@ def make_task(
     *,
     keywords: Collection[str] | None = None,
     pool: Iterable[Clip] = (),
-    labels: Sequence[str] | None = None,
     known: Mapping[str, Split] | None = None,
     closed: bool = False,
     per_word: int | None = None,
     seed: int = 0,
 ) -> Task:
-    """Choose what is a keyword, what is unknown, and who is heard when.
+    """Choose what is a keyword, what is unknown, and who is heard when, to learn it.
 
     Args:
         clips: recordings of one language; every word is a keyword unless ``keywords`` says
@@ -65,8 +64,6 @@ def make_task(
         keywords: the words to spot.
         pool: other recordings; where this language has too few words that are no keywords, they
             are the other unknown words.
-        labels: measure with these labels, in this order (those a network was trained on), what
-            there is of them, in whichever splits; nothing is trained.
         known: people whose split was decided when a network was trained.
         closed: keywords only, without unknown and silence.
         per_word: at most so many training clips of each keyword.
@@ -74,53 +71,119 @@ def make_task(
 
     Raises:
         UsageError: several languages, a keyword without a recording, fewer than two keywords,
-            nothing to train on; of given labels, no recording of any.
+            nothing to train on.
 
     """
-    if labels is not None:
-        closed = closed or UNKNOWN not in labels
-        keywords = spotted(labels)
     language = _one_language(clips)
-    words = {clip.word for clip in clips} - {UNKNOWN, SILENCE}
-    spoken = sorted(words) if keywords is None else sorted(set(keywords))
-    if labels is None or words.isdisjoint(spoken):
+    spoken = sorted(_words(clips) if keywords is None else set(keywords))
+    refuse_missing(spoken, clips)
+    if not spoken:
+        raise UsageError(f"the recordings in {language} hold no word to spot; record some words")
+    labels = (*spoken, *(() if closed else (UNKNOWN, SILENCE)))
+    if len(labels) < 2:
+        raise UsageError("one keyword alone cannot be trained --closed; leave --closed out")
+    drawing = _Drawing.of(clips, labels, pool, known or {}, seed)
+    splits = {split: drawing.examples(split) for split in SPLITS}
+    learnt = splits["train"] = drawing.examples("train", per_word, DIFFERENT)
+    if not learnt:
+        raise UsageError("no clip is left to train on; give recordings of more people")
+    warnings = list(drawing.warnings)
+    if not closed and not any(clip.split == "train" for some in drawing.strangers for clip in some):
+        warnings.append("no other words to learn 'unknown' from: expect false alarms")
+    said = sum(example.label < len(spoken) for example in learnt)
+    at_most = {} if closed else {len(spoken): max(1, round(LEARNT * said))}  # of unknown words
+    return Task(language, labels, splits, tuple(warnings), drawing.licences(learnt), at_most)
+
+
+def measuring_task(
+    clips: Sequence[Clip],
+    labels: Sequence[str],
+    *,
+    pool: Iterable[Clip] = (),
+    known: Mapping[str, Split] | None = None,
+    closed: bool = False,
+    seed: int = 0,
+) -> Task:
+    """The same to measure a network by, which has these labels, in this order; nothing is trained.
+
+    Of its keywords there may be some alone, in whichever splits. The rest is as in
+    :func:`make_task`.
+
+    Raises:
+        UsageError: several languages; no recording of any keyword, or no keyword.
+
+    """
+    language, spoken = _one_language(clips), spotted(labels)
+    if _words(clips).isdisjoint(spoken):
         refuse_missing(spoken, clips)
     if not spoken:
         raise UsageError(f"the recordings in {language} hold no word to spot; record some words")
-    clips, warnings = assign_splits(clips, known=known)
-    measured = labels is not None
-    if labels is None:
-        labels = (*spoken, *(() if closed else (UNKNOWN, SILENCE)))
-    if len(labels) < 2 and not measured:
-        raise UsageError("one keyword alone cannot be trained --closed; leave --closed out")
-    number = {label: index for index, label in enumerate(labels)}
-    strangers = [] if closed else _strangers(clips, pool, set(spoken), known or {})
-    splits: dict[Split, tuple[Example, ...]] = {}
-    for split in SPLITS:
-        rng = random.Random(f"{seed} {split}")
-        spotted_clips = [clip for clip in clips if clip.split == split and clip.word in spoken]
-        if per_word and split == "train":
-            spotted_clips = thin(spotted_clips, per_word, rng)
-        splits[split] = tuple(Example(clip, number[clip.word]) for clip in spotted_clips)
-        if not closed:
-            quiet = [clip for clip in clips if (clip.split, clip.word) == (split, SILENCE)]
-            count = max(1, round(SHARE * len(spotted_clips))) if spotted_clips else 0
-            most = DIFFERENT if split == "train" and not measured else count
-            drawn = _draw(strangers, split, most, rng)
-            splits[split] += _open(drawn, quiet, count, number, rng)
-    if not (splits["train"] or measured):
-        raise UsageError("no clip is left to train on; give recordings of more people")
-    if not closed and not any(clip.split == "train" for some in strangers for clip in some):
-        warnings = [*warnings, "no other words to learn 'unknown' from: expect false alarms"]
-    heard = [*clips, *(example.clip for example in splits["train"] if example.clip)]
-    licences = tuple(sorted({clip.licence or NOT_STATED for clip in heard} - {NOT_STATED}))
-    if licences and any(clip.licence is None for clip in heard):
-        licences = (*licences, NOT_STATED)
-    at_most = {}
-    if not closed and not measured:
-        said = sum(example.label < len(spoken) for example in splits["train"])
-        at_most = {number[UNKNOWN]: max(1, round(LEARNT * said))}
-    return Task(language, tuple(labels), splits, tuple(warnings), licences, at_most)
+    drawing = _Drawing.of(clips, labels, () if closed else pool, known or {}, seed, closed=closed)
+    splits = {split: drawing.examples(split) for split in SPLITS}
+    licences = drawing.licences(splits["train"])
+    return Task(language, tuple(labels), splits, drawing.warnings, licences)
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """What examples are drawn from."""
+
+    clips: Sequence[Clip]  # each in a split
+    number: Mapping[str, int]  # of each label
+    strangers: Sequence[Sequence[Clip]]  # of words that are no keyword, in the order of their use
+    warnings: tuple[str, ...]
+    seed: int
+    closed: bool
+
+    @classmethod
+    def of(
+        cls,
+        clips: Sequence[Clip],
+        labels: Sequence[str],
+        pool: Iterable[Clip],
+        known: Mapping[str, Split],
+        seed: int,
+        *,
+        closed: bool = False,
+    ) -> "_Drawing":
+        """Put everybody into a split; without a label for unknown words it is closed."""
+        closed = closed or UNKNOWN not in labels
+        split, warnings = assign_splits(clips, known=known)
+        strangers = () if closed else _strangers(split, pool, {*spotted(labels)}, known)
+        number = {label: index for index, label in enumerate(labels)}
+        return cls(split, number, strangers, tuple(warnings), seed, closed)
+
+    def examples(
+        self, split: Split, per_word: int | None = None, most: int | None = None
+    ) -> tuple[Example, ...]:
+        """Of a split the keywords' clips, ``most`` unknown words, and silence.
+
+        Of unknown words there are as many as of silence if nothing is said.
+        """
+        rng = random.Random(f"{self.seed} {split}")
+        here = [clip for clip in self.clips if clip.split == split]
+        said = [clip for clip in here if clip.word in spotted(self.number)]
+        if per_word:
+            said = thin(said, per_word, rng)
+        examples = tuple(Example(clip, self.number[clip.word]) for clip in said)
+        if self.closed:
+            return examples
+        count = max(1, round(SHARE * len(said))) if said else 0
+        unknown = _draw(self.strangers, split, count if most is None else most, rng)
+        quiet = [clip for clip in here if clip.word == SILENCE]
+        return examples + _open(unknown, quiet, count, self.number, rng)
+
+    def licences(self, learnt: Iterable[Example]) -> tuple[str, ...]:
+        """Of all these clips, and of what is learnt from beside them."""
+        heard = [*self.clips, *(example.clip for example in learnt if example.clip)]
+        stated = tuple(sorted({clip.licence or NOT_STATED for clip in heard} - {NOT_STATED}))
+        some = stated and any(clip.licence is None for clip in heard)
+        return (*stated, NOT_STATED) if some else stated
+
+
+def _words(clips: Iterable[Clip]) -> set[str]:
+    """All that is said to be a word."""
+    return {clip.word for clip in clips} - {UNKNOWN, SILENCE}
 
 
 def _one_language(clips: Sequence[Clip]) -> str:
@@ -163,7 +226,7 @@ def _open(
 
 def refuse_missing(words: Iterable[str], clips: Sequence[Clip]) -> None:
     """Raise a UsageError that names the words of which there is no recording."""
-    there = {clip.word for clip in clips} - {UNKNOWN, SILENCE}
+    there = _words(clips)
     if missing := [word for word in words if word not in there]:
         raise UsageError(
             f"no recordings of {', '.join(missing)} in {clips[0].language}; "

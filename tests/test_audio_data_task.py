@@ -8,7 +8,7 @@ import pytest
 
 from audio_data.clips import SPLITS, Clip, Split
 from audio_data.splits import people_in
-from audio_data.task import LEARNT, SHARE, Task, make_task
+from audio_data.task import LEARNT, SHARE, Task, make_task, measuring_task
 from kws.config import SILENCE, UNKNOWN
 from kws.errors import UsageError
 
@@ -201,7 +201,7 @@ def test_the_order_of_the_clips_changes_no_label() -> None:
 def test_given_labels_keep_their_numbers() -> None:
     """Evaluation counts in the order that the network was trained in."""
     labels = ("yes", "no", UNKNOWN, SILENCE)
-    task = make_task(ENGLISH, labels=labels)
+    task = measuring_task(ENGLISH, labels)
     assert task.labels == labels
     for example in task.splits["test"]:
         if example.clip:
@@ -210,7 +210,7 @@ def test_given_labels_keep_their_numbers() -> None:
 
 
 def test_given_labels_without_unknown_are_closed() -> None:
-    task = make_task(ENGLISH, labels=("yes", "no"))
+    task = measuring_task(ENGLISH, ("yes", "no"))
     assert task.closed
     assert set(counts(task, "test")) == {"yes", "no"}
 
@@ -225,7 +225,7 @@ def test_given_labels_without_unknown_are_closed() -> None:
 )
 def test_given_labels_measure_what_was_selected(some: list[Clip]) -> None:
     """One split, one person or one word alone: nothing is left to train on, nor need be."""
-    task = make_task(some, labels=("no", "yes", UNKNOWN, SILENCE), pool=GERMAN)
+    task = measuring_task(some, ("no", "yes", UNKNOWN, SILENCE), pool=GERMAN)
     spoken = {e.clip for e in task.splits["test"] if task.labels[e.label] in ("no", "yes")}
     assert spoken == {c for c in some if c.split == "test" and c.word in ("no", "yes")}
     assert task.labels == ("no", "yes", UNKNOWN, SILENCE)
@@ -233,7 +233,7 @@ def test_given_labels_measure_what_was_selected(some: list[Clip]) -> None:
 
 
 def test_one_closed_label_is_measured() -> None:
-    assert make_task(record(["yes"]), labels=("yes",)).closed
+    assert measuring_task(record(["yes"]), ("yes",)).closed
 
 
 def test_people_stay_in_their_split_when_others_or_some_are_measured() -> None:
@@ -250,13 +250,13 @@ def test_people_stay_in_their_split_when_others_or_some_are_measured() -> None:
     known = people_in(e.clip for s in learnt.splits.values() for e in s if e.clip)
     assert known == {"dora": "train", "gina": "validation", "finn": "test"}
     more = say("dora", "gina", "finn", "cara", "ida", "anna", "paul")
-    moved = make_task(more, labels=learnt.labels)
+    moved = measuring_task(more, learnt.labels)
     assert {e.clip.speaker for e in moved.splits["test"] if e.clip} == {"dora"}  # by itself
-    stays = make_task(more, labels=learnt.labels, known=known)
+    stays = measuring_task(more, learnt.labels, known=known)
     heard = people_in(e.clip for s in stays.splits.values() for e in s if e.clip)
     assert known.items() <= heard.items()
     for who, split in known.items():
-        alone = make_task(say(who), labels=learnt.labels, known=known)
+        alone = measuring_task(say(who), learnt.labels, known=known)
         assert [s for s, found in alone.splits.items() if found] == [split]
 
 
@@ -303,7 +303,6 @@ def test_one_speaker_alone_is_said_so() -> None:
         ([], {}, "no recordings were selected"),
         ([*ENGLISH, *GERMAN], {}, r"several languages \(de, en\).*--filter language=de"),
         (ENGLISH, {"keywords": ["yes", "maybe"]}, "no recordings of maybe in en.*go, no, stop"),
-        (ENGLISH, {"labels": ("hola", UNKNOWN, SILENCE)}, "no recordings of hola in en"),
         (ENGLISH, {"keywords": ["yes"], "closed": True}, "one keyword alone"),
         (ENGLISH, {"keywords": []}, "no word to spot"),
         (record([UNKNOWN, SILENCE]), {}, "no word to spot"),
@@ -316,6 +315,11 @@ def test_tasks_that_cannot_be_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         make_task(clips, **options)  # type: ignore[arg-type]
+
+
+def test_a_network_of_other_words_is_not_measured() -> None:
+    with pytest.raises(UsageError, match="no recordings of hola in en"):
+        measuring_task(ENGLISH, ("hola", UNKNOWN, SILENCE))
 
 
 def test_one_keyword_with_unknown_is_a_task() -> None:
