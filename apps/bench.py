@@ -26,12 +26,12 @@ from policy.transfer import RATE
 from . import learn, options, pretrain
 from .cluster import spread
 from .grid import Cell, Grid
-from .listen import terminable
 from .measure import measure, merged
 from .progress import CONSOLE
 from .recordings import Recordings, pick_device
 from .stream_grid import KEY, StreamCell, run_stream, stream_cells
 from .stream_results import summary
+from .terminal import terminable
 from .wiring import open_base
 
 RECORDS, RESULTS, SUMMARY = Path("docs/records"), Path("docs/results.md"), Path("README.md")

@@ -22,8 +22,8 @@ from kws.stream_metrics import miss_report, rate_report
 
 from . import options, trial
 from .card import CALIBRATION, COMMAND, STREAM, command, store
-from .listen import write_any_script
 from .scoring import LiveScorer
+from .terminal import write_any_script
 from .trial import HOURS, SNRS, Trial, percent, play, rounded, seconds, setting
 from .wiring import open_runtime
 

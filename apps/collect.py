@@ -17,11 +17,12 @@ from kws.config import SAMPLE_RATE
 from kws.errors import UsageError
 
 from .keys import Keys
-from .listen import Typed, terminable, write_any_script
+from .listen import Typed
 from .microphone import Microphone
 from .options import COMMA, finite, tag
 from .prompt import Lines, Prompt, Screen
 from .screen import Source
+from .terminal import terminable, write_any_script
 
 LEAD_SECONDS: Final = 0.6  # between a key, whose click may be heard, and the recording
 READ_SECONDS: Final = 1.5  # to read why a recording was rejected

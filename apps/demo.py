@@ -31,11 +31,11 @@ from kws.errors import KwsError, UsageError
 
 from . import options, spoken, whole
 from .learn import Recipe, learn
-from .listen import write_any_script
 from .live import LiveEngine
 from .progress import counting, step
 from .recordings import Recordings, Selection, pick_device
 from .stream import Said, compose, hear, is_right, record, stream_table
+from .terminal import write_any_script
 from .wiring import open_base, open_runtime
 
 ZOO: Final = Path(__file__).resolve().parent.parent / "models" / "zoo"

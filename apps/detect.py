@@ -11,8 +11,8 @@ from kws.engine import Engine
 from kws.errors import KwsError
 
 from . import options
-from .listen import write_any_script
 from .screen import json_line, line
+from .terminal import write_any_script
 
 
 def hear(engine: Engine, file: Path) -> list[Detection]:

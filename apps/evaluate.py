@@ -13,21 +13,21 @@ from click.core import ParameterSource
 from audio_data.clips import SPLITS, Split
 from audio_data.material import read_material
 from audio_data.task import refuse_missing
-from kws.adapter import load_adapter, read_adapter_config
-from kws.base import read_base_config
+from kws.adapter import AdapterConfig, load_adapter, read_adapter_config
+from kws.base import BaseConfig, read_base_config
 from kws.errors import KwsError, UsageError
 from kws.files import refuse_unwritable
 from kws.runtime import Runtime
 
 from . import options, trial
 from .card import COMMAND, STREAM, command, is_of_strangers, store
-from .listen import write_any_script
 from .measure import measure, merged
 from .progress import note
 from .recordings import Recordings, Selection
 from .scoring import LiveScorer
 from .stream_report import evaluate_stream
 from .stream_report import table as stream_table
+from .terminal import write_any_script
 from .wiring import open_base, open_runtime
 
 STREAM_ONLY = ("snrs", "hours", "out", "per_word", "seed", "keywords")
@@ -91,56 +91,71 @@ def evaluate(
     write_any_script()
     if keep:
         _refuse_to_keep(adapter or base, split, closed=closed, filters=filters, keywords=keywords)
-    config = read_adapter_config(adapter) if adapter else read_base_config(base)
-    if stream:
-        picture = out or PICTURE
-        refuse_unwritable(picture.parent)
-        if os.path.isdir(picture):
-            raise UsageError(f"--out {picture} is a folder; name a file for the picture")
-        adapters = [adapter] if adapter else []
-        result = hear_hours(
-            open_runtime(base, adapters),
-            Selection(
-                data=data,
-                others=others,
-                filters=filters,
-                keywords=keywords,
-                language=language,
-                speaker_pattern=speaker_pattern,
-                per_word=per_word,
-                seed=seed,
-            ),
-            hours or trial.HOURS,
-            tuple(dict.fromkeys(snrs)) or trial.SNRS,
-            picture,
-            config.people,
-        )
-        if keep:
-            _keep(base, adapter, {STREAM: {n: x for n, x in result.items() if n not in DRAWN}})
-        click.echo(json.dumps(result, ensure_ascii=False) if as_json else stream_table(result))
-        return
-    opened = open_base(base)
-    loaded = load_adapter(adapter) if adapter else None
     selection = Selection(
         data=data,
         others=others,
         filters=filters,
+        keywords=keywords,
         language=language,
         speaker_pattern=speaker_pattern,
         closed=closed,
+        per_word=per_word,
+        seed=seed,
     )
+    if stream:
+        several = tuple(dict.fromkeys(snrs)) or trial.SNRS
+        result = _streams(base, adapter, selection, hours or trial.HOURS, several, out or PICTURE)
+        kept = {STREAM: {name: figure for name, figure in result.items() if name not in DRAWN}}
+    else:
+        result, origin = _clips(base, adapter, selection, split, whole=keep)
+        kept = {split: result | origin}
+    if keep:
+        _keep(base, adapter, kept)
+    if as_json:
+        click.echo(json.dumps(result, ensure_ascii=False))
+    else:
+        click.echo(stream_table(result) if stream else _table(result))
+
+
+def _streams(
+    base: Path,
+    adapter: Path | None,
+    selection: Selection,
+    hours: float,
+    snrs: tuple[float, ...],
+    picture: Path,
+) -> dict[str, Any]:
+    """What is found in hours of sound; the trade-off is drawn."""
+    refuse_unwritable(picture.parent)
+    if os.path.isdir(picture):
+        raise UsageError(f"--out {picture} is a folder; name a file for the picture")
+    people = _config(base, adapter).people
+    bank = open_runtime(base, [adapter] if adapter else [])
+    return hear_hours(bank, selection, hours, snrs, picture, people)
+
+
+def _clips(
+    base: Path, adapter: Path | None, selection: Selection, split: Split, *, whole: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What clips of a split are told apart as, and who says them; ``whole`` needs every word."""
+    config, opened = _config(base, adapter), open_base(base)
+    network = merged(opened, load_adapter(adapter) if adapter else None)
     recordings = Recordings.select(selection, opened.config, config.labels, config.people)
-    result = measure(merged(opened, loaded), recordings, split, closed=closed).report
+    result = measure(network, recordings, split, closed=selection.closed).report
     origin = recordings.origin(split)
     if not is_of_strangers(origin, config):
         note(
             "who speaks is not known, or too few do: these clips may be of people who were learnt "
             "from, and if --speaker-pattern was given then and is not now, learnt themselves"
         )
-    if keep:
+    if whole:
         refuse_missing(recordings.task.keywords, recordings.said(split))
-        _keep(base, adapter, {split: result | origin})
-    click.echo(json.dumps(result, ensure_ascii=False) if as_json else _table(result))
+    return result, origin
+
+
+def _config(base: Path, adapter: Path | None) -> AdapterConfig | BaseConfig:
+    """Of what is measured."""
+    return read_adapter_config(adapter) if adapter else read_base_config(base)
 
 
 def _refuse_to_keep(
@@ -164,7 +179,7 @@ def _refuse_to_keep(
 
 def _keep(base: Path, adapter: Path | None, figures: dict[str, Any]) -> None:
     """Put figures into the card of what was measured, with the command that they come of."""
-    config = read_adapter_config(adapter) if adapter else read_base_config(base)
+    config = _config(base, adapter)
     told = {name: found | {COMMAND: command()} for name, found in figures.items()}
     store(adapter or base, replace(config, metrics=config.metrics | told))
 

@@ -2,7 +2,6 @@
 
 import io
 import math
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -27,10 +26,10 @@ from .live import LiveEngine
 from .microphone import Microphone, list_devices
 from .panels import thresholds
 from .screen import Lines, Screen, Show, Source, no_terminal
+from .terminal import terminable, write_any_script
 from .worker import CAPACITY
 
 FILE_BLOCK: Final = 1_280  # samples of a file that are fed at once, 80 ms
-ENDS: Final = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 CLOSING: Final = 5.0  # seconds that files and commands may still take when listening ends
 
 
@@ -128,13 +127,6 @@ def _chosen(key: str, engine: Engine) -> str | None:
     if key in "123456789" and int(key) <= len(languages):
         return languages[int(key) - 1]
     return None
-
-
-def write_any_script() -> None:
-    """Print UTF-8 whatever the locale says: keywords come in every script."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def _at_terminal() -> bool:
@@ -270,21 +262,6 @@ def listen(
             stack.callback(runs.close, wait)
             engine.reactions.append(runs.hear)
         run(engine, blocks, keys, show, seconds)
-
-
-@contextmanager
-def terminable() -> Iterator[None]:
-    """Let a request to terminate, or a closed terminal, end the program as Ctrl-C does."""
-
-    def end(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, end) for number in ENDS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 import apps.listen
 from apps.detect import detect
-from apps.listen import Recording, listen, obey, run, terminable
+from apps.listen import Recording, listen, obey, run
 from apps.live import LiveEngine
 from apps.screen import Lines
+from apps.terminal import terminable
 from kws.config import SAMPLE_RATE
 from kws.detector import Detection, DetectorConfig
 from kws.errors import KwsError, UsageError
