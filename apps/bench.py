@@ -16,7 +16,7 @@ import click
 
 from audio_data.clips import Split
 from kws.adapter import Adapter, load_adapter
-from kws.base import Base
+from kws.base import CONFIG, Base
 from kws.errors import KwsError, UsageError
 from kws.files import read_json, write_json
 from kws.train import Plan
@@ -107,6 +107,9 @@ def bench() -> None:
     "all have this folder, the recordings and the base at the same paths",
 )
 @click.option("--only", default="*", metavar="PATTERN", help="runs of such names alone, as *-swr-*")
+@click.option(
+    "--again", is_flag=True, help="also what has a record, as where the network itself is wanted"
+)
 @options.device
 def run_grid(
     grid: Path,
@@ -116,6 +119,7 @@ def run_grid(
     jobs: int,
     ray: str | None,
     only: str,
+    again: bool,
     device: str,
 ) -> None:
     """Run every cell of GRID that has no record yet."""
@@ -126,9 +130,8 @@ def run_grid(
     if jobs > 1:
         if part != (1, 1):
             raise UsageError("--jobs and --part exclude each other: each job is a part")
-        side_by_side(
-            jobs, [grid, "--records", records, "--work", work, "--only", only, "--device", device]
-        )
+        passed = ["--records", records, "--work", work, "--only", only, "--device", device]
+        side_by_side(jobs, [grid, *passed, *(["--again"] if again else [])])
         return
     trainings, spanned = read_grid(grid)
     groups = shared(run for run in spanned if fnmatch(run.name, only))
@@ -139,11 +142,16 @@ def run_grid(
     if ray and any(isinstance(cell, Cell) and cell.before for group in groups for cell in group):
         raise UsageError("languages that build on one another run one after another: no --ray")
     folder = records / grid.stem
-    if trainings:
+    if trainings and not again:
         refuse_others(trainings, folder, groups)
-    missing = [[c for c in group if not (folder / f"{c.name}.json").is_file()] for group in groups]
+    missing = [
+        [cell for cell in group if again or not (folder / f"{cell.name}.json").is_file()]
+        for group in groups
+    ]
     todo, total = sum(map(len, missing)), sum(map(len, groups))
     CONSOLE.print(f"{total} runs, {total - todo} recorded already")
+    if not todo:
+        CONSOLE.print("give --again for the networks that they left, where these are gone")
     do = partial(_run, grid=trainings, work=work / grid.stem, device=device)
     found: Iterable[tuple[Run, dict[str, Any] | str]]
     if ray:
@@ -165,11 +173,20 @@ def run_grid(
 
 
 def refuse_others(grid: Grid, folder: Path, groups: Iterable[Iterable[Run]]) -> None:
-    """Raise a UsageError where a record that is there is of a grid with other settings."""
+    """Raise a UsageError where a record that is there is of other settings, or of another base."""
+    config = Path(grid.base or "") / CONFIG
+    ours = read_json(config).get("sha256") if grid.base and config.is_file() else None
     for cell in chain.from_iterable(groups):
         path = folder / f"{cell.name}.json"
-        if path.is_file():
-            grid.refuse_other(read_json(path).get("settings", {}), cell.task, path)
+        if not path.is_file():
+            continue
+        made = read_json(path)
+        grid.refuse_other(made.get("settings", {}), cell.task, path)
+        if ours and made.get("base_sha256", ours) != ours:
+            raise UsageError(
+                f"{path} was recorded on another base than {grid.base} is now; give --again to "
+                "run all on this one, or name another --records"
+            )
 
 
 def _in_turn(

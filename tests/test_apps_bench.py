@@ -1,5 +1,6 @@
 """Every run of a grid leaves its record, once."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,27 @@ def test_the_runs_after_one_that_fails_go_on(
     assert err.endswith("kws: 2 of 4 runs failed, as they said; run the grid again to go on\n")
     done = (tmp_path / "records" / "grid").iterdir()
     assert sorted(f.stem for f in done) == ["spanish-head-fixed-0", "spanish-norms-fixed-0"]
+
+
+def test_what_is_recorded_is_run_again_if_asked_for(
+    tiny: Path, spoken: Path, tmp_path: Path, kws: Kws
+) -> None:
+    """The adapters that it left are there again, where they are wanted."""
+    grid, work = tmp_path / "grid.toml", tmp_path / "work"
+    grid.write_text(GRID.format(data=spoken, base=tiny / "base", epochs=1), encoding="utf-8")
+    only = ["--only", "german-head-*", "--records", tmp_path / "records", "--work", work]
+    run = ["bench", "run", grid, *only]
+    assert kws(*run)[0] == 0
+    (record,) = (tmp_path / "records" / "grid").iterdir()
+    first, folder = read_json(record), work / "grid" / record.stem
+    shutil.rmtree(folder)
+    code, _, err = kws(*run)
+    assert (code, "1 runs, 1 recorded already" in err, "give --again" in err) == (0, True, True)
+    assert not folder.exists()
+    code, _, err = kws(*run, "--again")
+    assert code == 0, err
+    assert (folder / "adapter_config.json").is_file()
+    assert read_json(record)["test"] == first["test"]
 
 
 def test_a_job_is_a_part(tmp_path: Path, kws: Kws) -> None:

@@ -1,5 +1,6 @@
 """A grid spans each run once; one of which a run could not be done is refused before the first."""
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -193,6 +194,22 @@ def test_a_record_of_other_settings_is_refused(
     assert after
     with pytest.raises(UsageError, match=message):
         refuse_others(after, tmp_path, [runs])
+
+
+def test_a_record_of_another_base_is_refused(tmp_path: Path) -> None:
+    """Of one that lay at the same place; where there is none, nothing can be said."""
+    path, base = tmp_path / "grid.toml", tmp_path / "base"
+    path.write_text(re.sub("base = .*", f'base = "{base}"', TEXT), encoding="utf-8")
+    grid, runs = read_grid(path)
+    assert grid
+    record = {"settings": asdict(grid), "base_sha256": "a" * 64}
+    write_json(tmp_path / f"{runs[0].name}.json", record)
+    refuse_others(grid, tmp_path, [runs])
+    write_json(base / "base_config.json", {"sha256": "a" * 64})
+    refuse_others(grid, tmp_path, [runs])
+    write_json(base / "base_config.json", {"sha256": "b" * 64})
+    with pytest.raises(UsageError, match=r"on another base than .* is now; give --again"):
+        refuse_others(grid, tmp_path, [runs])
 
 
 def test_methods_that_own_what_they_own_run_once_whatever_the_budgets() -> None:
