@@ -71,7 +71,7 @@ class Selection:
     @property
     def noise(self) -> tuple[Path, ...]:
         """What lies beside them."""
-        return find_noise(self.data, *([self.others] if self.others else []))
+        return find_noise(self.data, self.others)
 
 
 def parse_filters(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:

@@ -93,7 +93,7 @@ def read_material(
     refuse_missing(task.keywords, clips)
     beside = read_others(clips, path, filters, language, speaker_pattern, others)
     unsaid = _unsaid(clips, beside, task.keywords, known or {})
-    noise = find_noise(path, *([others] if others else []))
+    noise = find_noise(path, others)
     halves: dict[Half, Material] = {}
     for half in HALVES:
         said = [example.clip for example in task.splits[half] if example.clip]

@@ -19,9 +19,10 @@ FOLDERS = ("noise", "_background_noise_")
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
 
-def find_noise(*corpora: Path) -> tuple[Path, ...]:
-    """The noise recordings that lie beside corpora, in ``noise/`` or ``_background_noise_/``."""
-    roots = dict.fromkeys(data if data.is_dir() else data.parent for data in corpora)
+def find_noise(*corpora: Path | None) -> tuple[Path, ...]:
+    """The noise that lies beside corpora that are given, in ``noise/`` or ``_background_noise_/``."""
+    there = filter(None, corpora)
+    roots = dict.fromkeys(data if data.is_dir() else data.parent for data in there)
     folders = [root / name for root in roots for name in FOLDERS if (root / name).is_dir()]
     return tuple(
         sorted(file for folder in folders for file in folder.iterdir() if is_recording(file))
