@@ -20,7 +20,7 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
 
 def find_noise(*corpora: Path | None) -> tuple[Path, ...]:
-    """The noise that lies beside corpora that are given, in ``noise/`` or ``_background_noise_/``."""
+    """The noise beside the corpora that are given, in ``noise/`` or ``_background_noise_/``."""
     there = filter(None, corpora)
     roots = dict.fromkeys(data if data.is_dir() else data.parent for data in there)
     folders = [root / name for root in roots for name in FOLDERS if (root / name).is_dir()]
