@@ -119,7 +119,7 @@ class Adaptation(nn.Module):
         self.network.to(device)
         return self.to(device)
 
-    def pieces(self) -> list[Tensor]:
+    def changes_by_site(self) -> list[Tensor]:
         """Each chosen site's changes, flat."""
         return list(self.changes().detach().split(self._lengths))
 
@@ -132,7 +132,7 @@ class Adaptation(nn.Module):
         with torch.no_grad():
             self.head.load_state_dict(other.head.state_dict())
             theirs = other._by_site()
-            for site, piece in zip(self.chosen, self._pieces(), strict=True):
+            for site, piece in zip(self.chosen, self._relative_by_site(), strict=True):
                 if site.name in theirs:
                     piece.copy_(theirs[site.name])
                 elif site.place in theirs and (found := site.form.sources(site.tensors)):
@@ -146,12 +146,12 @@ class Adaptation(nn.Module):
         """Of each site those that it mixes, if it does."""
         return [getattr(self, f"templates{number}") for number in range(len(self.chosen))]
 
-    def _pieces(self) -> tuple[Tensor, ...]:
+    def _relative_by_site(self) -> tuple[Tensor, ...]:
         pieces: tuple[Tensor, ...] = self.relative.detach().split([s.size for s in self.chosen])
         return pieces
 
     def _by_site(self) -> dict[str, Tensor]:
-        return dict(zip([site.name for site in self.chosen], self._pieces(), strict=True))
+        return dict(zip([site.name for site in self.chosen], self._relative_by_site(), strict=True))
 
 
 def restored(network: nn.Module, adapter: Adapter) -> Adaptation:

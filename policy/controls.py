@@ -35,7 +35,7 @@ def last(transfer: Transfer) -> Adaptation:
 def largest(transfer: Transfer) -> Adaptation:
     """Whole sites that moved furthest while everything learnt."""
     transferred = transfer.transferred()
-    scores = largest_scores(transferred.pieces())
+    scores = largest_scores(transferred.changes_by_site())
     return transfer.finish(project(scores, transfer.sites, transfer.budget), transferred, 1)
 
 

@@ -182,7 +182,7 @@ def test_pieces_are_each_sites_own_delta(network: nn.Module) -> None:
     sites = find_sites(network)
     chosen = (sites[1], sites[5])
     adaptation = changed(Adaptation(network, CLASSES, chosen))
-    pieces = adaptation.pieces()
+    pieces = adaptation.changes_by_site()
     assert [len(piece) for piece in pieces] == [site.size for site in chosen]
     assert torch.equal(torch.cat(pieces), adaptation.numbers)
 
@@ -191,15 +191,15 @@ def test_taking_over_keeps_the_sites_that_both_own(network: nn.Module) -> None:
     sites = find_sites(network)
     old = changed(Adaptation(network, CLASSES, (sites[2], sites[4], sites[6])))
     new = Adaptation(network, CLASSES, (sites[1], sites[4], sites[6], sites[8])).take(old)
-    assert torch.equal(new.pieces()[1], old.pieces()[1])
-    assert torch.equal(new.pieces()[2], old.pieces()[2])
-    assert not new.pieces()[0].any()
-    assert not new.pieces()[3].any()
+    assert torch.equal(new.changes_by_site()[1], old.changes_by_site()[1])
+    assert torch.equal(new.changes_by_site()[2], old.changes_by_site()[2])
+    assert not new.changes_by_site()[0].any()
+    assert not new.changes_by_site()[3].any()
     assert torch.equal(new.head.weight, old.head.weight)
     assert torch.equal(new.head.bias, old.head.bias)
     with torch.no_grad():
         old.relative.zero_()
-    assert new.pieces()[1].any()  # a copy
+    assert new.changes_by_site()[1].any()  # a copy
 
 
 @pytest.mark.parametrize("classes", [1, 4, 40])
@@ -219,7 +219,7 @@ def test_factors_begin_as_the_base_and_learn(network: nn.Module, toy: EpochBatch
     assert adaptation.numbers.numel() == site.size == 2 * (12 + 12)
     assert torch.equal(adaptation.vector(), adaptation.base)
     fit(adaptation, toy, Plan(epochs=2, lr=1e-2))
-    delta = adaptation.pieces()[0].view(12, 12)
+    delta = adaptation.changes_by_site()[0].view(12, 12)
     assert torch.linalg.matrix_rank(delta) == 2
 
 
@@ -228,7 +228,7 @@ def test_forms_of_one_place_add_up_and_have_their_own_gates(network: nn.Module) 
     norm = find_sites(network)[1]
     chosen = [whole, norm, whole.owned(Rank(1))]
     adaptation = changed(Adaptation(network, CLASSES, chosen))
-    pieces = adaptation.pieces()
+    pieces = adaptation.changes_by_site()
     for gates in ([1.0, 1.0, 1.0], [0.0, 1.0, 1.0], [1.0, 0.0, 0.0]):
         adaptation.gates = constantly(torch.tensor(gates), chosen)
         weights = adaptation.weights()
@@ -247,7 +247,7 @@ def test_a_step_of_factors_is_as_large_as_one_of_weights(network: nn.Module) -> 
         adaptation.relative[:12] = 0.02
     rms = network.get_parameter("blocks.3.point.weight").square().mean().sqrt()
     right = adaptation.numbers[12:]
-    torch.testing.assert_close(adaptation.pieces()[0].view(12, 12)[5], 0.02 * rms * right)
+    torch.testing.assert_close(adaptation.changes_by_site()[0].view(12, 12)[5], 0.02 * rms * right)
 
 
 @pytest.mark.parametrize("count", [1, 14, 143])

@@ -87,7 +87,7 @@ def test_every_method_trains_and_leaves_the_base_alone(
     assert sum(len(epochs) for epochs in trainer.history.values()) == 4
     assert list(trainer.history)[-1] == "final"
     if method != "head":
-        assert all(piece.any() for piece in trained.pieces())
+        assert all(piece.any() for piece in trained.changes_by_site())
 
 
 @pytest.mark.parametrize("method", those(lambda method: method.streams))
@@ -215,7 +215,7 @@ def test_largest_takes_the_sites_that_moved_furthest(
 ) -> None:
     """In the stage that trains all of them."""
     full = adapt(network, CLASSES, "full", 0, make_trainer(toy, tmp_path / "a", epochs=1, lr=3e-3))
-    moved = {s.name: p.norm() for s, p in zip(full.chosen, full.pieces(), strict=True)}
+    moved = {s.name: p.norm() for s, p in zip(full.chosen, full.changes_by_site(), strict=True)}
     ranked = sorted(moved, key=lambda name: -moved[name])
     chosen = names(
         adapt(network, CLASSES, "largest", 2_000, make_trainer(toy, tmp_path / "b", epochs=4))
