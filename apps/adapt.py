@@ -12,12 +12,12 @@ from kws.errors import UsageError
 from kws.files import refuse_unwritable
 from kws.quantized import ROUNDINGS
 from kws.train import Optimizer
-from policy.methods import METHODS, those
+from policy.methods import METHODS, method_of, those
 from policy.transfer import RATE
 
 from . import options, spoken
 from .card import command
-from .learn import BATCH, ROUNDED, STEPS, Recipe, learn, summary
+from .learn import BATCH, ROUNDED, STEPS, Recipe, learn_language, summary
 from .recordings import Recordings, Selection, pick_device
 from .stored import refuse_foreign, refuse_taken
 from .wiring import open_base
@@ -41,9 +41,12 @@ FEW: Final = 6  # sites that are printed by name; sites.png shows all
 @options.keywords
 @options.closed
 @options.per_word
-@click.option("--method", default="swr", show_default=True, type=click.Choice(list(METHODS)))
+@click.option("--method", default=Recipe.method, show_default=True, type=click.Choice([*METHODS]))
 @click.option(
-    "--budget", default="10%", show_default=True, help="10%, 900 (parameters) or 2KiB (all bytes)"
+    "--budget",
+    default=Recipe.budget,
+    show_default=True,
+    help="10%, 900 (parameters) or 2KiB (all bytes)",
 )
 @click.option(
     "--bits",
@@ -123,7 +126,7 @@ def adapt(
         raise UsageError("--others is for recordings in --data; --tts makes other words itself")
     if respelt and not tts:
         raise UsageError("--spell is for words that --tts speaks")
-    if tts and (METHODS[method].together or not METHODS[method].streams):
+    if tts and (method_of(method).together or not method_of(method).streams):
         raise UsageError(f"--method {method} cannot go with --tts; adapt to recordings with it")
     if not (data or tts):
         raise UsageError(
@@ -140,7 +143,7 @@ def adapt(
         per_word=per_word,
         seed=seed,
     )
-    if bool(beside) != METHODS[method].together:
+    if bool(beside) != method_of(method).together:
         raise UsageError(
             f"--beside is for --method {', '.join(TOGETHER)}, which needs other languages, as "
             "--beside corpus=NAME"
@@ -166,7 +169,7 @@ def adapt(
         optimizer=optimizer,
         seed=seed,
     )
-    config = learn(
+    config = learn_language(
         opened,
         recordings,
         recipe,

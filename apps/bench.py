@@ -20,7 +20,7 @@ from kws.base import CONFIG, Base
 from kws.errors import KwsError, UsageError
 from kws.files import read_json, write_json
 from kws.train import Plan
-from policy.methods import METHODS
+from policy.methods import method_of
 from policy.transfer import RATE
 
 from . import learn, options, pretrain
@@ -108,7 +108,9 @@ def bench() -> None:
 )
 @click.option("--only", default="*", metavar="PATTERN", help="runs of such names alone, as *-swr-*")
 @click.option(
-    "--again", is_flag=True, help="also what has a record, as where the network itself is wanted"
+    "--again",
+    is_flag=True,
+    help="also run what has a record, and replace it: for the networks that runs leave",
 )
 @options.device
 def run_grid(
@@ -122,7 +124,7 @@ def run_grid(
     again: bool,
     device: str,
 ) -> None:
-    """Run every cell of GRID that has no record yet."""
+    """Run every cell of GRID that has no record yet, or with --again every cell."""
     if ray and (jobs > 1 or part != (1, 1)):
         raise UsageError("--ray spreads the whole grid; leave --jobs and --part out")
     if not 1 <= part[0] <= part[1]:
@@ -142,15 +144,14 @@ def run_grid(
     if ray and any(isinstance(cell, Cell) and cell.before for group in groups for cell in group):
         raise UsageError("languages that build on one another run one after another: no --ray")
     folder = records / grid.stem
-    if trainings and not again:
-        refuse_others(trainings, folder, groups)
-    missing = [
-        [cell for cell in group if again or not (folder / f"{cell.name}.json").is_file()]
-        for group in groups
-    ]
-    todo, total = sum(map(len, missing)), sum(map(len, groups))
-    CONSOLE.print(f"{total} runs, {total - todo} recorded already")
-    if not todo:
+    recorded = {run for run in spanned if (folder / f"{run.name}.json").is_file()}
+    chosen = set(chain.from_iterable(groups))
+    if trainings:
+        refuse_others(trainings, folder, recorded - chosen if again else recorded)
+    missing = [[run for run in group if again or run not in recorded] for group in groups]
+    todo = sum(map(len, missing))
+    CONSOLE.print(f"{len(chosen)} runs, {len(chosen & recorded)} recorded already")
+    if trainings and chosen and not todo:
         CONSOLE.print("give --again for the networks that they left, where these are gone")
     do = partial(_run, grid=trainings, work=work / grid.stem, device=device)
     found: Iterable[tuple[Run, dict[str, Any] | str]]
@@ -169,23 +170,23 @@ def run_grid(
         result = summary(record) if stream else f"test {record['test']['accuracy']:.1%}"
         CONSOLE.print(f"{done}/{todo} {cell.name}: {result}")
     if failed:
-        raise KwsError(f"{failed} of {todo} runs failed, as they said; run the grid again to go on")
+        rest = "--only runs them alone" if again else "run the grid again to go on"
+        raise KwsError(f"{failed} of {todo} runs failed, as they said; {rest}")
 
 
-def refuse_others(grid: Grid, folder: Path, groups: Iterable[Iterable[Run]]) -> None:
-    """Raise a UsageError where a record that is there is of other settings, or of another base."""
-    config = Path(grid.base or "") / CONFIG
-    ours = read_json(config).get("sha256") if grid.base and config.is_file() else None
-    for cell in chain.from_iterable(groups):
-        path = folder / f"{cell.name}.json"
-        if not path.is_file():
-            continue
+def refuse_others(grid: Grid, folder: Path, recorded: Iterable[Run]) -> None:
+    """Raise a UsageError where a record is of other settings, or of another base than is there."""
+    config = Path(grid.base) / CONFIG if grid.base else None
+    ours = read_json(config).get("sha256") if config and config.is_file() else None
+    for run in recorded:
+        path = folder / f"{run.name}.json"
         made = read_json(path)
-        grid.refuse_other(made.get("settings", {}), cell.task, path)
-        if ours and made.get("base_sha256", ours) != ours:
+        grid.refuse_other(made.get("settings", {}), run.task, path)
+        adapted = isinstance(run, Cell) and run.method  # others tell the base that they made
+        if adapted and ours and made.get("base_sha256", ours) != ours:
             raise UsageError(
-                f"{path} was recorded on another base than {grid.base} is now; give --again to "
-                "run all on this one, or name another --records"
+                f"{path} was recorded on another base than {grid.base} is now; run all on this one "
+                "with --again, or name another --records"
             )
 
 
@@ -294,7 +295,7 @@ def _adapted(
 ) -> Trained:
     base = open_base(Path(str(grid.base)))
     recordings = Recordings.select(grid.selection(cell), base.config, kept=kept)
-    together = grid.tasks if METHODS[str(cell.method)].together else ()
+    together = grid.tasks if method_of(str(cell.method)).together else ()
     others = [grid.selection(cell, task) for task in together if task != cell.task]
     recipe = learn.Recipe(
         method=str(cell.method),
@@ -305,7 +306,7 @@ def _adapted(
         lr=cell.lr or grid.lr or RATE,
         seed=cell.seed,
     )
-    config = learn.learn(
+    config = learn.learn_language(
         base,
         recordings,
         recipe,

@@ -30,7 +30,7 @@ from kws.detector import Detection
 from kws.errors import KwsError, UsageError
 
 from . import options, spoken, whole
-from .learn import Recipe, learn
+from .learn import Recipe, learn_language
 from .live import LiveEngine
 from .progress import counting, step
 from .recordings import Recordings, Selection, pick_device
@@ -177,7 +177,7 @@ def _learn(folder: Path, size: Size, seed: int, device: str) -> str:
     selection = spoken.speak(wanted, WORDS, None, folder / spoken.SPEECH)
     recordings = Recordings.select(selection, base.config)
     recipe = Recipe(budget=BUDGET, steps=size.steps, seed=seed)
-    config = learn(base, recordings, recipe, folder, device=device)
+    config = learn_language(base, recordings, recipe, folder, device=device)
     spoken.calibrated(BASE, folder, selection, config)
     return spoken.trust(config, recordings)
 

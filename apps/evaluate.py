@@ -154,7 +154,7 @@ def _clips(
 
 
 def _config(base: Path, adapter: Path | None) -> AdapterConfig | BaseConfig:
-    """Of what is measured."""
+    """The configuration of the adapter, or of the base where there is none."""
     return read_adapter_config(adapter) if adapter else read_base_config(base)
 
 

@@ -92,10 +92,11 @@ class Group:
         for seed, (*before, task) in product(self.seeds, chains):
             for tau in self.taus:
                 yield Cell(task=task, seed=seed, tau=float(tau))
+            budgets = self.budgets or (None,)
             kinds = [
                 (method, budget)
                 for method in self.methods
-                for budget in ((METHODS[method].budgeted and self.budgets) or (None,))
+                for budget in (budgets if METHODS[method].budgeted else (None,))
             ]
             for clips, (method, budget), rate, bits in product(
                 self.clips or (None,), kinds, self.rates or (None,), self.bits or (None,)

@@ -16,7 +16,7 @@ from audio_data.encode import encode
 from kws.config import SAMPLE_RATE
 from kws.detector import Detection
 from kws.errors import KwsError
-from kws.files import plain, write_bytes, write_json
+from kws.files import plain_name, write_bytes, write_json
 
 from .live import LiveEngine
 from .worker import CAPACITY, Tell, Worker
@@ -191,7 +191,7 @@ class Shelf:
         while any(self._folder.glob(f"{self._next:06}-*")):  # of another program that keeps here
             self._next += 1
         number, self._next = self._next, self._next + 1
-        keyword = plain(moment.keyword[:LETTERS]) or "keyword"
+        keyword = plain_name(moment.keyword[:LETTERS]) or "keyword"
         path = self._folder / f"{number:06}-{moment.kind}-{keyword}.wav"
         write_bytes(path, encode(wave))
         write_json(path.with_suffix(".json"), {"file": path.name, **record})

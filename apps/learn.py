@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +17,7 @@ from kws.quantized import Bits, bits_of
 from kws.sites import find_sites
 from kws.train import DivergedError, Epoch, Optimizer, Plan, fingerprint
 from policy.joint import Together, first_classes
-from policy.methods import METHODS, adapt
+from policy.methods import adapt, method_of
 from policy.selection import spent
 from policy.spottune import Routed
 from policy.transfer import RATE, SHORTEST, Trainer
@@ -63,7 +62,7 @@ class Recipe:
     seed: int = 0
 
 
-def learn(
+def learn_language(
     base: Base,
     recordings: Recordings,
     recipe: Recipe,
@@ -97,7 +96,11 @@ def learn(
     earlier = open_earlier(base, after, recipe.method) if after else None
     course = _Course(base, recordings, recipe, out, after, earlier, beside, device)
     _prepare(out, recordings)
-    trained, trainer = course.run()
+    budgeted = method_of(recipe.method).budgeted
+    allowed = course.allowed()
+    if not budgeted:
+        note(f"{recipe.method} owns what it owns, whatever the budget")
+    trained, trainer = course.run(allowed)
     if isinstance(trained, Routed):
         note(
             f"{recipe.method} decides for each recording anew, at {trained.operations:,} "
@@ -106,12 +109,11 @@ def learn(
     adapter = pack(base, trained, recordings.task, recipe.bits)
     measured = measure(merged(base, adapter), recordings, "validation")
     _tell_rounding(adapter, recipe, trainer.history, measured)
-    budgeted = METHODS[recipe.method].budgeted
     config = replace(
         adapter.config,
         method=recipe.method,
         budget=recipe.budget if budgeted else None,
-        budget_parameters=course.allowed if budgeted else None,
+        budget_parameters=allowed if budgeted else None,
         training={
             "plan": asdict(trainer.plan),
             "batch": BATCH,
@@ -176,10 +178,9 @@ class _Course:
         """Numbers of the language before."""
         return self.earlier.numbers.numel() if self.earlier else 0
 
-    @cached_property
     def allowed(self) -> int:
-        """Numbers that the language may own beside its head."""
-        recipe, method = self.recipe, METHODS[self.recipe.method]
+        """Numbers that the language may own beside its head, if that fits into the budget."""
+        recipe, method = self.recipe, method_of(self.recipe.method)
         sites, classes = find_sites(self.base.network), len(self.recordings.task.labels)
         width = self.base.network.get_parameter("head.weight").shape[1]
 
@@ -191,15 +192,12 @@ class _Course:
 
         least = "the head and what the language before owns" if self.earlier else "the head"
         allowed = Budget.parse(recipe.budget).parameters(spent(sites), stored, least)
-        if method.budgeted:
-            return allowed
-        note(f"{recipe.method} owns what it owns, whatever the budget")
-        return spent(sites)
+        return allowed if method.budgeted else spent(sites)
 
-    def run(self) -> tuple[Adaptation, Trainer]:
-        """What the method makes of the recordings, and how it did."""
+    def run(self, allowed: int) -> tuple[Adaptation, Trainer]:
+        """What the method makes of the recordings with so many numbers, and how it did."""
         recipe, task = self.recipe, self.recordings.task
-        allowed, some = self.allowed, (self.recordings, *self.beside)
+        some = (self.recordings, *self.beside)
         augment = AugmentConfig(  # decisions 4, 7 and 21 say why
             mask_bands=0,
             speed=0.1,

@@ -24,7 +24,7 @@ from kws.deltas import Adaptation, restored
 from kws.errors import KwsError, UsageError
 from kws.forms import MASK
 from kws.quantized import Bits, quantize
-from policy.methods import METHODS
+from policy.methods import method_of
 from policy.spottune import stored_router
 
 HISTORY: Final = "history.json"  # of training, epoch by epoch
@@ -61,7 +61,7 @@ def open_earlier(base: Base, folder: Path, method: str) -> Adaptation:
         KwsError: there is no such adapter, or it is another base's.
 
     """
-    if not METHODS[method].sequential:
+    if not method_of(method).sequential:
         raise UsageError(f"--method {method} builds on no language before; leave out --after")
     adapter = load_adapter(folder)
     if adapter.config.method != method:
@@ -84,7 +84,7 @@ def pack(base: Base, trained: Adaptation, task: Task, bits: Bits) -> Adapter:
     sizes = [site.size for site in trained.chosen]
     parts = np.split(numbers, np.cumsum(sizes)[:-1]) if sizes else []
     even = [
-        site.form.balanced(part, site.tensors)
+        site.form.balanced(part, site.tensor_shapes)
         for site, part in zip(trained.chosen, parts, strict=True)
     ]
     deltas, peaks = quantize(np.concatenate(even) if even else numbers, sizes, bits)

@@ -1,4 +1,4 @@
-"""What every command does at a terminal: write in any script, and end as it is asked to."""
+"""Writing in any script, and ending as the system asks, for commands that need it."""
 
 import io
 import signal

@@ -27,7 +27,6 @@ from kws.train import Plan
 from policy.transfer import RATE
 
 from . import learn, pictures, pretrain
-from .learn import Recipe
 from .live import LiveEngine
 from .measure import measure, merged
 from .progress import counting, step
@@ -136,10 +135,10 @@ def _adapt(base: Base, selection: Selection, size: Size, device: str, folder: Pa
     finished = _finished(plan, lambda: read_adapter_config(folder).training)
     if not finished or read_adapter_config(folder).base_sha256 != base.config.sha256:
         recordings = Recordings.select(selection, base.config)
-        recipe = Recipe(
+        recipe = learn.Recipe(
             method=METHOD, budget=BUDGET, epochs=size.adapter_epochs, seed=selection.seed
         )
-        learn.learn(base, recordings, recipe, folder, device=device)
+        learn.learn_language(base, recordings, recipe, folder, device=device)
     return load_adapter(folder)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kws.config import SILENCE, UNKNOWN
 from kws.errors import KwsError, UsageError
-from kws.files import plain, write_bytes, write_text
+from kws.files import plain_name, write_bytes, write_text
 
 from .corpus import MANIFEST
 from .encode import encode
@@ -167,7 +167,7 @@ def safe(name: str) -> str:
     ('ja', '你好', 'x-d6b96a97', 'noise-efe2a5c0')
     """
     name = unicodedata.normalize("NFC", name)
-    letters = plain(name[:LETTERS], "'_").strip("-_")
+    letters = plain_name(name[:LETTERS], "'_").strip("-_")
     if letters == name and letters not in RESERVED:
         return letters
     digest = hashlib.sha256(name.encode(errors="replace")).hexdigest()[:8]

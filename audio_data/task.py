@@ -83,15 +83,15 @@ def make_task(
     if len(labels) < 2:
         raise UsageError("one keyword alone cannot be trained --closed; leave --closed out")
     drawing = _Drawing.of(clips, labels, pool, known or {}, seed)
-    splits = {split: drawing.examples(split) for split in SPLITS}
-    learnt = splits["train"] = drawing.examples("train", per_word, DIFFERENT)
+    learnt = drawing.examples("train", per_word, DIFFERENT)
     if not learnt:
         raise UsageError("no clip is left to train on; give recordings of more people")
     warnings = list(drawing.warnings)
     if not closed and not any(clip.split == "train" for some in drawing.strangers for clip in some):
         warnings.append("no other words to learn 'unknown' from: expect false alarms")
     said = sum(example.label < len(spoken) for example in learnt)
-    at_most = {} if closed else {len(spoken): max(1, round(LEARNT * said))}  # of unknown words
+    at_most = {} if closed else {drawing.number[UNKNOWN]: max(1, round(LEARNT * said))}
+    splits = {s: learnt if s == "train" else drawing.examples(s) for s in SPLITS}
     return Task(language, labels, splits, tuple(warnings), drawing.licences(learnt), at_most)
 
 
@@ -104,10 +104,10 @@ def measuring_task(
     closed: bool = False,
     seed: int = 0,
 ) -> Task:
-    """The same to measure a network by, which has these labels, in this order; nothing is trained.
+    """What a network of these labels, in this order, can be measured by; nothing is trained.
 
-    Of its keywords there may be some alone, in whichever splits. The rest is as in
-    :func:`make_task`.
+    There may be recordings of some of its keywords only, in whichever splits, and none to learn
+    unknown words from. Arguments are those of :func:`make_task`.
 
     Raises:
         UsageError: several languages; no recording of any keyword, or no keyword.
@@ -115,10 +115,10 @@ def measuring_task(
     """
     language, spoken = _one_language(clips), spotted(labels)
     if _words(clips).isdisjoint(spoken):
-        refuse_missing(spoken, clips)
+        refuse_missing(sorted(spoken), clips)
     if not spoken:
         raise UsageError(f"the recordings in {language} hold no word to spot; record some words")
-    drawing = _Drawing.of(clips, labels, () if closed else pool, known or {}, seed, closed=closed)
+    drawing = _Drawing.of(clips, labels, pool, known or {}, seed, closed=closed)
     splits = {split: drawing.examples(split) for split in SPLITS}
     licences = drawing.licences(splits["train"])
     return Task(language, tuple(labels), splits, drawing.warnings, licences)
@@ -146,7 +146,7 @@ class _Drawing:
         *,
         closed: bool = False,
     ) -> "_Drawing":
-        """Put everybody into a split; without a label for unknown words it is closed."""
+        """Put everybody into a split; the task is closed if no label is for unknown words."""
         closed = closed or UNKNOWN not in labels
         split, warnings = assign_splits(clips, known=known)
         strangers = () if closed else _strangers(split, pool, {*spotted(labels)}, known)
@@ -158,11 +158,12 @@ class _Drawing:
     ) -> tuple[Example, ...]:
         """Of a split the keywords' clips, ``most`` unknown words, and silence.
 
-        Of unknown words there are as many as of silence if nothing is said.
+        Of unknown words there are as many as of silence where ``most`` is None.
         """
         rng = random.Random(f"{self.seed} {split}")
         here = [clip for clip in self.clips if clip.split == split]
-        said = [clip for clip in here if clip.word in spotted(self.number)]
+        keywords = set(spotted(self.number))
+        said = [clip for clip in here if clip.word in keywords]
         if per_word:
             said = thin(said, per_word, rng)
         examples = tuple(Example(clip, self.number[clip.word]) for clip in said)

@@ -24,7 +24,7 @@ def main(base: Path, manifest: Path, chosen: str, folders: list[Path]) -> None:
     """Measure and print."""
     torch.set_num_threads(1)
     opened = open_base(base)
-    shapes = {site.name: site.tensors for site in find_sites(opened.network)}
+    shapes = {site.name: site.tensor_shapes for site in find_sites(opened.network)}
     selection = Selection(data=manifest, filters=parse_filters([chosen]), closed=True)
     recordings = Recordings.select(selection, opened.config)
     print(f"{'adapter':40}" + "".join(f"{bits:>4} bits" for bits in ROUNDINGS))

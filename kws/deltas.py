@@ -96,7 +96,9 @@ class Adaptation(nn.Module):
             return self.numbers[self.source] * self.sign
         pieces = self.numbers.split([site.size for site in self.chosen])
         found = zip(self.chosen, pieces, self._templates(), strict=True)
-        return torch.cat([s.form.changes(piece, s.tensors, mixed) for s, piece, mixed in found])
+        return torch.cat(
+            [s.form.changes(piece, s.tensor_shapes, mixed) for s, piece, mixed in found]
+        )
 
     def vector(self) -> Tensor:
         """The chosen places' effective weights ``[m]``."""
@@ -135,7 +137,7 @@ class Adaptation(nn.Module):
             for site, piece in zip(self.chosen, self._relative_by_site(), strict=True):
                 if site.name in theirs:
                     piece.copy_(theirs[site.name])
-                elif site.place in theirs and (found := site.form.sources(site.tensors)):
+                elif site.place in theirs and (found := site.form.sources(site.tensor_shapes)):
                     which, signs = (torch.from_numpy(array).to(piece.device) for array in found)
                     values = theirs[site.place][site.places().to(piece.device)] * signs
                     total = torch.zeros_like(piece).index_add(0, which, values)
@@ -162,7 +164,7 @@ def restored(network: nn.Module, adapter: Adapter) -> Adaptation:
 
     """
     sites = {site.place: site for site in find_sites(network)}
-    shapes = {place: site.tensors for place, site in sites.items()}
+    shapes = {place: site.tensor_shapes for place, site in sites.items()}
     found = pieces(adapter, shapes, Templates(lone_weights(network, tuple(sites.values()))))
     chosen = [sites[piece.place].owned(piece.form) for piece in found]
     model = Adaptation(network, len(adapter.config.labels), chosen)
@@ -181,7 +183,7 @@ def _begin(chosen: Sequence[Site]) -> Tensor:
     pieces = [torch.zeros(site.size) for site in chosen]
     for site, piece in zip(chosen, pieces, strict=True):
         if site.form != MASK:
-            piece[len(site.form.scaled(site.tensors)) :].normal_()
+            piece[len(site.form.scaled(site.tensor_shapes)) :].normal_()
     return torch.cat([*pieces, torch.zeros(0)])
 
 
@@ -191,7 +193,7 @@ def _units(network: nn.Module, chosen: Sequence[Site]) -> Tensor:
     for site in chosen:
         tensors = [network.get_parameter(name).detach().cpu() for name in site.shapes]
         sizes = [tensor.square().mean().sqrt().expand(tensor.numel()) for tensor in tensors]
-        weights = torch.from_numpy(site.form.scaled(site.tensors))
+        weights = torch.from_numpy(site.form.scaled(site.tensor_shapes))
         pieces += [torch.cat(sizes)[weights], torch.ones(site.size - len(weights))]
     units = torch.cat(pieces)
     return units.masked_fill(units == 0, 1.0)
@@ -201,7 +203,7 @@ def _sources(chosen: Sequence[Site]) -> tuple[Tensor, Tensor]:
     """For each change the index of its number and its sign; both empty if any site has no such."""
     which, signs, begin = [torch.zeros(0, dtype=torch.int64)], [torch.zeros(0)], 0
     for site in chosen:
-        found = site.form.sources(site.tensors)
+        found = site.form.sources(site.tensor_shapes)
         if found is None:
             return which[0], signs[0]
         which.append(torch.from_numpy(found[0]) + begin)

@@ -56,10 +56,12 @@ def refuse_unwritable(folder: Path) -> None:
         ) from error
 
 
-def plain(text: str, beside: str = "") -> str:
-    """What of a text every file system takes in a name, in its own script, and letters ``beside``.
+def plain_name(text: str, beside: str = "") -> str:
+    """A text as a part of a file's name that every file system takes.
 
-    >>> plain("../ja nein"), plain("हाँ"), plain("it's", "'"), plain("///")
+    Letters, marks and digits of any script stay, and those ``beside``; all else becomes a hyphen.
+
+    >>> plain_name("../ja nein"), plain_name("हाँ"), plain_name("it's", "'"), plain_name("///")
     ('ja-nein', 'हाँ', "it's", '')
     """
     letters = [c if unicodedata.category(c)[0] in "LMN" or c in beside else "-" for c in text]

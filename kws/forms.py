@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # listening does without torch
     from torch import Tensor
 
 MARK: Final = "@"  # between a site's name and its form
+MOST: Final = 999_999  # numbers of a form that says how many
 
 Shapes = Sequence[tuple[int, ...]]  # of a site's tensors, the weight first
 Array = TypeVar("Array", NDArray[np.float32], "Tensor")
@@ -31,11 +32,23 @@ Signs = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Form(ABC):
-    """One way to own a site; ``count`` is the number in its name, where it has one."""
+    """One way to own a site.
+
+    Attributes:
+        count: the number in its name; 0 where it has none.
+
+    Raises:
+        KwsError: it needs a number, or has none.
+
+    """
 
     kind: ClassVar[str]
     counted: ClassVar[bool] = True
     count: int = 0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.count <= MOST if self.counted else self.count == 0):
+            raise KwsError(f"there is no form '{self.kind}{self.count}'")
 
     def __str__(self) -> str:
         return f"{self.kind}{self.count}" if self.counted else self.kind
@@ -87,6 +100,7 @@ class Form(ABC):
         array([ 3.,  4.,  5.,  6.,  8., 10.])
         """
 
+    @abstractmethod
     def scaled(self, shapes: Shapes) -> Indices:
         """For each number that is measured in units of weights, in turn: a weight that it changes.
 
@@ -96,11 +110,6 @@ class Form(ABC):
         >>> form_of("part2").scaled([(2, 5)]), form_of("rank1").scaled([(2, 5)])
         (array([5, 3]), array([0, 0]))
         """
-        found = self.sources(shapes)
-        assert found is not None
-        which = np.zeros(self.numbers(shapes), np.int64)
-        which[found[0]] = self.places(shapes)
-        return which
 
     def balanced(self, owned: NDArray[np.float32], shapes: Shapes) -> NDArray[np.float32]:
         """Numbers that make the same changes, of which no factor is much larger than the other.
@@ -113,7 +122,19 @@ class Form(ABC):
         return owned
 
 
-class _Direct(Form):
+class _Added(Form):
+    """Each change is one number with a sign."""
+
+    @abstractmethod
+    def sources(self, shapes: Shapes) -> tuple[Indices, Signs]: ...
+
+    def scaled(self, shapes: Shapes) -> Indices:
+        which = np.zeros(self.numbers(shapes), np.int64)
+        which[self.sources(shapes)[0]] = self.places(shapes)
+        return which
+
+
+class _Direct(_Added):
     """A number for each place that changes."""
 
     def sources(self, shapes: Shapes) -> tuple[Indices, Signs]:
@@ -134,7 +155,10 @@ class Whole(_Direct):
 
 
 class Shift(_Direct):
-    """Half of a normalisation: its shift (BitFit, Ben Zaken et al., https://arxiv.org/abs/2106.10199)."""
+    """Half of a normalisation: its shift.
+
+    BitFit, Ben Zaken et al., https://arxiv.org/abs/2106.10199.
+    """
 
     kind, counted = "shift", False
 
@@ -160,7 +184,7 @@ class Part(_Direct):
         return _order(_weights(shapes))[: self.count]
 
 
-class Tied(Form):
+class Tied(_Added):
     """All weights change and share the numbers.
 
     Each is added to some weights and taken from others by a fixed draw (HashedNets, Chen et al.,
@@ -349,7 +373,7 @@ def form_of(name: str) -> Form:
         KwsError: there is no such form.
 
     """
-    found = re.fullmatch(r"([a-z]*)([1-9]\d{0,5})?", name)
+    found = re.fullmatch(r"([a-z]*)([1-9][0-9]{0,5})?", name)
     kind = _KINDS.get(found[1]) if found else None
     if kind is None or found is None or kind.counted != bool(found[2]):
         raise KwsError(f"there is no form '{name}'")

@@ -44,13 +44,13 @@ class Site:
         return form_of(split_name(self.name)[1])
 
     @property
-    def tensors(self) -> Shapes:
-        """The shapes alone, in order."""
+    def tensor_shapes(self) -> Shapes:
+        """Of its tensors, in order."""
         return tuple(self.shapes.values())
 
     def places(self) -> Tensor:
         """Which of its weights change, counted from its own first (:class:`kws.forms.Form`)."""
-        return torch.from_numpy(self.form.places(self.tensors))
+        return torch.from_numpy(self.form.places(self.tensor_shapes))
 
     def owned(self, form: Form) -> "Site":
         """The same place in another form.
@@ -60,7 +60,7 @@ class Site:
 
         """
         name = self.place if form == WHOLE else f"{self.place}{MARK}{form}"
-        return replace(self, name=name, size=form.numbers(self.tensors))
+        return replace(self, name=name, size=form.numbers(self.tensor_shapes))
 
 
 def find_sites(network: nn.Module) -> tuple[Site, ...]:

@@ -35,9 +35,9 @@ class Method:
     """A way to adapt.
 
     Attributes:
-        learn: adapts.
+        learn: what it makes of a transfer.
         budgeted: obeys a budget; the others own what they own.
-        forms: in which one place may be owned at once, at most.
+        forms: in how many a place may be owned at once.
         sequential: each language builds on the one before.
         together: all languages are known at once, and learnt from batches of all (policy.joint).
         streams: can be listened with.
@@ -71,13 +71,25 @@ METHODS: Final[Mapping[str, Method]] = MappingProxyType(
         "piggyback": Method(piggyback.piggyback, budgeted=False),
         "recast": Method(recast.recast, budgeted=False),
         "recast-all": Method(recast.recast_all, budgeted=False),
-        "recast-lora": Method(recast.recast_lora, budgeted=False),
+        "recast-lora": Method(recast.recast_lora, budgeted=False, forms=2),
         "full": Method(fixed.full, budgeted=False),
         "joint": Method(fixed.full, budgeted=False, together=True),
         "spottune": Method(spottune.spottune, budgeted=False, streams=False),
         "scratch": Method(scratch.scratch, budgeted=False),
     }
 )
+
+
+def method_of(name: str) -> Method:
+    """The method of this name.
+
+    Raises:
+        UsageError: there is none.
+
+    """
+    if name not in METHODS:
+        raise UsageError(f"unknown method '{name}'; there are {', '.join(METHODS)}")
+    return METHODS[name]
 
 
 def those(fits: Callable[[Method], bool]) -> tuple[str, ...]:
@@ -117,8 +129,6 @@ def adapt(
         UsageError: there is no such method, or it trains in more stages than there are epochs.
 
     """
-    if method not in METHODS:
-        raise UsageError(f"unknown method '{method}'; there are {', '.join(METHODS)}")
+    learn = method_of(method).learn
     torch.manual_seed(train.plan.seed)
-    transfer = Transfer(method, network, classes, budget, train, device, earlier)
-    return METHODS[method].learn(transfer)
+    return learn(Transfer(method, network, classes, budget, train, device, earlier))

@@ -50,7 +50,7 @@ class SharePolicy(Policy):
         self.sites = tuple(sites)
         # Share of all weights that may be owned; a tensor, so that it is resumed with the rest.
         self.register_buffer("allowance", torch.ones(()))
-        self.preferred = SiteScores(len(sites))
+        self.site_scores = SiteScores(len(sites))
         sizes = torch.tensor([site.size for site in sites])
         ranks = [(_ranks(site) + 0.5) / site.size for site in sites]
         self.register_buffer("sizes", sizes, persistent=False)
@@ -62,7 +62,7 @@ class SharePolicy(Policy):
 
     def scores(self) -> Tensor:
         """``[S]``: logarithms of shares, before the price of all is known."""
-        found: Tensor = self.preferred()
+        found: Tensor = self.site_scores()
         return SPREAD * found.tanh()
 
     def shares(self) -> Tensor:

@@ -116,7 +116,7 @@ class GatePolicy(Policy):
         super().__init__()
         self.sites = tuple(sites)
         self.temperature, self.start = temperature, start
-        self.scores = SiteScores(len(sites))
+        self.site_scores = SiteScores(len(sites))
         sizes = torch.tensor([site.size for site in sites])
         self.register_buffer("sizes", sizes, persistent=False)
         self.register_buffer("shares", sizes / sizes.sum(), persistent=False)
@@ -126,7 +126,7 @@ class GatePolicy(Policy):
 
     def logits(self) -> Tensor:
         """``[S]``: how much rather each site is owned than shared."""
-        scores: Tensor = self.scores()
+        scores: Tensor = self.site_scores()
         return SHARPNESS * scores + self.start
 
     def forward(self) -> Tensor:

@@ -185,31 +185,41 @@ def test_a_record_of_other_settings_is_refused(
     before, runs = read_grid(path)
     assert before
     write_json(tmp_path / f"{runs[0].name}.json", {"settings": asdict(before)})
-    refuse_others(before, tmp_path, [runs])
+    refuse_others(before, tmp_path, runs[:1])
     write_json(tmp_path / f"{runs[1].name}.json", {})
     with pytest.raises(UsageError, match="is no record of a training"):
-        refuse_others(before, tmp_path, [runs[1:]])
+        refuse_others(before, tmp_path, runs[1:2])
     path.write_text(TEXT.replace(old, new), encoding="utf-8")
     after, runs = read_grid(path)
     assert after
     with pytest.raises(UsageError, match=message):
-        refuse_others(after, tmp_path, [runs])
+        refuse_others(after, tmp_path, runs[:1])
 
 
 def test_a_record_of_another_base_is_refused(tmp_path: Path) -> None:
-    """Of one that lay at the same place; where there is none, nothing can be said."""
+    """Of one that lay at the same place; where there is none, nothing can be said.
+
+    Nor is anything wrong with the record of a pretraining, which tells what it made.
+    """
     path, base = tmp_path / "grid.toml", tmp_path / "base"
-    path.write_text(re.sub("base = .*", f'base = "{base}"', TEXT), encoding="utf-8")
+    pretraining = '[[cells]]\ntasks = ["german"]\ntaus = [1]\nseeds = [0]\n'
+    text = re.sub("base = .*", f'base = "{base}"', TEXT).replace("steps = 100", "epochs = 4")
+    path.write_text(text + pretraining, encoding="utf-8")
     grid, runs = read_grid(path)
     assert grid
-    record = {"settings": asdict(grid), "base_sha256": "a" * 64}
-    write_json(tmp_path / f"{runs[0].name}.json", record)
-    refuse_others(grid, tmp_path, [runs])
+    found = [run for run in runs if isinstance(run, Cell)]
+    made = [cell for cell in found if cell.tau][:1]
+    adapted = [cell for cell in found if cell.method][:1]
+    for run in (*made, *adapted):
+        record = {"settings": asdict(grid), "base_sha256": "a" * 64}
+        write_json(tmp_path / f"{run.name}.json", record)
+    refuse_others(grid, tmp_path, adapted)
     write_json(base / "base_config.json", {"sha256": "a" * 64})
-    refuse_others(grid, tmp_path, [runs])
+    refuse_others(grid, tmp_path, adapted)
     write_json(base / "base_config.json", {"sha256": "b" * 64})
-    with pytest.raises(UsageError, match=r"on another base than .* is now; give --again"):
-        refuse_others(grid, tmp_path, [runs])
+    refuse_others(grid, tmp_path, made)
+    with pytest.raises(UsageError, match=r"on another base than .* is now; run all on this one"):
+        refuse_others(grid, tmp_path, adapted)
 
 
 def test_methods_that_own_what_they_own_run_once_whatever_the_budgets() -> None:

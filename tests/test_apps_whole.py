@@ -89,7 +89,7 @@ def test_what_is_done_is_not_done_again(done: Done, monkeypatch: pytest.MonkeyPa
         raise AssertionError("trained again")
 
     monkeypatch.setattr(pretrain, "run", refuse)
-    monkeypatch.setattr(learn, "learn", refuse)
+    monkeypatch.setattr(learn, "learn_language", refuse)
     rows, _ = whole.run(done.out, TINY, 0, "cpu")
     assert rows == done.rows
 
@@ -98,7 +98,7 @@ def test_a_damaged_base_and_what_hangs_on_it_are_made_again(
     done: Done, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learnt: list[Path] = []
-    for module, name in ((pretrain, "run"), (learn, "learn")):
+    for module, name in ((pretrain, "run"), (learn, "learn_language")):
         real = getattr(module, name)
 
         def note(*arguments, real=real, **options):  # type: ignore[no-untyped-def]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kws.errors import KwsError
-from kws.forms import form_of, split_name
+from kws.forms import Form, Mask, Mix, Part, Rank, Tied, Vera, Whole, form_of, split_name
 
 CONV, NORM, DEPTHWISE = ((40, 24, 1, 1),), ((32,), (32,)), ((16, 1, 3, 1),)
 FITTING = [
@@ -66,6 +66,23 @@ def test_a_form_that_does_not_suit_is_refused(
 ) -> None:
     with pytest.raises(KwsError, match=f"form '{form}'"):
         form_of(form).numbers(shapes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [(Whole, 3), (Mask, 1), (Part, 0), (Tied, 1_000_000), (Rank, -1), (Vera, 0), (Mix, 0)],
+)
+def test_a_form_of_no_name_cannot_be_made(kind: type[Form], count: int) -> None:
+    with pytest.raises(KwsError, match="there is no form"):
+        kind(count)
+
+
+def test_every_form_is_read_from_its_name() -> None:
+    for kind in (Part, Tied, Rank, Vera, Mix):
+        assert form_of(str(kind(12))) == kind(12)
+    assert form_of("mask") == Mask()
+    with pytest.raises(KwsError, match="there is no form"):
+        form_of("part1\N{ARABIC-INDIC DIGIT THREE}")
 
 
 def test_parts_are_spread_and_fewer_are_among_more() -> None:
