@@ -3,8 +3,6 @@
 Wallingford et al., "Task Adaptive Parameter Sharing for Multi-Task Learning",
 https://arxiv.org/abs/2203.16708: W_s + 1[score_s >= threshold] dW_s, and cross-entropy + a price on
 the mean size of scores. The paper has no budget; ours is kept by taking sites by falling score.
-Scores move slower than deltas: Adam's steps are as long as the rate, whatever the price, and three
-of those would close every site before anything was learnt.
 """
 
 from collections.abc import Sequence
@@ -20,7 +18,6 @@ from .transfer import Transfer
 
 START, THRESHOLD = 0.15, 0.1  # of scores, as in the paper's code
 PRICE = 1.0
-PACE = 1 / 30  # of scores beside deltas (decision 25)
 
 
 class ScoreGates(nn.Module):
@@ -35,21 +32,15 @@ class ScoreGates(nn.Module):
 
     def __init__(self, sites: Sequence[Site]) -> None:
         super().__init__()
-        self.fast = nn.Parameter(torch.full((len(sites),), START / PACE))
+        self.scores = nn.Parameter(torch.full((len(sites),), START))
         sizes = torch.tensor([site.size for site in sites])
         self.register_buffer("sizes", sizes, persistent=False)
 
     sizes: Tensor
 
-    @property
-    def scores(self) -> Tensor:
-        """``[S]``."""
-        return PACE * self.fast
-
     def forward(self) -> Tensor:
-        scores = self.scores
-        hard = (scores >= THRESHOLD).to(scores.dtype)
-        return (hard + (scores - scores.detach())).repeat_interleave(self.sizes)
+        hard = (self.scores >= THRESHOLD).to(self.scores.dtype)
+        return (hard + (self.scores - self.scores.detach())).repeat_interleave(self.sizes)
 
     def price(self) -> Tensor:
         """What scores cost: ``[]``."""
