@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -11,7 +12,7 @@ from apps.bench import Run, _in_turn, run_cell, shared
 from apps.grid import Cell, Grid
 from apps.results import write_results
 from kws.config import FeatureConfig
-from kws.files import read_json
+from kws.files import read_json, write_json
 
 Kws = Callable[..., tuple[int, str, str]]
 METHODS = ("head", "norms")
@@ -168,10 +169,13 @@ def test_what_is_recorded_is_run_again_if_asked_for(
     code, _, err = kws(*run)
     assert (code, "1 runs, 1 recorded already" in err, "give --again" in err) == (0, True, True)
     assert not folder.exists()
+    write_json(record, first | {"base_sha256": "0" * 64})
+    code, _, err = kws(*run)
+    assert (code, "on another base than" in err) == (2, True)
     code, _, err = kws(*run, "--again")
     assert code == 0, err
     assert (folder / "adapter_config.json").is_file()
-    assert read_json(record)["test"] == first["test"]
+    assert read_json(record) == first | {"result": ANY}  # but for its seconds
 
 
 def test_a_job_is_a_part(tmp_path: Path, kws: Kws) -> None:
