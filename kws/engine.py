@@ -230,7 +230,9 @@ class Engine:
             KwsError: the language is not loaded.
 
         """
-        if language != self.language or language != self._spotter.active_adapter:
+        if language == self.language:
+            self._follow()
+        else:
             self._spotter.set_adapter(language)
             self.language = language
             self._detector = self._new_detector()
@@ -257,11 +259,14 @@ class Engine:
         return [replace(event, time=min(event.time, self.seconds)) for event in found]
 
     def _follow(self) -> None:
-        """Take the bank back to this language where another engine left it in its own."""
+        """Take the bank back to this language where another engine left it in its own.
+
+        Another adapter may have taken the place of the one that was heard.
+        """
         if self._spotter.active_adapter != self.language:
             self._spotter.set_adapter(self.language)
-            if self._spotter.labels != self.labels:  # another adapter took its place
-                self._detector = self._new_detector()
+        if self._stored() != self._detected:
+            self._detector = self._new_detector()
 
     def _detect(self, decisions: Iterable[NDArray[np.float32]]) -> list[Detection]:
         found: list[Detection] = []
@@ -272,11 +277,15 @@ class Engine:
                 found.append(event)
         return found
 
+    def _stored(self) -> tuple[tuple[str, ...], DetectorConfig]:
+        """What the bank has for the detector, in this language."""
+        return self._spotter.labels, self._spotter.detector_config(self.language)
+
     def _new_detector(self) -> Detector:
-        config = self._spotter.detector_config(self.language)
+        self._detected = labels, config = self._stored()
         if self._threshold is not None:
             config = config.at(self._threshold)
-        return Detector(self._spotter.labels, self.language, config)
+        return Detector(labels, self.language, config)
 
 
 def _dbfs(samples: NDArray[np.float32]) -> float:

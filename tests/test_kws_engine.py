@@ -24,11 +24,13 @@ class Bands:
     def __init__(self) -> None:
         self.languages = ("ara", "eng")
         self.active_adapter = "ara"
+        self.words = dict(WORDS)
+        self.config = CONFIG
         self.views: list[Wave] = []
 
     @property
     def labels(self) -> tuple[str, ...]:
-        return WORDS[self.active_adapter]
+        return self.words[self.active_adapter]
 
     def set_adapter(self, language: str) -> None:
         if language not in self.languages:
@@ -44,7 +46,7 @@ class Bands:
         return np.asarray(out / out.sum(), np.float32)
 
     def detector_config(self, language: str) -> DetectorConfig:
-        return CONFIG
+        return self.config
 
 
 def tone(frequency: float, seconds: float = 0.5) -> Wave:
@@ -261,3 +263,16 @@ def test_a_language_whose_adapter_was_replaced_is_heard_when_it_is_chosen_again(
     assert bank.active_adapter == "eng"
     (event,) = engine.feed(np.r_[tone(400), silence(0.5)])
     assert (event.language, event.keyword) == ("eng", "bass")
+
+
+def test_an_adapter_that_takes_the_place_of_the_one_heard_brings_its_words_and_thresholds() -> None:
+    bank = Bands()
+    engine = Engine(bank)
+    engine.set_language("eng")
+    bank.words["eng"] = ("tuba", "flute", "_silence_")  # fewer
+    (event,) = engine.feed(np.r_[tone(400), silence(0.5)])
+    assert event.keyword == "tuba"
+    bank.config = DetectorConfig(threshold=1.0)
+    engine.set_language("eng")
+    assert engine.labels == ("tuba", "flute", "_silence_")
+    assert engine.feed(np.r_[tone(400), silence(0.5)]) == []
