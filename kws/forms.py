@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
@@ -189,8 +190,9 @@ class Tied(_Added):
 
     Each is added to some weights and taken from others by a fixed draw (HashedNets, Chen et al.,
     https://arxiv.org/abs/1504.04788, eq. 3 and 7; here all numbers have equally many weights, and
-    none has weights of two tensors). They are dealt to the site's tensors evenly, and then to a
-    tensor's weights in their order; a tensor that gets none does not change.
+    none has weights of two tensors). They are dealt to the site's tensors evenly, no more to any
+    than it has weights, and then to a tensor's weights in their order; a tensor that gets none does
+    not change.
     """
 
     kind = "tied"
@@ -199,11 +201,12 @@ class Tied(_Added):
         return self.count if self.count < _weights(shapes) else None
 
     def places(self, shapes: Shapes) -> Indices:
-        return _every(_weights(shapes[: self.count]))
+        found = [_every(weights.stop)[weights.start :] for weights, _ in self._dealt(shapes)]
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
     def sources(self, shapes: Shapes) -> tuple[Indices, Signs]:
         found = [
-            (dealt.start + _ranks(weights) % len(dealt), _coins(weights))
+            (dealt.start + _ranks(len(weights)) % len(dealt), _coins(len(weights)))
             for weights, dealt in self._dealt(shapes)
         ]
         if len(found) == 1:
@@ -221,20 +224,14 @@ class Tied(_Added):
         """What :meth:`sources` tells, at once: a change of language waits for it."""
         found = []
         for weights, dealt in self._dealt(shapes):
-            again = np.empty((-(-weights // len(dealt)), len(dealt)), np.float32)
+            again = np.empty((-(-len(weights) // len(dealt)), len(dealt)), np.float32)
             again[:] = owned[dealt.start : dealt.stop]
-            found.append(again.ravel()[_ranks(weights)] * _coins(weights))
+            found.append(again.ravel()[_ranks(len(weights))] * _coins(len(weights)))
         return found[0] if len(found) == 1 else np.concatenate(found)
 
-    def _dealt(self, shapes: Shapes) -> list[tuple[int, range]]:
-        """Of each tensor that gets any: its weights, and which numbers it gets."""
-        found, begin = [], 0
-        for left, shape in zip(range(len(shapes), 0, -1), shapes, strict=True):
-            end = begin - (begin - self.count) // left
-            if end > begin:
-                found.append((math.prod(shape), range(begin, end)))
-            begin = end
-        return found
+    def _dealt(self, shapes: Shapes) -> tuple[tuple[range, range], ...]:
+        """Of each tensor that gets any: which of the site's weights it has, and which numbers."""
+        return _deal(self.count, tuple(map(math.prod, shapes)))
 
 
 class _OfMatrix(Form):
@@ -399,6 +396,33 @@ def _order(weights: int) -> Indices:
 @cache
 def _every(weights: int) -> Indices:
     return np.arange(weights)
+
+
+@cache
+def _deal(count: int, sizes: tuple[int, ...]) -> tuple[tuple[range, range], ...]:
+    """Numbers to tensors of these sizes, evenly, as far as each has weights; none where it is 0.
+
+    >>> _deal(9, (100, 2))
+    ((range(0, 100), range(0, 7)), (range(100, 102), range(7, 9)))
+    """
+    amounts, rest = [0] * len(sizes), count
+    smallest_first = sorted(range(len(sizes)), key=lambda tensor: (sizes[tensor], -tensor))
+    for left, tensor in zip(range(len(sizes), 0, -1), smallest_first, strict=True):
+        amounts[tensor] = min(sizes[tensor], rest // left)
+        rest -= amounts[tensor]
+    weights, numbers = _parts(sizes), _parts(amounts)
+    return tuple(pair for pair in zip(weights, numbers, strict=True) if pair[1])
+
+
+def _parts(lengths: Sequence[int]) -> list[range]:
+    """One after another.
+
+    >>> _parts([2, 3])
+    [range(0, 2), range(2, 5)]
+    """
+    return [
+        range(end - length, end) for length, end in zip(lengths, accumulate(lengths), strict=True)
+    ]
 
 
 @cache

@@ -10,6 +10,7 @@ from kws.errors import KwsError
 from kws.forms import Form, Mask, Mix, Part, Rank, Tied, Vera, Whole, form_of, split_name
 
 CONV, NORM, DEPTHWISE = ((40, 24, 1, 1),), ((32,), (32,)), ((16, 1, 3, 1),)
+BIASED = ((8, 40, 1, 1), (8,))  # a convolution with a bias
 FITTING = [
     ("", CONV, 960),
     ("", NORM, 64),
@@ -19,6 +20,8 @@ FITTING = [
     ("tied959", CONV, 959),
     ("tied1", NORM, 1),
     ("tied9", NORM, 9),
+    ("tied98", BIASED, 98),
+    ("tied1", BIASED, 1),
     ("shift", NORM, 32),
     ("rank1", CONV, 64),
     ("rank3", CONV, 192),
@@ -105,6 +108,14 @@ def test_tied_numbers_have_equally_many_weights_of_one_tensor_each() -> None:
     counts = np.bincount(which[0], minlength=9)
     assert set(counts.tolist()) <= {6, 7, 8}
     assert set(which[1].tolist()) == {-1.0, 1.0}
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 15, 16, 17, 98, 327])
+def test_every_tied_number_has_a_weight_however_small_a_tensor_is(count: int) -> None:
+    found = Tied(count).sources(BIASED)
+    assert found is not None
+    assert set(found[0].tolist()) == set(range(count))
+    assert len(found[0]) == len(Tied(count).places(BIASED))
 
 
 def test_a_single_tied_number_changes_the_scale_alone() -> None:
