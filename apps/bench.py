@@ -269,8 +269,8 @@ def run_cell(
     """
     record: dict[str, Any] = {"cell": asdict(cell), "settings": asdict(grid), "commit": _commit()}
     train = _pretrained if cell.tau else _adapted
-    base, adapter, recordings, record["result"] = train(cell, grid, out, device, kept)
-    record |= {"causal": base.config.causal, "base_sha256": base.config.sha256}
+    base, adapter, recordings, made = train(cell, grid, out, device, kept)
+    record |= made | {"causal": base.config.causal, "base_sha256": base.config.sha256}
     for split in MEASURED:
         record[split] = measure(merged(base, adapter), recordings, split).report
     return record
@@ -287,7 +287,7 @@ def _pretrained(
     base = open_base(out)
     config = base.config
     recordings = Recordings.select(selection, config, config.labels, config.people, kept)
-    return base, None, recordings, result
+    return base, None, recordings, {"result": result}
 
 
 def _adapted(
@@ -315,7 +315,8 @@ def _adapted(
         beside=[Recordings.select(other, base.config) for other in others],
         device=device,
     )
-    return base, load_adapter(out), recordings, learn.summary(config)
+    made = {"recipe": asdict(recipe), "result": learn.summary(config)}
+    return base, load_adapter(out), recordings, made
 
 
 def _commit() -> str:

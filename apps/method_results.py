@@ -10,12 +10,13 @@ from matplotlib.figure import Figure
 
 from kws.sites import find_sites
 from models.bcresnet import BCResNet
-from policy.transfer import RATE
 
+from .learn import ROUNDED
 from .pictures import choices, save
 from .tables import (
     Record,
     accuracies,
+    base_of,
     budget_size,
     by_budget,
     bytes_of,
@@ -24,6 +25,7 @@ from .tables import (
     length_of,
     markdown,
     method_of,
+    rate_of,
     spread_of,
     task_of,
 )
@@ -34,12 +36,12 @@ SHOWN: Final = "swr"  # whose choices are drawn
 def settings_of(record: Record) -> str:
     """What runs have in common that can be compared."""
     settings = record["settings"]
-    clips, bits = settings.get("per_word"), settings.get("bits")
+    clips, bits = settings.get("per_word"), settings.get("bits") or ROUNDED
     return (
         f"Base {settings['base']}; {length_of(record)} for every method; "
         f"{f'{clips} training clips of each word' if clips else 'all training clips'}; "
         f"{'keywords only, without' if settings.get('closed') else 'with'} the classes unknown "
-        f"and silence{f'; numbers of {bits} bits' if bits else ''}."
+        f"and silence{f'; numbers of {bits} bits' if bits != ROUNDED else ''}."
     )
 
 
@@ -64,7 +66,7 @@ def languages(records: Sequence[Record], *, details: bool = False) -> str:
         ]
         if details:
             worst = min(100 * r["test"]["worst_speaker"]["accuracy"] for r in some)
-            row = [_rate(some[0]), *row[:-1], f"{worst:.1f}", row[-1]]
+            row = [f"{rate_of(some[0]):g}", *row[:-1], f"{worst:.1f}", row[-1]]
         rows.append([method, budget or "-", *row])
     titles = [*tasks, "mean", "stored bytes", "seeds"]
     if details:
@@ -73,12 +75,12 @@ def languages(records: Sequence[Record], *, details: bool = False) -> str:
 
 
 def methods(records: Sequence[Record]) -> str:
-    """A row for each method and budget on the one task that they ran on."""
+    """A row for each method and budget on the one task that all of them ran on."""
     rows = [
         [
             method,
             budget or "-",
-            _rate(some[0]),
+            f"{rate_of(some[0]):g}",
             least_and_most(r["result"]["spent_parameters"] for r in some),
             bytes_of(some),
             spread_of(accuracies(some)),
@@ -152,7 +154,7 @@ def draw_accuracy(records: Sequence[Record], path: Path) -> bool:
 
 def draw_choices(records: Sequence[Record], bases: Sequence[Record], path: Path) -> bool:
     """What SWR's policy gave to which site, mean of seeds; False where the base has no record."""
-    name = Path(records[0]["settings"]["base"]).name
+    name = base_of(records[0])
     width = next((r["cell"]["tau"] for r in bases if _name_of(r) == name), None)
     ours = [r for r in records if r["cell"]["method"] == SHOWN]
     if width is None or not ours:
@@ -188,8 +190,3 @@ def _means(records: Sequence[Record]) -> list[float]:
 
 def _ours_first(method: str) -> tuple[bool, str]:
     return method != SHOWN, method
-
-
-def _rate(record: Record) -> str:
-    """The peak learning rate of everything; fewer numbers are trained faster."""
-    return f"{record['cell'].get('lr') or record['settings'].get('lr') or RATE:g}"

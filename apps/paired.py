@@ -8,12 +8,14 @@ from typing import Final
 from .tables import (
     Record,
     accuracies,
+    base_of,
     budget_size,
     grouped,
     is_causal,
     length_of,
     markdown,
     method_of,
+    rate_of,
     run_of,
     signed_mean,
     spread_of,
@@ -36,11 +38,12 @@ CAUSALITY: Final = (
 
 
 def causality(records: Sequence[Record]) -> str:
-    """Pairs of the same task, method, budget, length and seed; nothing where there is none."""
+    """Pairs of the same task, method, budget, length and seed; nothing where there is none.
+
+    A run and its seed are there once, at one learning rate.
+    """
     rows = []
-    for _, some in sorted(
-        grouped(records, lambda r: (*method_of(r), task_of(r), width_of(r), length_of(r))).items()
-    ):
+    for _, some in sorted(grouped(records, _but_hearing).items()):
         causal, whole = (
             {r["cell"]["seed"]: 100 * r["test"]["accuracy"] for r in some if is_causal(r) == wanted}
             for wanted in (True, False)
@@ -58,6 +61,15 @@ def causality(records: Sequence[Record]) -> str:
     return markdown(titles, rows) if rows else ""
 
 
+def _but_hearing(record: Record) -> tuple[str, ...]:
+    """All that a run went by but its seed and whether it hears what comes later."""
+    what = (*method_of(record), task_of(record), width_of(record), length_of(record))
+    if record["cell"]["tau"]:
+        return what
+    settings = record["settings"]
+    return *what, base_of(record), *map(str, map(settings.get, ("closed", "per_word", "bits")))
+
+
 PAIRED: Final = (
     "SWR minus another method, of the same languages and seeds: positive means that SWR is better. "
     "It is compared with full fine-tuning and, of each other method, with the variant that is best "
@@ -68,9 +80,10 @@ PAIRED: Final = (
 
 
 def paired(records: Sequence[Record]) -> str:
-    """SWR beside everything and, of each other method, what stores most but hardly more than it.
+    """SWR beside everything and, of each other method, the best of what stores hardly more.
 
-    Same language and seed, one minus the other, in points of test accuracy.
+    Best on validation, of the variants that share the most runs with it. Same language and seed,
+    one minus the other, in points of test accuracy.
     """
     kinds = {
         kind: {run_of(r): r for r in some} for kind, some in grouped(records, method_of).items()
@@ -153,15 +166,15 @@ def sequences(records: Sequence[Record]) -> str:
         mean_of_all = mean(accuracies([r for r in steps if r]))
         method, budget, seed, *_ = kind
         rows.append([f"{method} {budget}", str(seed), *cells, f"{mean_of_all:.1f}"])
-    titles = [str(number) for number in range(1, max(map(len, rows), default=3) - 2)]
-    return markdown(["method", "seed", *titles, "mean"], rows)
+    longest = max(map(len, rows), default=3) - 3
+    rows = [[*row[:-1], *[""] * (longest + 3 - len(row)), row[-1]] for row in rows]
+    return markdown(["method", "seed", *map(str, range(1, longest + 1)), "mean"], rows)
 
 
-def _kind_of(record: Record) -> tuple[str, str, int, str, str, str]:
+def _kind_of(record: Record) -> tuple[str, str, int, str, str, float]:
     """What all runs of a sequence have in common; of one language alone there may be others."""
-    cell, rate = record["cell"], str(record["cell"].get("lr"))
-    made_on = record.get("base_sha256", "")
-    return (*method_of(record), cell["seed"], made_on, str(length_of(record)), rate)
+    seed, made_on = record["cell"]["seed"], record.get("base_sha256", "")
+    return (*method_of(record), seed, made_on, length_of(record), rate_of(record))
 
 
 def _order_of(record: Record) -> tuple[str, ...]:

@@ -1,12 +1,14 @@
 """From records to ``results.md``: tables with spread, and pictures, all made by one command."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Final
 
+from kws.errors import KwsError
 from kws.files import write_text
 
 from . import method_results, stream_results, zoo_results
@@ -22,11 +24,13 @@ from .paired import CAUSALITY, PAIRED, SEQUENCE, causality, paired, sequences
 from .tables import (
     Record,
     accuracies,
+    base_of,
     grouped,
     is_causal,
     length_of,
     markdown,
     method_of,
+    rate_of,
     run_of,
     spread_of,
     task_of,
@@ -67,15 +71,20 @@ def write_results(
     if broad:
         parts += ["## Languages under a budget", settings_of(broad[0])]
         parts += _compared(broad, bases, out, "")
+    titles: Counter[str] = Counter()
     for some in others:
-        name = Path(some[0]["settings"]["base"]).name + ("-causal" if is_causal(some[0]) else "")
-        parts += [f"## Methods side by side: {name}, {length_of(some[0])}", settings_of(some[0])]
-        parts += _compared(some, bases, out, f"_{name}_{length_of(some[0])}")
+        name = base_of(some[0]) + ("-causal" if is_causal(some[0]) else "")
+        title = f"{name}, {length_of(some[0])}"
+        titles[title] += 1
+        if titles[title] > 1:  # that differ in other settings, which the next line tells
+            title += f", {titles[title]}"
+        parts += [f"## Methods side by side: {title}", settings_of(some[0])]
+        parts += _compared(some, bases, out, "_" + title.replace(", ", "_"))
     if few:
         parts += ["## Few recordings", method_results.few(few)]
     if chained:
         parts += ["## One language after another", SEQUENCE, sequences(trained)]
-    if rows := causality([*bases, *adapted]):
+    if rows := causality([*bases, *_to_everything(adapted)]):
         parts += ["## What hearing nothing later costs", CAUSALITY, rows]
     if streams:
         parts += ["## On streams", stream_results.introduction(streams)]
@@ -88,18 +97,29 @@ def write_results(
 def at_best_rates(records: Iterable[Record]) -> list[Record]:
     """Of the learning rates that a method was run with at a budget, the best on validation.
 
-    Rates are compared by what all of them ran; the rest of a grid may be run at the best alone.
+    Rates are compared by what all of them ran; the rest of a grid may be run at the best alone. A
+    run that is part of two grids counts once.
+
+    Raises:
+        KwsError: there is no such run.
+
     """
     found: list[Record] = []
-    kinds = grouped(records, lambda r: (*method_of(r), settings_of(r), r["cell"].get("per_word")))
-    for some in kinds.values():
-        by_rate = grouped(some, lambda r: r["cell"].get("lr"))
-        runs = [
-            {run_of(r): r["validation"]["accuracy"] for r in group} for group in by_rate.values()
-        ]
-        common = set.intersection(*map(set, runs))
-        scores = [mean([run[key] for key in common] or [0.0]) for run in runs]
-        found += list(by_rate.values())[scores.index(max(scores))]
+    kinds = grouped(
+        records,
+        lambda r: (*method_of(r), settings_of(r), r["cell"].get("per_word"), is_causal(r)),
+    )
+    for (method, budget, *_), some in kinds.items():
+        rates = [{run_of(r): r for r in group} for group in grouped(some, rate_of).values()]
+        common = set.intersection(*map(set, rates))
+        if not common:
+            raise KwsError(
+                f"the learning rates of {f'{method} {budget}'.strip()} have no task and seed in "
+                "common by which the best could be told; run one with each, or delete records of "
+                "all but one"
+            )
+        best = max(rates, key=lambda runs: mean(runs[c]["validation"]["accuracy"] for c in common))
+        found += best.values()
     return found
 
 
@@ -150,9 +170,7 @@ def _compared(
     if count > 1 and 2 * len(everywhere) >= len(kinds):
         parts = [languages(records, details=True)]
     else:
-        by_task = grouped(records, task_of).values()
-        records = max(by_task, key=len)
-        parts = [methods(records)]
+        parts = [methods(some) for some in grouped(records, task_of).values()]
     parts += ["### Paired differences", PAIRED, paired(records)]
     for name, draw, says in (
         ("accuracy_by_bytes", draw_accuracy, "test accuracy against bytes stored"),

@@ -2,10 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, TypeVar
 
 from kws.budget import Budget
+from policy.transfer import RATE
 
 from .learn import STEPS
 
@@ -43,8 +45,24 @@ def run_of(record: Record) -> tuple[str, int]:
 
 def length_of(record: Record) -> str:
     """How long it was trained."""
-    epochs, steps = map(record["settings"].get, ("epochs", "steps"))
+    epochs, steps = (_effective(record, name) for name in ("epochs", "steps"))
     return f"{epochs} epochs" if epochs else f"{steps or STEPS:,} steps"
+
+
+def rate_of(record: Record) -> float:
+    """The peak learning rate of everything; fewer numbers are trained faster."""
+    return float(_effective(record, "lr") or RATE)
+
+
+def base_of(record: Record) -> str:
+    """The name of the folder that the base was in."""
+    return Path(record["settings"]["base"]).name
+
+
+def _effective(record: Record, name: str) -> Any:
+    """What a run went by; older records tell only what their grids spelt out."""
+    told = (record.get("recipe", {}), record["cell"], record["settings"])
+    return next((found for one in told if (found := one.get(name)) is not None), None)
 
 
 def width_of(record: Record) -> str:

@@ -9,6 +9,7 @@ import pytest
 from helpers import fail
 
 from apps.results import write_results, write_summary
+from kws.errors import KwsError
 
 Kws = Callable[..., tuple[int, str, str]]
 
@@ -44,6 +45,21 @@ def test_the_report_takes_the_rate_that_is_best_on_validation(tmp_path: Path) ->
     page = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert "| full | - | 0.01 | 100 | 1,000 | 71.0 ± 1.4 | 70.0 ± 28.3 | 2 |" in page
     assert "| head | - | 0.02 | 100 | 1,000 | 40.0 | 61.0 | 1 |" in page
+
+
+def test_rates_that_ran_nothing_alike_cannot_be_compared(tmp_path: Path) -> None:
+    records = [record("full", None, "a", seed, 0.9, lr=lr) for seed, lr in ((0, 0.01), (1, 0.02))]
+    with pytest.raises(KwsError, match="rates of full have no task and seed in common"):
+        write_results(records, tmp_path / "results.md")
+
+
+def test_a_run_of_two_grids_counts_once(tmp_path: Path) -> None:
+    """One spells its rate out, another takes the usual one, a third tells what it went by."""
+    records = [record("full", None, "a", 0, 0.9, lr=lr) for lr in (0.02, None)]
+    records.append(record("full", None, "a", 0, 0.9) | {"recipe": {"lr": 0.02, "steps": 4_000}})
+    write_results(records, tmp_path / "results.md")
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "| full | - | 0.02 | 100 | 1,000 | 90.0 | 90.0 | 1 |" in page
 
 
 def test_the_report_keeps_few_recordings_apart(tmp_path: Path) -> None:
@@ -165,6 +181,44 @@ def test_the_report_pairs_causal_runs_with_those_that_hear_all(tmp_path: Path) -
     assert "| swr | 10% | 0.02 | 100 | 1,000 | 88.0 ± 0.0 | 88.0 ± 0.0 | 2 |" in own
 
 
+def test_causal_runs_are_paired_with_whole_ones_of_the_same_settings(tmp_path: Path) -> None:
+    """Not with those of few recordings, of another base, or open where these are closed."""
+    records = [record("swr", "10%", "a", 0, 0.88) | {"causal": True}]
+    records += [record("swr", "10%", "a", 0, 0.5, per_word=5)]
+    for other in ({"base": "runs/narrow"}, {"closed": False}, {"steps": 9}):
+        records.append(record("swr", "10%", "a", 0, 0.6))
+        records[-1]["settings"] |= other
+    write_results(records, tmp_path / "results.md")
+    assert "What hearing nothing later costs" not in (tmp_path / "results.md").read_text("utf-8")
+
+
+def test_settings_of_one_base_and_length_have_pictures_of_their_own(tmp_path: Path) -> None:
+    records = []
+    for closed, bits, right in ((True, None, 0.9), (False, None, 0.8), (True, 16, 0.7)):
+        for task in "ab":
+            records.append(record("swr", "10%", task, 0, right))
+            records[-1]["settings"] |= {"closed": closed, "bits": bits, "base": "runs/x"}
+    write_results(records, tmp_path / "results.md")
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    pictures = [line for line in page.splitlines() if line.startswith("![test accuracy")]
+    assert len(set(pictures)) == len(pictures) == 3
+    assert len(list(tmp_path.glob("accuracy_by_bytes*.png"))) == 3
+    assert page.count("numbers of 16 bits") == 1
+
+
+def test_where_methods_ran_on_different_tasks_each_task_has_a_table(tmp_path: Path) -> None:
+    records = [record("swr", "10%", task, 0, 0.9) for task in ("a", "b")]
+    records += [record(method, "10%", "a", 0, 0.8) for method in ("last", "random", "even")]
+    records += [record("largest", "10%", "b", 0, 0.7)]
+    write_results(records, tmp_path / "results.md")
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    on_a, on_b = page.split("On a.")[1].split("On b.")
+    assert "| random |" in on_a
+    assert "| largest |" not in on_a
+    assert "| largest | 10% | 0.02 | 100 | 1,000 | 70.0 | 70.0 | 1 |" in on_b
+    assert "| swr 10% - largest 10% | +20.00 |" in on_b
+
+
 def test_bases_are_told_with_the_worst_person_of_all_seeds(tmp_path: Path) -> None:
     records = [record("", None, "a", seed, right, tau=2) for seed, right in ((0, 0.9), (1, 0.8))]
     for run in records:
@@ -199,6 +253,17 @@ def test_a_sequence_begins_with_its_own_first_run(tmp_path: Path) -> None:
         write_results(some, tmp_path / "results.md")
         page = (tmp_path / "results.md").read_text(encoding="utf-8")
         assert "| cacl 10% | 0 | a 80.0 (100) | b 60.0 (0) | 70.0 |" in page
+
+
+def test_orders_of_languages_may_be_of_different_lengths(tmp_path: Path) -> None:
+    records = [
+        record("cacl", "10%", task, 0, 0.8, before=list(before))
+        for task, before in (("a", ""), ("b", "a"), ("c", "ab"), ("b", ""), ("a", "b"))
+    ]
+    write_results(records, tmp_path / "results.md")
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "| method | seed | 1 | 2 | 3 | mean |" in page
+    assert "| cacl 10% | 0 | b 80.0 (100) | a 80.0 (0) |  | 80.0 |" in page
 
 
 @pytest.mark.parametrize("left", ["{}", '{"cell": {"tau": 2}, "settings": {}}'])
