@@ -95,9 +95,9 @@ def learn_language(
     refuse_unwritable(out)
     earlier = open_earlier(base, after, recipe.method) if after else None
     course = _Course(base, recordings, recipe, out, after, earlier, beside, device)
+    allowed = course.allowed()
     _prepare(out, recordings)
     budgeted = method_of(recipe.method).budgeted
-    allowed = course.allowed()
     if not budgeted:
         note(f"{recipe.method} owns what it owns, whatever the budget")
     trained, trainer = course.run(allowed)
@@ -182,6 +182,9 @@ class _Course:
         """Numbers that the language may own beside its head, if that fits into the budget."""
         recipe, method = self.recipe, method_of(self.recipe.method)
         sites, classes = find_sites(self.base.network), len(self.recordings.task.labels)
+        budget = Budget.parse(recipe.budget)
+        if not method.budgeted:
+            return spent(sites)
         width = self.base.network.get_parameter("head.weight").shape[1]
 
         def stored(numbers: int) -> int:
@@ -191,8 +194,7 @@ class _Course:
             return stored_bytes(numbers, classes, width, recipe.bits, most)
 
         least = "the head and what the language before owns" if self.earlier else "the head"
-        allowed = Budget.parse(recipe.budget).parameters(spent(sites), stored, least)
-        return allowed if method.budgeted else spent(sites)
+        return budget.parameters(spent(sites), stored, least)
 
     def run(self, allowed: int) -> tuple[Adaptation, Trainer]:
         """What the method makes of the recordings with so many numbers, and how it did."""

@@ -94,6 +94,10 @@ def _arrays(deltas: Codes, peaks: Peaks, weight: Array, bias: Array) -> Arrays:
     return named if bits_of(deltas) == 16 else named | {PEAKS: peaks}
 
 
+def _finite(arrays: Arrays) -> bool:
+    return all(np.isfinite(array).all() for array in arrays.values())
+
+
 def stored_bytes(spent: int, classes: int, width: int, bits: Bits = 16, sites: int = 0) -> int:
     """Size of the file of so many deltas in so many bits, of so many sites.
 
@@ -113,8 +117,15 @@ def save_adapter(folder: Path, adapter: Adapter, card: str) -> AdapterConfig:
     """Write numbers and card first, and last the configuration that names the numbers' digest.
 
     So what was being replaced when a program was killed is no whole adapter, old or new.
+
+    Raises:
+        KwsError: a number is infinite or none; what was there stays.
+
     """
-    write_tensors(folder / MODEL, adapter.arrays())
+    arrays = adapter.arrays()
+    if not _finite(arrays):
+        raise KwsError(f"training ended in no numbers, so {folder} is not written; lower --lr")
+    write_tensors(folder / MODEL, arrays)
     write_text(folder / CARD, card)
     config = replace(adapter.config, sha256=sha256(folder / MODEL))
     save_adapter_config(folder, config)
@@ -166,7 +177,7 @@ def load_adapter(folder: Path) -> Adapter:
         and len(arrays["deltas"]) == length(config.spent_parameters, bits_of(arrays["deltas"]))
         and (not few or len(arrays[PEAKS]) == len(config.sites))
         and len(arrays["head.weight"]) == len(arrays["head.bias"]) == classes
-        and all(np.isfinite(array).all() for array in arrays.values())
+        and _finite(arrays)
     )
     if not fits:
         raise KwsError(f"{folder / MODEL} does not fit its configuration; copy or make it again")

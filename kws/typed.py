@@ -1,11 +1,12 @@
 """What JSON held, checked against the annotations of a dataclass."""
 
-import math
+import sys
 from collections.abc import Mapping
 from types import UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 UNIONS: Final = (UnionType, Union)
+LARGEST: Final = sys.float_info.max  # of numbers; JSON knows larger integers
 
 
 def checked(kind: type[Any], raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,6 +34,8 @@ def fits(value: Any, kind: Any) -> bool:
 
     >>> fits(3, float), fits(True, int), fits(["a", 1], tuple[str, ...]), fits(None, str | None)
     (True, False, False, True)
+    >>> fits(10**400, float), fits(float("nan"), float)
+    (False, False)
     >>> fits({"a": "x"}, dict[str, Literal["x"]]), fits({"a": 1}, dict[str, Literal["x"]])
     (True, False)
     """
@@ -51,7 +54,7 @@ def fits(value: Any, kind: Any) -> bool:
         return isinstance(value, Mapping)
     if kind in (int, float):
         number = isinstance(value, int | kind) and not isinstance(value, bool)
-        return number and math.isfinite(value)
+        return number and abs(value) <= LARGEST  # no infinity, no NaN
     return isinstance(value, kind)
 
 

@@ -17,7 +17,7 @@ class Together:
     """Batches of several languages in a drawn order; the classes of each follow those before.
 
     Args:
-        languages: batches of each; an epoch holds one of every language.
+        languages: batches of each; an epoch holds one epoch of every language.
         classes: of each.
         seed: of the order, which is another one in every epoch.
 

@@ -130,5 +130,6 @@ def adapt(
 
     """
     learn = method_of(method).learn
-    torch.manual_seed(train.plan.seed)
-    return learn(Transfer(method, network, classes, budget, train, device, earlier))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(train.plan.seed)
+        return learn(Transfer(method, network, classes, budget, train, device, earlier))

@@ -13,7 +13,7 @@ def project(scores: Tensor, sites: Sequence[Site], budget: int) -> tuple[Site, .
 
     A place that comes in several forms is taken in the one of highest score that fits.
 
-    Every method chooses through this one rule, so that methods differ in their scores alone.
+    Methods that choose sites choose through this one rule, and so differ in their scores alone.
 
     Args:
         scores: ``[S]``.

@@ -180,6 +180,15 @@ def test_the_smallest_budget_that_holds_the_head_is_enough(
     assert found["sites"] == []
 
 
+def test_a_method_that_owns_what_it_owns_is_not_refused_for_its_budget(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path
+) -> None:
+    command = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    command += ["--method", "head", "--epochs", 1, "--out", tmp_path / "out", "--budget"]
+    assert succeed(kws, *command, "1B")["spent_parameters"] == 0
+    assert "'much' is no budget" in fail(kws, 2, *command, "much")
+
+
 def test_one_speaker_alone_is_trained_with_a_note(kws: Kws, tiny: Path, tmp_path: Path) -> None:
     for take in range(8):
         record(tmp_path / "data" / "low" / f"me_{take}.wav", 300 + 10 * take)

@@ -327,3 +327,13 @@ def test_one_that_was_being_replaced_is_refused(
 def test_older_adapters_name_no_digest(folder: Path) -> None:
     rewrite(folder, sha256=...)
     assert load_adapter(folder).config.sha256 == ""
+
+
+def test_numbers_that_are_none_are_not_saved_over_those_that_are(
+    folder: Path, make_adapter: Make
+) -> None:
+    adapter = make_adapter()
+    adapter.head_bias[0] = np.nan
+    with pytest.raises(KwsError, match=r"training ended in no numbers.*lower --lr"):
+        save_adapter(folder, adapter, "card")
+    load_adapter(folder)

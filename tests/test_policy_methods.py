@@ -143,6 +143,16 @@ def test_the_budget_is_never_exceeded(
         assert used == TOTAL
 
 
+def test_random_numbers_of_others_are_left_as_they_were(
+    network: BCResNet, toy: EpochBatches, tmp_path: Path
+) -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    adapt(network, CLASSES, "lora", 40, make_trainer(toy, tmp_path, epochs=1))
+    torch.testing.assert_close(torch.rand(3), expected, rtol=0, atol=0)
+
+
 def test_fixed_methods_own_what_they_own(
     network: BCResNet, toy: EpochBatches, tmp_path: Path
 ) -> None:
