@@ -36,7 +36,7 @@ def largest(transfer: Transfer) -> Adaptation:
     """Whole sites that moved furthest while everything learnt."""
     transferred = transfer.transferred()
     scores = largest_scores(transferred.changes_by_site())
-    return transfer.finish(project(scores, transfer.sites, transfer.budget), transferred, 1)
+    return transfer.finish(project(scores, transfer.sites, transfer.budget), transferred)
 
 
 def random_scores(sites: Sequence[Site], generator: torch.Generator) -> Tensor:

@@ -44,8 +44,7 @@ def piggyback(transfer: Transfer) -> Adaptation:
     with torch.no_grad():
         masked.relative.copy_(-masked.base / masked.unit)  # all that may be taken away
     masked.relative.requires_grad_(False)
-    plan = transfer.train.plan
-    transfer.train("final", masked, plan.epochs, plan.lr)
+    transfer.train("final", masked, transfer.train.left, transfer.train.plan.lr)
     model = transfer.grow([site.owned(MASK) for site in sites])
     with torch.no_grad():
         model.relative.copy_(masks())

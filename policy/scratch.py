@@ -28,8 +28,8 @@ def scratch(transfer: Transfer) -> Adaptation:
             reset()
     model = transfer.grow(transfer.sites)
     setattr(network, HEAD, model.head)
-    plan = transfer.train.plan
-    transfer.train("final", network, plan.epochs, PLAIN * plan.lr / RATE)
+    rate = PLAIN * transfer.train.plan.lr / RATE
+    transfer.train("final", network, transfer.train.left, rate)
     return _difference(model, network, transfer.network)
 
 

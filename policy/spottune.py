@@ -108,8 +108,7 @@ def spottune(transfer: Transfer) -> Adaptation:
     """Everything, and a policy that hears each input."""
     model = Routed(transfer.network, transfer.classes, transfer.sites)
     model.to_device(transfer.device)
-    plan = transfer.train.plan
-    transfer.train("final", model, plan.epochs, transfer.rate(transfer.sites))
+    transfer.train("final", model, transfer.train.left, transfer.rate(transfer.sites))
     return model
 
 

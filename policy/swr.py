@@ -59,7 +59,7 @@ def learn_where(
     share = max(budget, 1) / spent(transfer.sites)
     gated = transfer.grow(transfer.sites, policy).take(transferred)
     transfer.early("policy", gated, lambda done: policy.tighten(allowance(share, done)))
-    return transfer.finish((*policy.choose(budget), *beside), gated, 2)
+    return transfer.finish((*policy.choose(budget), *beside), gated)
 
 
 def swr_layers(transfer: Transfer) -> Adaptation:

@@ -53,4 +53,4 @@ def taps(transfer: Transfer) -> Adaptation:
     gated = transfer.grow(transfer.sites, gates)
     transfer.early("scores", gated, lambda _: gates.price())
     chosen = project(gates.scores.detach().cpu(), transfer.sites, transfer.budget)
-    return transfer.finish(chosen, gated, 1)
+    return transfer.finish(chosen, gated)

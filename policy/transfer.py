@@ -56,6 +56,11 @@ class Trainer:
             watch=self.watch,
         )
 
+    @property
+    def left(self) -> int:
+        """Epochs of the plan for what is trained last."""
+        return self.plan.epochs - sum(map(len, self.history.values()))
+
     def stage(self, name: str) -> Stage:
         """Where a stretch of training keeps its checkpoint."""
         return Stage(self.folder, name, self.fingerprint)
@@ -106,7 +111,7 @@ class Transfer:
 
         """
         self.refuse_few_epochs()
-        self.train(name, model, self._early_epochs, RATE, penalty)
+        self.train(name, model, max(1, self.train.plan.epochs // STAGES), RATE, penalty)
         return model
 
     def refuse_few_epochs(self) -> None:
@@ -120,25 +125,21 @@ class Transfer:
         """The first stage of several methods: everything is owned and learns."""
         return self.early("transfer", self.grow(self.sites))
 
-    def finish(
-        self, chosen: Sequence[Site], before: Adaptation | None = None, stages: int = 0
-    ) -> Adaptation:
-        """The last stage: what is owned is known; it goes on from ``before``, after so many."""
+    def finish(self, chosen: Sequence[Site], before: Adaptation | None = None) -> Adaptation:
+        """The last stage, of all epochs that are left: what is owned is known.
+
+        It goes on from ``before``.
+        """
         model = self.grow(chosen)
         if before is not None:
             model.take(before)
-        epochs = self.train.plan.epochs - stages * self._early_epochs
-        self.train("final", model, epochs, self.rate(chosen))
+        self.train("final", model, self.train.left, self.rate(chosen))
         return model
 
     def rate(self, chosen: Sequence[Site]) -> float:
         """At which what is owned learns in the end."""
         moved = {(site.place, place) for site in chosen for place in site.places().tolist()}
         return self.train.plan.lr * quickening(len(moved), spent(self.sites))
-
-    @property
-    def _early_epochs(self) -> int:
-        return max(1, self.train.plan.epochs // STAGES)
 
 
 def quickening(moved: int, total: int) -> float:
