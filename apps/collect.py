@@ -101,13 +101,16 @@ class Session:
             self._undo()
 
     def _hear(self, block: Wave, lost: int) -> None:
-        """Let the lead pass, then record."""
+        """Let the lead pass, then record; where sound is lost meanwhile, the lead begins anew."""
+        if not len(self._heard) and lost != self._lost:
+            self._lost = lost
+            self._ahead = max(self._ahead, round(LEAD_SECONDS * SAMPLE_RATE))
+            return
         ahead = min(len(block), self._ahead)
         self._ahead -= ahead
         if ahead == len(block):
             return
         if not len(self._heard):
-            self._lost = lost
             self._prompt.speak()
         self._heard = np.concatenate([self._heard, block[ahead:]])
         self._prompt.level(block)

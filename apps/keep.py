@@ -3,6 +3,7 @@
 import re
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -193,8 +194,13 @@ class Shelf:
         number, self._next = self._next, self._next + 1
         keyword = plain_name(moment.keyword[:LETTERS]) or "keyword"
         path = self._folder / f"{number:06}-{moment.kind}-{keyword}.wav"
-        write_bytes(path, encode(wave))
-        write_json(path.with_suffix(".json"), {"file": path.name, **record})
+        try:
+            write_bytes(path, encode(wave))
+            write_json(path.with_suffix(".json"), {"file": path.name, **record})
+        except BaseException:
+            with suppress(OSError):
+                path.unlink()  # a clip without its record is none
+            raise
         kept = self._kept[moment.kind]
         kept.append(number)
         while len(kept) > self._limit:

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any, Final, Self, TextIO
 
 SEQUENCE: Final = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|.?)", re.DOTALL)  # arrows, F1, Alt-x
+BEGUN: Final = re.compile(r"\x1b(\[[0-?]*[ -/]*|O)?\Z")  # its rest may come at the next look
 
 
 class Keys:
@@ -25,6 +26,7 @@ class Keys:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = sys.stdin if stream is None else stream
         self._input: int | None = None  # file descriptor; None where no key can come
+        self._begun = ""  # of a sequence whose rest has not come
         self._before: list[Any] | None = None  # how the terminal was
         self._suspended = ExitStack()
 
@@ -57,12 +59,16 @@ class Keys:
 
     def poll(self) -> str:
         """Return the keys that have come, oldest first; cursor and function keys are left out."""
+        begun, self._begun = self._begun, ""  # nothing comes after a key that is Escape itself
         if self._input is None or not select.select([self._input], [], [], 0)[0]:
             return ""
         typed = os.read(self._input, 1024)
         if not typed:
             self._input = None
-        return SEQUENCE.sub("", typed.decode(errors="ignore"))
+        keys = begun + typed.decode(errors="ignore")
+        if typed and (found := BEGUN.search(keys)):
+            self._begun, keys = found[0], keys[: found.start()]
+        return SEQUENCE.sub("", keys)
 
     def _take_terminal(self, terminal: int) -> None:
         import termios  # Unix only

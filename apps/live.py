@@ -51,6 +51,7 @@ class LiveEngine(Engine):
 
     def turn(self, up: bool) -> None:
         """Turn all thresholds by one step, if there is room; the keywords keep their distances."""
+        self._follow()
         before, old = self.raised, self.thresholds
         self.raised += STEP if up else -STEP
         config = self._new_detector().config
@@ -108,7 +109,7 @@ def shifted(config: DetectorConfig, by: float) -> DetectorConfig:
 
 def _shifted(levels: Levels, by: float) -> Levels:
     threshold = _moved(levels.threshold, by)
-    return Levels(threshold, levels.release * threshold / levels.threshold)
+    return Levels(threshold, min(threshold, levels.release * threshold / levels.threshold))
 
 
 def _moved(level: float, by: float) -> float:

@@ -248,9 +248,19 @@ def _detections(found: Sequence[Detection], width: int, rows: int) -> list[Line]
     return lines
 
 
+def losses(dropped: int, overruns: int, non_finite: int) -> str:
+    """What of the sound was not heard: blocks, of the device, and samples.
+
+    >>> losses(2, 0, 0), losses(0, 1, 3)
+    ('2 blocks dropped, 0 overruns', '0 blocks dropped, 1 overruns, 3 samples no numbers')
+    """
+    lost = f"{dropped} blocks dropped, {overruns} overruns"
+    return lost + (f", {non_finite} samples no numbers" if non_finite else "")
+
+
 def _figures(state: State) -> Line:
     cpu = "?" if state.cpu is None else f"{100 * state.cpu:.1f} %"
-    bad = state.dropped or state.overruns
-    lost = f"{state.dropped} blocks dropped, {state.overruns} overruns"
+    bad = state.dropped or state.overruns or state.engine.non_finite
+    lost = losses(state.dropped, state.overruns, state.engine.non_finite)
     known = piece(f"CPU {cpu}, threshold {thresholds(state.engine)}")
     return [piece(f"{lost}, ", "bold red"), known] if bad else [known, piece(f", {lost}", "dim")]

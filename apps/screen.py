@@ -22,7 +22,7 @@ from kws.files import write_text
 
 from .keys import suspendable
 from .live import LiveEngine
-from .panels import KEYS, Picture, State, Traces, keyed
+from .panels import KEYS, Picture, State, Traces, keyed, losses
 
 FRAME_SECONDS: Final = 0.1  # between two drawings, at least
 METER_SECONDS: Final = 1.0  # over which the processor's share is taken
@@ -102,13 +102,10 @@ class Lines:
     def update(self, found: Sequence[Detection]) -> None:
         for event in found:
             click.echo(json_line(event.as_dict()) if self._as_json else line(event))
-        lost = self._source.dropped + self._source.overruns
-        if lost >= self._said:
-            self._said = 2 * lost
-            self.note(
-                f"audio was lost: {self._source.dropped} blocks dropped, "
-                f"{self._source.overruns} overruns so far"
-            )
+        lost = self._source.dropped, self._source.overruns, self._engine.non_finite
+        if sum(lost) >= self._said:
+            self._said = 2 * sum(lost)
+            self.note(f"audio was lost: {losses(*lost)} so far")
 
 
 class Screen:
@@ -233,10 +230,17 @@ def _as_wide_as_its_cells(found: re.Match[str]) -> str:
     return f'textLength="{float(length) * cell_len(said) / len(said):g}"{between}{text}'
 
 
+class _Nowhere(io.TextIOBase):
+    """A file that keeps nothing of what is written."""
+
+    def write(self, text: str, /) -> int:
+        return len(text)
+
+
 def no_terminal(*, record: bool = False) -> Console:
     """A console that nobody sees."""
     return Console(
-        file=io.StringIO(),
+        file=_Nowhere(),  # type: ignore[arg-type]  # as a text file is written to
         width=COLUMNS,
         height=ROWS,
         force_terminal=True,

@@ -19,12 +19,16 @@ def write_any_script() -> None:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Let a request to terminate, or a closed terminal, end the program as Ctrl-C does."""
+    """Let a request to terminate, or a closed terminal, end the program as Ctrl-C does.
+
+    What whoever started the program had it ignore, as nohup does, stays ignored.
+    """
 
     def end(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, end) for number in ENDS}
+    heard = [number for number in ENDS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in heard}
     try:
         yield
     finally:

@@ -343,3 +343,15 @@ def test_a_language_is_a_tag(tmp_path: Path) -> None:
     options = ["--language", "no such!!", "--words", "ja", "--out", str(tmp_path / "out")]
     assert "is no language; write it as de" in call(*options, ok=False).output
     assert not (tmp_path / "out").exists()
+
+
+def test_nobody_is_asked_to_speak_into_a_microphone_that_is_gone(tmp_path: Path) -> None:
+    """Where sound is lost before the recording, the time before it begins anew."""
+    person = Person()
+    collection = Collection(tmp_path, "de", "s01")
+    session = Session(collection, ("ja",), 1, person, seconds=2, ask=True)
+    asked: list[int] = []
+    person.speak = lambda: asked.append(block)  # type: ignore[method-assign]
+    for block in range(30):  # of 40 ms
+        session.feed(room(0.04), "", lost=int(block >= 10))
+    assert asked == [26]  # 0.6 s after the loss, not after the beginning

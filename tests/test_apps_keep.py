@@ -300,3 +300,18 @@ def test_what_is_found_at_the_end_of_a_file_is_kept_with_its_scores(
     keeper.close()
     (record,) = kept(tmp_path)
     assert record["score"] == pytest.approx(max(record["scores"]["go/../stop"]), abs=1e-3)
+
+
+def test_a_clip_whose_record_cannot_be_written_is_not_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hear(tmp_path, said(0.8))
+
+    def full(path: Path, record: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("apps.keep.write_json", full)
+        (told,) = hear(tmp_path, said(0.8), limit=1)
+    assert "No space left" in told
+    assert len(os.listdir(tmp_path)) == 2  # what was kept before

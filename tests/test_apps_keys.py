@@ -66,3 +66,21 @@ def test_ctrl_z_leaves_the_terminal_before_it_stops_and_takes_it_when_it_goes_on
             signal.raise_signal(signal.SIGTSTP)
     assert did == ["screen out", "keys out", "stop", "keys in", "screen in"] * 2
     assert signal.getsignal(signal.SIGTSTP) == before
+
+
+def test_a_sequence_may_come_in_two_pieces_and_escape_alone() -> None:
+    reading, writing = os.pipe()
+    with open(reading) as stream, Keys(stream) as keys:
+        for typed, heard in (
+            (b"a\x1b", "a"),
+            (b"[A", ""),
+            (b"b\x1b[1;", "b"),
+            (b"5Cc", "c"),
+            (b"\x1b", ""),
+        ):
+            os.write(writing, typed)
+            assert keys.poll() == heard
+        assert keys.poll() == ""  # nothing follows: it was the key itself
+        os.write(writing, b"q\x1b")
+        os.close(writing)
+        assert [keys.poll() for _ in range(3)] == ["q", "", ""]

@@ -517,3 +517,14 @@ def test_a_file_is_heard_without_reading_a_scripts_input(
             listen(["--wav", "two.wav", *BANK, "--json"])
         assert ended.value.code == 0
         assert names.read() == "q.wav\n"
+
+
+def test_what_is_ignored_where_the_program_starts_stays_ignored() -> None:
+    """As a terminal that closes is under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with terminable():
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -36,7 +36,7 @@ class Loud:
         self.labels = (*labels, "_unknown_", "_silence_")
         self.languages = tuple(languages)
         self.active_adapter = self.languages[0]
-        self._config = config or DetectorConfig(smoothing=1, patience=1)
+        self.config = config or DetectorConfig(smoothing=1, patience=1)
 
     def set_adapter(self, language: str) -> None:
         self.active_adapter = language
@@ -47,7 +47,7 @@ class Loud:
         return out
 
     def detector_config(self, language: str) -> DetectorConfig:
-        return self._config
+        return self.config
 
 
 class Source:
@@ -299,3 +299,35 @@ def test_the_thresholds_follow_the_language() -> None:
     engine.turn(up=True)
     engine.set_language("cmn")
     assert engine.thresholds[0] == pytest.approx(0.794, abs=1e-3)
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.16, 0.2, 0.3])
+def test_turning_never_lifts_the_release_level_above_the_threshold(threshold: float) -> None:
+    """Where both are the same, as --threshold makes them, and rounding may part them."""
+    config = DetectorConfig().at(threshold)
+    for turns in range(-20, 21):
+        found = shifted(config, 0.5 * turns)
+        assert found.release == pytest.approx(found.threshold)
+
+
+def test_turning_follows_the_bank() -> None:
+    """Another engine may have left it in another language, or an adapter been replaced."""
+    bank = Loud(config=DetectorConfig(keywords={"أمام": Levels(0.8, 0.6)}))
+    engine = LiveEngine(bank)
+    bank.labels = ("go", "stop", "_silence_")
+    bank.config = DetectorConfig(keywords={"go": Levels(0.9, 0.6)})
+    engine.turn(up=True)
+    assert engine.labels == bank.labels
+    np.testing.assert_allclose(engine.thresholds, [0.937, 0.622, np.inf], atol=1e-3)
+
+
+def test_nothing_is_kept_of_what_nobody_sees() -> None:
+    console = no_terminal()
+    console.print("x" * 1_000)
+    assert not isinstance(console.file, io.StringIO)
+
+
+def test_samples_that_are_no_numbers_are_told() -> None:
+    engine = LiveEngine(Loud())
+    engine.feed(np.full(7, np.nan, np.float32))
+    assert "0 overruns, 7 samples no numbers" in "\n".join(drawn(state(engine)))
