@@ -14,6 +14,7 @@ from .decode import decode
 from .place import place
 
 VERSION = 1  # of what placing does; a change makes every cached file stale
+MOST = 4_000_000_000  # bytes of all that is kept; what was not used for longest makes room
 
 
 def cache_folder() -> Path:
@@ -43,6 +44,8 @@ def load_views(
     shape = len(paths), length + 2 * margin
     known = _load(cached)
     if known is not None and known.shape == shape:
+        with suppress(OSError):  # one that may only be read
+            os.utime(cached)  # used now
         return known
     views = np.zeros(shape, np.int16)
 
@@ -86,6 +89,17 @@ def _save(path: Path, views: NDArray[np.int16]) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        _make_room(path)
     except OSError:
         with suppress(OSError):  # no folder, or one that lets nothing be deleted
             temporary.unlink()
+
+
+def _make_room(newest: Path) -> None:
+    """Delete what was not used for longest, as long as all of the folder is more than ``MOST``."""
+    kept = sorted(newest.parent.glob("*.npy"), key=lambda path: -path.stat().st_mtime)
+    total = 0
+    for path in kept:
+        total += path.stat().st_size
+        if total > MOST and path != newest:
+            path.unlink()

@@ -3,10 +3,11 @@
 import csv
 import hashlib
 import io
+import os
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Literal
 
@@ -84,8 +85,9 @@ class Collection:
             "speaker": self.speaker,
             "split": UNSPLIT,
         }
-        columns, rows = self._read()  # at the last moment: others may record too
-        self._write(columns, [*rows, row])
+        with _alone(self.folder):  # others may record too
+            columns, rows = self._read()
+            self._write(columns, [*rows, row])
         self._mine.append(name)
         return path
 
@@ -93,10 +95,12 @@ class Collection:
         """Remove the clip that was added last, and return its word; None if there is none."""
         if not self._mine:
             return None
-        name = self._mine.pop()
-        columns, rows = self._read()
-        word = next((row["word"] for row in rows if row["path"] == name), None)
-        self._write(columns, [row for row in rows if row["path"] != name])
+        name = self._mine[-1]
+        with _alone(self.folder):
+            columns, rows = self._read()
+            word = next((row["word"] for row in rows if row["path"] == name), None)
+            self._write(columns, [row for row in rows if row["path"] != name])
+        self._mine.pop()
         with suppress(OSError):  # the row is gone; a file that stays is in nobody's way
             (self.folder / name).unlink()
         return word
@@ -130,6 +134,23 @@ class Collection:
         writer.writeheader()
         writer.writerows(rows)
         write_text(self.manifest, text.getvalue())
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep out others that change a folder's manifest too, where the system can: not on Windows."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system that has no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)  # and opens it to others
 
 
 def _recordings(folder: Path) -> list[Path]:

@@ -44,8 +44,8 @@ def read_corpus(
     if manifest := find_manifest(path):
         _refuse(manifest, speaker_pattern=speaker_pattern)
         found = read_manifest(manifest, filters, partial=partial)
-        if language and all(clip.language == UNTOLD for clip in found):
-            return [replace(clip, language=language) for clip in found]
+        if language and (partial or all(clip.language == UNTOLD for clip in found)):
+            return [replace(c, language=language) if c.language == UNTOLD else c for c in found]
         _refuse(manifest, language=language)
         return found
     if not is_folder:

@@ -170,6 +170,8 @@ def _chunks_are_cut(
     while at + 8 <= size:
         file.seek(at)
         name, length = file.read(4), int.from_bytes(file.read(4), order)
+        if name == bytes(4):  # nothing was ever written here
+            break
         if name == b"ds64":  # the sizes of a file that may be longer than 32 bits can say
             claimed = int.from_bytes(file.read(16)[8:], order)
         if name == sound and claimed is not None:

@@ -35,7 +35,7 @@ class Recordings:
         self.ledger = Ledger()
 
     def __iter__(self) -> Iterator[Chunk]:
-        """Yield about a minute at a time."""
+        """Yield a minute at most at a time."""
         self.ledger = Ledger()
         for path in self.paths:
             whole = _seconds(path)

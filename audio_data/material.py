@@ -5,7 +5,7 @@ trained on. Where it is not known who speaks, no file is in both.
 """
 
 import random
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -18,7 +18,7 @@ from .corpus import read_corpus, read_others
 from .manifest import Filters
 from .noise import find_noise
 from .splits import assign_splits, split_pool
-from .task import Task, measuring_task, refuse_missing, thin
+from .task import Task, measuring_task, refuse_missing, says, thin
 
 Half = Literal["validation", "test"]
 SplitBy = Literal["people", "files"]
@@ -111,16 +111,6 @@ def read_material(
             split_by(task),
         )
     return halves
-
-
-def says(word: str, keywords: Collection[str]) -> bool:
-    """Whether a word, or one of several in a phrase, is spelt like a keyword.
-
-    >>> says("Yes", ["yes", "no"]), says("oh no", ["yes", "no"]), says("note", ["yes", "no"])
-    (True, True, False)
-    """
-    folded = {keyword.casefold() for keyword in keywords}
-    return word.casefold() in folded or not folded.isdisjoint(word.casefold().split())
 
 
 def split_by(task: Task) -> SplitBy:

@@ -161,7 +161,7 @@ class PositiveStream:
 
     Every second one is said as in speech: one to three words that are no keyword go before it
     and none or one comes after it, with hardly a gap. The others stand alone. Between two
-    keywords lie at least two seconds.
+    keywords lie at least 1.9 seconds.
 
     The signal-to-noise ratio is that of the keyword's active part: its power to that of the noise
     under it. Level and noise change from keyword to keyword.

@@ -239,10 +239,20 @@ def _strangers(
     clips: Sequence[Clip], pool: Iterable[Clip], spoken: set[str], known: Mapping[str, Split]
 ) -> tuple[list[Clip], list[Clip]]:
     """Clips of words that are no keyword, each in a split: the language's own, and the pool's."""
-    own = [clip for clip in clips if clip.word not in {*spoken, SILENCE}]
-    folded = {word.casefold() for word in (*spoken, SILENCE)}
-    others = (clip for clip in pool if clip.word.casefold() not in folded)
+    heard = {*spoken, SILENCE}
+    own = [clip for clip in clips if not says(clip.word, heard)]
+    others = (clip for clip in pool if not says(clip.word, heard))
     return own, split_pool(others, clips, known)
+
+
+def says(word: str, keywords: Collection[str]) -> bool:
+    """Whether a word, or one of several in a phrase, is spelt like a keyword.
+
+    >>> says("Yes", ["yes", "no"]), says("oh no", ["yes", "no"]), says("note", ["yes", "no"])
+    (True, True, False)
+    """
+    folded = {keyword.casefold() for keyword in keywords}
+    return word.casefold() in folded or not folded.isdisjoint(word.casefold().split())
 
 
 def _draw(

@@ -54,7 +54,8 @@ class FeatureConfig:
     def __post_init__(self) -> None:
         """Refuse what no sound could be heard through."""
         sizes = self.sample_rate, self.view, self.window, self.hop, self.mels
-        if min(sizes) < 1 or self.window > self.view or self.sample_rate != SAMPLE_RATE:
+        ordered = 1 <= self.hop <= self.window <= self.view
+        if not ordered or self.mels < 1 or self.sample_rate != SAMPLE_RATE:
             raise KwsError(f"sample rate, view, window, hop and bands cannot be {sizes}")
         levels = self.low, self.high, self.floor, self.scale
         if not (0 <= self.low < self.high <= SAMPLE_RATE / 2 and min(levels[2:]) > 0):

@@ -17,7 +17,7 @@ from kws.native import open_library
 from .folded import Array, Folded, fold, order, statistics
 from .layout import MELS
 
-MAX_BLOCKS: Final = 32  # as in bcresnet.c
+MAX_BLOCKS: Final = 32  # as in bcresnet.h
 
 
 @dataclass(frozen=True)

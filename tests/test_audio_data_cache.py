@@ -174,3 +174,24 @@ def test_names_may_be_of_any_bytes(tmp_path: Path, folder: Path) -> None:
     except OSError:
         pytest.skip("this file system wants names in UTF-8")
     assert load_views([named], length=LENGTH, margin=MARGIN).shape == (1, LENGTH + 2 * MARGIN)
+
+
+def test_what_was_not_used_for_longest_makes_room(
+    clips: list[Path], folder: Path, decoded: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = 2 * (LENGTH + 2 * MARGIN)  # bytes of a clip
+    monkeypatch.setattr("audio_data.cache.MOST", round(2.5 * size))
+    for number in (0, 1):
+        load([clips[number]], folder)
+    for age, path in enumerate(sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)):
+        os.utime(path, (1_000 + age, 1_000 + age))
+    load([clips[0]], folder)  # used again, before
+    load([clips[2]], folder)
+    decoded.clear()
+    load([clips[0]], folder)
+    load([clips[2]], folder)
+    assert decoded == []
+    load([clips[1]], folder)
+    assert decoded == [clips[1]]
+    load(clips, folder)  # more than all that is allowed stays while it is the newest
+    assert len(list(folder.iterdir())) == 1

@@ -1,6 +1,7 @@
 """A collection of recordings: its files, its manifest, and going on where it stopped."""
 
 from collections import Counter
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -170,3 +171,21 @@ def test_what_is_left_is_said_in_turns() -> None:
     assert remaining(["a", "b"], 2, Counter()) == ["a", "b", "a", "b"]
     assert remaining(["a", "b"], 3, Counter({"a": 3, "b": 1})) == ["b", "b"]
     assert remaining(["a"], 1, Counter({"a": 7})) == []
+
+
+def many(folder: Path, speaker: str) -> None:
+    collection = Collection(folder, "de", speaker)
+    for _ in range(30):
+        collection.add("ja", np.zeros(160, np.float32))
+
+
+def test_two_people_may_record_into_one_folder_at_once(tmp_path: Path) -> None:
+    start = get_context("spawn").Process
+    people = [start(target=many, args=(tmp_path, speaker)) for speaker in ("s01", "s02")]
+    Collection(tmp_path, "de", "s00").add("ja", np.zeros(160, np.float32))
+    for person in people:
+        person.start()
+    for person in people:
+        person.join()
+    assert [person.exitcode for person in people] == [0, 0]
+    assert len(read_corpus(tmp_path)) == 61

@@ -465,3 +465,12 @@ def test_the_real_manifest_reads_whole(shared_data: Path) -> None:
     counts = Counter(clip.split for clip in clips if clip.language == "cmn")
     assert counts == {"train": 2_448, "validation": 576, "test": 576}
     assert all(clip.licence and clip.speaker for clip in clips)
+
+
+def test_other_words_keep_the_language_that_they_name(tmp_path: Path) -> None:
+    """Where the recordings that were chosen name none."""
+    rows = ["a/1.wav,,yes,ann,train,one", "a/2.wav,deu,ja,dan,train,two"]
+    path = manifest(tmp_path, *rows)
+    clips = read_corpus(path, {"word": ["yes"]}, "eng")
+    others = read_others(clips, path, {"word": ["yes"]}, "eng")
+    assert [(clip.word, clip.language) for clip in others] == [("ja", "deu")]

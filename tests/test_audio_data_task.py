@@ -324,3 +324,12 @@ def test_a_network_of_other_words_is_not_measured() -> None:
 
 def test_one_keyword_with_unknown_is_a_task() -> None:
     assert make_task(ENGLISH, keywords=["yes"]).labels == ("yes", UNKNOWN, SILENCE)
+
+
+def test_a_keyword_in_another_case_or_in_a_phrase_is_no_unknown_word() -> None:
+    """Neither of this language nor of others: streams count none of these as other words."""
+    clips = [*ENGLISH, *record(["Yes", "oh no"])]
+    task = make_task(clips, keywords=["yes", "no"], pool=record(["ja", "say yes"], "de"))
+    unknown = task.labels.index(UNKNOWN)
+    heard = {e.clip.word for e in task.splits["train"] if e.clip and e.label == unknown}
+    assert heard == {"stop", "go", "ja"}

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from kws.deltas import Adaptation
-from kws.forms import Part, Rank
+from kws.forms import Part, Rank, Tied
 from kws.sites import HEAD, Site, find_sites, flatten, unflatten
 from kws.train import EpochBatches, Plan, fit
 
@@ -258,3 +259,15 @@ def test_a_site_owned_in_part_changes_so_many_weights(network: nn.Module, count:
     assert int(moved.sum()) == site.size == count
     fewer = changed(Adaptation(network, CLASSES, [pointwise(network).owned(Part(1))]))
     assert (moved | (fewer.vector() == fewer.base)).all()  # fewer are among more
+
+
+def test_tied_numbers_begin_as_the_means_of_what_their_weights_learnt(network: nn.Module) -> None:
+    """With signs undone, so that of all that so many numbers can be they are the nearest."""
+    whole = pointwise(network)
+    learnt = changed(Adaptation(network, CLASSES, [whole]))
+    tied = Adaptation(network, CLASSES, [whole.owned(Tied(5))]).take(learnt)
+    which, signs = Tied(5).sources(whole.tensor_shapes)
+    spread = np.zeros((whole.size, 5), np.float32)
+    spread[np.arange(whole.size), which] = signs
+    nearest = np.linalg.lstsq(spread, learnt.changes().detach().numpy(), rcond=None)[0]
+    np.testing.assert_allclose(tied.numbers.detach().numpy(), nearest, atol=1e-6)

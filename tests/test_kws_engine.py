@@ -276,3 +276,15 @@ def test_an_adapter_that_takes_the_place_of_the_one_heard_brings_its_words_and_t
     engine.set_language("eng")
     assert engine.labels == ("tuba", "flute", "_silence_")
     assert engine.feed(np.r_[tone(400), silence(0.5)]) == []
+
+
+def test_of_the_stream_before_nothing_is_heard_after_a_reset() -> None:
+    """Neither in the view, nor in the hop that was being filled, nor as a level."""
+    spotter = Bands()
+    engine = Engine(spotter)
+    engine.feed(tone(400, 0.99))
+    engine.reset()
+    assert engine.level == QUIETEST
+    engine.feed(silence(0.08))
+    assert engine.decisions == 1
+    assert not spotter.views[-1].any()
