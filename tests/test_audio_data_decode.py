@@ -1,6 +1,7 @@
 """Decoding: every format and rate arrives the same; what is broken is refused in one sentence."""
 
 import os
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from audio_data.decode import decode, decode_blocks, resample
+from audio_data.decode import _chunks_are_cut, decode, decode_blocks, resample
 from kws.errors import KwsError
 
 FORMATS = {
@@ -238,3 +239,20 @@ def test_a_file_in_blocks_is_refused_before_the_first(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_text("no sound")
     with pytest.raises(KwsError, match="is not audio this program reads"):
         decode_blocks(tmp_path / "a.wav")
+
+
+def test_a_header_before_nothing_but_zeros_is_cut_without_a_long_walk(tmp_path: Path) -> None:
+    """As of a recording for which room was made, and nothing written."""
+    path, looks = tmp_path / "a.wav", 0
+    path.write_bytes(b"RIFF\xff\xff\xff\x7fWAVE" + bytes(1 << 16))
+
+    class Watched(FileIO):
+        def seek(self, offset: int, whence: int = 0, /) -> int:
+            nonlocal looks
+            looks += 1
+            return super().seek(offset, whence)
+
+    with Watched(path) as file:
+        assert _chunks_are_cut(file, 1 << 16, b"data", "little")
+    assert looks < 4
+    assert refusal(path)

@@ -128,6 +128,7 @@ def test_missing_files_are_named(folder: Path, missing: str) -> None:
         ({"features": "log"}, "is no base's configuration"),
         ({"features": {"window": "a"}}, "is no base's configuration .*window must be int"),
         ({"features": {"hop": 0}}, "is no base's configuration .*hop and bands cannot be"),
+        ({"features": {"hop": 481}}, "is no base's configuration .*bands cannot be"),
         ({"features": {"window": 16_001}}, "is no base's configuration .*bands cannot be"),
         ({"features": {"sample_rate": 8_000}}, "is no base's configuration .*bands cannot be"),
         ({"features": {"low": 9_000.0}}, "is no base's configuration .*scale cannot be"),
