@@ -20,7 +20,7 @@ SPARE: Final = 0.01  # of the energy may go, to be rid of sounds beside the word
 Span = tuple[int, int]  # begin, and one past the end
 
 
-def speech_span(wave: NDArray[np.float32], rate: int = SAMPLE_RATE) -> Span:
+def speech_span(wave: NDArray[np.float32]) -> Span:
     """Find where a recording's word begins and ends, by its energy alone.
 
     Speech is what rises above the recording's own noise floor. A click apart from the word
@@ -31,11 +31,10 @@ def speech_span(wave: NDArray[np.float32], rate: int = SAMPLE_RATE) -> Span:
         First sample, and one past the last.
 
     """
-    frame = rate // 100
     if not len(wave):
         return 0, 0
-    begin, end = _active(_power(wave, frame))
-    return begin * frame, min(end * frame, len(wave))
+    begin, end = _active(_power(wave))
+    return begin * FRAME, min(end * FRAME, len(wave))
 
 
 def place(wave: NDArray[np.float32], length: int, margin: int = 0) -> NDArray[np.float32]:
@@ -52,7 +51,7 @@ def place(wave: NDArray[np.float32], length: int, margin: int = 0) -> NDArray[np
     """
     begin, end = speech_span(wave)
     if end - begin > length:
-        begin += _loudest(_power(wave[begin:end], FRAME), max(1, length // FRAME)) * FRAME
+        begin += _loudest(_power(wave[begin:end]), max(1, length // FRAME)) * FRAME
         end = begin + length
     first = (begin + end - length) // 2 - margin
     out = np.zeros(length + 2 * margin, np.float32)
@@ -62,11 +61,11 @@ def place(wave: NDArray[np.float32], length: int, margin: int = 0) -> NDArray[np
     return out
 
 
-def _power(wave: NDArray[np.float32], frame: int) -> NDArray[np.float32]:
-    """Mean square of each frame, the last filled up with zeros: ``[T] -> [ceil(T / frame)]``."""
-    frames = np.zeros((-(-len(wave) // frame), frame), np.float32)
+def _power(wave: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean square of each frame, the last filled up with zeros: ``[T] -> [ceil(T / FRAME)]``."""
+    frames = np.zeros((-(-len(wave) // FRAME), FRAME), np.float32)
     frames.reshape(-1)[: len(wave)] = wave - wave.mean()
-    return np.asarray(np.einsum("tn,tn->t", frames, frames) / frame, np.float32)
+    return np.asarray(np.einsum("tn,tn->t", frames, frames) / FRAME, np.float32)
 
 
 def _active(power: NDArray[np.float32]) -> Span:

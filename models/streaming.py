@@ -2,7 +2,8 @@
 
 The layers are those of the offline form; only where a convolution over time begins in zeros
 there, it continues here from the frames before. A stream that was fed in any pieces has the
-decisions of :meth:`BCResNet.frames`, within ``TOLERANCE``.
+decisions of :meth:`BCResNet.frames`, within ``TOLERANCE``. Listening does without torch
+(:mod:`models.compiled`, :mod:`models.graph`); this is what tests hold those equal to.
 """
 
 from collections.abc import Mapping

@@ -196,12 +196,6 @@ def test_any_view_length_works(length: int) -> None:
         assert place(recording(seconds, word(seconds / 2), 0), length, 7).shape == (length + 14,)
 
 
-def test_another_rate_finds_the_same_times() -> None:
-    wave = recording(2.0, word(0.5), at=0.9)
-    begin, end = speech_span(np.repeat(wave, 3), rate=48_000)
-    assert (begin / 3, end / 3) == pytest.approx(speech_span(wave), abs=FRAME)
-
-
 def test_the_recording_is_left_as_it_is() -> None:
     wave = recording(1.0, word(0.5), at=0.2)
     before = wave.copy()
