@@ -141,6 +141,8 @@ def _clips(
     config, opened = _config(base, adapter), open_base(base)
     network = merged(opened, load_adapter(adapter) if adapter else None)
     recordings = Recordings.select(selection, opened.config, config.labels, config.people)
+    for warning in recordings.task.warnings:
+        note(warning)
     result = measure(network, recordings, split, closed=selection.closed).report
     origin = recordings.origin(split)
     if not is_of_strangers(origin, config):

@@ -87,9 +87,9 @@ def parse_filters(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
 class Recordings:
     """A task and its decoded sound, read when asked for.
 
-    ``context`` is what a network hears before the view, in frames; ``dealt`` are the people whose
-    splits the corpus does not say. What was read and made is ``kept``, if given, for other runs on
-    the same.
+    ``context`` is what a network hears before the view, in frames; ``named`` are the people whose
+    splits are to be remembered. What was read and made is ``kept``, if given, for other runs on the
+    same.
     """
 
     task: Task
@@ -97,7 +97,7 @@ class Recordings:
     noise: Tensor
     held_noise: Tensor
     context: int
-    dealt: frozenset[str] = frozenset()
+    named: frozenset[str] = frozenset()
     kept: dict[object, Any] | None = None
 
     @classmethod
@@ -132,7 +132,8 @@ class Recordings:
                 clips, labels, pool=pool, known=known, closed=closed, seed=selection.seed
             )
         noise, held = map(torch.from_numpy, load_noise(selection.noise))
-        return cls(task, base.features, noise, held, context(base), _dealt(clips + pool), kept)
+        named = _named(clips, pool)
+        return cls(task, base.features, noise, held, context(base), named, kept)
 
     def views(self, split: Split) -> Views:
         """The placed recordings of one split."""
@@ -178,9 +179,9 @@ class Recordings:
 
     @property
     def people(self) -> dict[str, Split]:
-        """The splits of all whose splits were not given, so that they stay in them."""
+        """The splits of people who were heard, so that they stay in them."""
         heard = (e.clip for examples in self.task.splits.values() for e in examples if e.clip)
-        return {name: split for name, split in people_in(heard).items() if name in self.dealt}
+        return {name: split for name, split in people_in(heard).items() if name in self.named}
 
     @property
     def split_by(self) -> SplitBy:
@@ -235,14 +236,14 @@ class Recordings:
         return [e.clip.speaker if e.clip else None for e in self.task.splits[split]]
 
 
-def _dealt(clips: Sequence[Clip]) -> frozenset[str]:
-    """Speakers whose split we chose; a manifest of made voices beside people names one even so."""
-    mixed = any(clip.licence == SYNTHETIC for clip in clips)
-    return frozenset(
-        clip.speaker
-        for clip in clips
-        if clip.speaker and clip.licence != SYNTHETIC and (mixed or clip.split is None)
-    )
+def _named(clips: Sequence[Clip], pool: Sequence[Clip]) -> frozenset[str]:
+    """All who speak the language, and of others those whose split we chose; no made voices.
+
+    A corpus that splits its people itself may call one of them as this one calls another.
+    """
+    mixed = any(c.licence == SYNTHETIC for c in (*clips, *pool))  # whose manifest says our splits
+    heard = [*clips, *(clip for clip in pool if mixed or clip.split is None)]
+    return frozenset(c.speaker for c in heard if c.speaker and c.licence != SYNTHETIC)
 
 
 def pick_device(name: str) -> str:

@@ -17,7 +17,7 @@ from .clips import Clip, Split
 from .corpus import read_corpus, read_others
 from .manifest import Filters
 from .noise import find_noise
-from .splits import assign_splits, split_pool
+from .splits import as_learnt, assign_splits, split_pool
 from .task import Task, measuring_task, refuse_missing, says, thin
 
 Half = Literal["validation", "test"]
@@ -88,7 +88,7 @@ def read_material(
         UsageError: a keyword has no recording, or a half has none of any.
 
     """
-    clips = read_corpus(path, filters, language, speaker_pattern)
+    clips = as_learnt(read_corpus(path, filters, language, speaker_pattern), known or {})[0]
     task = measuring_task(clips, labels, closed=True, known=known)
     refuse_missing(task.keywords, clips)
     beside = read_others(clips, path, filters, language, speaker_pattern, others)

@@ -80,6 +80,22 @@ def people_in(clips: Iterable[Clip]) -> dict[str, Split]:
     return {name: splits.pop() for name, splits in found.items() if len(splits) == 1}
 
 
+def as_learnt(clips: Sequence[Clip], known: Mapping[str, Split]) -> tuple[list[Clip], list[str]]:
+    """Keep people who were learnt from in the split they had then, whatever is said now.
+
+    Returns:
+        The clips in their order, and a sentence about those who were moved.
+
+    """
+    kept = [replace(clip, split=known.get(clip.speaker or "", clip.split)) for clip in clips]
+    pairs = zip(clips, kept, strict=True)
+    moved = {was.speaker for was, now in pairs if was.split and was.split != now.split}
+    if not moved:
+        return kept, []
+    names = _names({str(name) for name in moved})
+    return kept, [f"{names} were in another split when the network was trained, and stay there"]
+
+
 def check_disjoint(clips: Iterable[Clip]) -> None:
     """Refuse given splits that share a person or a file.
 

@@ -9,7 +9,7 @@ from kws.config import SILENCE, UNKNOWN, spotted
 from kws.errors import UsageError
 
 from .clips import SPLITS, Clip, Split
-from .splits import assign_splits, split_pool
+from .splits import as_learnt, assign_splits, split_pool
 
 SHARE = 0.1  # unknown and silence, each, as a share of the keywords' clips (Speech Commands)
 LEARNT = 0.3  # unknown words of an epoch of training, drawn from at most
@@ -107,13 +107,15 @@ def measuring_task(
     """What a network of these labels, in this order, can be measured by; nothing is trained.
 
     There may be recordings of some of its keywords only, in whichever splits, and none to learn
-    unknown words from. Arguments are those of :func:`make_task`.
+    unknown words from. Who is ``known`` stays where training had them, whatever the recordings
+    say. Arguments are those of :func:`make_task`.
 
     Raises:
         UsageError: several languages; no recording of any keyword, or no keyword.
 
     """
     language, spoken = _one_language(clips), spotted(labels)
+    clips, moved = as_learnt(clips, known or {})
     if _words(clips).isdisjoint(spoken):
         refuse_missing(sorted(spoken), clips)
     if not spoken:
@@ -121,7 +123,7 @@ def measuring_task(
     drawing = _Drawing.of(clips, labels, pool, known or {}, seed, closed=closed)
     splits = {split: drawing.examples(split) for split in SPLITS}
     licences = drawing.licences(splits["train"])
-    return Task(language, tuple(labels), splits, drawing.warnings, licences)
+    return Task(language, tuple(labels), splits, tuple(moved), licences)
 
 
 @dataclass(frozen=True)

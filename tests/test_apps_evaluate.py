@@ -1,5 +1,7 @@
 """What is measured of clips, and how it is told."""
 
+import json
+import re
 import shlex
 import shutil
 from collections import defaultdict
@@ -10,6 +12,7 @@ import pytest
 from helpers import fail, rows, said, succeed
 
 from audio_data.clips import SPLITS
+from audio_data.synthesis import LICENCE
 from kws.adapter import load_adapter, read_adapter_config
 
 Kws = Callable[..., tuple[int, str, str]]
@@ -98,6 +101,31 @@ def test_people_of_a_plain_folder_are_evaluated_where_training_put_them(
     trained = next(who for who in people if people[who] == "train")
     error = fail(kws, 2, *command, "--filter", f"speaker={trained}")
     assert "no test recordings of de, only train" in error
+
+
+def test_nobody_learnt_from_is_tested_whatever_other_recordings_say(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path
+) -> None:
+    """People whom a manifest splits are remembered, and a later one cannot move them."""
+    people = spoken.with_name("people.csv")  # made voices alone are nobody
+    people.write_text(spoken.read_text(encoding="utf-8").replace(LICENCE, "CC0-1.0"), "utf-8")
+    german, adapter = ["--filter", "language=de"], tmp_path / "de"
+    learn = ["adapt", "--base", tiny / "base", "--data", people, *german]
+    succeed(kws, *learn, "--method", "head", "--epochs", 1, "--out", adapter)
+    learnt = read_adapter_config(adapter).people
+    splits = {split: {row["speaker"] for row in rows(people, "de", split)} for split in SPLITS}
+    assert learnt == {who: split for split, some in splits.items() for who in some}
+    swapped = people.with_name("swapped.csv")
+    other = {"train": "test", "test": "train"}
+    swapped.write_text(
+        re.sub(r"\b(train|test)\b", lambda found: other[found[1]], people.read_text("utf-8")),
+        encoding="utf-8",
+    )
+    command = ["evaluate", "--base", tiny / "base", "--adapter", adapter, "--data", swapped]
+    code, out, err = kws(*command, *german, "--json")
+    assert code == 0
+    assert json.loads(out)["per_speaker"].keys() == splits["test"]
+    assert "were in another split when the network was trained, and stay there" in err
 
 
 def test_a_table_for_people(kws: Kws, spoken: Path, tiny: Path) -> None:
