@@ -143,11 +143,11 @@ def adapt(
         per_word=per_word,
         seed=seed,
     )
-    if bool(beside) != method_of(method).together:
-        raise UsageError(
-            f"--beside is for --method {', '.join(TOGETHER)}, which needs other languages, as "
-            "--beside corpus=NAME"
-        )
+    together = method_of(method).together
+    if together and not beside:
+        raise UsageError(f"--method {method} needs other languages: --beside corpus=NAME")
+    if beside and not together:
+        raise UsageError(f"--beside is for --method {', '.join(TOGETHER)}; leave it out")
     opened = open_base(base)
     if (out / BASE).exists():
         raise UsageError(f"{out} holds a base, which is never changed; name another --out")
@@ -158,7 +158,7 @@ def adapt(
             refuse_taken(out, language)
         selection = spoken.speak(selection, words, data, out / spoken.SPEECH, respelt)
     recordings = Recordings.select(selection, opened.config)
-    together = [replace(selection, filters=(pair,), keywords=None) for pair in beside]
+    others_too = [replace(selection, filters=(pair,), keywords=None) for pair in beside]
     recipe = Recipe(
         method=method,
         budget=budget,
@@ -175,7 +175,7 @@ def adapt(
         recipe,
         out,
         after=after,
-        beside=[Recordings.select(other, opened.config) for other in together],
+        beside=[Recordings.select(other, opened.config) for other in others_too],
         device=pick_device(device),
         made_by=command(),
     )

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from kws.adapter import CONFIG, AdapterConfig, read_adapter_config
+from kws.adapter import CONFIG, AdapterConfig, load_adapter
 from kws.errors import KwsError, UsageError
 
 from . import options
@@ -26,7 +26,8 @@ def adapters() -> None:
 def list_adapters(folder: Path, as_json: bool) -> None:
     """List the adapters in FOLDER and the folders below it."""
     rows = []
-    for path, config in _configs(folder):
+    found, broken = _configs(folder)
+    for path, config in found:
         rows.append(
             {
                 "folder": str(path),
@@ -42,12 +43,12 @@ def list_adapters(folder: Path, as_json: bool) -> None:
         )
     if as_json:
         click.echo(json.dumps(rows, ensure_ascii=False))
-        return
-    if not rows:
+    elif rows:
+        console = Console(markup=False, emoji=False, highlight=False)
+        console.print(_table(rows, folder))
+    elif not broken:
         click.echo(f"no adapters in {folder}; make one with kws adapt")
-        return
-    console = Console(markup=False, emoji=False, highlight=False)
-    console.print(_table(rows, folder))
+    click.get_current_context().exit(int(broken))
 
 
 @adapters.command("picture")
@@ -68,7 +69,7 @@ def picture(folder: Path, base: Path, out: Path) -> None:
     from .wiring import open_base
 
     opened = open_base(base)
-    configs = [c for _, c in _configs(folder) if c.base_sha256 == opened.config.sha256]
+    configs = [c for _, c in _configs(folder)[0] if c.base_sha256 == opened.config.sha256]
     if not configs:
         raise UsageError(f"no adapter in {folder} belongs to the base in {base}")
     choices([row_of(config) for config in configs], find_sites(opened.network), out)
@@ -103,14 +104,15 @@ def _accuracy(config: AdapterConfig) -> float | None:
     return found if isinstance(found, float) else None
 
 
-def _configs(folder: Path) -> list[tuple[Path, AdapterConfig]]:
-    """All adapters below a folder; what cannot be read is named and left out."""
+def _configs(folder: Path) -> tuple[list[tuple[Path, AdapterConfig]], bool]:
+    """All adapters below a folder, and whether any cannot be read, which is named and left out."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder; give the one that holds your adapters")
-    found = []
+    found, broken = [], False
     for path in sorted(folder.rglob(CONFIG)):
         try:
-            found.append((path.parent, read_adapter_config(path.parent)))
+            found.append((path.parent, load_adapter(path.parent).config))
         except KwsError as error:
+            broken = True
             click.echo(f"kws: {error}", err=True)
-    return found
+    return found, broken

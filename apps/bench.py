@@ -51,7 +51,9 @@ def read_grid(path: Path) -> tuple[Grid | None, list[Run]]:
     """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); name a grid") from error
+    except ValueError as error:
         raise UsageError(f"{path} is no grid that can be read ({error})") from error
     try:
         if KEY in raw:

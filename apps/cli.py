@@ -65,6 +65,7 @@ def main() -> None:
         code = kws(standalone_mode=False)  # what --help, --version and Context.exit ask for
         sys.exit(code if isinstance(code, int) else 0)
     except (click.Abort, KeyboardInterrupt):
+        _complain("stopped; where something was being made, the same command goes on with it")
         sys.exit(130)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()  # the help itself

@@ -258,10 +258,11 @@ def _tell_rounding(
     if bits != recipe.bits:
         note(f"{recipe.method} stores a bit of each weight, whatever --bits")
     lost = (_trained_to(history) or 0.0) - measured.report["accuracy"]
+    wider = "".join(f"--bits {more}, or " for more in (8, 16) if more > bits)
     if lost > LOST:
         note(
             f"numbers of {bits} bits lose {lost:.1%} of the validation clips "
-            "that training told apart; give --bits 8, or 16, or another --method"
+            f"that training told apart; give {wider}another --method"
         )
 
 

@@ -231,6 +231,8 @@ def listen(
     if picture and as_json:
         raise UsageError("--picture draws the screen, which --json does without; leave one out")
     if picture:
+        if picture.suffix.lower() != ".svg":
+            raise UsageError(f"--picture {picture} is to be an SVG; name a file that ends in .svg")
         refuse_unwritable(picture.parent)
     write_any_script()
     from .wiring import open_runtime

@@ -15,8 +15,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 Named = tuple[str, Path]  # what an adapter is called, empty for its language, and its folder
 COMMA = re.compile("[,\u060c\u3001\uff0c]")  # Latin, Arabic, Chinese
 TAG = re.compile("[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")  # the shape of BCP 47
-FOLDER = click.Path(path_type=Path, file_okay=False)
-EXISTING = click.Path(path_type=Path)
+
+
+class _Named(click.Path):
+    """A path that is not empty, which would be the folder that one happens to be in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("it is empty; name a file or a folder", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FOLDER = _Named(path_type=Path, file_okay=False)
+EXISTING = _Named(path_type=Path)
 
 
 def pairs(

@@ -23,6 +23,7 @@ from .recordings import Recordings, Selection
 SPEECH: Final = "speech"  # folder of what is made
 HOURS: Final = 1.0  # of made speech that is none of the words, for thresholds
 PER_HOUR: Final = 0.5  # false accepts
+MANY: Final = 0.5  # of the words missed, from which on it is said
 
 
 def speak(
@@ -91,8 +92,15 @@ def calibrated(
         made_by=config.training["command"],
     )
     heard = found["negatives"]
+    missed = {ratio: said["miss_rate"] for ratio, said in found["positives"].items()}
+    if min(missed.values()) > MANY:
+        note(
+            "most of the words are missed at thresholds that keep other words out; train longer, "
+            "or give recordings of people (kws collect) with --data"
+        )
     return {
         "thresholds": found["thresholds"],
+        "missed": ", ".join(f"{share:.0%} at {ratio} dB" for ratio, share in missed.items()),
         "false_accepts": f"{heard['false_accepts']} in {heard['hours']:g} h of other words of "
         f"made voices, at most {heard['upper_95']:.1f} an hour with 95 % confidence",
     }

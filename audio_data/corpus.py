@@ -111,7 +111,7 @@ def _refuse(source: Path, **arguments: str | None) -> None:
             what = name.split("_")[0]
             raise UsageError(
                 f"{source} says the {what} itself, in its column where it has one; leave "
-                f"{value!r} out"
+                f"--{name.replace('_', '-')} out"
             )
 
 

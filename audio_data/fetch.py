@@ -113,8 +113,8 @@ def _receive_all(
             most = max(most, _length(part))
             if failures > retries:
                 raise KwsError(
-                    f"{url}: {error}; gave up after {failures} tries, fetch again to go on"
-                    f" from {_length(part):,} bytes"
+                    f"{url}: {error}; gave up after {failures} tries, check the connection and "
+                    f"fetch again to go on from {_length(part):,} bytes"
                 ) from error
         sleep(min(pause * 2 ** max(0, failures - 1), LONGEST_PAUSE))
 

@@ -14,11 +14,13 @@ from kws.config import UNKNOWN
 from kws.errors import UsageError
 
 from .clips import Clip
+from .corpus import MANIFEST
 from .manifest import read_manifest, write_manifest
 from .splits import assign_splits
-from .synthesis import DEFAULT_WORDS, make_corpus, write_noises
+from .synthesis import DEFAULT_WORDS, LICENCE, make_corpus, write_noises
 from .task import with_language
 
+KEYWORDS: Final = "keywords"  # folder of these
 SPEAKERS: Final = 40
 TAKES: Final = 4  # of a keyword by one of them; of other words one
 Progress = Callable[[int, int], None]
@@ -58,8 +60,10 @@ def make_mixture(
     """
     if not words:
         raise UsageError("no words are given; give --words, as --words ja,nein")
+    if (out / MANIFEST).exists() and not (out / KEYWORDS).exists():
+        raise UsageError(f"{out} already holds another corpus; name another folder")
     speak = partial(make_corpus, speakers=SPEAKERS, seed=seed, progress=progress)
-    said = speak(out / "keywords", {language: words}, takes=TAKES, respelt=respelt)
+    said = speak(out / KEYWORDS, {language: words}, takes=TAKES, respelt=respelt)
     known = {word.casefold() for word in words}
     others = {
         tongue: left
@@ -68,9 +72,15 @@ def make_mixture(
     }
     rest = speak(out / "others", others, takes=1)
     write_noises(out / "noise", seed=seed)
-    people = with_language(assign_splits(recorded)[0], language) if recorded else []
+    given = [replace(c, speaker=f"given-{c.speaker}") if _is_made(c) else c for c in recorded]
+    people = with_language(assign_splits(given)[0], language) if given else []
     spoken = {(clip.word, clip.split) for clip in people if clip.split != "train"}
     made = [clip for clip in read_manifest(said) if (clip.word, clip.split) not in spoken]
     strangers = [replace(clip, word=UNKNOWN, language=language) for clip in read_manifest(rest)]
-    write_manifest(out / "manifest.csv", [*made, *strangers, *people])
-    return out / "manifest.csv"
+    write_manifest(out / MANIFEST, [*made, *strangers, *people])
+    return out / MANIFEST
+
+
+def _is_made(clip: Clip) -> bool:
+    """By a voice that is called as one of ours may be."""
+    return clip.licence == LICENCE and clip.speaker is not None

@@ -141,14 +141,18 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
     """Only the configuration; quick."""
     raw = read_json(folder / CONFIG)
     if raw.get("format") != FORMAT:
-        raise KwsError(f"{folder} holds an adapter of format {raw.get('format')}, not {FORMAT}")
+        raise KwsError(
+            f"{folder} holds an adapter of format {raw.get('format')}, not {FORMAT}; make it again "
+            "with this version"
+        )
     try:
         detector = DetectorConfig.from_dict(checked(DetectorConfig, raw["detector"]))
         config = AdapterConfig(**checked(AdapterConfig, raw | {"detector": detector}))
         detector.refuse_strangers(config.labels)
         return config
-    except (TypeError, KeyError, AttributeError, KwsError) as error:
-        raise KwsError(f"{folder / CONFIG} is no adapter's configuration ({error})") from error
+    except (TypeError, KeyError, KwsError) as error:
+        what = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise KwsError(f"{folder / CONFIG} is no adapter's configuration ({what})") from error
 
 
 def load_adapter(folder: Path) -> Adapter:

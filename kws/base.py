@@ -73,15 +73,19 @@ def read_base_config(folder: Path) -> BaseConfig:
     """The configuration of the base in ``folder``, checked against its weights' digest."""
     raw = read_json(folder / CONFIG)
     if raw.get("format") != FORMAT:
-        raise KwsError(f"{folder} holds a base of format {raw.get('format')}, not {FORMAT}")
+        raise KwsError(
+            f"{folder} holds a base of format {raw.get('format')}, not {FORMAT}; make it again "
+            "with this version"
+        )
     try:
         features = FeatureConfig(**checked(FeatureConfig, raw["features"]))
         detector = DetectorConfig.from_dict(checked(DetectorConfig, raw.get("detector", {})))
         parts = {"features": features, "detector": detector}
         config = BaseConfig(**checked(BaseConfig, raw | parts))
         detector.refuse_strangers(config.labels)
-    except (TypeError, KeyError, AttributeError, KwsError) as error:
-        raise KwsError(f"{folder / CONFIG} is no base's configuration ({error})") from error
+    except (TypeError, KeyError, KwsError) as error:
+        what = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise KwsError(f"{folder / CONFIG} is no base's configuration ({what})") from error
     if sha256(folder / MODEL) != config.sha256:
         raise KwsError(f"{folder / MODEL} is damaged or of another base; pretrain or copy it again")
     return config

@@ -37,8 +37,9 @@ def write_bytes(path: Path, data: bytes) -> None:
         with suppress(OSError):  # no folder, or one that lets nothing be deleted
             temporary.unlink()
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        hint = "the disk is full; free some space and run the same command again" if full else error
-        raise KwsError(f"cannot write {path}: {hint}") from error
+        hint = "free some space and run the same command again" if full else "write elsewhere"
+        what = "the disk is full" if full else error.strerror or error
+        raise KwsError(f"cannot write {path}: {what}; {hint}") from error
 
 
 def refuse_unwritable(folder: Path) -> None:
@@ -92,11 +93,21 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise KwsError(f"{path} does not exist; is {path.parent} the right folder?") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise KwsError(_unread(path, error)) from error
+    except ValueError as error:
         raise KwsError(f"{path} cannot be read as JSON ({error}); make it again") from error
     if not isinstance(value, dict):
         raise KwsError(f"{path} must hold a JSON object; make it again")
     return value
+
+
+def _unread(path: Path, error: OSError) -> str:
+    """What kept a file from being read, and what to do."""
+    do = "change its permissions" if isinstance(error, PermissionError) else "try another copy"
+    if isinstance(error, NotADirectoryError):
+        do = f"give the folder that {path.parent.name} is in"
+    return f"{path} cannot be read ({error.strerror or error}); {do}"
 
 
 def write_tensors(path: Path, arrays: Arrays, metadata: Mapping[str, str] | None = None) -> None:
@@ -111,7 +122,9 @@ def read_tensors(path: Path) -> Arrays:
         return load(path.read_bytes())
     except FileNotFoundError:
         raise KwsError(f"{path} does not exist; is {path.parent} the right folder?") from None
-    except (OSError, SafetensorError, KeyError) as error:  # a type that NumPy lacks is a KeyError
+    except OSError as error:
+        raise KwsError(_unread(path, error)) from error
+    except (SafetensorError, KeyError) as error:  # a type that NumPy lacks is a KeyError
         raise KwsError(
             f"{path} is truncated or no safetensors file ({error}); copy or make it again"
         ) from error

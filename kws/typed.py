@@ -12,15 +12,19 @@ LARGEST: Final = sys.float_info.max  # of numbers; JSON knows larger integers
 def checked(kind: type[Any], raw: Mapping[str, Any]) -> dict[str, Any]:
     """A dataclass's fields from JSON, lists as the tuples that it has.
 
-    What is missing or unknown, the class itself refuses.
+    What is missing, the class itself refuses.
 
     Raises:
-        TypeError: a value is of another type than its field.
+        TypeError: it is no object, a name is unknown, or a value is of another type than its field.
 
     """
+    if not isinstance(raw, Mapping):
+        raise TypeError(f"{kind.__name__} must be an object, not {raw!r:.40}")
     types = get_type_hints(kind)
     for name, value in raw.items():
-        wanted = types.get(name, Any)
+        if name not in types:
+            raise TypeError(f"there is no '{name}' in {kind.__name__}, but {', '.join(types)}")
+        wanted = types[name]
         if not fits(value, wanted):
             raise TypeError(f"{name} must be {called(wanted)}, not {value!r:.40}")
     return {

@@ -118,7 +118,8 @@ class Transfer:
         """Raise a UsageError where there are too few for stages."""
         if self.train.plan.epochs < SHORTEST:
             raise UsageError(
-                f"--method {self.method} trains in stages: give it {SHORTEST} epochs or more"
+                f"--method {self.method} trains in stages: give it {SHORTEST} epochs or more, or "
+                "--method even, which has none"
             )
 
     def transferred(self) -> Adaptation:

@@ -321,4 +321,6 @@ def test_what_rounding_costs_is_told(
     command += ["--epochs", 4, "--bits", 4, "--out"]
     assert "numbers of 4 bits lose" not in kws(*command, tmp_path / "a")[2]
     monkeypatch.setattr("apps.learn.LOST", -1.0)
-    assert "numbers of 4 bits lose" in kws(*command, tmp_path / "b")[2]
+    assert "give --bits 8, or --bits 16, or another" in kws(*command, tmp_path / "b")[2]
+    command[command.index("--bits") + 1] = 16  # there are no more
+    assert "told apart; give another --method" in kws(*command, tmp_path / "c")[2]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from helpers import said, succeed
 
-from kws.adapter import load_adapter, save_adapter
+from kws.adapter import MODEL, load_adapter, save_adapter
 
 Kws = Callable[..., tuple[int, str, str]]
 
@@ -57,10 +57,14 @@ def test_a_damaged_adapter_does_not_hide_the_others(kws: Kws, tiny: Path, tmp_pa
     shutil.copytree(tiny / "de", tmp_path / "good")
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "adapter_config.json").write_text("{")
+    cut = shutil.copytree(tiny / "es", tmp_path / "cut") / MODEL
+    cut.write_bytes(cut.read_bytes()[:-9])
     code, out, err = kws("adapters", "list", tmp_path, "--json")
-    assert code == 0
+    assert code == 1
     assert [row["language"] for row in json.loads(out)] == ["de"]
+    assert err.count("\n") == 2
     assert "bad" in err
+    assert str(cut) in err
 
 
 @pytest.mark.parametrize(
@@ -82,7 +86,7 @@ def test_a_setting_of_another_type_does_not_hide_the_other_adapters(
     raw = json.loads(bad.read_text(encoding="utf-8"))
     bad.write_text(json.dumps(raw | {name: value}), encoding="utf-8")
     code, out, err = kws("adapters", "list", tmp_path)
-    assert code == 0
+    assert code == 1
     assert "swr" in out
     assert "last" not in out
     assert name in err

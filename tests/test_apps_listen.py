@@ -499,6 +499,10 @@ def test_listening_may_leave_a_picture(tmp_path: Path) -> None:
     heard = ["--base", "base", "--wav", "two.wav", "--picture", str(picture)]
     assert call("listen", *heard).stdout == ""
     assert "two.wav" in picture.read_text(encoding="utf-8")
+    (tmp_path / "manifest.csv").write_text("mine")
+    mistaken = call("listen", *heard[:-1], str(tmp_path / "manifest.csv"), ok=False)
+    assert "name a file that ends in .svg" in str(mistaken.exception)
+    assert (tmp_path / "manifest.csv").read_text() == "mine"
     refused = call("listen", *heard, "--json", ok=False)
     assert isinstance(refused.exception, UsageError)
     (tmp_path / "file").touch()

@@ -1,6 +1,7 @@
 """From text to an adapter: made voices, people among them, thresholds, and how far to trust it."""
 
 import csv
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -61,9 +62,34 @@ def test_words_alone_become_an_adapter_with_thresholds(
     }
     assert printed["trust"].startswith("little: nobody but made voices")
     assert "0.01 h of other words of made voices" in printed["false_accepts"]
+    shares = re.findall(r"(\d+)% at (\d+) dB", printed["missed"])
+    measured = config.metrics["calibration"]["positives"]
+    assert shares == [(f"{100 * s['miss_rate']:.0f}", ratio) for ratio, s in measured.items()]
     card = (tmp_path / "de" / "README.md").read_text(encoding="utf-8")
     assert "- Made by `kws adapt --base" in card
     assert "- Thresholds by" not in card  # of the same command
+
+
+def test_recordings_that_are_there_are_not_written_over(
+    tiny: Path, kws: Kws, tmp_path: Path
+) -> None:
+    mine = tmp_path / "de" / "speech" / "manifest.csv"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine", encoding="utf-8")
+    assert "holds another corpus; name another" in fail(kws, 2, *learn(tiny, tmp_path / "de"))
+    assert mine.read_text(encoding="utf-8") == "mine"
+
+
+def test_made_voices_of_before_are_no_voices_of_now(
+    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path
+) -> None:
+    """Although both are called syn01."""
+    given = tmp_path / "given"
+    shutil.copytree(spoken.parent, given)
+    text = (given / "manifest.csv").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith(("en", "es"))]
+    (given / "manifest.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    succeed(kws, *learn(tiny, tmp_path / "de"), "--data", given)
 
 
 def test_made_voices_come_as_through_telephones_too(

@@ -12,6 +12,7 @@ import pytest
 import torch
 from helpers import fail, record, rows, succeed
 
+from apps import cli
 from apps.progress import note
 from kws.adapter import MODEL
 
@@ -274,3 +275,58 @@ def test_a_note_is_one_line_with_every_letter(capsys: pytest.CaptureFixture[str]
 def test_an_error_is_one_line_whatever_is_in_it(kws: Kws, tmp_path: Path) -> None:
     """A name with a line break, for instance."""
     fail(kws, 2, "adapters", "list", tmp_path / "two\nlines")
+
+
+def test_no_name_is_not_the_folder_that_one_is_in(kws: Kws, tiny: Path, spoken: Path) -> None:
+    learn = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    assert "it is empty; name a file or a folder" in fail(kws, 2, *learn, "--out", "")
+
+
+def test_a_file_that_may_not_be_read_is_not_to_be_made_again(
+    kws: Kws, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny / "base" / "base_config.json"
+    assert "give the folder that" in fail(kws, 1, "detect", "a.wav", "--base", config)
+
+    def deny(path: Path, **_: object) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", deny)
+    told = fail(kws, 1, "detect", "a.wav", "--base", tiny / "base")
+    assert f"{config} cannot be read (Permission denied); change its permissions" in told
+
+
+@pytest.mark.parametrize(
+    ("detector", "message"),
+    [
+        ({"timings": {"ja": {"foo": 1}}}, "there is no 'foo' in Timing, but smoothing, patience"),
+        ({"timings": {"ja": 5}}, "Timing must be an object, not 5"),
+        ({"keywords": {"ja": [1]}}, "Levels must be an object, not [1]"),
+        (None, "it lacks 'detector'"),
+    ],
+)
+def test_settings_that_are_mistyped_are_told_what_there_is(
+    kws: Kws, tiny: Path, tmp_path: Path, detector: object, message: str
+) -> None:
+    adapter = shutil.copytree(tiny / "de", tmp_path / "de")
+    path = adapter / "adapter_config.json"
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    raw |= {"detector": detector}
+    if detector is None:
+        del raw["detector"]
+    path.write_text(json.dumps(raw), encoding="utf-8")
+    command = ["detect", "a.wav", "--base", tiny / "base", "--adapter", adapter]
+    assert message in fail(kws, 1, *command)
+
+
+def test_ctrl_c_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "kws", stop)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130
+    assert "the same command goes on" in capsys.readouterr().err
