@@ -67,12 +67,18 @@ def test_a_language_is_learnt_beside_others(
     assert config["method"] == "joint"
 
 
-@pytest.mark.parametrize("arguments", [["joint"], ["swr", "--beside", "language=es"]])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["joint"], "--method joint needs other languages: --beside corpus=NAME"),
+        (["swr", "--beside", "language=es"], "--beside is for --method joint; leave it out"),
+    ],
+)
 def test_only_joint_learns_beside_others(
-    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path, arguments: list[str]
+    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     learn = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
     code, _, err = kws(*learn, "--out", tmp_path / "out", "--method", *arguments)
     assert code == 2
-    assert "--beside is for --method joint, which needs other languages" in err
+    assert message in err
     assert not (tmp_path / "out").exists()
