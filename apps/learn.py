@@ -27,7 +27,7 @@ from .card import card
 from .measure import Measured, measure, merged
 from .progress import note, training
 from .recordings import Recordings, validator
-from .stored import HISTORY, open_earlier, pack, refuse_taken
+from .stored import HISTORY, open_earlier, pack, refuse_taken, tell_unfinished
 
 BATCH: Final = 16
 STEPS: Final = 4_000  # minutes for any corpus; decision 14 says what half as many cost
@@ -154,6 +154,7 @@ def summary(config: AdapterConfig) -> dict[str, Any]:
 def _prepare(out: Path, recordings: Recordings) -> None:
     """Say what the folder and the recordings give cause to say, before anything is learnt."""
     refuse_taken(out, recordings.task.language)
+    tell_unfinished(out)
     if (out / ADAPTER).exists():
         note(f"{out} holds an adapter, which the new one replaces, its thresholds with it")
     for warning in recordings.task.warnings:

@@ -24,7 +24,7 @@ from .export import base_file
 from .measure import measure
 from .progress import note, training
 from .recordings import Recordings, Selection, pick_device, validator
-from .stored import HISTORY, refuse_foreign
+from .stored import HISTORY, refuse_foreign, tell_unfinished
 
 LR = 6e-3
 BATCH = 32
@@ -112,6 +112,7 @@ def run(
     from models.registry import build
 
     refuse_unwritable(out)
+    tell_unfinished(out)
     config = BaseConfig(
         architecture="bcresnet",
         tau=tau,

@@ -27,17 +27,30 @@ from kws.quantized import Bits, quantize
 from policy.methods import method_of
 from policy.spottune import stored_router
 
+from .progress import note
+
 HISTORY: Final = "history.json"  # of training, epoch by epoch
 
 
 def refuse_foreign(out: Path) -> None:
     """Raise a UsageError where a folder of other things has a file that would be replaced."""
     ours = any((out / name).exists() for name in (ADAPTER, BASE))
-    if ours or any(out.glob("checkpoint-*.safetensors")):
+    if ours or _unfinished(out):
         return
     for name in (CARD, HISTORY):
         if (out / name).exists():
             raise UsageError(f"{out} holds a {name} that is not ours; name another --out")
+
+
+def _unfinished(out: Path) -> bool:
+    """Whether a folder holds what a run had learnt when it was stopped."""
+    return any(out.glob("checkpoint-*.safetensors"))
+
+
+def tell_unfinished(out: Path) -> None:
+    """Say that a run goes on, where one was stopped."""
+    if _unfinished(out):
+        note(f"{out} holds an unfinished run, which goes on if it is of the same settings")
 
 
 def refuse_taken(out: Path, language: str) -> None:
