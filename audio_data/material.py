@@ -39,11 +39,12 @@ class Material:
     others: tuple[Clip, ...]  # of words that are not, in this language and in others
     noise: tuple[Path, ...]  # a half has its own stretch of each
     split_by: SplitBy = "files"
+    moved: tuple[str, ...] = ()  # sentences about people who stay where training had them
 
     @property
     def doubts(self) -> list[str]:
         """What the halves cannot promise."""
-        found = []
+        found = [*self.moved]
         if self.split_by == "files":
             found.append(
                 "who says the keywords is not known, or too few do: they are split by files only, "
@@ -88,7 +89,8 @@ def read_material(
         UsageError: a keyword has no recording, or a half has none of any.
 
     """
-    clips = as_learnt(read_corpus(path, filters, language, speaker_pattern), known or {})[0]
+    recorded = read_corpus(path, filters, language, speaker_pattern)
+    clips, moved = as_learnt(recorded, known or {})
     task = measuring_task(clips, labels, closed=True, known=known)
     refuse_missing(task.keywords, clips)
     beside = read_others(clips, path, filters, language, speaker_pattern, others)
@@ -109,6 +111,7 @@ def read_material(
             tuple(clip for clip in unsaid if clip.split == half),
             noise,
             split_by(task),
+            tuple(moved),
         )
     return halves
 

@@ -156,6 +156,15 @@ def test_halves_say_whether_people_or_only_files_are_apart(
         assert ("of 1 recordings of other words 1 do not say" in told) == (pattern is None)
 
 
+def test_people_stay_where_training_had_them_and_that_is_told(corpus: Path) -> None:
+    """Whatever a manifest says by now."""
+    known: dict[str, Split] = {"x-test": "validation", "x-validation": "test", "y-test": "train"}
+    halves = read_material(corpus, LABELS, filters={"language": ["x"]}, known=known)
+    for half, found in halves.items():
+        assert {known[str(clip.speaker)] for clip in found.keywords} == {half}
+        assert found.doubts[0].startswith("'x-test', 'x-validation' were in another split")
+
+
 def test_few_of_each_keyword(corpus: Path) -> None:
     found = read_material(corpus, LABELS, filters={"language": ["x"]}, per_word=1)["test"]
     assert sorted(clip.word for clip in found.keywords) == ["high", "low"]
