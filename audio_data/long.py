@@ -25,6 +25,8 @@ class Recordings:
     """
 
     def __init__(self, path: Path) -> None:
+        if not path.exists():
+            raise UsageError(f"{path} is not there; name a folder of recordings, or one")
         found = sorted(path.rglob("*")) if path.is_dir() else [path]
         self.paths = [file for file in found if is_recording(file) and file.is_file()]
         if not self.paths:

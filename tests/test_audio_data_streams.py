@@ -371,6 +371,11 @@ def test_levels_change_from_word_to_word(material: Material) -> None:
     assert np.abs(wave).max() <= PEAK + 1e-6
 
 
+def test_noise_louder_than_its_word_stays_within_full_scale(material: Material) -> None:
+    wave, _ = joined(PositiveStream(material, -20))
+    assert 0.9 * PEAK < np.abs(wave).max() <= PEAK + 1e-6
+
+
 def test_noise_is_there_while_the_word_is_said(corpus: Path, tmp_path: Path) -> None:
     """Not only before or after it, where a recording of noise falls silent."""
     found = read_material(corpus, LABELS, filters={"language": ["x"]})["test"]
@@ -437,6 +442,8 @@ def test_long_recordings_that_cannot_be_read(
 
 
 def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "gone", text(tmp_path / "x.txt")):
+    for path in (tmp_path, text(tmp_path / "x.txt")):
         with pytest.raises(UsageError, match="holds no recordings"):
             Recordings(path)
+    with pytest.raises(UsageError, match="gone is not there"):
+        Recordings(tmp_path / "gone")

@@ -308,6 +308,18 @@ def test_replaying_a_stream_gives_the_events_of_stepping_through_it(
     assert hears.replay(rows, times) == stepped
 
 
+def test_a_replayed_utterance_does_not_end_while_another_keyword_is_at_its_threshold() -> None:
+    """Not even where that one does not stay there for long enough to be heard."""
+    going_on, other = one("yes", 0.4), one("no", 0.9)
+    both = (0.4, 0.6, 0.0, 0.0)
+    rows = [one("yes")] * 2 + [going_on, other, going_on] + [both] * 3
+    hears = Detector(LABELS, "eng", DetectorConfig(smoothing=1, patience=2, refractory_seconds=9))
+    stepped = events(hears, rows)
+    assert [event.keyword for event in stepped] == ["yes"]
+    times = np.round(np.arange(len(rows)) * HOP, 6)
+    assert hears.replay(np.array(rows, np.float32), times) == stepped
+
+
 @pytest.mark.parametrize("rows", [0, 1, 2])
 def test_the_shortest_streams_can_be_replayed(rows: int) -> None:
     scores = np.array([one("yes")] * rows, np.float32).reshape(-1, len(LABELS))
