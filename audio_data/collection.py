@@ -14,7 +14,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.config import SILENCE, UNKNOWN
+from kws.config import SILENCE, UNKNOWN, steers
 from kws.errors import KwsError, UsageError
 from kws.files import plain_name, write_bytes, write_text
 
@@ -176,7 +176,7 @@ def check_words(words: Sequence[str]) -> tuple[str, ...]:
     for word in found:
         if word in (UNKNOWN, SILENCE):
             raise UsageError(f"{word} is no word to say; other words make the unknown")
-        if any(unicodedata.category(letter) == "Cc" for letter in word):
+        if steers(word):
             raise UsageError(f"{word!r} holds a control character; write the word alone")
     return found
 

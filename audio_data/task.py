@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from kws.config import SILENCE, UNKNOWN, spotted
+from kws.config import SILENCE, UNKNOWN, check_names, spotted
 from kws.errors import UsageError
 
 from .clips import SPLITS, Clip, Split
@@ -72,6 +72,7 @@ def make_task(
     Raises:
         UsageError: several languages, a keyword without a recording, fewer than two keywords,
             nothing to train on.
+        KwsError: a word holds characters that no word has.
 
     """
     language = _one_language(clips)
@@ -80,6 +81,7 @@ def make_task(
     if not spoken:
         raise UsageError(f"the recordings in {language} hold no word to spot; record some words")
     labels = (*spoken, *(() if closed else (UNKNOWN, SILENCE)))
+    check_names(language, labels)
     if len(labels) < 2:
         raise UsageError("one keyword alone cannot be trained --closed; leave --closed out")
     drawing = _Drawing.of(clips, labels, pool, known or {}, seed)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from .config import Split
+from .config import Split, check_names
 from .detector import DetectorConfig
 from .errors import KwsError
 from .files import (
@@ -65,6 +65,10 @@ class AdapterConfig:
     licences: tuple[str, ...] = ()
     sha256: str = ""  # of the numbers' file; older adapters do not say
     format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        """Refuse names that cannot be shown."""
+        check_names(self.language, self.labels)
 
 
 @dataclass(frozen=True)

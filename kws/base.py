@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .config import FeatureConfig, Split
+from .config import FeatureConfig, Split, check_names
 from .detector import DetectorConfig
 from .errors import KwsError
 from .files import read_json, read_tensors, sha256, write_json, write_tensors
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 CONFIG, MODEL = "base_config.json", "base_model.safetensors"
 FORMAT = 1
+WIDEST = 4_096  # frames that a decision averages at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,12 @@ class BaseConfig:
     people: dict[str, Split] = field(default_factory=dict)  # whose splits no corpus gives
     licences: tuple[str, ...] = ()
     format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        """Refuse names that cannot be shown, and what no decision could average."""
+        check_names(self.language, self.labels)
+        if self.span is not None and not 1 <= self.span <= WIDEST:
+            raise KwsError(f"a decision averages 1 to {WIDEST} frames, not {self.span}")
 
     @property
     def averaged(self) -> int:

@@ -3,9 +3,9 @@
 import hashlib
 import json
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from .errors import KwsError
 
@@ -13,6 +13,8 @@ SAMPLE_RATE = 16_000  # Hz, of every waveform inside the project
 
 UNKNOWN = "_unknown_"
 SILENCE = "_silence_"
+
+STEERING: Final = ("Cc", "Cs", "Zl", "Zp")  # categories: control characters, halves, line ends
 
 Split = Literal["train", "validation", "test"]  # who is learnt from, chosen on, reported on
 
@@ -29,6 +31,31 @@ def spotted(labels: Iterable[str]) -> tuple[str, ...]:
 def composed(text: str) -> str:
     """Text as one sequence of characters where there are several (Unicode NFC)."""
     return unicodedata.normalize("NFC", text)
+
+
+def steers(text: str) -> bool:
+    r"""Whether a text holds what no word has, and what may steer a terminal or end its line.
+
+    >>> steers("नहीं\u200d"), steers("go\n"), steers("\x1b[2J")
+    (False, True, True)
+    """
+    return any(unicodedata.category(letter) in STEERING for letter in text)
+
+
+def check_names(language: str, labels: Sequence[str]) -> None:
+    """Refuse names that people cannot read in one line, or tell apart.
+
+    Raises:
+        KwsError: there is no label, one is there twice, or a name is empty or steers a terminal.
+
+    """
+    if not labels:
+        raise KwsError("there is no label; a network tells one word from others at least")
+    if odd := [name for name in (language, *labels) if not name.strip() or steers(name)]:
+        raise KwsError(f"{odd[0]!r} is no name of a word or language; write letters alone")
+    if len(set(labels)) < len(labels):
+        twice = next(label for label in labels if labels.count(label) > 1)
+        raise KwsError(f"the label {twice} is there twice")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from .config import SILENCE, UNKNOWN
 from .errors import KwsError
 from .typed import checked
+
+LONGEST: Final = 10_000  # decisions, of a smoothing or a patience
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,9 @@ class Timing:
 
     def __post_init__(self) -> None:
         """Refuse times that are none."""
-        if self.smoothing < 1 or self.patience < 1:
+        if not (1 <= self.smoothing <= LONGEST and 1 <= self.patience <= LONGEST):
             raise KwsError(
-                f"smoothing and patience count decisions, at least 1, "
+                f"smoothing and patience count decisions, 1 to {LONGEST}, "
                 f"not {self.smoothing} and {self.patience}"
             )
         if not 0 <= self.refractory_seconds < math.inf:

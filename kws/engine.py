@@ -14,6 +14,7 @@ from .errors import KwsError
 VIEW: Final = FeatureConfig.view  # samples a decision looks at
 HOP: Final = 0.08  # seconds between two decisions
 TAIL: Final = 0.72  # seconds of silence that end a stream: the last word passes mid-view
+LONGEST_TAIL: Final = 60.0  # seconds
 QUIETEST: Final = -100.0  # dBFS, the level of digital silence
 
 
@@ -150,7 +151,8 @@ class Engine:
     """Hears a stream, hop by hop, and reports what the detector makes of it.
 
     What a decision depends on is the ear's: a view, or what a causal network remembers. Memory does
-    not grow with the stream. Several engines may share a bank: each hears its own language.
+    not grow with the stream. Several engines may share a bank: each hears its own language. A bank
+    and its engines belong to one thread; another thread needs a bank of its own.
 
     Attributes:
         language: the active one; ``languages`` are all.
@@ -175,6 +177,8 @@ class Engine:
         tail_seconds: float = TAIL,
         threshold: float | None = None,
     ) -> None:
+        if not 0 <= tail_seconds <= LONGEST_TAIL:
+            raise KwsError(f"the tail must be 0 to {LONGEST_TAIL:g} seconds, not {tail_seconds}")
         self._hearing = Hearing(spotter, hop_seconds)
         self.hop = self._hearing.hop  # samples
         self._tail = round(tail_seconds * SAMPLE_RATE)  # samples
@@ -224,17 +228,16 @@ class Engine:
     def set_language(self, language: str) -> None:
         """Listen in another language from the next decision on; no sample is lost.
 
-        The language that is active already stays as it is.
+        What is heard already goes on as it is. An adapter that was loaded for the base's own
+        language takes its place now.
 
         Raises:
             KwsError: the language is not loaded.
 
         """
-        if language == self.language:
-            self._follow()
-        else:
-            self._spotter.set_adapter(language)
-            self.language = language
+        self._spotter.set_adapter(language)
+        changed, self.language = language != self.language, language
+        if changed or self._stored() != self._detected:
             self._detector = self._new_detector()
 
     def feed(self, samples: NDArray[np.float32]) -> list[Detection]:

@@ -1,6 +1,7 @@
 """Files that are whole or absent: written beside their name, flushed, then renamed."""
 
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -40,6 +41,13 @@ def write_bytes(path: Path, data: bytes) -> None:
         hint = "free some space and run the same command again" if full else "write elsewhere"
         what = "the disk is full" if full else error.strerror or error
         raise KwsError(f"cannot write {path}: {what}; {hint}") from error
+
+
+def remove(path: Path) -> None:
+    """Delete a file, if it is there, and what programs that were killed left of writing it."""
+    path.unlink(missing_ok=True)
+    for rest in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        rest.unlink(missing_ok=True)
 
 
 def refuse_unwritable(folder: Path) -> None:
@@ -95,7 +103,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise KwsError(f"{path} does not exist; is {path.parent} the right folder?") from None
     except OSError as error:
         raise KwsError(_unread(path, error)) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise KwsError(f"{path} cannot be read as JSON ({error}); make it again") from error
     if not isinstance(value, dict):
         raise KwsError(f"{path} must hold a JSON object; make it again")
@@ -124,7 +132,8 @@ def read_tensors(path: Path) -> Arrays:
         raise KwsError(f"{path} does not exist; is {path.parent} the right folder?") from None
     except OSError as error:
         raise KwsError(_unread(path, error)) from error
-    except (SafetensorError, KeyError) as error:  # a type that NumPy lacks is a KeyError
+    # A type that NumPy lacks is a KeyError, a shape that no memory holds a ValueError.
+    except (SafetensorError, KeyError, ValueError) as error:
         raise KwsError(
             f"{path} is truncated or no safetensors file ({error}); copy or make it again"
         ) from error

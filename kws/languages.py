@@ -97,13 +97,16 @@ class Languages(ABC):
 
     @contextmanager
     def disable_adapter(self) -> Iterator[None]:
-        """The base's own language inside the ``with``, the one before after it."""
+        """The base's own language inside the ``with``, the one before after it.
+
+        If another adapter has its name by then, that one is heard; if none has, the base's own.
+        """
         before = self._active
         self._activate(None)
         try:
             yield
         finally:
-            self._activate(before)
+            self._activate(before and self._adapters.get(before.config.language))
 
     def detector_config(self, language: str) -> DetectorConfig:
         """A language's thresholds; of the active one those that suit its labels."""

@@ -76,6 +76,8 @@ def find_sites(network: nn.Module) -> tuple[Site, ...]:
         else:
             continue
         shapes = {f"{name}.{key}": tuple(p.shape) for key, p in module.named_parameters()}
+        if not shapes:
+            continue  # a normalisation without scale and shift
         size = sum(p.numel() for p in module.parameters())
         sites.append(Site(name, kind, shapes, start, size, size))
         start += size

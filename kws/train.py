@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import KwsError
-from .files import read_metadata, read_tensors, write_tensors
+from .files import read_metadata, read_tensors, remove, write_tensors
 
 Optimizer = Literal["adamw", "sgd"]
 T = TypeVar("T")
@@ -87,7 +87,7 @@ class Stage:
 
     def remove(self) -> None:
         """Delete the checkpoint, once what it was for is saved."""
-        self.path.unlink(missing_ok=True)
+        remove(self.path)
 
 
 def fingerprint(settings: Any) -> str:

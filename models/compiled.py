@@ -18,6 +18,7 @@ from .folded import Array, Folded, fold, order, statistics
 from .layout import MELS
 
 MAX_BLOCKS: Final = 32  # as in bcresnet.h
+MAX_SIZE: Final = 4_096  # as there, of frames too
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,8 @@ class Compiled:
         if len(features) != MELS or state.shape != (self._state_size,):
             raise KwsError(f"frames {features.shape} or state {state.shape} of another network")
         if state is not self._state:  # the address of an array takes longer than this
+            if not (state.flags.c_contiguous and state.dtype == np.float32):
+                raise KwsError(f"a state is float32 as start() gives it, not {state.dtype}")
             self._state, self._state_at = state, state.ctypes.data
         shape, weights, scratch, scores = self._at
         if self._hear(

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .compiled import Shape, library
+from .compiled import MAX_SIZE, Shape, library
 from .layout import MELS
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def can_learn(network: "BCResNet", features: Tensor) -> bool:
         features.device.type == "cpu"
         and not features.requires_grad
         and features.shape[1] == MELS
-        and features.shape[2] > 0
+        and 0 < features.shape[2] <= MAX_SIZE
+        and network.span <= MAX_SIZE
         and all(tensor.dtype == torch.float32 for tensor in (features, *weights))
         and any(weight.requires_grad for weight in weights)
     )

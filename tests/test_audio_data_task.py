@@ -1,5 +1,6 @@
 """From clips to a task: who is a keyword, who is unknown, and who is heard when."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from audio_data.clips import SPLITS, Clip, Split
 from audio_data.splits import people_in
 from audio_data.task import LEARNT, SHARE, Task, make_task, measuring_task
 from kws.config import SILENCE, UNKNOWN
-from kws.errors import UsageError
+from kws.errors import KwsError, UsageError
 
 PEOPLE: dict[str, Split] = {
     **{f"t{number}": "train" for number in range(6)},
@@ -315,6 +316,12 @@ def test_tasks_that_cannot_be_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         make_task(clips, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("odd", ["\x1b[2J", "go\n", " "])
+def test_a_word_that_is_none_is_refused(odd: str) -> None:
+    with pytest.raises(KwsError, match=f"{re.escape(repr(odd))} is no name of a word"):
+        make_task(record(["yes", odd]))
 
 
 def test_a_network_of_other_words_is_not_measured() -> None:

@@ -280,6 +280,12 @@ def test_tensors_of_another_adapter_are_refused(folder: Path, tensors: dict[str,
         ({"detector": None}, "is no adapter's configuration"),
         ({"detector": {"threshold": 2.0}}, "threshold must lie above 0 and at most 1"),
         ({"surprise": 1}, "is no adapter's configuration .*surprise"),
+        ({"labels": []}, "is no adapter's configuration .*there is no label"),
+        ({"labels": ["a", "b", "a"]}, "is no adapter's configuration .*label a is there twice"),
+        ({"labels": ["\x1b[2J", "b"]}, r"is no adapter's configuration .*x1b\[2J' is no name"),
+        ({"labels": ["a\nb", "c"]}, r"is no adapter's configuration .*a\\nb' is no name"),
+        ({"language": " "}, "is no adapter's configuration .*' ' is no name"),
+        ({"detector": {"smoothing": 10**30}}, "smoothing and patience count decisions, 1 to"),
     ],
 )
 def test_foreign_configurations_are_refused(

@@ -193,6 +193,27 @@ def test_disabling_is_the_base_for_a_while(bank: Bank, view: NDArray[np.float32]
     assert bank.active_adapter == "cmn"
 
 
+def test_what_is_deleted_or_replaced_while_disabled_does_not_come_back(
+    bank: Bank, make_adapter: Make, view: NDArray[np.float32]
+) -> None:
+    own = bank.scores(view)
+    bank.set_adapter("tr")
+    expected = bank.scores(view)
+    bank.set_adapter("cmn")
+    with bank.disable_adapter():
+        bank.delete_adapter("cmn")
+    assert bank.active_adapter == "ar"
+    assert bank.scores(view).tobytes() == own.tobytes()
+    turkish = bank._adapters["tr"]
+    bank.load_adapter(make_adapter("cmn"))
+    bank.set_adapter("cmn")
+    with bank.disable_adapter():
+        bank.delete_adapter("cmn")
+        bank.load_adapter(turkish, "cmn")
+    assert bank.labels == turkish.config.labels
+    assert bank.scores(view).tobytes() == expected.tobytes()
+
+
 def test_deleting_forgets_a_language(bank: Bank, view: NDArray[np.float32]) -> None:
     own, before = bank.scores(view), bank.nbytes
     bank.set_adapter("cmn")

@@ -139,6 +139,10 @@ def test_missing_files_are_named(folder: Path, missing: str) -> None:
         ({"tau": 2.0}, "holds another network than bcresnet of width 2 with 4 classes"),
         ({"labels": ["a", "b"]}, "holds another network than bcresnet of width 1 with 2 classes"),
         ({"architecture": "dscnn"}, "unknown network dscnn"),
+        ({"labels": []}, "is no base's configuration .*there is no label"),
+        ({"language": "\x07"}, "is no base's configuration .*is no name"),
+        ({"span": 0}, "is no base's configuration .*averages 1 to 4096 frames, not 0"),
+        ({"span": 10**12}, "is no base's configuration .*averages 1 to 4096 frames"),
     ],
 )
 def test_foreign_configurations_are_refused_in_one_line(

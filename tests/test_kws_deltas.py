@@ -55,6 +55,11 @@ def test_sites_are_all_parameters_but_the_heads(network: nn.Module) -> None:
     assert sum(site.size for site in sites) == 8_836 == len(flatten(network, sites))
 
 
+def test_a_normalisation_without_scale_and_shift_is_no_site() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4, affine=False), nn.BatchNorm2d(4))
+    assert [site.name for site in find_sites(network)] == ["0", "2"]
+
+
 def test_a_vector_and_its_parameters_are_each_other(network: nn.Module) -> None:
     sites = find_sites(network)
     named = unflatten(flatten(network, sites), sites)

@@ -278,6 +278,12 @@ def test_an_adapter_that_takes_the_place_of_the_one_heard_brings_its_words_and_t
     assert engine.feed(np.r_[tone(400), silence(0.5)]) == []
 
 
+@pytest.mark.parametrize("seconds", [-1.0, 61.0, float("nan")])
+def test_a_tail_that_is_none_is_refused(seconds: float) -> None:
+    with pytest.raises(KwsError, match="the tail must be 0 to 60 seconds"):
+        Engine(Bands(), tail_seconds=seconds)
+
+
 def test_of_the_stream_before_nothing_is_heard_after_a_reset() -> None:
     """Neither in the view, nor in the hop that was being filled, nor as a level."""
     spotter = Bands()

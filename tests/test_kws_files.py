@@ -169,6 +169,8 @@ def header(text: str) -> bytes:
         header('{"x": {"dtype": "BF16", "shape": [4], "data_offsets": [0, 8]}}') + bytes(8),
         (2**63).to_bytes(8, "little") + b"{}",
         save(ARRAYS) + b"more",
+        header(f'{{"x": {{"dtype": "F32", "shape": [0, {2**62}], "data_offsets": [0, 0]}}}}'),
+        header(f'{{"x": {{"dtype": "F32", "shape": {[1] * 99 + [0]}, "data_offsets": [0, 0]}}}}'),
     ],
 )
 def test_foreign_files_are_refused(tmp_path: Path, data: bytes) -> None:
@@ -178,7 +180,7 @@ def test_foreign_files_are_refused(tmp_path: Path, data: bytes) -> None:
         read_tensors(path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1, 2]", "\xff\xfe", '{"a": 1} more'])
+@pytest.mark.parametrize("text", ["", "{", "[1, 2]", "\xff\xfe", '{"a": 1} more', "[" * 100_000])
 def test_damaged_json_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(KwsError, match=r"x\.json .*make it again"):

@@ -352,6 +352,8 @@ def test_compiled_code_takes_no_other_sizes() -> None:
         stream.hear(view.start(), np.zeros((40, 8), np.float32))
     with pytest.raises(KwsError, match="another network"):
         stream.hear(stream.start(), np.zeros((39, 8), np.float32))
+    with pytest.raises(KwsError, match="a state is float32 as start"):
+        stream.hear(stream.start().astype(np.float16), np.zeros((40, 8), np.float32))
     whole = folded(1.0, causal=True)
     with pytest.raises(KwsError, match="cannot run"):
         compiled.Compiled(replace(whole, blocks=whole.blocks[1:]))
@@ -373,6 +375,21 @@ def config_of(tau: float, causal: bool) -> BaseConfig:
     return BaseConfig(
         architecture="bcresnet", tau=tau, language="ar", labels=tuple("abcde"), causal=causal
     )
+
+
+def test_an_adapter_for_the_bases_own_language_is_heard_once_it_is_chosen(
+    base_of: BaseOf, runtime_of: RuntimeOf, make_adapter: MakeAdapter
+) -> None:
+    runtime = runtime_of(base_of(True), FORMS[0])
+    engine = Engine(runtime)
+    before = engine.labels
+    runtime.load_adapter(make_adapter("ar", 3))
+    engine.feed(noise(HOP))
+    assert engine.labels == before
+    engine.set_language("ar")
+    assert engine.labels == runtime.labels != before
+    assert engine.feed(noise(HOP)) == []
+    assert engine.scores.shape == (3,)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -11,7 +11,7 @@ from kws.forms import Part
 from kws.sites import find_sites
 from models import gradient
 from models.bcresnet import BCResNet
-from models.compiled import library
+from models.compiled import MAX_SIZE, library
 from models.layout import MELS
 
 pytestmark = pytest.mark.skipif(library() is None, reason="no compiler built the code")
@@ -120,6 +120,8 @@ def test_only_what_it_can_do_is_asked_of_it() -> None:
     assert gradient.can_learn(network, features)
     with torch.no_grad():
         assert not gradient.can_learn(network, features)
+    assert gradient.can_learn(network, clips(1, MAX_SIZE))
+    assert not gradient.can_learn(network, clips(1, MAX_SIZE + 1))
     assert not gradient.can_learn(network, features.double())
     assert not gradient.can_learn(network, features.clone().requires_grad_())
     assert not gradient.can_learn(network.train(), features)
