@@ -11,7 +11,7 @@ from kws.base import CONFIG as BASE
 from kws.errors import UsageError
 from kws.files import refuse_unwritable
 from kws.quantized import ROUNDINGS
-from kws.train import Optimizer
+from kws.train import HIGHEST, Optimizer
 from policy.methods import METHODS, method_of, those
 from policy.transfer import RATE
 
@@ -80,7 +80,7 @@ FEW: Final = 6  # sites that are printed by name; sites.png shows all
     "--lr",
     default=RATE,
     show_default=True,
-    type=click.FloatRange(0, min_open=True),
+    type=click.FloatRange(0, HIGHEST, min_open=True),
     callback=options.finite,
     help="peak of the last stage, relative to the base's weights; fewer deltas are trained faster",
 )

@@ -18,7 +18,7 @@ from audio_data.clips import Split
 from kws.adapter import Adapter, load_adapter
 from kws.base import CONFIG, Base
 from kws.errors import KwsError, UsageError
-from kws.files import read_json, write_json
+from kws.files import read_json, refuse_unwritable, write_json
 from kws.train import Plan
 from policy.methods import method_of
 from policy.transfer import RATE
@@ -148,8 +148,8 @@ def run_grid(
     folder = records / grid.stem
     recorded = {run for run in spanned if (folder / f"{run.name}.json").is_file()}
     chosen = set(chain.from_iterable(groups))
-    if trainings:
-        refuse_others(trainings, folder, recorded - chosen if again else recorded)
+    kept = recorded - chosen if again else recorded
+    refuse_others(trainings, folder, kept)
     missing = [[run for run in group if again or run not in recorded] for group in groups]
     todo = sum(map(len, missing))
     CONSOLE.print(f"{len(chosen)} runs, {len(chosen & recorded)} recorded already")
@@ -161,6 +161,8 @@ def run_grid(
         found = spread([cell for group in missing for cell in group], do, ray)
     else:
         found = _in_turn(missing, do)
+    if todo:
+        refuse_unwritable(folder)
     failed = 0
     for done, (cell, record) in enumerate(found, 1):
         if isinstance(record, str):
@@ -176,13 +178,20 @@ def run_grid(
         raise KwsError(f"{failed} of {todo} runs failed, as they said; {rest}")
 
 
-def refuse_others(grid: Grid, folder: Path, recorded: Iterable[Run]) -> None:
-    """Raise a UsageError where a record is of other settings, or of another base than is there."""
-    config = Path(grid.base) / CONFIG if grid.base else None
+def refuse_others(grid: Grid | None, folder: Path, recorded: Iterable[Run]) -> None:
+    """Raise a UsageError where a record is of other settings, or of another base than is there.
+
+    Of streams the adapter must be the same, too.
+    """
+    config = Path(grid.base) / CONFIG if grid and grid.base else None
     ours = read_json(config).get("sha256") if config and config.is_file() else None
     for run in recorded:
         path = folder / f"{run.name}.json"
         made = read_json(path)
+        if isinstance(run, StreamCell):
+            run.refuse_other(made, path)
+            continue
+        assert grid is not None
         grid.refuse_other(made.get("settings", {}), run.task, path)
         adapted = isinstance(run, Cell) and run.method  # others tell the base that they made
         if adapted and ours and made.get("base_sha256", ours) != ours:
@@ -338,6 +347,8 @@ def report(records: Path, out: Path) -> None:
     found = [_read_record(path) for path in sorted(records.rglob("*.json"))]
     if not found:
         raise UsageError(f"there are no records in {records}; make some with kws bench run")
+    if out == RESULTS and records != RECORDS:
+        raise UsageError(f"{RESULTS} is made of {RECORDS}; name an --out for those in {records}")
     write_results(found, out, ZOO, records)
     if out == RESULTS and SUMMARY.is_file():
         write_summary(found, SUMMARY)

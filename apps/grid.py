@@ -10,14 +10,16 @@ from typing import Any, Final, TypeVar
 from kws.budget import Budget
 from kws.errors import UsageError
 from kws.quantized import ROUNDINGS, Bits
+from kws.train import HIGHEST
 from kws.typed import checked
 from models.layout import TAUS
 from policy.methods import METHODS
 
+from .options import LAST_SEED
 from .recordings import Selection, parse_filters
 
 CELLS: Final = "[[cells]]"
-ALIKE: Final = ("base", "closed", "causal", "epochs", "steps", "per_word", "lr", "bits")
+ALIKE: Final = ("data", "base", "closed", "causal", "epochs", "steps", "per_word", "lr", "bits")
 
 T = TypeVar("T")
 
@@ -80,7 +82,9 @@ class Group:
         check(CELLS, "taus", {*self.taus} <= {*TAUS}, f"of {listed(TAUS)}")
         check(CELLS, "bits", {*self.bits} <= {*ROUNDINGS}, f"of {listed(ROUNDINGS)}")
         check(CELLS, "clips", all(clips > 0 for clips in self.clips), "positive")
-        check(CELLS, "rates", all(rate > 0 for rate in self.rates), "positive")
+        right = all(0 < rate <= HIGHEST for rate in self.rates)
+        check(CELLS, "rates", right, f"positive, and {HIGHEST:g} at most")
+        check_seeds(CELLS, self.seeds)
         for budget in self.budgets:
             Budget.parse(budget)
 
@@ -151,6 +155,8 @@ class Grid:
             named = [*group.tasks, *chain.from_iterable(group.sequences)]
             if odd := sorted({*named} - {*self.tasks}):
                 raise UsageError(f"{CELLS} names no task of [tasks]: {', '.join(odd)}")
+            if len(self.tasks) < 2 and any(METHODS[name].together for name in group.methods):
+                raise UsageError("joint learns all of [tasks] at once, and wants two or more")
             for wanted, name in (("taus", "epochs"), ("methods", "base")):
                 if getattr(group, wanted) and getattr(self, name) is None:
                     raise UsageError(f"the grid has {wanted} and wants '{name}' beside them")
@@ -161,6 +167,7 @@ class Grid:
         for name in ("epochs", "steps", "per_word", "lr"):
             value = getattr(self, name)
             check("the grid", name, value is None or value > 0, "positive")
+        check("the grid", "lr", (self.lr or 0) <= HIGHEST, f"{HIGHEST:g} at most")
         right = self.bits is None or self.bits in ROUNDINGS
         check("the grid", "bits", right, f"of {listed(ROUNDINGS)}")
 
@@ -220,6 +227,12 @@ def check(where: str, name: str, right: bool, wanted: str) -> None:
     """Raise a UsageError that says what is wanted, unless it is right."""
     if not right:
         raise UsageError(f"in {where} '{name}' must be {wanted}")
+
+
+def check_seeds(where: str, seeds: Iterable[int]) -> None:
+    """Raise a UsageError unless all are seeds."""
+    right = all(0 <= seed <= LAST_SEED for seed in seeds)
+    check(where, "seeds", right, f"from 0 to {LAST_SEED}")
 
 
 def check_name(where: str, name: str) -> None:

@@ -14,6 +14,7 @@ from kws.config import SILENCE, UNKNOWN, composed
 F = TypeVar("F", bound=Callable[..., Any])
 Named = tuple[str, Path]  # what an adapter is called, empty for its language, and its folder
 COMMA = re.compile("[,\u060c\u3001\uff0c]")  # Latin, Arabic, Chinese
+LAST_SEED = 2**32 - 1
 TAG = re.compile("[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")  # the shape of BCP 47
 
 
@@ -182,7 +183,7 @@ optimizer = click.option(
     type=click.Choice(["adamw", "sgd"]),
     help="sgd wants another --lr",
 )
-seed = click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1))
+seed = click.option("--seed", default=0, show_default=True, type=click.IntRange(0, LAST_SEED))
 device = click.option(
     "--device",
     default="auto",

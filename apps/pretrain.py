@@ -14,7 +14,7 @@ from kws.adapter import CONFIG as ADAPTER
 from kws.base import CONFIG, MODEL, BaseConfig, save_base
 from kws.errors import UsageError
 from kws.files import read_tensors, refuse_unwritable, write_bytes, write_json, write_text
-from kws.train import Epoch, Optimizer, Plan, Stage, fingerprint, fit
+from kws.train import HIGHEST, Epoch, Optimizer, Plan, Stage, fingerprint, fit
 from models.folded import fold
 from models.session import FILE
 
@@ -46,7 +46,7 @@ SPAN = 40  # frames that a causal decision averages (decision 13)
     "--lr",
     default=LR,
     show_default=True,
-    type=click.FloatRange(0, min_open=True),
+    type=click.FloatRange(0, HIGHEST, min_open=True),
     callback=options.finite,
 )
 @options.optimizer

@@ -47,9 +47,14 @@ def write_results(
     """Write the page at ``out`` and its pictures beside it, with the networks of a folder.
 
     The page says that the records are those in ``source``.
+
+    Raises:
+        KwsError: two grids call different recordings by one name.
+
     """
     streams = [record for record in records if "stream" in record]
     trained = [record for record in records if "stream" not in record]
+    _refuse_namesakes(trained)
     bases = [record for record in trained if record["cell"]["tau"]]
     chained = [record for record in trained if record["cell"].get("before")]
     adapted = _adaptations(records)
@@ -92,6 +97,20 @@ def write_results(
         parts += filter(None, [stream_results.notes(streams)])
         parts += stream_results.pictures(streams, out)
     write_text(out, "\n\n".join(parts) + "\n")
+
+
+def _refuse_namesakes(records: Iterable[Record]) -> None:
+    """Runs of one task and seed are taken for runs on the same recordings."""
+    heard: dict[str, tuple[object, object]] = {}
+    for record in records:
+        task, settings = task_of(record), record["settings"]
+        found = settings.get("data"), settings.get("tasks", {}).get(task)
+        before = heard.setdefault(task, found)
+        if found != before:
+            raise KwsError(
+                f"two grids call different recordings '{task}' ({before} and {found}): name one of "
+                "them otherwise, or report them apart, with --records and --out"
+            )
 
 
 def at_best_rates(records: Iterable[Record]) -> list[Record]:

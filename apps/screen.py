@@ -7,7 +7,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final, Protocol, Self
 
@@ -88,16 +88,16 @@ class Lines:
 
     def ready(self) -> None:
         keys = ", ".join(f"{key} {language}".strip() for key, language in keyed(self._engine))
-        click.echo(
-            f"listening on {self._source.name} in {self._engine.language}; keys: {keys}, {KEYS}",
-            err=True,
+        self.note(
+            f"listening on {self._source.name} in {self._engine.language}; keys: {keys}, {KEYS}"
         )
 
     def switched(self) -> None:
-        click.echo(f"listening in {self._engine.language}", err=True)
+        self.note(f"listening in {self._engine.language}")
 
     def note(self, sentence: str) -> None:
-        click.echo(sentence, err=True)
+        with suppress(OSError):  # a log that cannot be written ends no listening
+            click.echo(sentence, err=True)
 
     def update(self, found: Sequence[Detection]) -> None:
         for event in found:

@@ -1,16 +1,20 @@
 """Stream evaluation as a grid: each stream of a file, with each of its seeds, is one run."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from kws.adapter import CONFIG as ADAPTER
 from kws.adapter import read_adapter_config
+from kws.base import CONFIG as BASE
 from kws.base import read_base_config
+from kws.errors import UsageError
 
 from . import trial
 from .evaluate import PICTURE, hear_hours
-from .grid import check, check_name, table
+from .grid import check, check_name, check_seeds, table
 from .recordings import Selection, parse_filters
 from .wiring import open_runtime
 
@@ -52,6 +56,29 @@ class StreamCell:
         del found["seeds"]
         return found
 
+    def refuse_other(self, made: Mapping[str, Any], where: Path) -> None:
+        """Raise a UsageError where it was recorded with other settings or networks than now."""
+        theirs, ours = made.get("cell", {}), json.loads(json.dumps(self.record))
+        pairs = {name: (theirs.get(name), value) for name, value in ours.items()}
+        then, now = made.get("network", {}), self.network
+        pairs |= {name: (then[name], value) for name, value in now.items() if name in then}
+        for name, (recorded, wanted) in pairs.items():
+            if recorded != wanted:
+                raise UsageError(
+                    f"{where} was recorded with {name} {recorded}, not {wanted}; delete it, give "
+                    "--again, or name another --records"
+                )
+
+    @property
+    def network(self) -> dict[str, str]:
+        """Digests of what is heard, as far as it is there."""
+        found, stream = {}, self.stream
+        if (Path(stream.base) / BASE).is_file():
+            found["base_sha256"] = read_base_config(Path(stream.base)).sha256
+        if stream.adapter and (Path(stream.adapter) / ADAPTER).is_file():
+            found["adapter_sha256"] = read_adapter_config(Path(stream.adapter)).sha256
+        return found
+
 
 def stream_cells(grid: Mapping[str, Any]) -> list[StreamCell]:
     """Every run of a grid, one seed after another.
@@ -75,7 +102,13 @@ def _span(grid: Mapping[str, Any]) -> Iterator[StreamCell]:
         stream = table(Stream, common | own, where)
         stream = replace(stream, snrs=tuple(map(float, stream.snrs)))
         check(where, "filter", all("=" in text for text in stream.filter), 'like ["column=value"]')
-        check(where, "hours", stream.hours > 0, "positive")
+        hours, ratios = (trial.SHORTEST, trial.LONGEST), trial.RATIOS
+        right = hours[0] <= stream.hours <= hours[1]
+        check(where, "hours", right, f"from {hours[0]:g} to {hours[1]:g}")
+        right = bool(stream.snrs) and all(ratios[0] <= snr <= ratios[1] for snr in stream.snrs)
+        check(where, "snrs", right, f"at least one, from {ratios[0]:g} to {ratios[1]:g}")
+        check(where, "seeds", bool(stream.seeds), "at least one")
+        check_seeds(where, stream.seeds)
         check(where, "per_word", stream.per_word is None or stream.per_word > 0, "positive")
         for seed in stream.seeds:
             yield StreamCell(task=task, seed=seed, stream=stream)
@@ -92,7 +125,7 @@ def run_stream(cell: StreamCell, out: Path) -> dict[str, Any]:
         seed=cell.seed,
     )
     base, adapter = Path(stream.base), Path(stream.adapter) if stream.adapter else None
-    network: dict[str, Any] = {"base_sha256": read_base_config(base).sha256}
+    network: dict[str, Any] = {**cell.network}
     known = read_base_config(base).people
     if adapter:
         config = read_adapter_config(adapter)

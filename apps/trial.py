@@ -20,6 +20,7 @@ from .scoring import Scorer, hear
 HOURS: Final = 6.0  # of negatives: of different sound, they can show fewer than 0.5 per hour
 SHORTEST, LONGEST = 0.001, 1_000.0  # hours
 SNRS: Final = (10.0,)  # dB
+RATIOS: Final = (-20, 60)  # dB, the least and the most
 AGAIN: Final = 1.05  # times that recordings come, from which on they are said to come again
 ALL: Final = 0.99  # of the sound, from which on it counts as all different
 
@@ -34,7 +35,7 @@ snr = click.option(
     "--snr",
     "snrs",
     multiple=True,
-    type=click.FloatRange(-20, 60),
+    type=click.FloatRange(*RATIOS),
     callback=finite,
     help=f"dB, of keywords in noise; repeat for more  [default: {SNRS[0]:g}]",
 )

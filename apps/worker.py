@@ -50,5 +50,6 @@ class Worker:
             try:
                 job()
             except Exception as error:  # whatever it is, the next job may do
-                self._tell(f"{self._name}: {error or type(error).__name__}")
+                with suppress(Exception):  # nor may one wait for ever where none can be told
+                    self._tell(f"{self._name}: {error or type(error).__name__}")
         self._done.set()

@@ -14,7 +14,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.config import SILENCE, UNKNOWN, steers
+from kws.config import SILENCE, UNKNOWN, composed, steers
 from kws.errors import KwsError, UsageError
 from kws.files import plain_name, write_bytes, write_text
 
@@ -48,7 +48,8 @@ class Collection:
     def __init__(
         self, folder: Path, language: str, speaker: str, file_format: Format = "flac"
     ) -> None:
-        self.folder, self.language, self.speaker = folder, language.strip(), speaker.strip()
+        self.folder = folder
+        self.language, self.speaker = composed(language.strip()), composed(speaker.strip())
         self._format = file_format
         if not self.language:
             raise UsageError("--language must be a BCP 47 tag, for example de")
@@ -69,7 +70,7 @@ class Collection:
 
     def counts(self) -> Counter[str]:
         """How many clips of each word this person has."""
-        return Counter(row["word"] for row in self._read()[1] if self._is_mine(row))
+        return Counter(composed(row["word"]) for row in self._read()[1] if self._is_mine(row))
 
     def add(self, word: str, wave: NDArray[np.float32]) -> Path:
         """Keep a clip ``[T]``, mono at 16 kHz: first the file, then its row."""
@@ -106,7 +107,8 @@ class Collection:
         return word
 
     def _is_mine(self, row: Row) -> bool:
-        return (row["language"], row["speaker"]) == (self.language, self.speaker)
+        named = composed(row["language"]), composed(row["speaker"])
+        return named == (self.language, self.speaker)
 
     def _free(self, word: str) -> Path:
         """A file that does not exist yet."""
@@ -170,7 +172,7 @@ def remaining(words: Sequence[str], repeats: int, have: Counter[str]) -> list[st
 
 def check_words(words: Sequence[str]) -> tuple[str, ...]:
     """Each word once, without spaces around it; a UsageError where one cannot be said."""
-    found = tuple(dict.fromkeys(word.strip() for word in words if word.strip()))
+    found = tuple(dict.fromkeys(composed(word.strip()) for word in words if word.strip()))
     if not found:
         raise UsageError("--words needs at least one word, for example --words ja,nein")
     for word in found:

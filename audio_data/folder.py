@@ -9,6 +9,8 @@ from kws.errors import KwsError, UsageError
 from .clips import Clip
 from .noise import FOLDERS, SUFFIXES, is_recording
 
+UNREAD = (".m4a", ".aac", ".amr", ".3gp", ".webm", ".wma", ".aif", ".aiff", ".caf", ".mp4")
+
 
 def read_folder(
     root: Path, language: str = "und", speaker_pattern: str | None = None
@@ -24,7 +26,7 @@ def read_folder(
 
     Raises:
         UsageError: the pattern is wrong, has no group, or matches no file.
-        KwsError: the folder is missing or holds no words.
+        KwsError: the folder is missing, holds no words, or recordings that would go unheard.
 
     """
     pattern = _compile(speaker_pattern) if speaker_pattern is not None else None
@@ -59,8 +61,22 @@ def _is_word(name: str) -> bool:
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """List the recordings directly in ``folder``, sorted by name, without hidden files."""
-    return sorted(path for path in folder.iterdir() if is_recording(path))
+    """List the recordings directly in ``folder``, sorted by name, without hidden files.
+
+    Raises:
+        KwsError: there are some that cannot be read, or all of them lie deeper.
+
+    """
+    there = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    found = sorted(path for path in there if is_recording(path))
+    if other := sorted(path for path in there if path.suffix.lower() in UNREAD):
+        raise KwsError(
+            f"{other[0]} is in a format that is not read, with {len(other)} such in {folder}; "
+            f"convert it: ffmpeg -i {other[0].name} {other[0].stem}.wav"
+        )
+    if not found and (deep := [path for path in folder.rglob("*") if is_recording(path)]):
+        raise KwsError(f"{min(deep)} lies too deep; put the recordings of a word into {folder}")
+    return found
 
 
 def _compile(text: str) -> re.Pattern[str]:

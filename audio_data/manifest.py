@@ -15,7 +15,8 @@ from .clips import SPLITS, Clip, Split
 
 REQUIRED: Final = ("path", "language", "word", "speaker", "split")
 UNSPLIT: Final = "unsplit"
-NOBODY: Final = ("", "?", "unknown")  # speakers that say nothing
+# Speakers that say nothing, in small letters; spreadsheets and R write some of them.
+NOBODY: Final = ("", "?", "unknown", "na", "n/a", "nan", "none", "null")
 
 Filters = Mapping[str, Collection[str]]
 Row = dict[str, str]
@@ -103,6 +104,8 @@ def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
 def read_rows(path: Path) -> tuple[list[str], list[tuple[int, Row]]]:
     """Read a CSV's column names, and its rows with their line numbers in the file.
 
+    Spaces around names and values are none of theirs.
+
     Raises:
         KwsError: the file is missing, empty, no UTF-8, or a row has too many fields.
 
@@ -127,21 +130,20 @@ def read_rows(path: Path) -> tuple[list[str], list[tuple[int, Row]]]:
 def _whole(row: dict[str, str], number: int, manifest: Path) -> Row:
     if None in row:  # where csv puts what has no column
         raise KwsError(f"{manifest} row {number} has more fields than the header; quote its commas")
-    return row
+    return {name: value.strip() for name, value in row.items()}
 
 
 def _clip(row: Row, number: int, manifest: Path) -> Clip:
     for column in ("path", "word"):
-        if not row[column].strip():
+        if not row[column]:
             raise KwsError(f"{manifest} row {number} has an empty {column}; fill it in")
-    speaker = row["speaker"].strip()
     return Clip(
         path=manifest.parent / row["path"],
-        word=row["word"].strip(),
-        language=row["language"].strip() or "und",
-        speaker=None if speaker.lower() in NOBODY else speaker,
-        split=_split(row["split"].strip(), number, manifest),
-        licence=row.get("licence", "").strip() or None,
+        word=row["word"],
+        language=row["language"] or "und",
+        speaker=None if row["speaker"].lower() in NOBODY else row["speaker"],
+        split=_split(row["split"], number, manifest),
+        licence=row.get("licence") or None,
     )
 
 

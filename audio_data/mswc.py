@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import Final
 
+from kws.config import composed
 from kws.errors import KwsError, UsageError
 
 from .clips import Clip, Split
-from .manifest import Row, check_files, read_rows
+from .manifest import NOBODY, Row, check_files, read_rows
 
 REQUIRED: Final = ("SET", "LINK", "WORD", "VALID", "SPEAKER")
 SETS: Final[dict[str, Split]] = {"TRAIN": "train", "DEV": "validation", "TEST": "test"}
 ENDING: Final = "_splits.csv"
 LICENCE: Final = "CC-BY-4.0"
-NOBODY: Final = ("", "NA")
 
 
 def read_mswc(root: Path, language: str | None = None) -> list[Clip]:
@@ -37,16 +37,17 @@ def read_mswc(root: Path, language: str | None = None) -> list[Clip]:
             f"{table} lacks the column(s) {', '.join(missing)}; it has {', '.join(columns)}"
         )
     folder = Path(root) / "clips"
-    words = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    # A copy may spell a name in other characters than the table.
+    words = {composed(path.name): path for path in folder.iterdir()} if folder.is_dir() else {}
     used = [
         (number, row)
         for number, row in rows
-        if row["VALID"].upper() != "FALSE" and row["LINK"].split("/")[0] in words
+        if row["VALID"].upper() != "FALSE" and _word(row) in words
     ]
     if not used:
         raise KwsError(f"{folder} holds none of the clips that {table} lists; unpack it again")
     spoken = table.name.removesuffix(ENDING)
-    clips = [_clip(row, number, table, spoken) for number, row in used]
+    clips = [_clip(row, number, table, spoken, words[_word(row)]) for number, row in used]
     check_files(clips, [number for number, _ in used], table)
     return clips
 
@@ -63,16 +64,21 @@ def _table(root: Path, language: str | None) -> Path:
     return tables[0]
 
 
-def _clip(row: Row, number: int, table: Path, language: str) -> Clip:
+def _word(row: Row) -> str:
+    """The folder of a row's clip."""
+    return composed(row["LINK"].partition("/")[0])
+
+
+def _clip(row: Row, number: int, table: Path, language: str, folder: Path) -> Clip:
     if row["SET"] not in SETS:
         raise KwsError(
             f"{table} row {number} has SET {row['SET']!r}; allowed are {', '.join(SETS)}"
         )
     return Clip(
-        path=table.parent / "clips" / row["LINK"],
+        path=folder / row["LINK"].partition("/")[2],
         word=row["WORD"],
         language=language,
-        speaker=None if row["SPEAKER"] in NOBODY else row["SPEAKER"],
+        speaker=None if row["SPEAKER"].lower() in NOBODY else row["SPEAKER"],
         split=SETS[row["SET"]],
         licence=LICENCE,
     )

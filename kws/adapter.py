@@ -66,10 +66,6 @@ class AdapterConfig:
     sha256: str = ""  # of the numbers' file; older adapters do not say
     format: int = FORMAT
 
-    def __post_init__(self) -> None:
-        """Refuse names that cannot be shown."""
-        check_names(self.language, self.labels)
-
 
 @dataclass(frozen=True)
 class Adapter:
@@ -152,6 +148,7 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
     try:
         detector = DetectorConfig.from_dict(checked(DetectorConfig, raw["detector"]))
         config = AdapterConfig(**checked(AdapterConfig, raw | {"detector": detector}))
+        check_names(config.language, config.labels)
         detector.refuse_strangers(config.labels)
         return config
     except (TypeError, KeyError, KwsError) as error:

@@ -39,8 +39,7 @@ class BaseConfig:
     format: int = FORMAT
 
     def __post_init__(self) -> None:
-        """Refuse names that cannot be shown, and what no decision could average."""
-        check_names(self.language, self.labels)
+        """Refuse what no decision could average."""
         if self.span is not None and not 1 <= self.span <= WIDEST:
             raise KwsError(f"a decision averages 1 to {WIDEST} frames, not {self.span}")
 
@@ -89,6 +88,7 @@ def read_base_config(folder: Path) -> BaseConfig:
         detector = DetectorConfig.from_dict(checked(DetectorConfig, raw.get("detector", {})))
         parts = {"features": features, "detector": detector}
         config = BaseConfig(**checked(BaseConfig, raw | parts))
+        check_names(config.language, config.labels)
         detector.refuse_strangers(config.labels)
     except (TypeError, KeyError, KwsError) as error:
         what = f"it lacks {error}" if isinstance(error, KeyError) else error

@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from .errors import KwsError
 from .files import read_metadata, read_tensors, remove, write_tensors
+
+HIGHEST: Final = 1e30  # peak rate; far beyond it single precision has no such numbers
 
 Optimizer = Literal["adamw", "sgd"]
 T = TypeVar("T")

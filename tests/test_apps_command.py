@@ -179,6 +179,19 @@ def test_what_a_program_is_told_can_be_passed_in_every_locale() -> None:
         assert b"\0" not in os.fsencode(value)
 
 
+def test_a_worker_that_cannot_tell_goes_on() -> None:
+    """Where a log is on a disk that is full, for example."""
+
+    def tell(sentence: str) -> None:
+        raise OSError(sentence)
+
+    worker, done = Worker("work", tell), threading.Event()
+    worker.submit(lambda: tell("it cannot be"))
+    worker.submit(done.set)
+    assert worker.close(seconds=30)
+    assert done.is_set()
+
+
 def test_a_worker_tells_of_errors_and_goes_on() -> None:
     told: list[str] = []
     worker = Worker("work", told.append)

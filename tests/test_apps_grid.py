@@ -10,6 +10,7 @@ import pytest
 
 from apps.bench import read_grid, refuse_others, shared
 from apps.grid import Cell, Grid
+from apps.stream_grid import StreamCell
 from kws.errors import UsageError
 from kws.files import write_json
 
@@ -119,6 +120,7 @@ filter = ["language=de"]
         (TEXT, "seeds = [0]", "seeds = [0]\nbits = [7]", "bits must be a list of 16 or 8 or 4"),
         (TEXT, "seeds = [0]", "seeds = [0]\nbits = [1]", "'bits' must be of 16, 8, 4"),
         (TEXT, "seeds = [0]", "seeds = [0]\nrates = [0.0]", "'rates' must be positive"),
+        (TEXT, "seeds = [0]", "seeds = [0]\nrates = [1e99]", "must be positive, and 1e.30 at most"),
         (TEXT, "seeds = [0]", "seeds = [0]\nclips = [0]", "'clips' must be positive"),
         (TEXT, "steps = 100", "steps = 0", "'steps' must be positive"),
         (TEXT, "steps = 100", "bits = 1", "'bits' must be of 16, 8, 4"),
@@ -132,7 +134,14 @@ filter = ["language=de"]
         (TEXT, "[tasks]", "[tasks", "is no grid that can be read"),
         (STREAMS, "streams.german", 'streams."../x"', "'../x' must be a name of letters"),
         (STREAMS, "hours", "hour", r"\[streams.german\] has an unknown 'hour'; it may have data, "),
-        (STREAMS, "hours = 1", "hours = 0", "'hours' must be positive"),
+        (STREAMS, "hours = 1", "hours = 0", "'hours' must be from 0.001 to 1000"),
+        (STREAMS, "hours = 1", "snrs = []", "'snrs' must be at least one, from -20 to 60"),
+        (STREAMS, "hours = 1", "snrs = [10, 500]", "'snrs' must be at least one, from -20 to 60"),
+        (STREAMS, "hours = 1", "seeds = []", "'seeds' must be at least one"),
+        (STREAMS, "hours = 1", "seeds = [-1]", "'seeds' must be from 0 to 4294967295"),
+        (TEXT, "seeds = [0]", "seeds = [4294967296]", "'seeds' must be from 0 to 4294967295"),
+        (TEXT, "steps = 100", "lr = 1e300", "'lr' must be 1e.30 at most"),
+        (TEXT, '"head"', '"joint"', "joint learns all of .tasks. at once, and wants two or more"),
         (STREAMS, "hours = 1", "per_word = 0", "'per_word' must be positive"),
         (STREAMS, 'base = "base"', "", r"\[streams.german\] wants 'base'"),
         (STREAMS, 'filter = ["language=de"]', "", r"\[streams.german\] wants 'filter'"),
@@ -174,6 +183,7 @@ def test_a_pattern_that_names_no_run_is_refused(tmp_path: Path, kws: Kws) -> Non
     ("old", "new", "message"),
     [
         ("steps = 100", "steps = 200", "was recorded with steps 100, not 200; delete it, or name"),
+        ("manifest.csv", "other.csv", "was recorded with data manifest.csv, not other.csv"),
         ("language=de", "language=es", "was recorded with german \\['language=de'\\], not"),
     ],
 )
@@ -194,6 +204,28 @@ def test_a_record_of_other_settings_is_refused(
     assert after
     with pytest.raises(UsageError, match=message):
         refuse_others(after, tmp_path, runs[:1])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("hours = 1", "hours = 2", "was recorded with hours 1, not 2; delete it, give --again"),
+        ("manifest.csv", "other.csv", "was recorded with data manifest.csv, not other.csv"),
+        ("hours = 1", 'adapter = "de"', "was recorded with adapter None, not de"),
+    ],
+)
+def test_a_record_of_other_streams_is_refused(
+    old: str, new: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "grid.toml"
+    path.write_text(STREAMS, encoding="utf-8")
+    _, (run,) = read_grid(path)
+    assert isinstance(run, StreamCell)
+    write_json(tmp_path / f"{run.name}.json", {"cell": run.record, "network": {}})
+    refuse_others(None, tmp_path, [run])
+    path.write_text(STREAMS.replace(old, new), encoding="utf-8")
+    with pytest.raises(UsageError, match=message):
+        refuse_others(None, tmp_path, read_grid(path)[1])
 
 
 def test_a_record_of_another_base_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Listening and detecting: the loop, what is shown, and the two commands."""
 
+import errno
+import io
 import json
 import shlex
 import signal
@@ -259,6 +261,22 @@ def test_lines_for_people_and_for_programs(
     keys = "1 ara, 2 cmn, 3 eng, Tab next, + - threshold, m mute, q quit"
     ready = f"listening on Built-in Audio in ara; keys: {keys}"
     assert shown.err.splitlines() == [ready, ready]
+
+
+def test_a_log_that_cannot_be_written_ends_no_listening(
+    engine: LiveEngine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("sys.stderr", Full())
+    with Lines(engine, Source()) as lines:
+        lines.ready()
+        lines.switched()
+        lines.note("the microphone is lost")
+        lines.update([Detection("ja", "deu", 0.9, 3.2)])
+    assert "ja" in capsys.readouterr().out
 
 
 # --- the commands -------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 
 from apps.results import write_results
 from apps.stream_grid import stream_cells
-from kws.files import read_json
+from kws.files import read_json, write_json
 
 Kws = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).resolve().parent.parent
@@ -104,6 +104,14 @@ def test_streams_run_once_and_are_reported(
     assert kws(*run)[0] == 0
     assert read_json(paths[0]) == german
     assert paths[1].stat().st_mtime_ns == written
+    other = german | {"network": german["network"] | {"adapter_sha256": "a" * 64}}
+    write_json(paths[0], other)
+    code, _, err = kws(*run)
+    assert (code, "was recorded with adapter_sha256 aaa" in " ".join(err.split())) == (2, True)
+    assert kws(*run, "--only", "german-*", "--again")[0] == 0
+    assert read_json(paths[0]) == german
+    code, _, err = kws("bench", "report", "--records", records)
+    assert (code, "name an --out" in " ".join(err.split())) == (2, True)
     page = tmp_path / "page.md"
     assert kws("bench", "report", "--records", records, "--out", page)[0] == 0
     text = page.read_text(encoding="utf-8")

@@ -82,7 +82,7 @@ def test_manifests_with_mistakes(
         (2, ["--filter", "language=en", "--epochs", "0"], "0 is not in the range"),
         (2, ["--filter", "language=en", "--lr", "0"], "0 is not in the range"),
         (2, ["--filter", "language=en", "--lr", "nan"], "nan is no number"),
-        (2, ["--filter", "language=en", "--lr", "inf"], "inf is no number"),
+        (2, ["--filter", "language=en", "--lr", "inf"], "inf is not in the range"),
         (2, ["--filter", "language=en", "--seed", "-1"], "-1 is not in the range"),
         (2, ["--filter", "language=en", "--seed", str(2**64)], f"{2**64} is not in the range"),
         (2, ["--filter", "language=en", "--surprise"], "No such option"),

@@ -132,6 +132,13 @@ def test_a_language_and_a_person_are_needed(tmp_path: Path, language: str, speak
         Collection(tmp_path, language, speaker)
 
 
+def test_a_word_and_a_person_are_the_same_however_they_are_written(tmp_path: Path) -> None:
+    Collection(tmp_path, "es", "jose\u0301").add("si\u0301", WAVE)
+    again = Collection(tmp_path, "es", "jos\u00e9")
+    (word,) = check_words(["s\u00ed", "si\u0301"])
+    assert again.counts() == {word: 1}
+
+
 def test_three_speakers_are_split_by_people(tmp_path: Path) -> None:
     for speaker in ("s01", "s02", "s03"):
         collection = Collection(tmp_path, "de", speaker)

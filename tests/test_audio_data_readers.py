@@ -115,6 +115,20 @@ def test_words_and_people_are_the_same_however_they_are_written(tmp_path: Path) 
     assert len(clips) == 2
 
 
+@pytest.mark.parametrize("nobody", ["NA", "nan", "None", "N/A", " ? ", "null"])
+def test_who_is_not_known_is_nobody(tmp_path: Path, nobody: str) -> None:
+    """However spreadsheets and other programs write it."""
+    (clip,) = read_manifest(manifest(tmp_path, f"a/1.wav,fra,oui,{nobody},,one"))
+    assert clip.speaker is None
+
+
+def test_spaces_around_values_are_none_of_theirs(tmp_path: Path) -> None:
+    """In paths and in filters too."""
+    path = manifest(tmp_path, " a/1.wav , fra,oui , ann ,train , one")
+    (clip,) = read_manifest(path, {"language": ["fra"], "corpus": ["one"]})
+    assert (clip.path.name, clip.word, clip.speaker, clip.split) == ("1.wav", "oui", "ann", "train")
+
+
 def test_a_part_of_a_corpus_serves_for_other_words(tmp_path: Path) -> None:
     path = manifest(tmp_path, *ROWS, "gone/1.wav,deu,ja,dan,train,four")
     with pytest.raises(KwsError, match=r"row 7 names .*gone/1.wav, which does not exist"):
@@ -307,6 +321,14 @@ def test_mswc_reads_the_valid_clips_of_the_words_there_are(tmp_path: Path) -> No
     assert all(clip.path.is_file() for clip in clips)
 
 
+def test_mswc_words_are_found_however_their_folders_are_written(tmp_path: Path) -> None:
+    mswc(tmp_path, "TRAIN,caf\u00e9/1.opus,caf\u00e9,TRUE,s1,MALE")
+    touch(tmp_path / "clips" / "cafe\u0301" / "1.opus")
+    (clip,) = read_mswc(tmp_path)
+    assert clip.word == "caf\u00e9"
+    assert clip.path.is_file()
+
+
 def test_mswc_of_several_languages_wants_one(tmp_path: Path) -> None:
     mswc(tmp_path, *MSWC_ROWS)
     mswc(tmp_path, *MSWC_ROWS[:2], language="nl")
@@ -350,6 +372,18 @@ def test_a_plain_folder_has_words_and_nobody(plain: Path) -> None:
         "on/ben-2.FLAC",
     ]
     assert {(clip.language, clip.speaker, clip.split) for clip in clips} == {("eo", None, None)}
+
+
+def test_recordings_that_would_go_unheard_are_told(plain: Path) -> None:
+    """Of a format that is not read, or in folders of folders."""
+    touch(plain / "up" / "ann" / "1.wav")
+    with pytest.raises(KwsError, match=r"ann/1\.wav lies too deep; put the recordings of a word"):
+        read_folder(plain)
+    touch(plain / "up" / "1.wav")
+    assert {clip.word for clip in read_folder(plain)} == {"on", "off", "up"}
+    touch(plain / "off" / "ben.M4A")
+    with pytest.raises(KwsError, match=r"ben\.M4A is in a format .* ffmpeg -i ben\.M4A ben\.wav"):
+        read_folder(plain)
 
 
 def test_noise_and_hidden_folders_are_no_words_of_a_plain_folder(plain: Path) -> None:

@@ -377,10 +377,11 @@ def config_of(tau: float, causal: bool) -> BaseConfig:
     )
 
 
+@pytest.mark.parametrize("form", FORMS)
 def test_an_adapter_for_the_bases_own_language_is_heard_once_it_is_chosen(
-    base_of: BaseOf, runtime_of: RuntimeOf, make_adapter: MakeAdapter
+    base_of: BaseOf, runtime_of: RuntimeOf, make_adapter: MakeAdapter, form: str
 ) -> None:
-    runtime = runtime_of(base_of(True), FORMS[0])
+    runtime = runtime_of(base_of(True), form)
     engine = Engine(runtime)
     before = engine.labels
     runtime.load_adapter(make_adapter("ar", 3))
