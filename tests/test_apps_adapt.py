@@ -218,7 +218,7 @@ def test_one_speaker_alone_is_trained_with_a_note(kws: Kws, tiny: Path, tmp_path
         (2, ["--budget", "120%"], "120% is not between 0% and 100%"),
         (2, ["--method", "swr", "--epochs", "3"], "trains in stages"),
         (2, ["--lr", "nan"], "nan is no number"),
-        (2, ["--lr", "inf"], "inf is no number"),
+        (2, ["--lr", "inf"], "inf is not in the range"),
         (2, ["--base", "gone"], "gone"),
     ],
 )

@@ -189,7 +189,7 @@ def test_a_table_for_people(kws: Kws, adapter: Path, command: list[object]) -> N
         (2, ["--hours", "nan"], "nan is no number"),
         (2, ["--snr", "inf"], "is not in the range"),
         (2, ["--per-word", 0], "0 is not in the range"),
-        (2, ["--negatives", "gone"], "gone holds no recordings"),
+        (2, ["--negatives", "gone"], "gone is not there; name a folder"),
         (2, ["--negatives", "x", "--hours", 1], "leave --hours out"),
         (2, ["--filter", "language=es"], "of several languages"),
         (2, ["--filter", "word=ja"], "no recordings of links, nein in de"),
