@@ -148,21 +148,20 @@ def run_grid(
     folder = records / grid.stem
     recorded = {run for run in spanned if (folder / f"{run.name}.json").is_file()}
     chosen = set(chain.from_iterable(groups))
-    kept = recorded - chosen if again else recorded
-    refuse_others(trainings, folder, kept)
+    refuse_others(trainings, folder, recorded - chosen if again else recorded)
     missing = [[run for run in group if again or run not in recorded] for group in groups]
     todo = sum(map(len, missing))
     CONSOLE.print(f"{len(chosen)} runs, {len(chosen & recorded)} recorded already")
     if trainings and chosen and not todo:
         CONSOLE.print("give --again for the networks that they left, where these are gone")
+    if todo:
+        refuse_unwritable(folder)
     do = partial(_run, grid=trainings, work=work / grid.stem, device=device)
     found: Iterable[tuple[Run, dict[str, Any] | str]]
     if ray:
         found = spread([cell for group in missing for cell in group], do, ray)
     else:
         found = _in_turn(missing, do)
-    if todo:
-        refuse_unwritable(folder)
     failed = 0
     for done, (cell, record) in enumerate(found, 1):
         if isinstance(record, str):
@@ -193,8 +192,8 @@ def refuse_others(grid: Grid | None, folder: Path, recorded: Iterable[Run]) -> N
             continue
         assert grid is not None
         grid.refuse_other(made.get("settings", {}), run.task, path)
-        adapted = isinstance(run, Cell) and run.method  # others tell the base that they made
-        if adapted and ours and made.get("base_sha256", ours) != ours:
+        # A pretraining tells the base that it made.
+        if run.method and ours and made.get("base_sha256", ours) != ours:
             raise UsageError(
                 f"{path} was recorded on another base than {grid.base} is now; run all on this one "
                 "with --again, or name another --records"

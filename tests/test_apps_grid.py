@@ -173,6 +173,16 @@ def test_a_grid_that_is_no_text_is_refused(tmp_path: Path, kws: Kws) -> None:
     assert (code, "is no grid that can be read" in " ".join(err.split())) == (2, True), err
 
 
+def test_records_that_cannot_be_written_are_told_before_the_first_run(
+    tmp_path: Path, kws: Kws
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "grid.toml").write_text(TEXT, encoding="utf-8")
+    code, _, err = kws("bench", "run", tmp_path / "grid.toml", "--records", tmp_path / "file" / "x")
+    assert (code, "cannot write in" in " ".join(err.split())) == (1, True), err
+    assert "failed" not in err  # as every run does here, which has no recordings
+
+
 def test_a_pattern_that_names_no_run_is_refused(tmp_path: Path, kws: Kws) -> None:
     (tmp_path / "grid.toml").write_text(TEXT, encoding="utf-8")
     code, _, err = kws("bench", "run", tmp_path / "grid.toml", "--only", "norms-*")

@@ -62,6 +62,20 @@ def test_a_run_of_two_grids_counts_once(tmp_path: Path) -> None:
     assert "| full | - | 0.02 | 100 | 1,000 | 90.0 | 90.0 | 1 |" in page
 
 
+@pytest.mark.parametrize("other", [{"data": "b.csv"}, {"tasks": {"a": ["language=es"]}}])
+def test_different_recordings_of_one_name_are_not_mixed(
+    tmp_path: Path, other: dict[str, Any]
+) -> None:
+    records = [record(method, None, "a", 0, 0.9) for method in ("full", "head")]
+    common = {"data": "a.csv", "tasks": {"a": ["language=de"]}}
+    for run in records:
+        run["settings"] |= common
+    write_results(records, tmp_path / "results.md")
+    records[1]["settings"] |= other
+    with pytest.raises(KwsError, match="two grids call different recordings 'a'"):
+        write_results(records, tmp_path / "results.md")
+
+
 def test_the_report_keeps_few_recordings_apart(tmp_path: Path) -> None:
     """In a table of their own, a column for each number of clips."""
     records = [record("full", None, "a", 0, 0.95)]

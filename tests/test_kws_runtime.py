@@ -359,6 +359,13 @@ def test_compiled_code_takes_no_other_sizes() -> None:
         compiled.Compiled(replace(whole, blocks=whole.blocks[1:]))
 
 
+def test_weights_of_another_shape_are_refused() -> None:
+    arrays = arrays_of(1.0)
+    arrays["stem.0.weight"] = arrays["stem.0.weight"].ravel()
+    with pytest.raises(KwsError, match="are not those of bcresnet of width 1"):
+        fold(config_of(1.0, causal=True), arrays)
+
+
 def folded(tau: float, *, causal: bool) -> Folded:
     return fold(config_of(tau, causal), arrays_of(tau))
 

@@ -122,6 +122,7 @@ def test_only_what_it_can_do_is_asked_of_it() -> None:
         assert not gradient.can_learn(network, features)
     assert gradient.can_learn(network, clips(1, MAX_SIZE))
     assert not gradient.can_learn(network, clips(1, MAX_SIZE + 1))
+    assert not gradient.can_learn(BCResNet(3, causal=True, span=MAX_SIZE + 1).eval(), features)
     assert not gradient.can_learn(network, features.double())
     assert not gradient.can_learn(network, features.clone().requires_grad_())
     assert not gradient.can_learn(network.train(), features)
