@@ -87,7 +87,7 @@ def fold(config: BaseConfig, tensors: Arrays) -> Folded:
         raise KwsError(f"bcresnet hears {2 * ROWS} bands, not {config.features.mels}")
     try:
         return _fold(config, tensors)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, IndexError) as error:
         raise KwsError(
             f"the weights are not those of {config.architecture} of width {config.tau:g} "
             f"({error}); pretrain or copy the base again"
