@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from kws.adapter import read_adapter_config
 from kws.base import CONFIG as BASE
 from kws.errors import UsageError
 from kws.files import refuse_unwritable
@@ -157,7 +158,8 @@ def adapt(
         if language:
             refuse_taken(out, language)
         selection = spoken.speak(selection, words, data, out / spoken.SPEECH, respelt)
-    recordings = Recordings.select(selection, opened.config)
+    before = read_adapter_config(after).people if after else {}
+    recordings = Recordings.select(selection, opened.config, known=before)
     others_too = [replace(selection, filters=(pair,), keywords=None) for pair in beside]
     recipe = Recipe(
         method=method,
@@ -175,7 +177,9 @@ def adapt(
         recipe,
         out,
         after=after,
-        beside=[Recordings.select(other, opened.config) for other in others_too],
+        beside=[
+            Recordings.select(other, opened.config, known=recordings.people) for other in others_too
+        ],
         device=pick_device(device),
         made_by=command(),
     )

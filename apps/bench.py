@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from audio_data.clips import Split
-from kws.adapter import Adapter, load_adapter
+from kws.adapter import Adapter, load_adapter, read_adapter_config
 from kws.base import CONFIG, Base
 from kws.errors import KwsError, UsageError
 from kws.files import read_json, refuse_unwritable, write_json
@@ -304,7 +304,9 @@ def _adapted(
     cell: Cell, grid: Grid, out: Path, device: str, kept: dict[object, Any] | None
 ) -> Trained:
     base = open_base(Path(str(grid.base)))
-    recordings = Recordings.select(grid.selection(cell), base.config, kept=kept)
+    after = out.with_name(cell.earlier.name) if cell.earlier else None
+    before = read_adapter_config(after).people if after else {}
+    recordings = Recordings.select(grid.selection(cell), base.config, known=before, kept=kept)
     together = grid.tasks if method_of(str(cell.method)).together else ()
     others = [grid.selection(cell, task) for task in together if task != cell.task]
     recipe = learn.Recipe(
@@ -321,8 +323,8 @@ def _adapted(
         recordings,
         recipe,
         out,
-        after=out.with_name(cell.earlier.name) if cell.earlier else None,
-        beside=[Recordings.select(other, base.config) for other in others],
+        after=after,
+        beside=[Recordings.select(other, base.config, known=recordings.people) for other in others],
         device=device,
     )
     made = {"recipe": asdict(recipe), "result": learn.summary(config)}

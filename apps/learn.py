@@ -107,6 +107,9 @@ def learn_language(
             "multiplications beside the network's; it can be evaluated, not listened with"
         )
     adapter = pack(base, trained, recordings.task, recipe.bits)
+    if not adapter.finite:
+        _forget(trainer)
+        raise DivergedError("training ended in numbers too large to store; lower --lr")
     measured = measure(merged(base, adapter), recordings, "validation")
     _tell_rounding(adapter, recipe, trainer.history, measured)
     config = replace(

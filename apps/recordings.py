@@ -1,7 +1,7 @@
 """From what the command line says about data to what training and evaluation read."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -88,8 +88,8 @@ class Recordings:
     """A task and its decoded sound, read when asked for.
 
     ``context`` is what a network hears before the view, in frames; ``named`` are the people whose
-    splits are to be remembered. What was read and made is ``kept``, if given, for other runs on the
-    same.
+    splits are to be remembered, with those ``known`` before. What was read and made is ``kept``, if
+    given, for other runs on the same.
     """
 
     task: Task
@@ -98,6 +98,7 @@ class Recordings:
     held_noise: Tensor
     context: int
     named: frozenset[str] = frozenset()
+    known: Mapping[str, Split] = field(default_factory=dict)
     kept: dict[object, Any] | None = None
 
     @classmethod
@@ -111,9 +112,11 @@ class Recordings:
     ) -> "Recordings":
         """Read the corpus and choose for what ``base`` hears; no sound is decoded yet.
 
-        Given labels are measured: then filters may leave some people or words alone, and whose
-        split was decided when they were learnt is ``known``.
+        Whose split was decided when something was learnt that this is part of, or builds on, is
+        ``known``, as those are whom the base heard. Given labels are measured: then filters may
+        leave some people or words alone.
         """
+        known = {**base.people, **(known or {})}
         clips = selection.clips()
         closed = selection.closed or (labels is not None and UNKNOWN not in labels)
         pool = [] if closed else selection.pool(clips)
@@ -133,7 +136,7 @@ class Recordings:
             )
         noise, held = map(torch.from_numpy, load_noise(selection.noise))
         named = _named(clips, pool)
-        return cls(task, base.features, noise, held, context(base), named, kept)
+        return cls(task, base.features, noise, held, context(base), named, known, kept)
 
     def views(self, split: Split) -> Views:
         """The placed recordings of one split."""
@@ -179,9 +182,10 @@ class Recordings:
 
     @property
     def people(self) -> dict[str, Split]:
-        """The splits of people who were heard, so that they stay in them."""
-        heard = (e.clip for examples in self.task.splits.values() for e in examples if e.clip)
-        return {name: split for name, split in people_in(heard).items() if name in self.named}
+        """The splits of people who were heard, now or before, so that they stay in them."""
+        clips = (e.clip for examples in self.task.splits.values() for e in examples if e.clip)
+        heard = {name: split for name, split in people_in(clips).items() if name in self.named}
+        return {**self.known, **heard}
 
     @property
     def split_by(self) -> SplitBy:

@@ -91,7 +91,7 @@ def read_material(
     """
     recorded = read_corpus(path, filters, language, speaker_pattern)
     clips, moved = as_learnt(recorded, known or {})
-    task = measuring_task(clips, labels, closed=True, known=known)
+    task = measuring_task(clips, labels, closed=True)
     refuse_missing(task.keywords, clips)
     beside = read_others(clips, path, filters, language, speaker_pattern, others)
     unsaid = _unsaid(clips, beside, task.keywords, known or {})
@@ -135,7 +135,7 @@ def _unsaid(
 ) -> list[Clip]:
     """Words that are no keyword, each in the split in which training has it."""
     heard = (*keywords, SILENCE)
-    decided = assign_splits(clips, known=known)[0]
+    decided = assign_splits(clips)[0]
     own = [clip for clip in decided if not says(clip.word, heard)]
     pool = (clip for clip in beside if not says(clip.word, heard))
     return own + split_pool(pool, decided, known)

@@ -64,7 +64,8 @@ def make_task(
         keywords: the words to spot.
         pool: other recordings; where this language has too few words that are no keywords, they
             are the other unknown words.
-        known: people whose split was decided when a network was trained.
+        known: people whose split was decided when a network was trained. They stay in it, unless
+            too few others say these words; then a sentence says so.
         closed: keywords only, without unknown and silence.
         per_word: at most so many training clips of each keyword.
         seed: which unknown clips, and which of ``per_word``, are drawn.
@@ -84,11 +85,10 @@ def make_task(
     check_names(language, labels)
     if len(labels) < 2:
         raise UsageError("one keyword alone cannot be trained --closed; leave --closed out")
-    drawing = _Drawing.of(clips, labels, pool, known or {}, seed)
+    drawing, warnings = _unheard(clips, labels, pool, known or {}, seed)
     learnt = drawing.examples("train", per_word, DIFFERENT)
     if not learnt:
         raise UsageError("no clip is left to train on; give recordings of more people")
-    warnings = list(drawing.warnings)
     if not closed and not any(clip.split == "train" for some in drawing.strangers for clip in some):
         warnings.append("no other words to learn 'unknown' from: expect false alarms")
     said = sum(example.label < len(spoken) for example in learnt)
@@ -128,6 +128,31 @@ def measuring_task(
     return Task(language, tuple(labels), splits, tuple(moved), licences)
 
 
+def _unheard(
+    clips: Sequence[Clip],
+    labels: Sequence[str],
+    pool: Iterable[Clip],
+    known: Mapping[str, Split],
+    seed: int,
+) -> tuple["_Drawing", list[str]]:
+    """What is drawn from where who is known stays, as long as that leaves somebody to each split.
+
+    And sentences about what the splits cannot promise.
+    """
+    pool = list(pool)
+    drawing = _Drawing.of(clips, labels, pool, known, seed)
+    stay = {clip.speaker for clip in clips if clip.speaker in known and not clip.split}
+    if not stay or drawing.filled:
+        return drawing, list(drawing.warnings)
+    drawing = _Drawing.of(clips, labels, pool, {}, seed)
+    who = "1 person was" if len(stay) == 1 else f"{len(stay)} people were"
+    note = (
+        f"{who} heard when the network was trained before, and too few others say these words: "
+        "accuracy may be optimistic"
+    )
+    return drawing, [note, *drawing.warnings]
+
+
 @dataclass(frozen=True)
 class _Drawing:
     """What examples are drawn from."""
@@ -156,6 +181,11 @@ class _Drawing:
         strangers = () if closed else _strangers(split, pool, {*spotted(labels)}, known)
         number = {label: index for index, label in enumerate(labels)}
         return cls(split, number, strangers, tuple(warnings), seed, closed)
+
+    @property
+    def filled(self) -> bool:
+        """Whether somebody says a keyword in every split."""
+        return {clip.split for clip in self.clips if clip.word in self.number} == {*SPLITS}
 
     def examples(
         self, split: Split, per_word: int | None = None, most: int | None = None

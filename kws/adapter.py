@@ -83,6 +83,11 @@ class Adapter:
         """Bytes of all numbers."""
         return sum(array.nbytes for array in self.arrays().values())
 
+    @property
+    def finite(self) -> bool:
+        """Whether all are numbers: a rate that is too high leaves others."""
+        return _finite(self.arrays())
+
     def arrays(self) -> Arrays:
         """As they are stored."""
         named = _arrays(self.deltas, self.peaks, self.head_weight, self.head_bias)
@@ -122,10 +127,9 @@ def save_adapter(folder: Path, adapter: Adapter, card: str) -> AdapterConfig:
         KwsError: a number is infinite or none; what was there stays.
 
     """
-    arrays = adapter.arrays()
-    if not _finite(arrays):
+    if not adapter.finite:
         raise KwsError(f"training ended in no numbers, so {folder} is not written; lower --lr")
-    write_tensors(folder / MODEL, arrays)
+    write_tensors(folder / MODEL, adapter.arrays())
     write_text(folder / CARD, card)
     config = replace(adapter.config, sha256=sha256(folder / MODEL))
     save_adapter_config(folder, config)

@@ -93,7 +93,7 @@ class Adaptation(nn.Module):
     def changes(self) -> Tensor:
         """What is added to weights where all gates are open: ``[c]``, each site's in turn."""
         if len(self.source) == len(self.where):
-            return self.numbers[self.source] * self.sign
+            return self.numbers.index_select(0, self.source) * self.sign
         pieces = self.numbers.split([site.size for site in self.chosen])
         found = zip(self.chosen, pieces, self._templates(), strict=True)
         return torch.cat(

@@ -72,7 +72,7 @@ Watch = Callable[[int, int, float, float], None]  # step, steps, loss, accuracy
 
 
 class DivergedError(KwsError):
-    """The loss is no number; nothing can go on from there."""
+    """The loss, or a weight, is no number; nothing can go on from there."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def fit(
         One record per epoch, those before a resume included.
 
     Raises:
-        DivergedError: the loss is not finite; the stage's checkpoint is deleted.
+        DivergedError: the loss or a weight is not finite; the stage's checkpoint is deleted.
         KwsError: the checkpoint belongs to another run.
 
     """
@@ -146,14 +146,15 @@ def fit(
                 value = loss.item()
                 compute += time.perf_counter() - start
                 if not math.isfinite(value):
-                    if stage:
-                        stage.remove()
-                    raise DivergedError(f"the loss became {value} in epoch {index + 1}; lower --lr")
+                    raise _diverged(f"the loss became {value}", index, stage)
                 total += value * len(labels)
                 right += (logits.argmax(1) == labels).sum().item()
                 seen += len(labels)
                 watch(step + 1, steps, total / seen, right / seen)
             seconds = time.perf_counter() - begin
+            # Compiled layers may hear nothing of weights that are no numbers.
+            if not all(parameter.isfinite().all() for parameter in parameters):
+                raise _diverged("weights became no numbers", index, stage)
             due = index + 1 == plan.epochs or (index + 1) % validate_every == 0
             history.append(
                 Epoch(
@@ -167,6 +168,12 @@ def fit(
             if stage:
                 _save(stage, model, optimizer, history)
     return history
+
+
+def _diverged(what: str, index: int, stage: Stage | None) -> DivergedError:
+    if stage:
+        stage.remove()
+    return DivergedError(f"{what} in epoch {index + 1}; lower --lr")
 
 
 def ahead(made: Iterator[T]) -> Iterator[T]:

@@ -96,6 +96,17 @@ def test_every_row_has_its_own_snr() -> None:
     torch.testing.assert_close(decibels(rms(waves) / rms(mixed - waves)), wanted, atol=0.01, rtol=0)
 
 
+def test_words_of_a_batch_are_heard_in_noise_of_different_levels() -> None:
+    many = views(clips=60, silent=0)
+    augment = replace(PLAIN, probability=1.0, shift=0, snr=(0.0, 30.0))
+    rows = torch.arange(60)[:, None]
+    heard = Training(many, noise(), FEATURES, augment)._waves(rows, generator())
+    plain = many.waves[:, MARGIN : MARGIN + FEATURES.view].float() / 32_768
+    ratios = decibels(rms(plain) / rms(heard - plain))
+    assert ratios.min() < 3
+    assert ratios.max() > 27
+
+
 def test_digital_silence_gives_no_infinity() -> None:
     silence, hiss = torch.zeros(1, 500), torch.randn(1, 500, generator=generator())
     assert not add_noise(silence, hiss, torch.zeros(1, 1)).any()
@@ -413,3 +424,16 @@ def test_fixed_sets_have_another_word_as_context() -> None:
     assert (before.flatten(1).amax(dim=1) > 0).sum() == 12  # 4 are silent
     again = fixed_features(views(), noise(), FEATURES, context=CONTEXT)[0]
     assert torch.equal(features, again)
+
+
+def test_fixed_sets_have_another_word_after_them_too() -> None:
+    """Told by levels: each recording is a tone of its own."""
+    time = np.arange(FEATURES.view) / FEATURES.sample_rate
+    tones = [9_000 * np.sin(2 * np.pi * 300 * (number + 1) * time) for number in range(12)]
+    rows = Views.build(np.array(tones).astype(np.int16), [0] * 12, 0, 0)
+    features, _ = fixed_features(rows, noise(), FEATURES, context=CONTEXT)
+    inside, after = (
+        features[:, :, at].mean(dim=2).argmax(dim=1)
+        for at in (slice(CONTEXT + 4, CONTEXT + 94), slice(CONTEXT + 101, CONTEXT + 98 + LAG - 3))
+    )
+    assert (inside != after).sum() > 8

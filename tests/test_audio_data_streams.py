@@ -124,15 +124,21 @@ def test_who_was_learnt_from_is_in_neither_half(tmp_path: Path) -> None:
     """Whoever is recorded since then, and in other words too."""
     for word in ("low", "high", "odd"):
         for who in ("one", "two", "three", "four"):
-            write(tmp_path / word / f"{who}_0.wav", tone(400))
+            write(tmp_path / "x" / word / f"{who}_0.wav", tone(400))
     pattern = "^([a-z]+)_"
-    free = read_material(tmp_path, LABELS, speaker_pattern=pattern)
+    free = read_material(tmp_path / "x", LABELS, speaker_pattern=pattern)
     (learnt, *_) = {clip.speaker for clip in free["test"].keywords}
     others = sorted({"one", "two", "three", "four"} - {learnt})
     known: dict[str, Split] = {str(learnt): "train", others[0]: "validation", others[1]: "test"}
-    halves = read_material(tmp_path, LABELS, speaker_pattern=pattern, known=known)
+    known["five"] = "train"
+    for who in ("one", "two", "three", "four", "five", "six", "seven", "eight"):
+        write(tmp_path / "y" / "tall" / f"{who}_0.wav", tone(500))
+    halves = read_material(
+        tmp_path / "x", LABELS, speaker_pattern=pattern, known=known, others=tmp_path / "y"
+    )
     heard = {c.speaker for half in halves.values() for c in (*half.keywords, *half.others)}
     assert learnt not in heard
+    assert "five" not in heard
     assert {others[0]} <= {clip.speaker for clip in halves["validation"].keywords}
 
 

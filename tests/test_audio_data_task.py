@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -259,6 +260,50 @@ def test_people_stay_in_their_split_when_others_or_some_are_measured() -> None:
     for who, split in known.items():
         alone = measuring_task(say(who), learnt.labels, known=known)
         assert [s for s, found in alone.splits.items() if found] == [split]
+
+
+def without_splits(names: Sequence[str], words: Sequence[str] = ("yes", "no")) -> list[Clip]:
+    return [
+        replace(clip, split=None) for clip in record(words, people=dict.fromkeys(names, "train"))
+    ]
+
+
+def splits_of(task: Task) -> dict[str, Split]:
+    return people_in(e.clip for examples in task.splits.values() for e in examples if e.clip)
+
+
+def test_who_was_heard_before_stays_where_they_were_when_another_language_is_learnt() -> None:
+    names = [f"p{number}" for number in range(6)]
+    free = splits_of(make_task(without_splits(names), closed=True))
+    tested = next(name for name, split in free.items() if split == "test")
+    task = make_task(without_splits(names), closed=True, known={tested: "train"})
+    assert splits_of(task)[tested] == "train"
+    assert set(splits_of(task).values()) == {*SPLITS}
+    assert not task.warnings
+
+
+def test_where_everybody_was_heard_before_it_is_said_and_all_splits_have_people() -> None:
+    names = [f"p{number}" for number in range(4)]
+    known: dict[str, Split] = {f"en-{name}": "train" for name in names}
+    task = make_task(without_splits(names), closed=True, known=known)
+    assert set(splits_of(task).values()) == {*SPLITS}
+    assert task.warnings == (
+        "4 people were heard when the network was trained before, and too few others say these "
+        "words: accuracy may be optimistic",
+    )
+    given = make_task(ENGLISH, closed=True, known={"en-t0": "test"})  # whose corpus says it
+    assert splits_of(given)["en-t0"] == "train"
+    assert not given.warnings
+
+
+def test_who_was_heard_before_says_unknown_words_where_they_were() -> None:
+    pool = [replace(clip, language="de") for clip in without_splits(["p0", "p1", "p2"], ["ja"])]
+    task = make_task(
+        ENGLISH, pool=pool, known={"en-p0": "train", "en-p1": "train", "en-p2": "train"}
+    )
+    heard = {e.clip.speaker for s in SPLITS for e in task.splits[s] if e.clip and s != "train"}
+    assert heard
+    assert not heard & {"en-p0", "en-p1", "en-p2"}
 
 
 def test_people_who_say_keywords_say_unknown_words_in_the_same_split() -> None:

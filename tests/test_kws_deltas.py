@@ -11,6 +11,7 @@ from kws.deltas import Adaptation
 from kws.forms import Part, Rank, Tied
 from kws.sites import HEAD, Site, find_sites, flatten, unflatten
 from kws.train import EpochBatches, Plan, fit
+from models.bcresnet import BCResNet
 
 CLASSES = 4
 
@@ -276,3 +277,22 @@ def test_tied_numbers_begin_as_the_means_of_what_their_weights_learnt(network: n
     spread[np.arange(whole.size), which] = signs
     nearest = np.linalg.lstsq(spread, learnt.changes().detach().numpy(), rcond=None)[0]
     np.testing.assert_allclose(tied.numbers.detach().numpy(), nearest, atol=1e-6)
+
+
+def test_threads_change_no_gradient() -> None:
+    """Of many weights that share a number, several threads may take their parts."""
+    network = BCResNet(4, tau=3).eval()
+    model = Adaptation(network, 4, [s.owned(Tied(s.size // 10 or 1)) for s in find_sites(network)])
+    weights = torch.randn(len(model.where), generator=torch.Generator().manual_seed(0))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found = []
+        for _ in range(20):
+            model.zero_grad()
+            (model.changes() * weights).sum().backward()
+            assert model.relative.grad is not None
+            found.append(model.relative.grad.clone())
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(gradient, found[0]) for gradient in found)

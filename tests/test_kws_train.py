@@ -178,6 +178,45 @@ def test_a_loss_that_is_not_finite_stops_the_run(
     assert not stage.path.exists()
 
 
+class Numb(nn.Module):
+    """Hears nothing of weights that are no numbers, as compiled layers may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = nn.Parameter(torch.ones(1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.number.where(self.number.isfinite(), 1.0) * features.mean(dim=2)[:, :4]
+
+
+def test_weights_that_are_no_numbers_stop_the_run(toy: EpochBatches, tmp_path: Path) -> None:
+    stage = Stage(tmp_path, "x", "settings")
+    with pytest.raises(DivergedError, match="weights became no numbers in epoch 1; lower --lr"):
+        fit(Numb(), toy, plan(lr=math.inf, optimizer="sgd"), stage=stage)
+    assert not stage.path.exists()
+
+
+class Drawing(nn.Module):
+    """Notes what it draws."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = nn.Parameter(torch.ones(1))
+        self.drawn: list[float] = []
+
+    def forward(self, features: Tensor) -> Tensor:
+        self.drawn.append(torch.rand(()).item())
+        return self.number * features.mean(dim=2)[:, :4]
+
+
+def test_every_epoch_draws_anew(toy: EpochBatches) -> None:
+    model, again = Drawing(), Drawing()
+    for one in (model, again):
+        fit(one, toy, plan())
+    assert len({*model.drawn}) == EPOCHS * len(toy)
+    assert again.drawn == model.drawn
+
+
 class Deaf(nn.Module):
     """Says the same whatever it hears, until its one number is trained."""
 

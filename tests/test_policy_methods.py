@@ -1,6 +1,8 @@
 """One promise over every method: the budget is kept, the base is not touched."""
 
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -22,9 +24,11 @@ from models.bcresnet import BCResNet
 from models.cost import operations
 from policy import piggyback
 from policy.methods import METHODS, adapt, those
+from policy.piggyback import Masks
+from policy.scratch import PLAIN
 from policy.selection import spent
 from policy.taps import ScoreGates
-from policy.transfer import Trainer
+from policy.transfer import FASTEST, RATE, Trainer
 
 TOTAL = 8_836
 CLASSES = 5  # one more than the base has
@@ -212,6 +216,70 @@ def test_a_score_that_falls_closes_its_site_and_one_that_rises_opens_it() -> Non
         (gates.price() - gates()[2]).backward()
         optimizer.step()
     assert gates().tolist() == [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]
+
+
+def test_a_weight_that_does_harm_is_dropped_and_one_that_helps_is_kept() -> None:
+    """Piggyback: the loss falls without the first weight, and rises without the second."""
+    masks = Masks(make_sites(1))
+    optimizer = torch.optim.SGD(masks.parameters(), 0.05)
+    assert masks().tolist() == [0.0, 0.0]
+    for _ in range(30):
+        optimizer.zero_grad()
+        (masks()[1] - masks()[0]).backward()
+        optimizer.step()
+    assert masks().tolist() == [1.0, 0.0]
+
+
+@dataclass(frozen=True)
+class Told(Trainer):
+    """Notes the rate of each stage, and what its penalty adds to the loss when it begins."""
+
+    rates: dict[str, float] = field(default_factory=dict)
+    penalties: dict[str, float] = field(default_factory=dict)
+
+    def apart(self, method: str) -> "Told":
+        return replace(self, folder=self.folder / method, history={})
+
+    def __call__(
+        self,
+        name: str,
+        model: nn.Module,
+        epochs: int,
+        lr: float,
+        penalty: Callable[[float], Tensor] | None = None,
+    ) -> None:
+        self.rates[name] = lr
+        self.penalties[name] = 0.0 if penalty is None else penalty(0.9).item()
+        super().__call__(name, model, epochs, lr, penalty)
+
+
+@pytest.fixture
+def told(trainer: Trainer) -> Told:
+    return Told(**vars(trainer))
+
+
+def test_stages_have_their_penalties(network: BCResNet, told: Told) -> None:
+    """Scores that are not zero, gates beyond the budget, components that are alike."""
+    for method, stage in (("taps", "scores"), ("swr-layers", "policy"), ("cacl", "components")):
+        adapt(network, CLASSES, method, 883, told.apart(method))
+        assert told.penalties.pop(stage) > 0.1
+    assert set(told.penalties.values()) == {0.0}
+
+
+def test_few_weights_are_trained_faster_and_others_at_the_plans_rate(
+    network: BCResNet, told: Told
+) -> None:
+    """Shared numbers move all weights; a network of its own learns as a base does."""
+    rates = {}
+    for method in ("full", "even", "head", "norms", "piggyback", "scratch"):
+        adapt(network, CLASSES, method, 883, told.apart(method))
+        rates[method] = told.rates["final"] / told.plan.lr
+    few = (TOTAL / 2_416) ** 0.5
+    assert rates == pytest.approx(
+        {"full": 1, "even": 1, "head": 1, "norms": few, "piggyback": 1, "scratch": PLAIN / RATE}
+    )
+    adapt(network, CLASSES, "last", 300, told.apart("last"))
+    assert told.rates["final"] == FASTEST * told.plan.lr
 
 
 def make_sites(count: int) -> list[Site]:
