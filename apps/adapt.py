@@ -14,7 +14,7 @@ from kws.files import refuse_unwritable
 from kws.quantized import ROUNDINGS
 from kws.train import HIGHEST, Optimizer
 from policy.methods import METHODS, method_of, those
-from policy.transfer import RATE
+from policy.transfer import RATE, SHORTEST
 
 from . import options, spoken
 from .card import command
@@ -75,7 +75,8 @@ FEW: Final = 6  # sites that are printed by name; sites.png shows all
     default=STEPS,
     show_default=True,
     type=click.IntRange(1),
-    help=f"of {BATCH} clips each, rounded up to whole epochs, where --epochs is not given",
+    help=f"of {BATCH} clips each, rounded up to whole epochs, where --epochs is not given; methods "
+    f"in stages take {SHORTEST} epochs at least",
 )
 @click.option(
     "--lr",
@@ -125,6 +126,10 @@ def adapt(
         )
     if others and not (data and not tts):
         raise UsageError("--others is for recordings in --data; --tts makes other words itself")
+    if speaker_pattern is not None and not data:
+        raise UsageError("--speaker-pattern is for recordings in --data; leave it out")
+    if filters and not data:
+        raise UsageError("--filter selects recordings in --data; leave it out")
     if respelt and not tts:
         raise UsageError("--spell is for words that --tts speaks")
     if tts and (method_of(method).together or not method_of(method).streams):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from fnmatch import fnmatch
 from functools import partial
@@ -27,7 +28,7 @@ from . import learn, options, pretrain
 from .cluster import spread
 from .grid import Cell, Grid
 from .measure import measure, merged
-from .progress import CONSOLE
+from .progress import say
 from .recordings import Recordings, pick_device
 from .stream_grid import KEY, StreamCell, run_stream, stream_cells
 from .stream_results import summary
@@ -50,7 +51,7 @@ def read_grid(path: Path) -> tuple[Grid | None, list[Run]]:
 
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}); name a grid") from error
     except ValueError as error:
@@ -151,9 +152,9 @@ def run_grid(
     refuse_others(trainings, folder, recorded - chosen if again else recorded)
     missing = [[run for run in group if again or run not in recorded] for group in groups]
     todo = sum(map(len, missing))
-    CONSOLE.print(f"{len(chosen)} runs, {len(chosen & recorded)} recorded already")
+    say(f"{len(chosen)} runs, {len(chosen & recorded)} recorded already")
     if trainings and chosen and not todo:
-        CONSOLE.print("give --again for the networks that they left, where these are gone")
+        say("give --again for the networks that they left, where these are gone")
     if todo:
         refuse_unwritable(folder)
     do = partial(_run, grid=trainings, work=work / grid.stem, device=device)
@@ -166,12 +167,12 @@ def run_grid(
     for done, (cell, record) in enumerate(found, 1):
         if isinstance(record, str):
             failed += 1
-            CONSOLE.print(f"{done}/{todo} {cell.name} failed: {record}")
+            say(f"{done}/{todo} {cell.name} failed: {record}")
             continue
         write_json(folder / f"{cell.name}.json", record)
         stream = isinstance(cell, StreamCell)
         result = summary(record) if stream else f"test {record['test']['accuracy']:.1%}"
-        CONSOLE.print(f"{done}/{todo} {cell.name}: {result}")
+        say(f"{done}/{todo} {cell.name}: {result}")
     if failed:
         rest = "--only runs them alone" if again else "run the grid again to go on"
         raise KwsError(f"{failed} of {todo} runs failed, as they said; {rest}")
@@ -282,7 +283,8 @@ def run_cell(
     base, adapter, recordings, made = train(cell, grid, out, device, kept)
     record |= made | {"causal": base.config.causal, "base_sha256": base.config.sha256}
     for split in MEASURED:
-        record[split] = measure(merged(base, adapter), recordings, split).report
+        found = measure(merged(base, adapter), recordings, split).report
+        record[split] = found | recordings.origin(split)
     return record
 
 
@@ -332,10 +334,12 @@ def _adapted(
 
 
 def _commit() -> str:
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "unknown"
+    told = ""
+    with suppress(OSError):  # there is no git
+        told = subprocess.run(
+            ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+        ).stdout.strip()
+    return told or "unknown"
 
 
 @bench.command("report")

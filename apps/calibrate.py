@@ -14,8 +14,6 @@ from audio_data.long import Recordings as LongRecordings
 from audio_data.manifest import by_column
 from audio_data.material import Half, Material, read_material
 from audio_data.noise import SHORTEST
-from kws.adapter import read_adapter_config
-from kws.base import read_base_config
 from kws.calibration import Choice, choose, sweep
 from kws.errors import KwsError, UsageError
 from kws.stream_metrics import miss_report, rate_report
@@ -25,7 +23,7 @@ from .card import CALIBRATION, COMMAND, STREAM, command, store
 from .scoring import LiveScorer
 from .terminal import write_any_script
 from .trial import HOURS, SNRS, Trial, percent, play, rounded, seconds, setting
-from .wiring import open_runtime
+from .wiring import open_runtime, read_config
 
 CHOSEN_ON = "the sound that the thresholds were chosen on"
 
@@ -79,7 +77,7 @@ def calibrate(
     write_any_script()
     if negatives and hours:
         raise UsageError("--negatives are heard whole; leave --hours out")
-    config = read_adapter_config(adapter) if adapter else read_base_config(base)
+    config = read_config(base, adapter)
     result = set_thresholds(
         base,
         adapter,
@@ -127,7 +125,7 @@ def set_thresholds(
         KwsError: the folder cannot be written to.
 
     """
-    config = read_adapter_config(adapter) if adapter else read_base_config(base)
+    config = read_config(base, adapter)
     bank = open_runtime(base, [adapter] if adapter else [])
     folder = adapter or base
     if not os.access(folder, os.W_OK):
@@ -148,10 +146,13 @@ def set_thresholds(
     tried = sweep(heard.negatives, list(heard.positives.values()), config.detector)
     choice = choose(heard.negatives, tried, config.detector, per_hour)
     result = _result(heard, choice, per_hour)
+    now = read_config(base, adapter)  # others may have written to it meanwhile
+    if now.sha256 != config.sha256 or now.detector != config.detector:
+        raise KwsError(f"{folder} was changed while its thresholds were chosen; calibrate it again")
     # What was heard on streams was heard with other thresholds.
-    metrics = {name: found for name, found in config.metrics.items() if name != STREAM}
+    metrics = {name: found for name, found in now.metrics.items() if name != STREAM}
     metrics[CALIBRATION] = result | {COMMAND: made_by}
-    store(folder, replace(config, detector=choice.config, metrics=metrics))
+    store(folder, replace(now, detector=choice.config, metrics=metrics))
     return {"language": config.language, **result}
 
 
@@ -200,10 +201,10 @@ def _table(result: dict[str, Any]) -> str:
     lines = [
         f"{result['language']}: thresholds for {result['asked_per_hour']:g} false accepts per hour",
         f"{negatives['hours']:.2f} h without keywords: {negatives['false_accepts']} false accepts, "
-        f"{negatives['per_hour']:.2f} per hour, at most {negatives['upper_95']:.2f} "
-        "with 95 % confidence",
-        f"counted on {result['counted_on']}: other sound may have more, and more keywords are "
-        "missed there; kws evaluate --stream tells",
+        f"{negatives['per_hour']:.2f} per hour; so few on other sound would mean at most "
+        f"{negatives['upper_95']:.2f} with 95 % confidence",
+        f"but this is {result['counted_on']}: other sound has more, and more keywords are missed "
+        "there; kws evaluate --stream tells",
     ]
     for ratio, found in result["positives"].items():
         lines.append(

@@ -175,9 +175,9 @@ def _calibration(found: Figures | None) -> list[str]:
     heard = found["negatives"]
     return [
         f"Thresholds for {found['asked_per_hour']:g} false accepts per hour: "
-        f"{heard['false_accepts']} in {heard['hours']:.2f} hours without keywords, at most "
-        f"{heard['upper_95']:.2f} per hour with 95 % confidence, counted on the sound that they "
-        "were chosen on.",
+        f"{heard['false_accepts']} in {heard['hours']:.2f} hours without keywords, counted on the "
+        f"sound that they were chosen on: other sound has more. (So few on other sound would mean "
+        f"at most {heard['upper_95']:.2f} per hour with 95 % confidence.)",
         *(
             f"- {ratio} dB: {missed['misses']} of {missed['count']} keywords missed"
             for ratio, missed in found["positives"].items()

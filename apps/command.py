@@ -20,6 +20,7 @@ from .screen import json_line
 from .worker import CAPACITY, Tell, Worker
 
 SECONDS: Final = 10.0  # that a run may take
+MOST_SECONDS: Final = 86_400.0  # and that may be allowed
 BURIAL: Final = 1.0  # seconds that a killed run may take to be gone
 
 

@@ -13,8 +13,7 @@ from click.core import ParameterSource
 from audio_data.clips import SPLITS, Split
 from audio_data.material import read_material
 from audio_data.task import refuse_missing
-from kws.adapter import AdapterConfig, load_adapter, read_adapter_config
-from kws.base import BaseConfig, read_base_config
+from kws.adapter import load_adapter
 from kws.errors import KwsError, UsageError
 from kws.files import refuse_unwritable
 from kws.runtime import Runtime
@@ -28,7 +27,7 @@ from .scoring import LiveScorer
 from .stream_report import evaluate_stream
 from .stream_report import table as stream_table
 from .terminal import write_any_script
-from .wiring import open_base, open_runtime
+from .wiring import open_base, open_runtime, read_config
 
 STREAM_ONLY = ("snrs", "hours", "out", "per_word", "seed", "keywords")
 CLIPS_ONLY = ("split", "closed")
@@ -129,7 +128,7 @@ def _streams(
     refuse_unwritable(picture.parent)
     if os.path.isdir(picture):
         raise UsageError(f"--out {picture} is a folder; name a file for the picture")
-    people = _config(base, adapter).people
+    people = read_config(base, adapter).people
     bank = open_runtime(base, [adapter] if adapter else [])
     return hear_hours(bank, selection, hours, snrs, picture, people)
 
@@ -138,7 +137,7 @@ def _clips(
     base: Path, adapter: Path | None, selection: Selection, split: Split, *, whole: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What clips of a split are told apart as, and who says them; ``whole`` needs every word."""
-    config, opened = _config(base, adapter), open_base(base)
+    config, opened = read_config(base, adapter), open_base(base)
     network = merged(opened, load_adapter(adapter) if adapter else None)
     recordings = Recordings.select(selection, opened.config, config.labels, config.people)
     for warning in recordings.task.warnings:
@@ -153,11 +152,6 @@ def _clips(
     if whole:
         refuse_missing(recordings.task.keywords, recordings.said(split))
     return result, origin
-
-
-def _config(base: Path, adapter: Path | None) -> AdapterConfig | BaseConfig:
-    """The configuration of the adapter, or of the base where there is none."""
-    return read_adapter_config(adapter) if adapter else read_base_config(base)
 
 
 def _refuse_to_keep(
@@ -181,7 +175,7 @@ def _refuse_to_keep(
 
 def _keep(base: Path, adapter: Path | None, figures: dict[str, Any]) -> None:
     """Put figures into the card of what was measured, with the command that they come of."""
-    config = _config(base, adapter)
+    config = read_config(base, adapter)
     told = {name: found | {COMMAND: command()} for name, found in figures.items()}
     store(adapter or base, replace(config, metrics=config.metrics | told))
 

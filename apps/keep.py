@@ -17,7 +17,7 @@ from audio_data.encode import encode
 from kws.config import SAMPLE_RATE
 from kws.detector import Detection
 from kws.errors import KwsError
-from kws.files import plain_name, write_bytes, write_json
+from kws.files import plain_name, refuse_unwritable, write_bytes, write_json
 
 from .live import LiveEngine
 from .worker import CAPACITY, Tell, Worker
@@ -178,6 +178,7 @@ class Shelf:
         self._folder, self._limit = folder, limit
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            refuse_unwritable(folder)
             there = [found for path in folder.iterdir() if (found := NAME.fullmatch(path.name))]
         except OSError as error:
             raise KwsError(f"cannot keep clips in {folder}: {error.strerror or error}") from error

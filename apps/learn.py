@@ -45,7 +45,8 @@ class Recipe:
         budget: as :meth:`kws.budget.Budget.parse` takes it.
         bits: that a number is stored in; the head's are of 16.
         epochs: of all stages together; None: as many as ``steps`` take.
-        steps: of ``BATCH`` clips each, rounded up to whole epochs.
+        steps: of ``BATCH`` clips each, rounded up to whole epochs; a method in stages takes
+            ``SHORTEST`` at least.
         lr: peak of the last stage, relative to the base's weights.
         optimizer: by name.
         seed: of all that is drawn.
@@ -217,8 +218,9 @@ class _Course:
         ]
         known = [len(one.task.labels) for one in some]
         batches = Together(heard, known, seed=recipe.seed) if self.beside else heard[0]
+        least = SHORTEST if method_of(recipe.method).staged else 1
         plan = Plan(
-            epochs=recipe.epochs or max(SHORTEST, -(-recipe.steps * len(heard) // len(batches))),
+            epochs=recipe.epochs or max(least, -(-recipe.steps * len(heard) // len(batches))),
             lr=recipe.lr,
             optimizer=recipe.optimizer,
             seed=recipe.seed,

@@ -19,13 +19,13 @@ from kws.errors import UsageError
 from kws.files import refuse_unwritable
 
 from . import options
-from .command import SECONDS, Command, parse
+from .command import MOST_SECONDS, SECONDS, Command, parse
 from .keep import LIMIT, Keeper
 from .keys import Keys
 from .live import LiveEngine
 from .microphone import Microphone, list_devices
 from .panels import thresholds
-from .screen import Lines, Screen, Show, Source, no_terminal
+from .screen import Both, Lines, Screen, Show, Source, no_terminal
 from .terminal import terminable, write_any_script
 from .worker import CAPACITY
 
@@ -177,7 +177,7 @@ def _print_devices(context: click.Context, parameter: click.Parameter, wanted: b
     "--exec-seconds",
     default=SECONDS,
     show_default=True,
-    type=click.FloatRange(0, min_open=True),
+    type=click.FloatRange(0, MOST_SECONDS, min_open=True),
     callback=options.finite,
     help="after which such a run is ended",
 )
@@ -270,13 +270,14 @@ def listen(
 def _show(
     engine: LiveEngine, source: Source, as_json: bool, picture: Path | None
 ) -> Iterator[Show]:
-    seen = sys.stdout.isatty() and not as_json
+    seen = sys.stdout is not None and sys.stdout.isatty() and not as_json
+    lines = Lines(engine, source, as_json=as_json)
     if not (seen or picture):
-        yield Lines(engine, source, as_json=as_json)
+        yield lines
         return
     with Screen(engine, source, None if seen else no_terminal()) as screen:
         try:
-            yield screen
+            yield screen if seen else Both(lines, screen)
         finally:
             if picture:
                 screen.save(picture)

@@ -25,9 +25,13 @@ CONSOLE = Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 
 def note(sentence: str) -> None:
+    """What should be known, in one line."""
+    say(f"note: {sentence}", style="yellow")
+
+
+def say(sentence: str, style: str | None = None) -> None:
     """One line, however long, and whatever words are in it."""
-    line = " ".join(f"note: {sentence}".splitlines())
-    CONSOLE.print(line, style="yellow", soft_wrap=True)
+    CONSOLE.print(" ".join(sentence.splitlines()), style=style, soft_wrap=True)
 
 
 def _bar(*columns: ProgressColumn) -> Progress:

@@ -55,6 +55,7 @@ def write_results(
     streams = [record for record in records if "stream" in record]
     trained = [record for record in records if "stream" not in record]
     _refuse_namesakes(trained)
+    _refuse_streams_twice(streams)
     bases = [record for record in trained if record["cell"]["tau"]]
     chained = [record for record in trained if record["cell"].get("before")]
     adapted = _adaptations(records)
@@ -64,8 +65,8 @@ def write_results(
         "# Results",
         f"Made from the records in `{source}` by `kws bench report`; the runs, by `kws bench run` "
         "from the grids in `configs` that the folders there are called after. "
-        "Accuracy is in per cent of the keywords' clips of test speakers, none of whom was "
-        "trained on; mean ± standard deviation over seeds. Choices were made on validation; "
+        f"Accuracy is in per cent of the keywords' clips of test speakers, {_strangers(trained)}; "
+        "mean ± standard deviation over seeds. Choices were made on validation; "
         "where figures of test had been seen before one, its decision in `docs/decisions` says so.",
     ]
     if bases:
@@ -99,6 +100,16 @@ def write_results(
     write_text(out, "\n\n".join(parts) + "\n")
 
 
+def _strangers(records: Iterable[Record]) -> str:
+    """Whether test speakers may have been trained on."""
+    unknown = {task_of(r) for r in records if r["test"].get("split_by") == "files"}
+    if not unknown:
+        return "none of whom was trained on"
+    return (
+        f"none of whom was trained on, but that in {', '.join(sorted(unknown))} this is not known"
+    )
+
+
 def _refuse_namesakes(records: Iterable[Record]) -> None:
     """Runs of one task and seed are taken for runs on the same recordings."""
     heard: dict[str, tuple[object, object]] = {}
@@ -111,6 +122,16 @@ def _refuse_namesakes(records: Iterable[Record]) -> None:
                 f"two grids call different recordings '{task}' ({before} and {found}): name one of "
                 "them otherwise, or report them apart, with --records and --out"
             )
+
+
+def _refuse_streams_twice(records: Iterable[Record]) -> None:
+    """A row and a picture are called after what was heard."""
+    names = Counter((record["cell"]["task"], record["cell"]["seed"]) for record in records)
+    if twice := [name for (name, _), count in names.items() if count > 1]:
+        raise KwsError(
+            f"two grids have streams '{twice[0]}': name them otherwise in one of them, or report "
+            "them apart, with --records and --out"
+        )
 
 
 def at_best_rates(records: Iterable[Record]) -> list[Record]:

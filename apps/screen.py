@@ -108,6 +108,29 @@ class Lines:
             self.note(f"audio was lost: {losses(*lost)} so far")
 
 
+class Both:
+    """Two at once, as lines for a program and a picture for people."""
+
+    def __init__(self, *shows: Show) -> None:
+        self._shows = shows
+
+    def ready(self) -> None:
+        for show in self._shows:
+            show.ready()
+
+    def switched(self) -> None:
+        for show in self._shows:
+            show.switched()
+
+    def note(self, sentence: str) -> None:
+        for show in self._shows:
+            show.note(sentence)
+
+    def update(self, found: Sequence[Detection]) -> None:
+        for show in self._shows:
+            show.update(found)
+
+
 class Screen:
     """The whole terminal, drawn anew at most ten times a second; the last picture stays behind.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from audio_data import frontend
 from audio_data.logmel import log_mel
-from kws.adapter import load_adapter
+from kws.adapter import AdapterConfig, load_adapter, read_adapter_config
 from kws.base import MODEL, BaseConfig, read_base_config
 from kws.config import FeatureConfig
 from kws.errors import KwsError, UsageError
@@ -22,6 +22,11 @@ if TYPE_CHECKING:  # training needs torch, listening does not
 
 
 Source = Path | tuple[str, Path]  # an adapter's folder, or what to call it and its folder
+
+
+def read_config(base: Path, adapter: Path | None) -> AdapterConfig | BaseConfig:
+    """The configuration of the adapter, or of the base where there is none."""
+    return read_adapter_config(adapter) if adapter else read_base_config(base)
 
 
 def open_base(folder: Path) -> "Base":

@@ -211,8 +211,8 @@ def fixed_features(
 ) -> tuple[Tensor, Tensor]:
     """All views as they are, silence drawn once: features ``[N, F, T]`` and labels ``[N]``.
 
-    Before each view comes a ``context`` of so many frames, another one's end, and after it as many
-    as a decision lags behind, another one's begin.
+    Before each view comes a ``context`` of so many frames, the end of one that is drawn, and after
+    it as many as a decision lags behind, the begin of one that is drawn: mostly another's.
     """
     log_mel, pieces = LogMel(features), []
     lead, tail = context * features.hop, LAG * features.hop if context else 0  # samples

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import re
+import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,13 +16,20 @@ from .decode import decode
 from .place import place
 
 VERSION = 1  # of what placing does; a change makes every cached file stale
+OURS = re.compile(r"[0-9a-f]{32}\.(npy|[0-9]+\.tmp)")  # files that may be deleted
 MOST = 4_000_000_000  # bytes of all that is kept; what was not used for longest makes room
 
 
 def cache_folder() -> Path:
-    """``$KWS_CACHE``, or ``kws`` in the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "kws"
-    return Path(os.environ.get("KWS_CACHE", default))
+    """``$KWS_CACHE``, or ``kws`` in the user's cache folder; who has none has one that passes."""
+    if own := os.environ.get("KWS_CACHE"):
+        return Path(own)
+    folder = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if folder.is_absolute():  # as its standard asks
+        return folder / "kws"
+    with suppress(RuntimeError):
+        return Path.home() / ".cache" / "kws"
+    return Path(tempfile.gettempdir()) / f"kws-{os.getuid()}"
 
 
 def load_views(
@@ -96,10 +105,13 @@ def _save(path: Path, views: NDArray[np.int16]) -> None:
 
 
 def _make_room(newest: Path) -> None:
-    """Delete what was not used for longest, as long as all of the folder is more than ``MOST``."""
-    kept = sorted(newest.parent.glob("*.npy"), key=lambda path: -path.stat().st_mtime)
+    """Delete what was not used for longest, as long as all that is ours is more than ``MOST``.
+
+    What a program that was killed had begun to write counts too.
+    """
+    ours = [path for path in newest.parent.iterdir() if OURS.fullmatch(path.name)]
     total = 0
-    for path in kept:
+    for path in sorted(ours, key=lambda path: -path.stat().st_mtime):
         total += path.stat().st_size
         if total > MOST and path != newest:
             path.unlink()

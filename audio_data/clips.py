@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from kws.config import Split as Split
 from kws.config import composed
 
+UNTOLD: Final = "und"  # BCP 47, where a corpus does not say the language
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
@@ -21,7 +23,7 @@ class Clip:
 
     path: Path
     word: str
-    language: str = "und"  # BCP 47; "und" where the corpus does not say
+    language: str = UNTOLD  # BCP 47
     speaker: str | None = None  # None where unknown: such clips cannot be split by people
     split: Split | None = None  # None where the corpus gives none
     licence: str | None = None

@@ -7,14 +7,13 @@ from pathlib import Path
 
 from kws.errors import KwsError, UsageError
 
-from .clips import Clip
+from .clips import UNTOLD, Clip
 from .folder import read_folder, word_folders
 from .manifest import UNSPLIT, Filters, Row, read_manifest, select
 from .mswc import ENDING, read_mswc
 from .speech_commands import LISTS, read_speech_commands
 
 MANIFEST = "manifest.csv"
-UNTOLD = "und"  # BCP 47, the language of a folder that does not say
 
 
 def read_corpus(
@@ -30,7 +29,7 @@ def read_corpus(
     Args:
         path: a CSV file, or a folder; what it holds says which reader is right.
         filters: wanted values by column of the manifest, else by word, language, speaker, split.
-        language: BCP 47, for a folder that does not say; which one, for a folder of several.
+        language: BCP 47, for what does not say; which one, for a folder of several.
         speaker_pattern: how a plain folder's file names say who speaks, see :func:`read_folder`.
         partial: leave out what a manifest names and is not there, instead of refusing it.
 
@@ -44,7 +43,7 @@ def read_corpus(
     if manifest := find_manifest(path):
         _refuse(manifest, speaker_pattern=speaker_pattern)
         found = read_manifest(manifest, filters, partial=partial)
-        if language and (partial or all(clip.language == UNTOLD for clip in found)):
+        if language and (partial or any(clip.language == UNTOLD for clip in found)):
             return [replace(c, language=language) if c.language == UNTOLD else c for c in found]
         _refuse(manifest, language=language)
         return found

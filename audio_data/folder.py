@@ -6,14 +6,14 @@ from pathlib import Path
 from kws.config import SILENCE, UNKNOWN
 from kws.errors import KwsError, UsageError
 
-from .clips import Clip
+from .clips import UNTOLD, Clip
 from .noise import FOLDERS, SUFFIXES, is_recording
 
 UNREAD = (".m4a", ".aac", ".amr", ".3gp", ".webm", ".wma", ".aif", ".aiff", ".caf", ".mp4")
 
 
 def read_folder(
-    root: Path, language: str = "und", speaker_pattern: str | None = None
+    root: Path, language: str = UNTOLD, speaker_pattern: str | None = None
 ) -> list[Clip]:
     """Read ``<word>/*.wav`` (flac, ogg, opus and mp3 too), sorted by word and file name.
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,7 @@ from kws.config import composed
 from kws.errors import KwsError, UsageError
 from kws.files import write_text
 
-from .clips import SPLITS, Clip, Split
+from .clips import SPLITS, UNTOLD, Clip, Split
 
 REQUIRED: Final = ("path", "language", "word", "speaker", "split")
 UNSPLIT: Final = "unsplit"
@@ -47,6 +48,8 @@ def read_manifest(
         )
     if not rows:
         raise KwsError(f"{path} has a header but no rows; add at least one clip")
+    for _, row in rows:
+        row["language"] = row["language"] or UNTOLD
     chosen = select(rows, filters or {}, str(path))
     clips = [_clip(row, number, path) for number, row in chosen]
     if partial:
@@ -124,6 +127,8 @@ def read_rows(path: Path) -> tuple[list[str], list[tuple[int, Row]]]:
         raise KwsError(f"{path} is not a CSV file in UTF-8: {error}") from None
     if not columns:
         raise KwsError(f"{path} is empty; it needs a header with {', '.join(REQUIRED)}")
+    if twice := [name for name, count in Counter(columns).items() if name and count > 1]:
+        raise KwsError(f"{path} has two columns {twice[0]!r}; delete or rename one of them")
     return columns, rows
 
 
@@ -140,7 +145,7 @@ def _clip(row: Row, number: int, manifest: Path) -> Clip:
     return Clip(
         path=manifest.parent / row["path"],
         word=row["word"],
-        language=row["language"] or "und",
+        language=row["language"],
         speaker=None if row["speaker"].lower() in NOBODY else row["speaker"],
         split=_split(row["split"], number, manifest),
         licence=row.get("licence") or None,

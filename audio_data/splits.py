@@ -1,10 +1,10 @@
 """Decide who trains, who validates and who tests, by people where people are known."""
 
 import hashlib
+import os
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from kws.errors import KwsError, UsageError
 
@@ -97,21 +97,29 @@ def as_learnt(clips: Sequence[Clip], known: Mapping[str, Split]) -> tuple[list[C
 
 
 def check_disjoint(clips: Iterable[Clip]) -> None:
-    """Refuse given splits that share a person or a file.
+    """Refuse given splits that share a person, and files that are said to be two things.
 
     Raises:
-        KwsError: names a speaker or a file, and the two splits.
+        KwsError: names a speaker and the two splits, or a file and what it is said to be.
 
     """
-    seen: dict[str | Path, Split] = {}
+    people: dict[str, Split] = {}
+    files: dict[str, Clip] = {}
     for clip in clips:
-        if clip.split is None:
+        known = files.setdefault(os.path.normpath(clip.path), clip)
+        for what in ("word", "speaker", "split"):
+            first, second = (getattr(one, what) or "nothing" for one in (known, clip))
+            if first != second:
+                raise KwsError(
+                    f"{clip.path} is there twice, with {what} {first!r} and with {second!r}; "
+                    "leave one of them"
+                )
+        if clip.speaker is None or clip.split is None:
             continue
-        what = f"speaker {clip.speaker!r} has clips" if clip.speaker else f"{clip.path} is"
-        first = seen.setdefault(clip.speaker or clip.path, clip.split)
-        if first != clip.split:
+        before = people.setdefault(clip.speaker, clip.split)
+        if before != clip.split:
             raise KwsError(
-                f"{what} in both {first} and {clip.split}; "
+                f"speaker {clip.speaker!r} has clips in both {before} and {clip.split}; "
                 "give every speaker one split, or leave the split empty"
             )
 
@@ -173,7 +181,7 @@ def _deal(
 
 def _fraction(name: str) -> float:
     """Hash a name to [0, 1), the same on every machine and in every run."""
-    digest = hashlib.sha1(name.encode(), usedforsecurity=False).digest()
+    digest = hashlib.sha1(os.fsencode(name), usedforsecurity=False).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 

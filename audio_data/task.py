@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from kws.config import SILENCE, UNKNOWN, check_names, spotted
 from kws.errors import UsageError
 
-from .clips import SPLITS, Clip, Split
+from .clips import SPLITS, UNTOLD, Clip, Split
 from .splits import as_learnt, assign_splits, split_pool
 
 SHARE = 0.1  # unknown and silence, each, as a share of the keywords' clips (Speech Commands)
@@ -91,6 +91,9 @@ def make_task(
         raise UsageError("no clip is left to train on; give recordings of more people")
     if not closed and not any(clip.split == "train" for some in drawing.strangers for clip in some):
         warnings.append("no other words to learn 'unknown' from: expect false alarms")
+    folded = Counter(word.casefold() for word in spoken)
+    if alike := [word for word in spoken if folded[word.casefold()] > 1]:
+        warnings.append(f"these are keywords apart, but for capitals alike: {', '.join(alike)}")
     said = sum(example.label < len(spoken) for example in learnt)
     at_most = {} if closed else {drawing.number[UNKNOWN]: max(1, round(LEARNT * said))}
     splits = {s: learnt if s == "train" else drawing.examples(s) for s in SPLITS}
@@ -236,9 +239,11 @@ def only_language(spoken: Iterable[str]) -> str:
     """
     languages = sorted(spoken)
     if len(languages) > 1:
+        told = [language for language in languages if language != UNTOLD]
+        rest = "" if told == languages else ", or say with --language what the others are"
         raise UsageError(
             f"the recordings are of several languages ({', '.join(languages)}); "
-            f"select one, for example --filter language={languages[0]}"
+            f"select one, for example --filter language={told[0]}{rest}"
         )
     return languages[0]
 

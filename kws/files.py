@@ -86,8 +86,8 @@ def read_bytes(path: Path) -> bytes:
 
 
 def write_text(path: Path, text: str) -> None:
-    """:func:`write_bytes` in UTF-8."""
-    write_bytes(path, text.encode())
+    """:func:`write_bytes` in UTF-8; what names of files have that is none, as JSON writes it."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:

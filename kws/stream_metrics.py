@@ -79,17 +79,16 @@ class Matched:
     false_accepts: list[Detection] = field(default_factory=list)
 
 
-def match(events: Iterable[Detection], spoken: Sequence[Spoken], after: float = AFTER) -> Matched:
+def match(events: Iterable[Detection], spoken: Sequence[Spoken]) -> Matched:
     """Give every event to the word that it reports, if there is one.
 
-    An event belongs to a word from the word's begin to ``after`` seconds past its end. The
+    An event belongs to a word from the word's begin to ``AFTER`` seconds past its end. The
     first event of the right keyword is a hit, at most one a word. Of the events that are left,
     the first at a missed word is its confusion. All others are false accepts.
 
     Args:
         events: in any order.
         spoken: words that do not overlap, in order.
-        after: seconds.
 
     >>> words = [Spoken("go", 1.0, 1.5), Spoken("stop", 4.0, 4.5)]
     >>> found = match([Detection("go", "en", 0.9, time) for time in (1.6, 4.6, 9.0)], words)
@@ -102,7 +101,7 @@ def match(events: Iterable[Detection], spoken: Sequence[Spoken], after: float = 
     def near(event: Detection) -> list[int]:
         """Words that the event may belong to, earliest first."""
         last = first = bisect_right(begins, event.time)
-        while first and spoken[first - 1].end + after >= event.time:
+        while first and spoken[first - 1].end + AFTER >= event.time:
             first -= 1
         return list(range(first, last))
 
@@ -131,7 +130,7 @@ def match(events: Iterable[Detection], spoken: Sequence[Spoken], after: float = 
     return matched
 
 
-def upper_bound(events: int, hours: float, confidence: float = CONFIDENCE) -> float:
+def upper_bound(events: int, hours: float) -> float:
     """Exact one-sided upper bound of a rate per hour, where events come at random (Poisson).
 
     The rate at which so few events, or fewer, would be seen in only 5 % of such stretches.
@@ -142,7 +141,7 @@ def upper_bound(events: int, hours: float, confidence: float = CONFIDENCE) -> fl
     low, high = 0.0, events + 10 * math.sqrt(events + 1) + 10  # expected events
     while high - low > 1e-9 * high:
         middle = (low + high) / 2
-        if _at_most(events, middle) > 1 - confidence:
+        if _at_most(events, middle) > 1 - CONFIDENCE:
             low = middle
         else:
             high = middle
@@ -179,13 +178,15 @@ def bound(stream: Recorded, events: int) -> float:
     """Upper bound of a stream's rate per hour, where recordings may have been played again.
 
     At worst a recording that was played six times gave all six events or none. So a sixth of
-    the events, and not less, are taken to have come in the hours of different recordings.
+    the events, and not less, are taken to have come in the hours of different recordings. Words
+    and noise are taken together, so that a detector which fires on noise, of which there is less
+    and which comes again more often, may have more than this.
     """
     share = stream.bound_hours / stream.hours
     return upper_bound(math.ceil(events * share), stream.bound_hours)
 
 
-def miss_report(stream: Recorded, config: DetectorConfig, after: float = AFTER) -> dict[str, Any]:
+def miss_report(stream: Recorded, config: DetectorConfig) -> dict[str, Any]:
     """Misses and latency of a stream of keywords, in all and per keyword.
 
     Returns:
@@ -196,7 +197,7 @@ def miss_report(stream: Recorded, config: DetectorConfig, after: float = AFTER) 
         ``per_keyword``.
 
     """
-    found = match(stream.detect(config), stream.spoken, after)
+    found = match(stream.detect(config), stream.spoken)
     return {
         **_misses(found, lambda word: True),
         "false_accepts": len(found.false_accepts),

@@ -41,6 +41,7 @@ class Method:
         sequential: each language builds on the one before.
         together: all languages are known at once, and learnt from batches of all (policy.joint).
         streams: can be listened with.
+        staged: decides before its last stage, which takes some epochs.
 
     """
 
@@ -50,19 +51,20 @@ class Method:
     sequential: bool = False
     together: bool = False
     streams: bool = True
+    staged: bool = False
 
 
 METHODS: Final[Mapping[str, Method]] = MappingProxyType(
     {
-        "swr": Method(shares.swr),
-        "swr-layers": Method(swr.swr_layers),
+        "swr": Method(shares.swr, staged=True),
+        "swr-layers": Method(swr.swr_layers, staged=True),
         "even": Method(controls.even),
         "random": Method(controls.random),
-        "largest": Method(controls.largest),
+        "largest": Method(controls.largest, staged=True),
         "last": Method(controls.last),
-        "taps": Method(taps.taps),
-        "recast-swr": Method(recast.recast_swr, forms=2),
-        "cacl": Method(cacl.cacl, sequential=True),
+        "taps": Method(taps.taps, staged=True),
+        "recast-swr": Method(recast.recast_swr, forms=2, staged=True),
+        "cacl": Method(cacl.cacl, sequential=True, staged=True),
         "head": Method(fixed.head, budgeted=False),
         "norms": Method(fixed.norms, budgeted=False),
         "bitfit": Method(fixed.bitfit, budgeted=False),

@@ -25,6 +25,8 @@ from kws.sites import Site
 from .selection import project, spent
 from .transfer import Transfer
 
+WIDTH = 16  # of a site's embedding
+TEMPERATURE = 1.0  # of the relaxation; higher gives smoother gradients
 SHARPNESS = 5.0  # of logits, so that gates can close within a short stage
 PENALTY = 1.0  # weight of what is spent beyond the allowance
 FALL = 0.8  # share of the stage after which the allowance has come down to the budget
@@ -78,10 +80,10 @@ class SiteScores(nn.Module):
 
     """
 
-    def __init__(self, count: int, width: int = 16) -> None:
+    def __init__(self, count: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(count, width)
-        self.score = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
+        self.embedding = nn.Embedding(count, WIDTH)
+        self.score = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.SiLU(), nn.Linear(WIDTH, 1))
         for parameter in self.score[-1].parameters():
             nn.init.zeros_(parameter)
 
@@ -98,7 +100,6 @@ class GatePolicy(Policy):
 
     Args:
         sites: S of them.
-        temperature: of the relaxation; higher gives smoother gradients.
         start: logit of every gate before training; positive, since gates start open.
 
     Shape:
@@ -110,12 +111,11 @@ class GatePolicy(Policy):
         self,
         sites: Sequence[Site],
         *,
-        temperature: float = 1.0,
         start: float = 2.0,
     ) -> None:
         super().__init__()
         self.sites = tuple(sites)
-        self.temperature, self.start = temperature, start
+        self.start = start
         self.site_scores = SiteScores(len(sites))
         sizes = torch.tensor([site.size for site in sites])
         self.register_buffer("sizes", sizes, persistent=False)
@@ -134,7 +134,7 @@ class GatePolicy(Policy):
         if not self.training:
             return (logits > 0).to(logits.dtype).repeat_interleave(self.sizes)
         both = torch.stack([logits, torch.zeros_like(logits)], dim=1)  # [S, own | share]
-        drawn = functional.gumbel_softmax(both, tau=self.temperature, hard=True)[:, 0]
+        drawn = functional.gumbel_softmax(both, tau=TEMPERATURE, hard=True)[:, 0]
         return drawn.repeat_interleave(self.sizes)
 
     def spending(self) -> Tensor:

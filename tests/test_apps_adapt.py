@@ -232,6 +232,25 @@ def test_adapting_that_cannot_be(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(("method", "epochs"), [("even", 1), ("swr", 4)])
+def test_few_steps_are_few_epochs_but_for_methods_in_stages(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path, method: str, epochs: int
+) -> None:
+    command = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    code, _, err = kws(*command, "--steps", 1, "--method", method, "--out", tmp_path / "de")
+    assert code == 0, err
+    history = json.loads((tmp_path / "de" / "history.json").read_text(encoding="utf-8"))
+    assert sum(map(len, history.values())) == epochs
+
+
+@pytest.mark.parametrize("odd", [["--filter", "word=x"], ["--speaker-pattern", "("]])
+def test_text_alone_has_no_recordings_to_select(
+    kws: Kws, tiny: Path, tmp_path: Path, odd: list[str]
+) -> None:
+    command = ["adapt", "--base", tiny / "base", "--tts", "--words", "ja", "--language", "de"]
+    assert "recordings in --data; leave it out" in fail(kws, 2, *command, *odd, "--out", tmp_path)
+
+
 def test_a_mask_is_stored_in_a_bit_a_weight(
     kws: Kws, spoken: Path, tiny: Path, tmp_path: Path
 ) -> None:

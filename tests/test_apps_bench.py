@@ -186,7 +186,7 @@ def test_a_job_is_a_part(tmp_path: Path, kws: Kws) -> None:
 
 @pytest.mark.parametrize("method", ["swr", "head"])
 def test_a_run_leaves_all_that_the_report_reads(
-    method: str, tiny: Path, spoken: Path, tmp_path: Path
+    method: str, tiny: Path, spoken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grid = Grid(
         data=str(spoken),
@@ -198,10 +198,14 @@ def test_a_run_leaves_all_that_the_report_reads(
     )
     budget = "10%" if method == "swr" else None
     cell = Cell(task="german", seed=0, method=method, budget=budget, bits=4)
-    done = run_cell(cell, grid, tmp_path / "run", "cpu")
+    with monkeypatch.context() as bare:
+        bare.setenv("PATH", str(tmp_path))  # where there is no git
+        done = run_cell(cell, grid, tmp_path / "run", "cpu")
+    assert done["commit"] == "unknown"
     write_results([done], tmp_path / "results.md")
     assert done["result"]["spent_parameters"] <= 883
     assert done["base_sha256"] == read_json(tiny / "base" / "base_config.json")["sha256"]
+    assert done["test"]["split_by"] == "people"
     assert f"| {method}, 4 bits | {budget or '-'} |" in (tmp_path / "results.md").read_text("utf-8")
     adapter = read_json(tmp_path / "run" / "adapter_config.json")
     assert adapter["features_digest"] == FeatureConfig().digest

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from helpers import succeed
+from helpers import fail, succeed
 
 from apps.card import base_card
+from apps.trial import play
 from apps.wiring import open_runtime
-from kws.adapter import CARD, CONFIG, MODEL, load_adapter
+from kws.adapter import CARD, CONFIG, MODEL, load_adapter, save_adapter_config
 from kws.base import MODEL as BASE_MODEL
 from kws.base import read_base_config
 from kws.config import SAMPLE_RATE
@@ -174,7 +175,7 @@ def test_a_table_for_people(kws: Kws, adapter: Path, command: list[object]) -> N
     code, out, err = kws(*command, *SHORT, "--per-word", 1)
     assert (code, err) == (0, "")
     assert out.startswith("de: thresholds for 0.5 false accepts per hour\n")
-    assert "with 95 % confidence\ncounted on the sound that the thresholds were chosen on" in out
+    assert "with 95 % confidence\nbut this is the sound that the thresholds were chosen on" in out
     assert "10 dB: " in out
     assert all(f"  {word}\n" in out for word in WORDS)
     assert "note: " in out
@@ -230,3 +231,31 @@ def test_too_little_sound_to_choose_on_is_refused(
     code, _, err = kws(*command, "--negatives", tmp_path / "short.wav")
     assert (code, "holds 0.5 s of sound, on which no thresholds can be chosen" in err) == (2, True)
     assert (adapter / CONFIG).read_bytes() == before
+
+
+@pytest.mark.parametrize("change", ["metrics", "detector", "sha256"])
+def test_what_others_write_meanwhile_is_not_lost(
+    kws: Kws, adapter: Path, command: list[object], monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """Thresholds of what has been replaced are not stored."""
+
+    def heard(*given: object, **named: object) -> object:
+        config = load_adapter(adapter).config
+        others: dict[str, object] = {
+            "metrics": config.metrics | {"test": config.metrics["validation"]},
+            "detector": replace(config.detector, smoothing=7),
+        }
+        if change == "sha256":
+            text = (adapter / CONFIG).read_text(encoding="utf-8")
+            (adapter / CONFIG).write_text(text.replace(config.sha256, "0" * 64), encoding="utf-8")
+        else:
+            save_adapter_config(adapter, replace(config, **{change: others[change]}))  # type: ignore[arg-type]
+        return play(*given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("apps.calibrate.play", heard)
+    if change == "metrics":
+        succeed(kws, *command, *SHORT)
+        assert {"test", "calibration"} <= load_adapter(adapter).config.metrics.keys()
+    else:
+        error = fail(kws, 1, *command, *SHORT)
+        assert "was changed while its thresholds were chosen; calibrate it again" in error

@@ -61,6 +61,12 @@ def test_a_grid_may_store_numbers_in_several_ways() -> None:
     assert [cell.name for cell in found] == ["a-swr-80-8bits-0", "a-swr-80-4bits-0"]
 
 
+def test_a_grid_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    """As some editors write it."""
+    (tmp_path / "grid.toml").write_text(TEXT, encoding="utf-8-sig")
+    assert len(read_grid(tmp_path / "grid.toml")[1]) == 2
+
+
 def test_a_sequence_of_languages_is_run_in_its_order() -> None:
     """What several begin with is run once, and those that begin alike are one group."""
     orders = [["a", "b", "c"], ["a", "c"], ["b", "a"]]

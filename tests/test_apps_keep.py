@@ -1,5 +1,6 @@
 """Keeping the sound around hits and near misses."""
 
+import errno
 import json
 import os
 from collections.abc import Sequence
@@ -315,3 +316,14 @@ def test_a_clip_whose_record_cannot_be_written_is_not_left_alone(
         (told,) = hear(tmp_path, said(0.8), limit=1)
     assert "No space left" in told
     assert len(os.listdir(tmp_path)) == 2  # what was kept before
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "touch", full)
+    with pytest.raises(KwsError, match=r"cannot write in .*\(Read-only file system\)"):
+        Keeper(tmp_path, LiveEngine(Level()), print)

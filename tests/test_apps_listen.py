@@ -403,6 +403,14 @@ def test_an_impossible_threshold_is_wrong_use(options: list[str]) -> None:
 
 
 @pytest.mark.usefixtures("files")
+def test_commands_that_may_run_for_ever_are_wrong_use() -> None:
+    """No system call waits as long."""
+    heard = ["--base", "base", "--wav", "two.wav", "--exec", "true", "--exec-seconds"]
+    assert call("listen", *heard, "86400").exit_code == 0
+    assert call("listen", *heard, "1e7", ok=False).exit_code == 2
+
+
+@pytest.mark.usefixtures("files")
 @pytest.mark.parametrize(
     "options", [["--seconds", "0"], ["--seconds", "nan"], ["--wav", "two.wav", "-d", "usb"]]
 )
@@ -511,11 +519,24 @@ def test_listening_needs_no_torch() -> None:
 
 
 @pytest.mark.usefixtures("files")
+def test_without_standard_output_it_listens_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As some programs that start others leave it closed."""
+    monkeypatch.setattr(sys, "stdout", None)
+    heard = ["--base", "base", "--wav", "two.wav", "--json", "--save-dir", str(tmp_path / "kept")]
+    listen.main(heard, standalone_mode=False)
+    assert len(list((tmp_path / "kept").glob("*-hit-*.wav"))) == 2
+
+
+@pytest.mark.usefixtures("files")
 def test_listening_may_leave_a_picture(tmp_path: Path) -> None:
-    """Instead of lines where there is no terminal; JSON has no screen."""
+    """Beside lines where there is no terminal; JSON has no screen."""
     picture = tmp_path / "screen.svg"
     heard = ["--base", "base", "--wav", "two.wav", "--picture", str(picture)]
-    assert call("listen", *heard).stdout == ""
+    pictured = call("listen", *heard, "--exec", "false")
+    assert pictured.stdout == call("listen", *heard[:-2]).stdout != ""
+    assert "--exec: false failed with exit code 1" in pictured.stderr
     assert "two.wav" in picture.read_text(encoding="utf-8")
     (tmp_path / "manifest.csv").write_text("mine")
     mistaken = call("listen", *heard[:-1], str(tmp_path / "manifest.csv"), ok=False)

@@ -76,6 +76,21 @@ def test_different_recordings_of_one_name_are_not_mixed(
         write_results(records, tmp_path / "results.md")
 
 
+def test_who_may_have_been_trained_on_is_said(tmp_path: Path) -> None:
+    records = [record("full", None, task, 0, 0.9) for task in ("a", "b")]
+    for split_by, told in (("people", "none of whom was trained on;"), ("files", "in b this is")):
+        records[1]["test"] = records[1]["test"] | {"split_by": split_by}
+        write_results(records, tmp_path / "results.md")
+        assert told in (tmp_path / "results.md").read_text(encoding="utf-8")
+
+
+def test_streams_of_one_name_are_not_mixed(tmp_path: Path) -> None:
+    """Their rows and pictures could not be told apart."""
+    streams = [{"cell": {"task": "mandarin", "seed": 0}, "stream": {}}] * 2
+    with pytest.raises(KwsError, match="two grids have streams 'mandarin'"):
+        write_results(streams, tmp_path / "results.md")
+
+
 def test_the_report_keeps_few_recordings_apart(tmp_path: Path) -> None:
     """In a table of their own, a column for each number of clips."""
     records = [record("full", None, "a", 0, 0.95)]

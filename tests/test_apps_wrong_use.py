@@ -13,7 +13,7 @@ import torch
 from helpers import fail, record, rows, succeed
 
 from apps import cli
-from apps.progress import note
+from apps.progress import note, say
 from kws.adapter import MODEL
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -270,6 +270,8 @@ def test_output_that_cannot_be_written_is_said_in_one_line(tiny: Path, form: lis
 def test_a_note_is_one_line_with_every_letter(capsys: pytest.CaptureFixture[str]) -> None:
     note("a[/b]c, [red]x, :smile: and\n" + "much " * 40)
     assert capsys.readouterr().err == "note: a[/b]c, [red]x, :smile: and " + "much " * 40 + "\n"
+    say("failed: give it\n" + "more " * 40)
+    assert capsys.readouterr().err == "failed: give it " + "more " * 40 + "\n"
 
 
 def test_an_error_is_one_line_whatever_is_in_it(kws: Kws, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The cache gives what decoding gives, sooner, and never in its stead."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -161,8 +162,39 @@ def test_the_folder_is_the_users_choice(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("KWS_CACHE", str(tmp_path / "a"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "b"))
     assert cache_folder() == tmp_path / "a"
-    monkeypatch.delenv("KWS_CACHE")
+    monkeypatch.setenv("KWS_CACHE", "")  # as if it was not set
     assert cache_folder() == tmp_path / "b" / "kws"
+    monkeypatch.setenv("HOME", str(tmp_path / "c"))
+    for left in ("", "beside"):  # a cache folder that is not absolute is none
+        monkeypatch.setenv("XDG_CACHE_HOME", left)
+        assert cache_folder() == tmp_path / "c" / ".cache" / "kws"
+
+
+def test_who_has_no_home_has_a_cache_that_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("KWS_CACHE", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert cache_folder().parent == Path(tempfile.gettempdir())
+    monkeypatch.setenv("KWS_CACHE", "own")
+    assert cache_folder() == Path("own")
+
+
+def test_files_of_others_are_not_deleted_and_what_was_begun_is(
+    clips: list[Path], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("audio_data.cache.MOST", 10)
+    folder.mkdir()
+    begun = folder / f"{'0' * 32}.123.tmp"
+    others = [folder / "mine.npy", folder / f"{'0' * 31}.npy", folder / "notes.tmp"]
+    for age, path in enumerate([begun, *others]):
+        path.write_bytes(bytes(100))
+        os.utime(path, (1_000 + age, 1_000 + age))
+    load([clips[0]], folder)
+    assert not begun.exists()
+    assert all(path.exists() for path in others)
 
 
 def test_names_may_be_of_any_bytes(tmp_path: Path, folder: Path) -> None:

@@ -508,3 +508,22 @@ def test_other_words_keep_the_language_that_they_name(tmp_path: Path) -> None:
     clips = read_corpus(path, {"word": ["yes"]}, "eng")
     others = read_others(clips, path, {"word": ["yes"]}, "eng")
     assert [(clip.word, clip.language) for clip in others] == [("ja", "deu")]
+
+
+def test_a_column_that_comes_twice_is_named(tmp_path: Path) -> None:
+    header = HEADER.replace("corpus", "word")
+    with pytest.raises(KwsError) as caught:
+        read_manifest(manifest(tmp_path, *ROWS, header=header))
+    error(caught, "manifest.csv has two columns 'word'; delete or rename one of them")
+    empty = manifest(tmp_path, *[f"{row},," for row in ROWS], header=f"{HEADER},,")
+    assert len(read_manifest(empty)) == len(ROWS)  # as spreadsheets leave them
+
+
+def test_rows_that_do_not_say_their_language_are_told_it_or_chosen_by_it(tmp_path: Path) -> None:
+    path = manifest(tmp_path, *[row.replace(",eng,", ",,") for row in ROWS])
+    assert {clip.language for clip in read_corpus(path)} == {"und", "spa"}
+    assert {clip.language for clip in read_corpus(path, language="eng")} == {"eng", "spa"}
+    told = read_corpus(path, {"language": ["und"]}, language="eng")
+    assert [clip.language for clip in told] == ["eng"] * 3
+    with pytest.raises(UsageError, match="says the language itself"):
+        read_corpus(path, {"language": ["spa"]}, language="eng")

@@ -193,8 +193,37 @@ def test_two_splits_with_one_person_are_refused() -> None:
         with pytest.raises(KwsError, match="speaker 'ann' has clips in both train and test"):
             refuse(clips)
     check_disjoint([replace(one, speaker=None) for one in clips])
-    with pytest.raises(KwsError, match="is in both train and test"):
-        check_disjoint([replace(one, speaker=None, path=Path("a.wav")) for one in clips])
+
+
+@pytest.mark.parametrize(
+    ("what", "first", "second"),
+    [
+        ("split", "train", "test"),
+        ("split", None, "test"),
+        ("speaker", "ann", "ben"),
+        ("speaker", None, "ben"),
+        ("word", "yes", "no"),
+    ],
+)
+def test_a_file_that_is_said_to_be_two_things_is_refused(
+    what: str, first: str | None, second: str
+) -> None:
+    """Under other names it would be trained on and tested; as another word, learnt as both."""
+    one = clip("yes", "1.wav", "ann", "train")
+    clips = [replace(one, **{what: told}) for told in (first, second)]  # type: ignore[arg-type]
+    clips[1] = replace(clips[1], path=Path("yes/../yes/1.wav"))
+    message = rf"1\.wav is there twice, with {what} '{first or 'nothing'}' and with '{second}'"
+    with pytest.raises(KwsError, match=message):
+        check_disjoint(clips)
+    check_disjoint([one, one])  # a row that stands there twice
+
+
+def test_who_is_called_by_bytes_that_are_no_text_has_a_split() -> None:
+    odd = "\udce9"
+    clips = [replace(one, speaker=f"{one.speaker}{odd}") for one in crowd(6)]
+    assert {split for splits in people(assign_splits(clips)[0]).values() for split in splits} == {
+        *SPLITS
+    }
 
 
 @pytest.mark.parametrize(("validation", "test"), [(0.5, 0.5), (-0.1, 0.1), (0.1, 2)])

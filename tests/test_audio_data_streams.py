@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -267,6 +268,21 @@ def test_every_word_is_played_before_one_comes_again(material: Material) -> None
     ]
     assert len(played) == 4
     assert max(played) - min(played) <= 0.81
+
+
+def test_words_that_are_no_keywords_are_said_in_noise(
+    material: Material, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noisy, _ = joined(NegativeStream(material, 30))
+    draw = Noise.draw
+
+    def quiet(self: Noise, samples: int, *others: Any) -> Wave:
+        return draw(self, samples, *others) * (len(others) > 1)  # what has a ledger is no words'
+
+    monkeypatch.setattr(Noise, "draw", quiet)
+    clean, _ = joined(NegativeStream(material, 30))
+    assert len(clean) == len(noisy)
+    assert rms(noisy - clean) > 1e-3
 
 
 def test_negatives_without_other_words_are_noise_and_silence(corpus: Path) -> None:

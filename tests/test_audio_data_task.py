@@ -331,6 +331,18 @@ def test_a_word_with_one_clip_is_said_so() -> None:
     assert counts(task, "train")["up"] == 1  # where it can be learnt
 
 
+def test_keywords_that_differ_in_capitals_alone_are_told() -> None:
+    """As spreadsheets make them."""
+    task = make_task(record(["stop", "Stop", "go"]), closed=True)
+    assert "these are keywords apart, but for capitals alike: Stop, stop" in task.warnings
+
+
+def test_languages_that_are_not_said_are_none_to_select() -> None:
+    clips = record(["yes"], "und") + record(["no"], "en")
+    with pytest.raises(UsageError, match=r"--filter language=en, or say with --language what the"):
+        make_task(clips)
+
+
 def test_one_speaker_alone_is_said_so() -> None:
     """Splits share the person, so that there is something to measure at all."""
     clips = [

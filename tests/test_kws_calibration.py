@@ -9,6 +9,7 @@ from kws.calibration import (
     GRID,
     Choice,
     Sweep,
+    _at_price,
     _spent,
     choose,
     hours_needed,
@@ -148,6 +149,23 @@ def test_what_is_left_over_goes_where_a_false_accept_wins_most() -> None:
     found = _spent(tried, begun, 4, lambda config: True)
     assert {word: found.levels(word).threshold for word in high} == {"easy": 0.6, "hard": 0.9}
     assert _spent(tried, begun, 4, lambda config: False) == begun
+
+
+def test_where_others_fire_none_so_far_is_not_never() -> None:
+    """Easy misses nothing anywhere and never fired: it stands as high as others must."""
+    tried = Sweep(
+        thresholds=(0.3, 0.6, 0.9),
+        keywords=("easy", "hard"),
+        hours=1.0,
+        false_accepts=np.array([[0, 8], [0, 2], [0, 0]]),
+        misses=np.array([[0, 0], [0, 1], [0, 5]]),
+        said=np.array([10, 10]),
+    )
+    found = _at_price(tried, CONFIG, 0.01)
+    assert {word: found.levels(word).threshold for word in ("easy", "hard")} == {
+        "easy": 0.9,
+        "hard": 0.3,
+    }
 
 
 def test_hours_needed_is_what_bounds_a_rate_without_any_event() -> None:

@@ -204,3 +204,12 @@ def test_a_file_without_metadata_has_none(tmp_path: Path) -> None:
 def test_metadata_is_read_from_a_file_of_the_format(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(save(ARRAYS, {"history": json.dumps([1, 2])}))
     assert json.loads(read_metadata(tmp_path / "x")["history"]) == [1, 2]
+
+
+def test_names_of_files_that_are_no_text_are_written_and_read_again(tmp_path: Path) -> None:
+    """In JSON as it writes them itself."""
+    odd = os.fsdecode(b"d\xe9j\xc3\xa0")
+    write_json(tmp_path / "a.json", {odd: odd})
+    assert read_json(tmp_path / "a.json") == {odd: odd}
+    write_text(tmp_path / "a.txt", odd)
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "d\\udce9jà"
