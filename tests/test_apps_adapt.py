@@ -13,6 +13,7 @@ from helpers import fail, record, rows, said, succeed
 
 from apps.recordings import Recordings, Selection
 from audio_data.clips import SPLITS
+from audio_data.manifest import read_manifest, write_manifest
 from kws.adapter import MODEL, load_adapter, read_adapter_config
 from kws.base import read_base_config
 from kws.files import read_json, write_tensors
@@ -332,6 +333,26 @@ def test_silence_is_measured_on_noise_that_nothing_was_learnt_from(
     silence = found.task.labels.index("_silence_")
     assert measured[0][measured[1] == silence].any()
     assert not learnt[0][learnt[1] == silence].any()
+
+
+def test_whom_the_base_heard_is_not_tested_and_remembered(
+    tiny: Path, spoken: Path, tmp_path: Path
+) -> None:
+    """Also where an adapter's people are those that a language after it knows."""
+    manifest = tmp_path / "manifest.csv"
+    clips = read_manifest(spoken, {"language": ["de"]})
+    write_manifest(manifest, [replace(clip, split=None) for clip in clips])
+    base, selection = read_base_config(tiny / "base"), Selection(data=manifest, closed=True)
+    tested = Recordings.select(selection, base).said("test")[0].speaker
+    assert tested
+    heard = replace(base, people={tested: "train", "nobody here": "test"})
+    for known in (Recordings.select(selection, heard).people, heard.people):
+        found = Recordings.select(selection, base, known=known)
+        assert tested in {clip.speaker for clip in found.said("train")}
+        assert tested not in {clip.speaker for clip in found.said("test")}
+        assert found.people["nobody here"] == "test"
+    found = Recordings.select(selection, heard)
+    assert tested not in {clip.speaker for clip in found.said("test")}
 
 
 def test_what_rounding_costs_is_told(

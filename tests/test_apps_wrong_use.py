@@ -6,15 +6,19 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from helpers import fail, record, rows, succeed
 
 from apps import cli
 from apps.progress import note, say
-from kws.adapter import MODEL
+from apps.stored import pack
+from kws.adapter import MODEL, Adapter
 
 ROOT = Path(__file__).resolve().parent.parent
 Kws = Callable[..., tuple[int, str, str]]
@@ -236,6 +240,20 @@ def test_a_run_that_diverges_leaves_nothing_that_blocks_another(
     code, out, err = kws(*command, "--lr", 1e30)
     assert (code, out) == (1, "")
     assert "the loss became" in err.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
+
+
+def test_numbers_too_large_to_store_leave_nothing_that_blocks_another(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(*given: Any) -> Adapter:
+        packed = pack(*given)
+        return replace(packed, head_bias=packed.head_bias + np.float16(np.inf))
+
+    monkeypatch.setattr("apps.learn.pack", too_large)
+    command = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    command += ["--method", "largest", "--epochs", 4, "--out", tmp_path]
+    assert "numbers too large to store; lower --lr" in fail(kws, 1, *command)
     assert not list(tmp_path.iterdir())
 
 
