@@ -181,7 +181,7 @@ def _deal(
 
 def _fraction(name: str) -> float:
     """Hash a name to [0, 1), the same on every machine and in every run."""
-    digest = hashlib.sha1(os.fsencode(name), usedforsecurity=False).digest()
+    digest = hashlib.sha1(name.encode(errors="surrogateescape"), usedforsecurity=False).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 

@@ -85,7 +85,7 @@ def make_task(
     check_names(language, labels)
     if len(labels) < 2:
         raise UsageError("one keyword alone cannot be trained --closed; leave --closed out")
-    drawing, warnings = _unheard(clips, labels, pool, known or {}, seed)
+    drawing, warnings = _keeping(clips, labels, pool, known or {}, seed)
     learnt = drawing.examples("train", per_word, DIFFERENT)
     if not learnt:
         raise UsageError("no clip is left to train on; give recordings of more people")
@@ -131,14 +131,14 @@ def measuring_task(
     return Task(language, tuple(labels), splits, tuple(moved), licences)
 
 
-def _unheard(
+def _keeping(
     clips: Sequence[Clip],
     labels: Sequence[str],
     pool: Iterable[Clip],
     known: Mapping[str, Split],
     seed: int,
 ) -> tuple["_Drawing", list[str]]:
-    """What is drawn from where who is known stays, as long as that leaves somebody to each split.
+    """What is drawn from where those who are known stay in their splits, if others fill the rest.
 
     And sentences about what the splits cannot promise.
     """
@@ -150,8 +150,8 @@ def _unheard(
     drawing = _Drawing.of(clips, labels, pool, {}, seed)
     who = "1 person was" if len(stay) == 1 else f"{len(stay)} people were"
     note = (
-        f"{who} heard when the network was trained before, and too few others say these words: "
-        "accuracy may be optimistic"
+        f"{who} heard when the base, or a language before this, was trained, and too few others "
+        "say these words: accuracy may be optimistic"
     )
     return drawing, [note, *drawing.warnings]
 

@@ -288,8 +288,8 @@ def test_where_everybody_was_heard_before_it_is_said_and_all_splits_have_people(
     task = make_task(without_splits(names), closed=True, known=known)
     assert set(splits_of(task).values()) == {*SPLITS}
     assert task.warnings == (
-        "4 people were heard when the network was trained before, and too few others say these "
-        "words: accuracy may be optimistic",
+        "4 people were heard when the base, or a language before this, was trained, and too few "
+        "others say these words: accuracy may be optimistic",
     )
     given = make_task(ENGLISH, closed=True, known={"en-t0": "test"})  # whose corpus says it
     assert splits_of(given)["en-t0"] == "train"
