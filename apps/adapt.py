@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import click
 
-from kws.adapter import read_adapter_config
 from kws.base import CONFIG as BASE
 from kws.errors import UsageError
 from kws.files import refuse_unwritable
@@ -20,7 +19,7 @@ from . import options, spoken
 from .card import command
 from .learn import BATCH, ROUNDED, STEPS, Recipe, learn_language, summary
 from .recordings import Recordings, Selection, pick_device
-from .stored import refuse_foreign, refuse_taken
+from .stored import heard_before, refuse_foreign, refuse_taken
 from .wiring import open_base
 
 SEQUENTIAL: Final = those(lambda method: method.sequential)
@@ -163,8 +162,7 @@ def adapt(
         if language:
             refuse_taken(out, language)
         selection = spoken.speak(selection, words, data, out / spoken.SPEECH, respelt)
-    before = read_adapter_config(after).people if after else {}
-    recordings = Recordings.select(selection, opened.config, known=before)
+    recordings = Recordings.select(selection, opened.config, known=heard_before(after))
     others_too = [replace(selection, filters=(pair,), keywords=None) for pair in beside]
     recipe = Recipe(
         method=method,

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from audio_data.clips import Split
-from kws.adapter import Adapter, load_adapter, read_adapter_config
+from kws.adapter import Adapter, load_adapter
 from kws.base import CONFIG, Base
 from kws.errors import KwsError, UsageError
 from kws.files import read_json, refuse_unwritable, write_json
@@ -30,6 +30,7 @@ from .grid import Cell, Grid
 from .measure import measure, merged
 from .progress import say
 from .recordings import Recordings, pick_device
+from .stored import heard_before
 from .stream_grid import KEY, StreamCell, run_stream, stream_cells
 from .stream_results import summary
 from .terminal import terminable
@@ -307,8 +308,8 @@ def _adapted(
 ) -> Trained:
     base = open_base(Path(str(grid.base)))
     after = out.with_name(cell.earlier.name) if cell.earlier else None
-    before = read_adapter_config(after).people if after else {}
-    recordings = Recordings.select(grid.selection(cell), base.config, known=before, kept=kept)
+    known = heard_before(after)
+    recordings = Recordings.select(grid.selection(cell), base.config, known=known, kept=kept)
     together = grid.tasks if method_of(str(cell.method)).together else ()
     others = [grid.selection(cell, task) for task in together if task != cell.task]
     recipe = learn.Recipe(

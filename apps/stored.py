@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from audio_data.clips import Split
 from audio_data.task import Task
 from kws.adapter import (
     CARD,
@@ -64,6 +65,16 @@ def refuse_taken(out: Path, language: str) -> None:
             f"{out} holds an adapter of {there}, not of {language}; name another --out, or delete "
             "it"
         )
+
+
+def heard_before(after: Path | None) -> dict[str, Split]:
+    """People whose splits were decided when the language before was learnt, if there is one.
+
+    Raises:
+        KwsError: there is no such adapter.
+
+    """
+    return read_adapter_config(after).people if after else {}
 
 
 def open_earlier(base: Base, folder: Path, method: str) -> Adaptation:

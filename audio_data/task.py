@@ -147,7 +147,8 @@ def _keeping(
     stay = {clip.speaker for clip in clips if clip.speaker in known and not clip.split}
     if not stay or drawing.filled:
         return drawing, list(drawing.warnings)
-    drawing = _Drawing.of(clips, labels, pool, {}, seed)
+    others = {name: split for name, split in known.items() if name not in stay}
+    drawing = _Drawing.of(clips, labels, pool, others, seed)
     who = "1 person was" if len(stay) == 1 else f"{len(stay)} people were"
     note = (
         f"{who} heard when the base, or a language before this, was trained, and too few others "

@@ -12,9 +12,9 @@ import torch
 from helpers import fail, record, rows, said, succeed
 
 from apps.recordings import Recordings, Selection
-from audio_data.clips import SPLITS
+from audio_data.clips import SPLITS, Split
 from audio_data.manifest import read_manifest, write_manifest
-from kws.adapter import MODEL, load_adapter, read_adapter_config
+from kws.adapter import MODEL, load_adapter, read_adapter_config, save_adapter_config
 from kws.base import read_base_config
 from kws.files import read_json, write_tensors
 
@@ -91,10 +91,13 @@ def test_languages_in_sequence_build_on_one_another(
     learn = ["adapt", "--base", tiny / "base", "--data", spoken, "--steps", 8, "--method", "cacl"]
     first, second = tmp_path / "de", tmp_path / "es"
     succeed(kws, *learn, "--filter", "language=de", "--out", first)
+    people: dict[str, Split] = {"heard in German": "test"}
+    save_adapter_config(first, replace(read_adapter_config(first), people=people))
     before = (first / MODEL).read_bytes()
     spanish = ["--filter", "language=es", "--budget", "300", "--after", first]
     printed = succeed(kws, *learn, *spanish, "--out", second)
     assert (first / MODEL).read_bytes() == before
+    assert read_adapter_config(second).people == people  # they stay who they were
     earlier = read_adapter_config(first).spent_parameters
     assert 0 < earlier <= 883
     assert earlier < printed["spent_parameters"] <= earlier + 300

@@ -291,6 +291,10 @@ def test_where_everybody_was_heard_before_it_is_said_and_all_splits_have_people(
         "4 people were heard when the base, or a language before this, was trained, and too few "
         "others say these words: accuracy may be optimistic",
     )
+    pool = [replace(clip, split=None, speaker=f"s{n}") for n, clip in enumerate(GERMAN)]
+    strangers: dict[str, Split] = {str(clip.speaker): "train" for clip in pool}
+    open_task = make_task(without_splits(names), pool=pool, known=known | strangers)
+    assert {split for name, split in splits_of(open_task).items() if name in strangers} == {"train"}
     given = make_task(ENGLISH, closed=True, known={"en-t0": "test"})  # whose corpus says it
     assert splits_of(given)["en-t0"] == "train"
     assert not given.warnings

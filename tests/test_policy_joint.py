@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from apps.recordings import Recordings
 from kws.files import read_json
 from kws.train import EpochBatches, Plan
 from models.bcresnet import BCResNet
@@ -68,9 +70,23 @@ def test_a_language_has_its_own_rows_of_the_head(
 
 @pytest.mark.parametrize("beside", [["language=es"], ["language=es", "language=en"]])
 def test_a_language_is_learnt_beside_others(
-    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path, beside: list[str]
+    tiny: Path,
+    kws: Kws,
+    spoken: Path,
+    tmp_path: Path,
+    beside: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """In as many steps as alone: there are as many batches of each."""
+    """In as many steps as alone; people stay where the first language has them."""
+    told: list[object] = []
+    select, people = Recordings.select, {"somebody": "test"}
+
+    def spied(*given: Any, **named: Any) -> Recordings:
+        told.append(named["known"])
+        return select(*given, **named)
+
+    monkeypatch.setattr(Recordings, "select", spied)
+    monkeypatch.setattr(Recordings, "people", people)
     learn = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
     learn += ["--method", "joint", "--epochs", 1, "--out", tmp_path / "joint"]
     code, _, err = kws(*learn, *(part for other in beside for part in ("--beside", other)))
@@ -78,6 +94,7 @@ def test_a_language_is_learnt_beside_others(
     config = read_json(tmp_path / "joint" / "adapter_config.json")
     assert config["labels"][:3] == ["ja", "links", "nein"]
     assert config["method"] == "joint"
+    assert told == [{}, *[people] * len(beside)]
 
 
 @pytest.mark.parametrize(
