@@ -150,6 +150,8 @@ def _receive(
             _note_version(part, reply.headers)
         with part.open("ab" if start else "wb") as file:
             _copy(reply, file, start, total, progress)
+    if start and total is None and size != _length(part):  # asked for more, it says if that is all
+        raise _BrokenError("the server does not tell how long the file is")
 
 
 def _refused(url: str, part: Path, error: urllib.error.HTTPError) -> NoReturn:
@@ -172,7 +174,11 @@ def _extent(reply: Any, part: Path, start: int) -> tuple[int, int | None]:
     if not told or int(told[1]) != start:
         _discard(part)  # from the start, next time
         raise _BrokenError("the server continues at another place than it was asked to")
-    return start, int(told[3]) if told[3] != "*" else int(told[2]) + 1
+    noted, told_now = _version(part), _told_version(reply.headers)
+    if noted and told_now and noted != told_now:
+        _discard(part)
+        raise _BrokenError("the server continues with another version of the file")
+    return start, int(told[3]) if told[3] != "*" else None
 
 
 def _copy(
@@ -212,11 +218,15 @@ def _version(part: Path) -> str:
 
 
 def _note_version(part: Path, headers: Any) -> None:
-    """Keep what the server calls the file: a tag, unless it is a weak one, or a date."""
-    tag = headers.get("ETag") or ""
-    version = headers.get("Last-Modified") if not tag or tag.startswith("W/") else tag
-    if version:
+    """Keep what the server calls the file."""
+    if version := _told_version(headers):
         _beside(part).write_text(version, encoding="latin-1")
+
+
+def _told_version(headers: Any) -> str:
+    """A tag, unless it is a weak one, or a date; empty where the server says neither."""
+    tag = headers.get("ETag") or ""
+    return (headers.get("Last-Modified") or "") if not tag or tag.startswith("W/") else tag
 
 
 def _discard(part: Path) -> None:

@@ -199,6 +199,34 @@ def test_a_rest_of_unknown_length_that_is_cut_goes_on(site: Site, target: Path) 
     assert site.asked == [None, "bytes=300000-", "bytes=301000-", "bytes=302000-"]
 
 
+def test_a_range_without_the_length_of_the_whole_is_not_taken_for_all(
+    site: Site, target: Path
+) -> None:
+    def some(to: Handler, data: bytes) -> None:
+        to.head(206, Content_Length=100, Content_Range="bytes 300000-300099/*")
+        to.wfile.write(data[300_000:300_100])
+
+    site.script = [cut, some]
+    fetch(site.url, target, **QUICK)
+    assert target.read_bytes() == DATA
+    assert site.asked == [None, "bytes=300000-", "bytes=300100-"]
+
+
+def test_a_range_of_another_version_is_not_put_behind_this_one(site: Site, target: Path) -> None:
+    """As servers send that know no If-Range."""
+
+    def other(to: Handler, data: bytes) -> None:
+        rest = data[::-1][300_000:]
+        whole = f"bytes 300000-{len(data) - 1}/{len(data)}"
+        to.head(206, ETag='"two"', Content_Length=len(rest), Content_Range=whole)
+        to.wfile.write(rest)
+
+    site.script = [versioned({"ETag": '"one"'}, 300_000), other]
+    fetch(site.url, target, **QUICK)
+    assert target.read_bytes() == DATA
+    assert site.asked == [None, "bytes=300000-", None]
+
+
 @pytest.mark.parametrize("answer", [unmeasured, chunked, kept_open])
 def test_unusual_but_right_answers(site: Site, target: Path, answer: Answer) -> None:
     site.script = [answer]
