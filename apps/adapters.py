@@ -11,6 +11,7 @@ from rich.table import Table
 
 from kws.adapter import CONFIG, AdapterConfig, load_adapter
 from kws.errors import KwsError, UsageError
+from kws.files import below
 
 from . import options
 
@@ -109,7 +110,7 @@ def _configs(folder: Path) -> tuple[list[tuple[Path, AdapterConfig]], bool]:
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder; give the one that holds your adapters")
     found, broken = [], False
-    for path in sorted(folder.rglob(CONFIG)):
+    for path in sorted(file for file in below(folder) if file.name == CONFIG):
         try:
             found.append((path.parent, load_adapter(path.parent).config))
         except KwsError as error:

@@ -21,7 +21,6 @@ from kws.stream_metrics import miss_report, rate_report
 from . import options, trial
 from .card import CALIBRATION, COMMAND, STREAM, command, store
 from .scoring import LiveScorer
-from .terminal import write_any_script
 from .trial import HOURS, SNRS, Trial, percent, play, rounded, seconds, setting
 from .wiring import open_runtime, read_config
 
@@ -74,7 +73,6 @@ def calibrate(
     What is reported was counted on the same sound.
     Of the folder only the configuration and the card change; adapters of the base stay valid.
     """
-    write_any_script()
     if negatives and hours:
         raise UsageError("--negatives are heard whole; leave --hours out")
     config = read_config(base, adapter)

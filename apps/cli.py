@@ -10,6 +10,8 @@ import click
 from kws import __version__
 from kws.errors import KwsError, UsageError
 
+from .terminal import write_any_script
+
 COMMANDS: Final = {
     "demo": "Hear the languages that come along, learn one that does not, and hear it too.",
     "pretrain": "Train the network on one language; it is never changed again.",
@@ -24,6 +26,7 @@ COMMANDS: Final = {
     "data": "Get public speech corpora, or make speech where there is none.",
     "bench": "Run grids of experiments and report them.",
 }
+RESUMED: Final = {"adapt", "bench", "collect", "data", "pretrain"}  # after they were stopped
 OURS: Final = ("apps", "audio_data", "kws", "models", "policy")
 LISTENING: Final = (
     "numpy",
@@ -61,11 +64,13 @@ def kws() -> None:
 
 def main() -> None:
     """Run the command line; exit code 2 for wrong use, 1 for failure, 130 when interrupted."""
+    write_any_script()
     try:
         code = kws(standalone_mode=False)  # what --help, --version and Context.exit ask for
         sys.exit(code if isinstance(code, int) else 0)
     except (click.Abort, KeyboardInterrupt):
-        _complain("stopped; where something was being made, the same command goes on with it")
+        begun = "; the same command goes on with what it has begun"
+        _complain(f"stopped{begun if {*sys.argv[1:2]} <= RESUMED else ''}")
         sys.exit(130)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()  # the help itself

@@ -22,7 +22,7 @@ from .microphone import Microphone
 from .options import COMMA, finite, tag
 from .prompt import Lines, Prompt, Screen
 from .screen import Source
-from .terminal import terminable, write_any_script
+from .terminal import can_draw, terminable
 
 LEAD_SECONDS: Final = 0.6  # between a key, whose click may be heard, and the recording
 READ_SECONDS: Final = 1.5  # to read why a recording was rejected
@@ -240,7 +240,6 @@ def collect(
     deletes the last clip. Call it again to go on, and with at least three speakers, so that nobody
     is both learnt and tested.
     """
-    write_any_script()
     wanted = check_words(COMMA.split(words))
     collection = Collection(out, language, speaker, file_format)
     if not remaining(wanted, repeats, collection.counts()):
@@ -257,7 +256,7 @@ def collect(
 
 
 def _prompt(source: Source) -> AbstractContextManager[Prompt]:
-    return Screen(source) if sys.stderr.isatty() else Lines()
+    return Screen(source) if can_draw(sys.stderr) else Lines()
 
 
 def report(collection: Collection, words: tuple[str, ...], repeats: int, *, as_json: bool) -> None:

@@ -35,7 +35,6 @@ from .live import LiveEngine
 from .progress import counting, step
 from .recordings import Recordings, Selection, pick_device
 from .stream import Said, compose, hear, is_right, record, stream_table
-from .terminal import write_any_script
 from .wiring import open_base, open_runtime
 
 ZOO: Final = Path(__file__).resolve().parent.parent / "models" / "zoo"
@@ -86,7 +85,6 @@ class Row:
 @options.device
 def demo(out: Path, data: Path | None, everything: bool, seed: int, device: str) -> None:
     """Hear the languages that come along, learn one that does not, and hear it too."""
-    write_any_script()
     if everything and data:
         raise UsageError("--whole makes all of its speech; leave --data out")
     if everything:

@@ -1,7 +1,7 @@
 """``kws detect``: find keywords in files, with the engine that listens."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -12,31 +12,32 @@ from kws.errors import KwsError
 
 from . import options
 from .screen import json_line, line
-from .terminal import write_any_script
 
 
-def hear(engine: Engine, file: Path) -> list[Detection]:
-    """Every keyword of one file, in the language that is active."""
+def hear(engine: Engine, file: Path) -> Iterator[Detection]:
+    """Every keyword of one file, in the language that is active, as it is heard."""
     from audio_data.decode import decode_blocks
 
     engine.reset()
-    found = [event for block in decode_blocks(file) for event in engine.feed(block)]
-    return found + engine.flush()
+    for block in decode_blocks(file):
+        yield from engine.feed(block)
+    yield from engine.flush()
 
 
-def report(file: Path, found: Sequence[Detection], *, as_json: bool, named: bool) -> None:
+def report(file: Path, found: Iterable[Detection], *, as_json: bool, named: bool) -> None:
     """Print what one file holds; ``named`` says which file it is."""
     if as_json:
         for event in found:
             name = {"file": str(file)} if named else {}
             click.echo(json_line(name | event.as_dict()))
         return
+    events = iter(found)
+    first = next(events, None)
     if named:
         click.echo(f"{file}:")
-    for event in found:
+    click.echo(line(first) if first else "no keyword found")
+    for event in events:
         click.echo(line(event))
-    if not found:
-        click.echo("no keyword found")
 
 
 @click.command()
@@ -62,7 +63,6 @@ def detect(
     """Find keywords in FILES."""
     from .wiring import open_runtime
 
-    write_any_script()
     engine = Engine(open_runtime(base, adapters, language), threshold=threshold)
     failed = False
     for file in files:

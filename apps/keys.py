@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from types import FrameType
 from typing import Any, Final, Self, TextIO
 
@@ -28,6 +27,7 @@ class Keys:
         self._input: int | None = None  # file descriptor; None where no key can come
         self._begun = ""  # of a sequence whose rest has not come
         self._before: list[Any] | None = None  # how the terminal was
+        self._away = False  # from a terminal, in the background
         self._suspended = ExitStack()
 
     def __enter__(self) -> Self:
@@ -47,7 +47,7 @@ class Keys:
             self._give_back()
 
     def _give_back(self) -> None:
-        if self._input is not None and self._before is not None:
+        if self._input is not None and self._before is not None and self._in_front():
             import termios
 
             termios.tcsetattr(self._input, termios.TCSADRAIN, self._before)
@@ -60,6 +60,10 @@ class Keys:
     def poll(self) -> str:
         """Return the keys that have come, oldest first; cursor and function keys are left out."""
         begun, self._begun = self._begun, ""  # nothing comes after a key that is Escape itself
+        if not self._in_front():
+            return ""
+        if self._away:
+            self._take_again()
         if self._input is None or not select.select([self._input], [], [], 0)[0]:
             return ""
         typed = os.read(self._input, 1024)
@@ -71,16 +75,31 @@ class Keys:
         return SEQUENCE.sub("", keys)
 
     def _take_terminal(self, terminal: int) -> None:
-        import termios  # Unix only
-        import tty
-
+        try:
+            import termios
+            import tty
+        except ImportError:  # not on Windows: without keys, then
+            self._input = None
+            return
         if _in_background(terminal):  # touching it would stop the program
             self._input = None
             return
         self._before = termios.tcgetattr(terminal)
         tty.setcbreak(terminal, termios.TCSADRAIN)
-        again = partial(tty.setcbreak, terminal, termios.TCSADRAIN)
-        self._suspended.enter_context(suspendable(self._give_back, again))
+        self._suspended.enter_context(suspendable(self._give_back, self._take_again))
+
+    def _take_again(self) -> None:
+        """After a stop; in the background not before it comes back to the front."""
+        import termios
+        import tty
+
+        self._away = not self._in_front()
+        if self._input is not None and not self._away:
+            tty.setcbreak(self._input, termios.TCSADRAIN)
+
+    def _in_front(self) -> bool:
+        """Whether the terminal, if it is one, may be touched without stopping the program."""
+        return self._before is None or self._input is None or not _in_background(self._input)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from .live import LiveEngine
 from .microphone import Microphone, list_devices
 from .panels import thresholds
 from .screen import Both, Lines, Screen, Show, Source, no_terminal
-from .terminal import terminable, write_any_script
+from .terminal import can_draw, terminable
 from .worker import CAPACITY
 
 FILE_BLOCK: Final = 1_280  # samples of a file that are fed at once, 80 ms
@@ -135,7 +135,6 @@ def _at_terminal() -> bool:
 
 def _print_devices(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
     if wanted:
-        write_any_script()
         for device in list_devices():
             click.echo(device)
         context.exit()
@@ -234,7 +233,6 @@ def listen(
         if picture.suffix.lower() != ".svg":
             raise UsageError(f"--picture {picture} is to be an SVG; name a file that ends in .svg")
         refuse_unwritable(picture.parent)
-    write_any_script()
     from .wiring import open_runtime
 
     if command is not None:
@@ -270,7 +268,7 @@ def listen(
 def _show(
     engine: LiveEngine, source: Source, as_json: bool, picture: Path | None
 ) -> Iterator[Show]:
-    seen = sys.stdout is not None and sys.stdout.isatty() and not as_json
+    seen = can_draw(sys.stdout) and not as_json
     lines = Lines(engine, source, as_json=as_json)
     if not (seen or picture):
         yield lines

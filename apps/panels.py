@@ -102,8 +102,18 @@ def picture(state: State, width: int, height: int) -> list[Line]:
 
 def piece(text: str, style: str = "") -> Segment:
     """A part of a line; characters that would steer the terminal become visible."""
-    clean = "".join("\ufffd" if unicodedata.category(c) == "Cc" else c for c in text)
+    clean = apart("".join("\ufffd" if unicodedata.category(c) == "Cc" else c for c in text))
     return Segment(clean, Style.parse(style) if style else None)
+
+
+def apart(text: str) -> str:
+    """Text that, written from right to left, takes nothing behind it along.
+
+    >>> apart("نعم") + " 0.93" == "نعم\N{LEFT-TO-RIGHT MARK} 0.93", apart("yes")
+    (True, 'yes')
+    """
+    leftward = any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in text)
+    return f"{text}\N{LEFT-TO-RIGHT MARK}" if leftward else text
 
 
 def fitted(line: Line, width: int) -> Line:

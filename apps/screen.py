@@ -22,7 +22,7 @@ from kws.files import write_text
 
 from .keys import suspendable
 from .live import LiveEngine
-from .panels import KEYS, Picture, State, Traces, keyed, losses
+from .panels import KEYS, Picture, State, Traces, apart, keyed, losses
 
 FRAME_SECONDS: Final = 0.1  # between two drawings, at least
 METER_SECONDS: Final = 1.0  # over which the processor's share is taken
@@ -296,7 +296,7 @@ def line(event: Detection) -> str:
     >>> line(Detection("北京", "cmn", 0.934, 12.4))
     '   12.40 s  cmn  北京  0.93'
     """
-    return f"{event.time:8.2f} s  {event.language}  {event.keyword}  {event.score:.2f}"
+    return f"{event.time:8.2f} s  {event.language}  {apart(event.keyword)}  {event.score:.2f}"
 
 
 def json_line(record: object) -> str:

@@ -5,7 +5,9 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TextIO
+
+from rich.console import Console
 
 ENDS: Final = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -15,6 +17,11 @@ def write_any_script() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def can_draw(stream: TextIO | None) -> bool:
+    """Whether a picture can be drawn there again and again: on a terminal that moves its cursor."""
+    return stream is not None and stream.isatty() and not Console(file=stream).is_dumb_terminal
 
 
 @contextmanager

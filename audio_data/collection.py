@@ -70,7 +70,9 @@ class Collection:
 
     def counts(self) -> Counter[str]:
         """How many clips of each word this person has."""
-        return Counter(composed(row["word"]) for row in self._read()[1] if self._is_mine(row))
+        rows = (row for row in self._read()[1] if self._is_mine(row))
+        there = (row for row in rows if (self.folder / row["path"]).exists())
+        return Counter(composed(row["word"]) for row in there)
 
     def add(self, word: str, wave: NDArray[np.float32]) -> Path:
         """Keep a clip ``[T]``, mono at 16 kHz: first the file, then its row."""
@@ -88,7 +90,8 @@ class Collection:
         }
         with _alone(self.folder):  # others may record too
             columns, rows = self._read()
-            self._write(columns, [*rows, row])
+            left = [other for other in rows if other["path"] != name]  # whose file was deleted
+            self._write(columns, [*left, row])
         self._mine.append(name)
         return path
 

@@ -15,9 +15,10 @@ from kws.config import SAMPLE_RATE
 from kws.errors import KwsError
 
 RATES: Final = range(8_000, 192_001)  # Hz, what is resampled
-LOUDEST: Final = 2.0**31  # of floating-point samples, some of which hold integers as they are
+LOUDEST: Final = 100.0  # times full scale, in floating point: beyond it they are integers as such
 BLOCK: Final = 1 << 20  # samples read at once: a header that lies cannot ask for all memory
 
+_NOT_TOLD: Final = 1 << 60  # frames from here on are how libsndfile says that no length is told
 _ENDLESS: Final = 0x7FFF_0000  # WAV data sizes from here on are written by pipes: "until the end"
 _PAGE: Final = 27 + 255 + 255 * 255  # bytes, the longest Ogg page
 _XING: Final = (13, 21, 36)  # bytes of a frame before its tag, by version and channels
@@ -93,8 +94,8 @@ def _whole(path: Path) -> Path:
     if cut:
         raise _truncated(path)
     try:
-        with path.open("rb") as opened, soundfile.SoundFile(opened):
-            pass  # of a name that is no text, too
+        with path.open("rb") as opened, soundfile.SoundFile(opened) as sound:  # whatever its name
+            refuse_endless(path, sound)
     except soundfile.LibsndfileError:
         if _known(head):
             raise _truncated(path) from None
@@ -102,6 +103,15 @@ def _whole(path: Path) -> Path:
             f"{path} is not audio this program reads; use wav, flac, ogg, opus or mp3"
         ) from None
     return path
+
+
+def refuse_endless(path: Path, file: soundfile.SoundFile) -> None:
+    """Raise a KwsError where a file does not say how long it is: it cannot be read to its end."""
+    if file.frames >= _NOT_TOLD:
+        raise KwsError(
+            f"{path} does not say how long it is, as what was written into a pipe does not; "
+            f"convert it: ffmpeg -i {path.name} {path.stem}.wav"
+        )
 
 
 def _pieces(path: Path) -> Iterator[tuple[NDArray[np.float32], int]]:
@@ -125,7 +135,9 @@ def _refuse_numbers(path: Path, block: NDArray[np.float32], rate: int) -> None:
     if not np.isfinite(block).all():
         raise KwsError(f"{path} holds NaN or infinite samples; re-export it")
     if (top := np.abs(block).max()) > LOUDEST:
-        raise KwsError(f"{path} holds samples as large as {top:.0e}; re-export it")
+        raise KwsError(
+            f"{path} holds samples as large as {top:.0e}, where full scale is 1; re-export it"
+        )
     if rate not in RATES:
         raise KwsError(
             f"{path} has a sample rate of {rate} Hz; convert it to one from 8000 to 192000 Hz"

@@ -1,6 +1,7 @@
 """Read a plain folder of recordings: one folder per word."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from kws.config import SILENCE, UNKNOWN
@@ -69,14 +70,23 @@ def audio_files(folder: Path) -> list[Path]:
     """
     there = [path for path in folder.iterdir() if not path.name.startswith(".")]
     found = sorted(path for path in there if is_recording(path))
+    refuse_unread(there, folder)
+    if not found and (deep := [path for path in folder.rglob("*") if is_recording(path)]):
+        raise KwsError(f"{min(deep)} lies too deep; put the recordings of a word into {folder}")
+    return found
+
+
+def refuse_unread(files: Iterable[Path], folder: Path) -> None:
+    """Raise a KwsError where some of the files of a folder are sound in a format that is not read.
+
+    Hidden ones are nobody's.
+    """
+    there = (path for path in files if not path.name.startswith("."))
     if other := sorted(path for path in there if path.suffix.lower() in UNREAD):
         raise KwsError(
             f"{other[0]} is in a format that is not read, with {len(other)} such in {folder}; "
             f"convert it: ffmpeg -i {other[0].name} {other[0].stem}.wav"
         )
-    if not found and (deep := [path for path in folder.rglob("*") if is_recording(path)]):
-        raise KwsError(f"{min(deep)} lies too deep; put the recordings of a word into {folder}")
-    return found
 
 
 def _compile(text: str) -> re.Pattern[str]:

@@ -7,8 +7,10 @@ import soundfile
 
 from kws.config import SAMPLE_RATE
 from kws.errors import KwsError, UsageError
+from kws.files import below
 
-from .decode import RATES, decode_blocks
+from .decode import RATES, decode_blocks, refuse_endless
+from .folder import refuse_unread
 from .noise import is_recording
 from .streams import Chunk, Ledger
 
@@ -21,13 +23,15 @@ class Recordings:
 
     Raises:
         UsageError: there is no recording.
+        KwsError: one of them is in a format that is not read.
 
     """
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
             raise UsageError(f"{path} is not there; name a folder of recordings, or one")
-        found = sorted(path.rglob("*")) if path.is_dir() else [path]
+        found = sorted(below(path)) if path.is_dir() else [path]
+        refuse_unread(found, path)
         self.paths = [file for file in found if is_recording(file) and file.is_file()]
         if not self.paths:
             raise UsageError(
@@ -53,6 +57,7 @@ def _open(path: Path) -> soundfile.SoundFile:
         raise KwsError(
             f"{path} is not audio this program reads; use wav, flac, ogg, opus or mp3"
         ) from None
+    refuse_endless(path, file)
     if file.samplerate not in RATES or not file.frames:
         file.close()
         raise KwsError(f"{path} is empty or not of 8000 to 192000 Hz; record or convert it again")

@@ -16,6 +16,10 @@ SILENCE = "_silence_"
 
 STEERING: Final = ("Cc", "Cs", "Zl", "Zp")  # categories: control characters, halves, line ends
 
+INVISIBLE: Final = "\u200b\u2060\ufeff"  # without width; joiners are letters of some scripts
+# What turns the order in which letters are written.
+TURNING: Final = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
 Split = Literal["train", "validation", "test"]  # who is learnt from, chosen on, reported on
 
 
@@ -36,10 +40,11 @@ def composed(text: str) -> str:
 def steers(text: str) -> bool:
     r"""Whether a text holds what no word has, and what may steer a terminal or end its line.
 
-    >>> steers("नहीं\u200d"), steers("go\n"), steers("\x1b[2J")
-    (False, True, True)
+    >>> steers("नहीं\u200d"), steers("go\n"), steers("\x1b[2J"), steers("\u202ego")
+    (False, True, True, True)
     """
-    return any(unicodedata.category(letter) in STEERING for letter in text)
+    odd = INVISIBLE + TURNING
+    return any(unicodedata.category(letter) in STEERING or letter in odd for letter in text)
 
 
 def check_names(language: str, labels: Sequence[str]) -> None:
@@ -53,8 +58,9 @@ def check_names(language: str, labels: Sequence[str]) -> None:
         raise KwsError("there is no label; a network tells one word from others at least")
     if odd := [name for name in (language, *labels) if not name.strip() or steers(name)]:
         raise KwsError(f"{odd[0]!r} is no name of a word or language; write letters alone")
-    if len(set(labels)) < len(labels):
-        twice = next(label for label in labels if labels.count(label) > 1)
+    spelt = [composed(label) for label in labels]
+    if len(set(spelt)) < len(spelt):
+        twice = next(label for label in spelt if spelt.count(label) > 1)
         raise KwsError(f"the label {twice} is there twice")
 
 

@@ -203,6 +203,13 @@ class Detector:
         self._set_levels()
         self._bar = np.where(np.isinf(self._bar), self._bar, self._threshold)
 
+    def keep_silent(self, before: "Detector") -> None:
+        """Report nothing that ``before`` has reported, as if it were its own; of the same words."""
+        if before.labels == self.labels:
+            self._armed, self._silent_until = before._armed.copy(), before._silent_until.copy()
+            self._reported, self._muted = before._reported, before._muted
+            self._bar = np.where(np.isinf(before._bar), before._bar, self._threshold)
+
     def step(self, scores: NDArray[np.float32], time: float) -> Detection | None:
         """Take one decision ``[K]`` at ``time`` seconds; return the event it completes."""
         if scores.shape != (len(self.labels),):

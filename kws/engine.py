@@ -223,12 +223,14 @@ class Engine:
         self._hearing.reset()
         self._fed = 0  # samples
         self.decisions = 0
+        self._left: dict[str, tuple[Detector, int]] = {}  # by language, and after which decision
         self._detector.reset()
 
     def set_language(self, language: str) -> None:
         """Listen in another language from the next decision on; no sample is lost.
 
-        What is heard already goes on as it is. An adapter that was loaded for the base's own
+        What is heard already goes on as it is; what was reported in that language within the last
+        view is not reported again. An adapter that was loaded for the base's own
         language takes its place now.
 
         Raises:
@@ -236,8 +238,14 @@ class Engine:
 
         """
         self._spotter.set_adapter(language)
-        changed, self.language = language != self.language, language
-        if changed or self._stored() != self._detected:
+        if language != self.language:
+            self._left[self.language] = self._detector, self.decisions
+            self.language = language
+            self._detector = self._new_detector()
+            before, left_at = self._left.get(language, (self._detector, 0))
+            if (self.decisions - left_at) * self.hop < VIEW:  # what was reported is heard again
+                self._detector.keep_silent(before)
+        elif self._stored() != self._detected:
             self._detector = self._new_detector()
 
     def feed(self, samples: NDArray[np.float32]) -> list[Detection]:

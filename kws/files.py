@@ -7,7 +7,7 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -151,3 +151,16 @@ def read_metadata(path: Path) -> dict[str, str]:
 def sha256(path: Path) -> str:
     """Hexadecimal digest of a file's bytes."""
     return hashlib.sha256(read_bytes(path)).hexdigest()
+
+
+def below(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, also behind links to folders; each folder once."""
+    seen: set[str] = set()
+    for here, folders, files in os.walk(folder, followlinks=True):
+        place = os.path.realpath(here)
+        if place in seen:
+            folders.clear()
+            continue
+        seen.add(place)
+        folders.sort()
+        yield from (Path(here, name) for name in sorted(files))

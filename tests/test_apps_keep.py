@@ -3,17 +3,20 @@
 import errno
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from apps.keep import LIMIT, Keeper, Moment, Shelf
+from apps.keep import AFTER, BEFORE, LIMIT, Keeper, Moment, Shelf
+from apps.listen import listen
 from apps.live import LiveEngine
 from apps.worker import Worker
 from kws.config import SAMPLE_RATE
@@ -195,8 +198,12 @@ def test_a_change_of_language_does_not_mix_scores(tmp_path: Path, changes: Seque
 
 
 def test_the_default_bound_is_stated_truly() -> None:
-    """Half a thousand of both kinds take about 50 MB."""
-    assert pytest.approx(50e6, rel=0.1) == 2 * LIMIT * 1.5 * SAMPLE_RATE * 2
+    option = next(one for one in listen.params if one.name == "save_limit")
+    assert isinstance(option, click.Option)
+    told = re.search(rf"\({LIMIT} of both: about (\d+) MB\)", option.help or "")
+    assert told
+    seconds, width = BEFORE + AFTER, 2  # bytes of a sample
+    assert pytest.approx(1e6 * int(told[1]), rel=0.1) == 2 * LIMIT * seconds * SAMPLE_RATE * width
 
 
 class Two:

@@ -84,3 +84,40 @@ def test_a_sequence_may_come_in_two_pieces_and_escape_alone() -> None:
         os.write(writing, b"q\x1b")
         os.close(writing)
         assert [keys.poll() for _ in range(3)] == ["q", "", ""]
+
+
+def test_in_the_background_a_terminal_is_left_alone_until_it_is_in_front_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Touching it would stop the program: as after Ctrl-Z and bg."""
+    typing, terminal = pty.openpty()
+    with open(terminal) as stream, Keys(stream) as keys:
+        behind: list[bool] = []  # true while there is something in it
+        monkeypatch.setattr("apps.keys._in_background", lambda terminal: bool(behind))
+        shells = termios.tcgetattr(terminal)
+        shells[3] |= termios.ICANON | termios.ECHO
+
+        def stopped(*_: object) -> None:
+            behind.append(True)
+            termios.tcsetattr(terminal, termios.TCSANOW, shells)
+
+        monkeypatch.setattr("apps.keys.os.kill", stopped)
+        signal.raise_signal(signal.SIGTSTP)
+        assert termios.tcgetattr(terminal)[3] & termios.ICANON
+        os.write(typing, b"q\n")
+        assert keys.poll() == ""
+        behind.clear()
+        assert keys.poll() == "q\n"
+        assert not termios.tcgetattr(terminal)[3] & termios.ICANON
+    os.close(typing)
+
+
+def test_where_terminals_cannot_be_set_there_are_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows."""
+    monkeypatch.setitem(sys.modules, "termios", None)
+    typing, terminal = pty.openpty()
+    with open(terminal) as stream, Keys(stream) as keys:
+        os.write(typing, b"q\n")
+        assert keys.poll() == ""
+        assert keys.closed
+    os.close(typing)

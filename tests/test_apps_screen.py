@@ -1,6 +1,8 @@
 """The live screen: what it shows, and that it fits every terminal."""
 
 import io
+import os
+import pty
 import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,10 +14,12 @@ import pytest
 from numpy.typing import NDArray
 from rich.cells import cell_len
 from rich.console import Console
+from rich.segment import Segment
 
 from apps.live import LiveEngine, shifted
-from apps.panels import CELL, Picture, State, Traces, picture, thresholds
-from apps.screen import NO_WRAP, WRAP, Meter, Screen, no_terminal
+from apps.panels import CELL, Picture, State, Traces, picture, piece, thresholds
+from apps.screen import NO_WRAP, WRAP, Meter, Screen, line, no_terminal
+from apps.terminal import can_draw
 from kws.config import SAMPLE_RATE
 from kws.detector import Detection, DetectorConfig, Levels
 
@@ -337,3 +341,25 @@ def test_samples_that_are_no_numbers_are_told() -> None:
     engine = LiveEngine(Loud())
     engine.feed(np.full(7, np.nan, np.float32))
     assert "0 overruns, 7 samples no numbers" in "\n".join(drawn(state(engine)))
+
+
+@pytest.mark.parametrize(("term", "drawn"), [("xterm", True), ("dumb", False), ("unknown", False)])
+def test_no_picture_is_drawn_where_the_cursor_cannot_move(
+    term: str, drawn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But lines are written, as into a file."""
+    monkeypatch.setenv("TERM", term)
+    typing, terminal = pty.openpty()
+    with open(terminal, "w", encoding="utf-8") as stream:
+        assert can_draw(stream) == drawn
+    os.close(typing)
+    assert not can_draw(io.StringIO())
+    assert not can_draw(None)
+
+
+def test_a_word_written_from_the_right_leaves_its_score_at_the_right() -> None:
+    """The score's digits are part of its run of letters, were there no mark between."""
+    written = line(Detection("نعم", "ara", 0.934, 12.4))
+    assert written.replace("\N{LEFT-TO-RIGHT MARK}", "") == "   12.40 s  ara  نعم  0.93"
+    assert "نعم\N{LEFT-TO-RIGHT MARK}  0.93" in written
+    assert Segment.get_line_length([piece("نعم")]) == 3

@@ -56,6 +56,17 @@ def test_nothing_that_is_there_is_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "ja" / "s01_001.flac").read_bytes() == b"mine"
 
 
+def test_a_clip_that_was_deleted_is_said_again(tmp_path: Path) -> None:
+    """And is in the manifest once."""
+    collection = Collection(tmp_path, "de", "s01")
+    paths = [collection.add("ja", WAVE) for _ in range(3)]
+    paths[1].unlink()
+    assert collection.counts() == {"ja": 2}
+    assert collection.add("ja", WAVE) == paths[1]
+    assert collection.counts() == {"ja": 3}
+    assert sorted(clip.path for clip in read_corpus(tmp_path)) == paths
+
+
 def test_recordings_that_no_manifest_lists_are_not_left_out_silently(tmp_path: Path) -> None:
     """A manifest beside them would be all that is read."""
     (tmp_path / "ja").mkdir()

@@ -198,11 +198,23 @@ def test_nan_and_infinity_are_refused(tmp_path: Path, value: float) -> None:
     assert "NaN or infinite" in refusal(write(tmp_path / "a.wav", wave, subtype="FLOAT"))
 
 
-@pytest.mark.parametrize("value", [3e38, -3e38, 1e10])
+@pytest.mark.parametrize("value", [3e38, -3e38, 1e10, 32_767])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_samples_near_infinity_are_refused(tmp_path: Path, value: float, channels: int) -> None:
     wave = np.full((1_600, channels), value, np.float32)
     assert "samples as large as" in refusal(write(tmp_path / "a.wav", wave, subtype="FLOAT"))
+
+
+def test_a_flac_that_does_not_say_how_long_it_is_is_told_from_a_damaged_one(tmp_path: Path) -> None:
+    """As an encoder leaves it that writes into a pipe."""
+    path = write(tmp_path / "a.flac", tone(0.1))
+    data = bytearray(path.read_bytes())
+    data[21] &= 0xF0  # the count of samples, 36 bits of the first block
+    data[22:26] = bytes(4)
+    path.write_bytes(data)
+    told = refusal(path)
+    assert "does not say how long it is" in told
+    assert "ffmpeg -i a.flac a.wav" in told
 
 
 def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from kws.errors import KwsError
 
 
 def test_a_long_recording_that_is_damaged_is_named(tmp_path: Path) -> None:
-    """And where."""
+    """Whatever of it is whole."""
     path = tmp_path / "long.flac"
     noise = np.random.default_rng(0).normal(0, 0.1, 20 * SAMPLE_RATE)
     soundfile.write(path, noise, SAMPLE_RATE)

@@ -155,6 +155,22 @@ def test_a_new_language_starts_fresh() -> None:
     assert engine.labels == WORDS["eng"]
 
 
+@pytest.mark.parametrize(("away", "again"), [(0.0, []), (0.16, []), (1.2, ["low"])])
+def test_a_word_that_was_reported_is_not_when_its_language_is_back(
+    away: float, again: list[str]
+) -> None:
+    """Soon; later it may have been said anew."""
+    engine = Engine(Bands())
+    sound = np.r_[silence(0.5), tone(400, 4.0)]
+    end = round(1.6 * SAMPLE_RATE)
+    assert [event.keyword for event in engine.feed(sound[:end])] == ["low"]
+    engine.set_language("eng")
+    back = end + round(away * SAMPLE_RATE)
+    engine.feed(sound[end:back])
+    engine.set_language("ara")
+    assert [event.keyword for event in engine.feed(sound[back:])] == again
+
+
 def test_choosing_the_active_language_again_changes_nothing() -> None:
     engine = Engine(Bands())
     first = engine.feed(np.r_[tone(400), silence(0.3)])

@@ -13,6 +13,7 @@ from safetensors.numpy import save
 from kws.errors import KwsError
 from kws.files import (
     Arrays,
+    below,
     read_json,
     read_metadata,
     read_tensors,
@@ -213,3 +214,14 @@ def test_names_of_files_that_are_no_text_are_written_and_read_again(tmp_path: Pa
     assert read_json(tmp_path / "a.json") == {odd: odd}
     write_text(tmp_path / "a.txt", odd)
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "d\\udce9jà"
+
+
+def test_files_behind_links_to_folders_are_below_and_circles_end(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere" / "deep").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "deep" / "b.txt").write_text("b")
+    (tmp_path / "here" / "own").mkdir(parents=True)
+    (tmp_path / "here" / "own" / "a.txt").write_text("a")
+    (tmp_path / "here" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "here" / "own" / "circle").symlink_to(tmp_path / "here")
+    found = [path.relative_to(tmp_path / "here").as_posix() for path in below(tmp_path / "here")]
+    assert found == ["linked/deep/b.txt", "own/a.txt"]
