@@ -1,6 +1,7 @@
 """Grids: files that span many runs, read and checked before the first of these begins."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from itertools import chain, product
@@ -13,7 +14,8 @@ from kws.quantized import ROUNDINGS, Bits
 from kws.train import HIGHEST
 from kws.typed import checked
 from models.layout import TAUS
-from policy.methods import METHODS
+from policy.methods import METHODS, those
+from policy.transfer import SHORTEST
 
 from .options import LAST_SEED
 from .recordings import Selection, parse_filters
@@ -87,6 +89,10 @@ class Group:
         check_seeds(CELLS, self.seeds)
         for budget in self.budgets:
             Budget.parse(budget)
+        known = [METHODS[name] for name in self.methods]
+        if self.sequences and not all(method.sequential for method in known):
+            wanted = listed(those(lambda method: method.sequential))
+            raise UsageError(f"{CELLS} has sequences, which {wanted} alone learns; name tasks")
 
     def cells(self) -> Iterator[Cell]:
         """Its runs; a task of a sequence comes after those before it."""
@@ -160,6 +166,9 @@ class Grid:
             for wanted, name in (("taus", "epochs"), ("methods", "base")):
                 if getattr(group, wanted) and getattr(self, name) is None:
                     raise UsageError(f"the grid has {wanted} and wants '{name}' beside them")
+        staged = any(METHODS[name].staged for group in self.cells for name in group.methods)
+        enough = self.epochs is None or self.epochs >= (SHORTEST if staged else 1)
+        check("the grid", "epochs", enough, f"{SHORTEST} at least, for methods in stages")
         for name, filters in self.tasks.items():
             check_name("[tasks]", name)
             right = isinstance(filters, list) and all("=" in str(text) for text in filters)
@@ -170,6 +179,9 @@ class Grid:
         check("the grid", "lr", (self.lr or 0) <= HIGHEST, f"{HIGHEST:g} at most")
         right = self.bits is None or self.bits in ROUNDINGS
         check("the grid", "bits", right, f"of {listed(ROUNDINGS)}")
+        counts = Counter(cell.name for cell in self.runs())
+        if twice := [name for name, count in counts.items() if count > 1]:
+            raise UsageError(f"two runs are called {twice[0]}; let names or rates differ more")
 
     def refuse_other(self, made: Mapping[str, Any], task: str, where: Path) -> None:
         """Raise a UsageError where a run of a task was recorded with other settings than these."""

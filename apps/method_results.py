@@ -37,9 +37,11 @@ def settings_of(record: Record) -> str:
     """What runs have in common that can be compared."""
     settings = record["settings"]
     clips, bits = settings.get("per_word"), settings.get("bits") or ROUNDED
+    heard = f"{clips} training clips of each word" if clips else "all training clips"
+    if record["cell"].get("per_word"):
+        heard = "as many training clips of each word as said"
     return (
-        f"Base {settings['base']}; {length_of(record)} for every method; "
-        f"{f'{clips} training clips of each word' if clips else 'all training clips'}; "
+        f"Base {settings['base']}; {length_of(record)} for every method; {heard}; "
         f"{'keywords only, without' if settings.get('closed') else 'with'} the classes unknown "
         f"and silence{f'; numbers of {bits} bits' if bits != ROUNDED else ''}."
     )

@@ -87,7 +87,9 @@ def write_results(
         parts += [f"## Methods side by side: {title}", settings_of(some[0])]
         parts += _compared(some, bases, out, "_" + title.replace(", ", "_"))
     if few:
-        parts += ["## Few recordings", method_results.few(few)]
+        parts += ["## Few recordings"]
+        for some in _alike(few):
+            parts += [settings_of(some[0]), method_results.few(some)]
     if chained:
         parts += ["## One language after another", SEQUENCE, sequences(trained)]
     if rows := causality([*bases, *_to_everything(adapted)]):
@@ -223,9 +225,13 @@ def _compared(
 
 
 def _bases(records: Sequence[Record]) -> str:
-    groups = grouped(records, lambda record: (record["cell"]["tau"], is_causal(record)))
+    groups = grouped(
+        records,
+        lambda r: (r["cell"]["tau"], is_causal(r), task_of(r), length_of(r), _is_closed(r)),
+    )
     rows = [
         [
+            f"{task}, {length}{', closed' if closed else ''}",
             f"τ={tau:g}, causal" if causal else f"τ={tau:g}",
             f"{some[0]['result']['parameters']:,}",
             spread_of(accuracies(some)),
@@ -234,7 +240,21 @@ def _bases(records: Sequence[Record]) -> str:
             f"{mean(r['result']['seconds'] for r in some) / 60:.0f}",
             str(len(some)),
         ]
-        for (tau, causal), some in sorted(groups.items())
+        for (tau, causal, task, length, closed), some in sorted(groups.items())
     ]
-    titles = ["width", "parameters", "test", "validation", "worst speaker", "minutes", "seeds"]
+    titles = [
+        "base",
+        "width",
+        "parameters",
+        "test",
+        "validation",
+        "worst speaker",
+        "minutes",
+        "seeds",
+    ]
     return markdown(titles, rows)
+
+
+def _is_closed(record: Record) -> bool:
+    """Whether it tells keywords apart alone."""
+    return bool(record["settings"].get("closed"))

@@ -191,7 +191,7 @@ def test_the_report_compares_only_what_was_trained_alike(tmp_path: Path) -> None
     several, one = page.split("## Methods side by side")
     assert "| swr | 10% | 0.02 | 90.0 | 90.0 | **90.00** |" in several
     assert "| swr 10% - full | -5.00" in several
-    assert "random" not in several
+    assert "- random" not in several
     assert "100 steps for every method" in one
     assert "| swr | 10% | 0.02 | 100 | 1,000 | 70.0 | 70.0 | 1 |" in one
     assert "| swr 10% - last 10% | +0.00" in one
@@ -254,7 +254,43 @@ def test_bases_are_told_with_the_worst_person_of_all_seeds(tmp_path: Path) -> No
         run["result"] = {"parameters": 29_104, "seconds": 60.0}
     write_results(records, tmp_path / "results.md")
     page = (tmp_path / "results.md").read_text(encoding="utf-8")
-    assert "| τ=2 | 29,104 | 85.0 ± 7.1 | 85.0 ± 7.1 | 80.0 | 1 | 2 |" in page
+    row = "| a, 4,000 steps, closed | τ=2 | 29,104 | 85.0 ± 7.1 | 85.0 ± 7.1 | 80.0 | 1 | 2 |"
+    assert row in page
+
+
+def test_bases_of_another_language_or_length_are_other_bases(tmp_path: Path) -> None:
+    records = [record("", None, task, 0, 0.9, tau=2) for task in ("a", "b", "a")]
+    for run in records:
+        run["result"] = {"parameters": 29_104, "seconds": 60.0}
+    records[2]["settings"]["epochs"] = 2
+    write_results(records, tmp_path / "results.md")
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    for named in ("a, 4,000 steps, closed", "b, 4,000 steps, closed", "a, 2 epochs, closed"):
+        assert f"| {named} | τ=2 | 29,104 | 90.0 | 90.0 | 90.0 | 1 | 1 |" in page
+
+
+def test_few_recordings_of_other_settings_have_a_table_of_their_own(tmp_path: Path) -> None:
+    records = [record("full", None, "a", seed, 0.9, per_word=5) for seed in (0, 1)]
+    records[1]["settings"]["steps"] = 100
+    write_results(records, tmp_path / "results.md")
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert page.count("| a | full | - | 90.0 | 1 |") == 2
+    for length in ("4,000 steps", "100 steps"):
+        assert f"Base runs/base; {length} for every method; as many training clips" in page
+
+
+def test_the_error_beside_drawn_sites_is_over_draws_where_it_is_larger(tmp_path: Path) -> None:
+    """All languages of a seed have the same sites: few draws, however many languages."""
+    records = [record("swr", "10%", task, seed, 0.9) for task, seed in product("ab", (0, 1))]
+    for method in ("random", "last"):
+        records += [
+            record(method, "10%", task, seed, 0.8 - 0.1 * seed)
+            for task, seed in product("ab", (0, 1))
+        ]
+    write_results(records, tmp_path / "results.md")
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "| swr 10% - random 10% | +15.00 ± 5.00 (standard error) |" in page
+    assert "| swr 10% - last 10% | +15.00 ± 0.00 (standard error) |" in page
 
 
 def test_a_grid_that_is_not_finished_can_be_reported(tmp_path: Path) -> None:
@@ -295,7 +331,16 @@ def test_orders_of_languages_may_be_of_different_lengths(tmp_path: Path) -> None
     assert "| cacl 10% | 0 | b 80.0 (100) | a 80.0 (0) |  | 80.0 |" in page
 
 
-@pytest.mark.parametrize("left", ["{}", '{"cell": {"tau": 2}, "settings": {}}'])
+@pytest.mark.parametrize(
+    "left",
+    [
+        "{}",
+        '{"cell": {"tau": 2}, "settings": {}}',
+        '{"cell": {}, "settings": {}, "validation": {}, "test": {}}',
+        '{"cell": {}, "stream": {}}',
+        '{"cell": {}, "stream": 1}',
+    ],
+)
 def test_a_file_that_is_no_record_is_named(left: str, kws: Kws, tmp_path: Path) -> None:
     (tmp_path / "swr.json").write_text(left, encoding="utf-8")
     told = fail(kws, 1, "bench", "report", "--records", tmp_path, "--out", tmp_path / "page.md")
