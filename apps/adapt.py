@@ -157,12 +157,14 @@ def adapt(
     if (out / BASE).exists():
         raise UsageError(f"{out} holds a base, which is never changed; name another --out")
     refuse_foreign(out)
+    before = heard_before(after)
     if words:
         refuse_unwritable(out)
         if language:
             refuse_taken(out, language)
-        selection = spoken.speak(selection, words, data, out / spoken.SPEECH, respelt)
-    recordings = Recordings.select(selection, opened.config, known=heard_before(after))
+        known = {**opened.config.people, **before}
+        selection = spoken.speak(selection, words, data, out / spoken.SPEECH, respelt, known)
+    recordings = Recordings.select(selection, opened.config, known=before)
     others_too = [replace(selection, filters=(pair,), keywords=None) for pair in beside]
     recipe = Recipe(
         method=method,
@@ -180,9 +182,7 @@ def adapt(
         recipe,
         out,
         after=after,
-        beside=[
-            Recordings.select(other, opened.config, known=recordings.people) for other in others_too
-        ],
+        beside=recordings.beside(others_too, opened.config),
         device=pick_device(device),
         made_by=command(),
     )

@@ -327,7 +327,7 @@ def _adapted(
         recipe,
         out,
         after=after,
-        beside=[Recordings.select(other, base.config, known=recordings.people) for other in others],
+        beside=recordings.beside(others, base.config),
         device=device,
     )
     made = {"recipe": asdict(recipe), "result": learn.summary(config)}
@@ -363,6 +363,9 @@ def report(records: Path, out: Path) -> None:
 
 def _read_record(path: Path) -> dict[str, Any]:
     record = read_json(path)
-    if "stream" not in record and not {"cell", "settings", *MEASURED} <= record.keys():
+    is_stream = "stream" in record
+    found = record["stream"] if is_stream else record
+    wanted = {"split_by"} if is_stream else {"cell", "settings", "result", *MEASURED}
+    if not (isinstance(found, dict) and wanted <= found.keys()):
         raise KwsError(f"{path} is no record of a run; delete it and run its grid again")
     return record

@@ -12,6 +12,7 @@ from kws.files import write_text
 
 Figures = Mapping[str, Any]
 SPLITS = ("validation", "test")  # of people not trained on
+MEASURED = {"accuracy", "count", "per_speaker", "worst_speaker"}  # at least, of a split
 STREAM, CALIBRATION = "stream", "calibration"  # among the metrics, beside the splits
 COMMAND = "command"  # among the figures that it made, or in what is said of training
 
@@ -49,22 +50,26 @@ def base_card(config: BaseConfig) -> str:
         "Its weights are never written to again: every further language is an adapter.",
         "",
         f"- Words: {', '.join(config.labels)}",
-        f"- Parameters: {config.metrics['parameters']:,}",
-        f"- Accuracy {config.metrics['validation_accuracy']:.1%} over the keywords' validation "
-        f"clips, of {_strangers(own, _learnt_from(config.training), config)}",
-        *_splits(config),
     ]
-    return _rest(lines, config)
+    if parameters := config.metrics.get("parameters"):
+        lines.append(f"- Parameters: {parameters:,}")
+    if accuracy := config.metrics.get("validation_accuracy"):
+        lines.append(
+            f"- Accuracy {accuracy:.1%} over the keywords' validation clips, of "
+            f"{_strangers(own, _learnt_from(config.training), config)}"
+        )
+    return _rest([*lines, *_splits(config)], config)
 
 
 def store(folder: Path, config: AdapterConfig | BaseConfig) -> None:
     """Replace configuration and card; the weights stay as they are."""
     if isinstance(config, AdapterConfig):
+        text = card(config)  # before anything is written
         save_adapter_config(folder, config)
-        write_text(folder / CARD, card(config))
     else:
+        text = base_card(config)
         save_base_config(folder, config)
-        write_text(folder / CARD, base_card(config))
+    write_text(folder / CARD, text)
 
 
 def command() -> str:
@@ -130,12 +135,16 @@ def is_of_strangers(found: Figures, config: AdapterConfig | BaseConfig) -> bool:
 
     Where only files are apart, that is so if people are heard and made voices were learnt.
     """
+    if found.get("heard_before"):
+        return False
     apart = not found.get("made") and _learnt_from(config.training) == "made voices"
     return apart or found.get("split_by") != "files"
 
 
 def _strangers(found: Figures, who: str, config: AdapterConfig | BaseConfig) -> str:
     """Who is heard, and whether training heard them too, as far as that is known."""
+    if heard := found.get("heard_before"):
+        return f"{who}, {heard} of whom the base, or a language before, was trained on"
     if not is_of_strangers(found, config):
         return f"{who} who may have been trained on: it is not known who speaks, or too few do"
     return f"{who} not trained on"
@@ -146,7 +155,7 @@ def _splits(config: AdapterConfig | BaseConfig) -> list[str]:
     lines = []
     for split in SPLITS:
         found = config.metrics.get(split)
-        if not found:
+        if not (found and found.keys() >= MEASURED):
             continue
         people = [person["accuracy"] for person in found["per_speaker"].values()]
         between = f", {min(people):.1%} to {max(people):.1%} by person" if len(people) > 1 else ""

@@ -26,7 +26,6 @@ from .recordings import Recordings, Selection
 from .scoring import LiveScorer
 from .stream_report import evaluate_stream
 from .stream_report import table as stream_table
-from .terminal import write_any_script
 from .wiring import open_base, open_runtime, read_config
 
 STREAM_ONLY = ("snrs", "hours", "out", "per_word", "seed", "keywords")
@@ -87,7 +86,6 @@ def evaluate(
     picture. With --keywords only those of the words are keywords; the rest is to be ignored.
     """
     _refuse(context, CLIPS_ONLY if stream else STREAM_ONLY, stream=stream)
-    write_any_script()
     if keep:
         _refuse_to_keep(adapter or base, split, closed=closed, filters=filters, keywords=keywords)
     selection = Selection(
@@ -144,7 +142,9 @@ def _clips(
         note(warning)
     result = measure(network, recordings, split, closed=selection.closed).report
     origin = recordings.origin(split)
-    if not is_of_strangers(origin, config):
+    if heard := origin.get("heard_before"):
+        note(f"the base was trained on {heard} of these people: accuracy may be optimistic")
+    elif not is_of_strangers(origin, config):
         note(
             "who speaks is not known, or too few do: these clips may be of people who were learnt "
             "from, and if --speaker-pattern was given then and is not now, learnt themselves"

@@ -82,7 +82,8 @@ def learn_language(
         recipe: how it is learnt.
         out: folder; of what a killed run left there, it goes on.
         after: the adapter that a sequential method builds on.
-        beside: languages that are learnt at the same time, each in as many steps.
+        beside: languages that are learnt at the same time, as :meth:`Recordings.beside` has them:
+            ``steps`` of each on the mean, more of those with more recordings.
         device: where to train.
         made_by: the command that the card names.
 
@@ -128,7 +129,7 @@ def learn_language(
             "seconds": round(time.perf_counter() - begin, 1),
         },
         metrics={"validation": measured.report | recordings.origin("validation")},
-        people=recordings.people,
+        people=(beside or [recordings])[-1].people,
     )
     config = save_adapter(out, replace(adapter, config=config), card(config))
     write_json(out / HISTORY, {n: [asdict(e) for e in h] for n, h in trainer.history.items()})

@@ -40,6 +40,7 @@ class Selection:
 
     data: Path
     others: Path | None = None  # recordings of other words, unknown ones
+    noisy: Path | None = None  # what else has noise beside it
     filters: tuple[tuple[str, str], ...] = ()
     keywords: tuple[str, ...] | None = None
     language: str | None = None
@@ -71,7 +72,7 @@ class Selection:
     @property
     def noise(self) -> tuple[Path, ...]:
         """What lies beside them."""
-        return find_noise(self.data, self.others)
+        return find_noise(self.data, self.others, self.noisy)
 
 
 def parse_filters(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
@@ -88,7 +89,8 @@ class Recordings:
     """A task and its decoded sound, read when asked for.
 
     ``context`` is what a network hears before the view, in frames; ``named`` are the people whose
-    splits are to be remembered, with those ``known`` before. What was read and made is ``kept``, if
+    splits are to be remembered, with those ``known`` before; the base, or a language before, was
+    trained on those ``heard``. What was read and made is ``kept``, if
     given, for other runs on the same.
     """
 
@@ -99,6 +101,7 @@ class Recordings:
     context: int
     named: frozenset[str] = frozenset()
     known: Mapping[str, Split] = field(default_factory=dict)
+    heard: frozenset[str] = frozenset()
     kept: dict[object, Any] | None = None
 
     @classmethod
@@ -116,7 +119,9 @@ class Recordings:
         ``known``, as those are whom the base heard. Given labels are measured: then filters may
         leave some people or words alone.
         """
-        known = {**base.people, **(known or {})}
+        before = [*base.people.items(), *(known or {}).items()]
+        heard = frozenset(name for name, split in before if split == "train")
+        known = dict(before)
         clips = selection.clips()
         closed = selection.closed or (labels is not None and UNKNOWN not in labels)
         pool = [] if closed else selection.pool(clips)
@@ -136,15 +141,24 @@ class Recordings:
             )
         noise, held = map(torch.from_numpy, load_noise(selection.noise))
         named = _named(clips, pool)
-        return cls(task, base.features, noise, held, context(base), named, known, kept)
+        return cls(task, base.features, noise, held, context(base), named, known, heard, kept)
+
+    def beside(self, others: Iterable[Selection], base: BaseConfig) -> list["Recordings"]:
+        """Languages that are learnt at the same time: people stay where these here have them."""
+        found = [self]
+        for other in others:
+            found.append(Recordings.select(other, base, known=found[-1].people))
+        return found[1:]
 
     def views(self, split: Split) -> Views:
         """The placed recordings of one split."""
-        return self._once(split, lambda: self._read(split))
+        return self._once(split, split, lambda: self._read(split))
 
-    def _once(self, key: object, make: Callable[[], T]) -> T:
+    def _once(self, key: object, split: Split, make: Callable[[], T]) -> T:
+        """What is kept of the same examples: runs of a task may hear people in other splits."""
         if self.kept is None:
             return make()
+        key = key, self.task.splits[split]
         if key not in self.kept:
             self.kept[key] = make()
         found: T = self.kept[key]
@@ -194,7 +208,9 @@ class Recordings:
 
     def origin(self, split: Split) -> dict[str, Any]:
         """What a card tells of the recordings beside what they came to."""
-        return {"made": self.made(split), "split_by": self.split_by}
+        found = {"made": self.made(split), "split_by": self.split_by}
+        heard = {clip.speaker for clip in self.said(split)} & self.heard
+        return found | ({"heard_before": len(heard)} if heard and split != "train" else {})
 
     @property
     def amount(self) -> dict[str, int]:
@@ -224,12 +240,13 @@ class Recordings:
         )
         if self.kept is None:
             return made
-        return self._once((augment, batch, seed, device), lambda: Kept(made))
+        return self._once((augment, batch, seed, device), "train", lambda: Kept(made))
 
     def fixed(self, split: Split) -> tuple[Tensor, Tensor]:
         """Features ``[N, F, T]`` and labels ``[N]`` of a split as it is, with held-out noise."""
         return self._once(
-            ("fixed", split),
+            "fixed",
+            split,
             lambda: fixed_features(
                 self.views(split), self.held_noise, self.features, context=self.context
             ),

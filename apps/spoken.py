@@ -1,14 +1,14 @@
 """From text to an adapter: speech is made for words, thresholds are set, and doubts are told."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from audio_data.clips import UNTOLD, Clip
+from audio_data.clips import UNTOLD, Clip, Split
 from audio_data.corpus import find_manifest
-from audio_data.material import read_material
+from audio_data.material import Half, Material, read_material
 from audio_data.mixture import make_mixture
 from audio_data.synthesis import LICENCE
 from audio_data.task import only_language
@@ -32,10 +32,12 @@ def speak(
     data: Path | None,
     out: Path,
     respelt: Mapping[str, str] | None = None,
+    known: Mapping[str, Split] | None = None,
 ) -> Selection:
     """Make speech for words, put what ``selection`` has of people among it, and select all.
 
-    Words that are ``respelt`` are said so.
+    Words that are ``respelt`` are said so. Who is ``known`` stays in the split that training had
+    them in.
 
     Raises:
         UsageError: no language is given nor said by recordings, or they are of several.
@@ -53,18 +55,22 @@ def speak(
             "learnt as unknown words, and made voices alone say the keywords"
         )
     with counting(f"speaking {', '.join(words)}, and other words") as progress:
-        manifest = make_mixture(
+        manifest, warnings = make_mixture(
             out,
             words,
             language,
             recorded,
+            known=known,
             seed=selection.seed,
             respelt=respelt,
             progress=progress,
         )
+    for warning in warnings:
+        note(warning)
     return replace(
         selection,
         data=manifest,
+        noisy=data,
         filters=(),
         language=None,
         speaker_pattern=None,
@@ -78,6 +84,12 @@ def _by_people(selection: Selection, data: Path) -> list[Clip]:
     return replace(selection, data=data, language=told).clips()
 
 
+def _material(selection: Selection, labels: Sequence[str]) -> dict[Half, Material]:
+    """What thresholds are chosen on, in the noise that training heard."""
+    halves = read_material(selection.data, labels)
+    return {half: replace(found, noise=selection.noise) for half, found in halves.items()}
+
+
 def calibrated(
     base: Path, adapter: Path, selection: Selection, config: AdapterConfig
 ) -> dict[str, Any]:
@@ -85,7 +97,7 @@ def calibrated(
     found = set_thresholds(
         base,
         adapter,
-        partial(read_material, selection.data, config.labels),
+        partial(_material, selection, config.labels),
         PER_HOUR,
         hours=HOURS,
         seed=selection.seed,

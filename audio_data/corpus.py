@@ -1,10 +1,12 @@
 """Read recordings in whichever of the known forms they come."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
+from kws.config import UNKNOWN
 from kws.errors import KwsError, UsageError
 
 from .clips import UNTOLD, Clip
@@ -66,17 +68,32 @@ def read_others(
     """Read what is recorded of other words than ``clips``, in whichever language.
 
     It is what ``filters`` leave out of the corpus at ``path``, and the corpus ``others``, as far as
-    it is there.
+    it is there; each file once.
     """
     found = []
     if filters:
         found += read_corpus(path, None, language, speaker_pattern, partial=True)
     if others:
-        known = {os.path.realpath(clip.path) for clip in clips}
-        more = read_corpus(others, partial=True)
-        found += [clip for clip in more if os.path.realpath(clip.path) not in known]
-    chosen = {(clip.language, clip.word) for clip in clips}
-    return [clip for clip in found if (clip.language, clip.word) not in chosen]
+        found += read_corpus(others, partial=True)
+    chosen = {(clip.language, clip.word) for clip in clips if clip.word != UNKNOWN}
+    left = [clip for clip in found if (clip.language, clip.word) not in chosen]
+    taken, free = {*_places(clips)}, []
+    for place, clip in zip(_places(left), left, strict=True):
+        if place not in taken:
+            taken.add(place)
+            free.append(clip)
+    return free
+
+
+def _places(clips: Iterable[Clip]) -> list[str]:
+    """Where files are, however their paths are spelt."""
+    folder = cache(os.path.realpath)  # of few folders; of every file it would take seconds
+    return [
+        os.path.realpath(path)
+        if os.path.islink(path)
+        else os.path.join(folder(path.parent), path.name)
+        for path in (clip.path for clip in clips)
+    ]
 
 
 def find_manifest(path: Path) -> Path | None:

@@ -26,7 +26,7 @@ Row = dict[str, str]
 def read_manifest(
     path: Path, filters: Filters | None = None, *, partial: bool = False
 ) -> list[Clip]:
-    """Read the rows that ``filters`` select, in the order of the file.
+    """Read the rows that ``filters`` select, in the order of the file; what is there twice, once.
 
     Args:
         path: a UTF-8 CSV with the columns path (relative to the CSV, or absolute), language,
@@ -54,9 +54,10 @@ def read_manifest(
     clips = [_clip(row, number, path) for number, row in chosen]
     if partial:
         absent = {*absent_files(clips)}
-        return [clip for index, clip in enumerate(clips) if index not in absent]
-    check_files(clips, [number for number, _ in chosen], path)
-    return clips
+        clips = [clip for index, clip in enumerate(clips) if index not in absent]
+    else:
+        check_files(clips, [number for number, _ in chosen], path)
+    return [*dict.fromkeys(clips)]
 
 
 def select(rows: Sequence[tuple[int, Row]], filters: Filters, source: str) -> list[tuple[int, Row]]:

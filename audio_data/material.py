@@ -135,7 +135,7 @@ def _unsaid(
 ) -> list[Clip]:
     """Words that are no keyword, each in the split in which training has it."""
     heard = (*keywords, SILENCE)
-    decided = assign_splits(clips)[0]
+    decided = assign_splits(clips, first=keywords)[0]
     own = [clip for clip in decided if not says(clip.word, heard)]
     pool = (clip for clip in beside if not says(clip.word, heard))
     return own + split_pool(pool, decided, known)

@@ -13,10 +13,10 @@ from typing import Final
 from kws.config import UNKNOWN
 from kws.errors import UsageError
 
-from .clips import Clip
+from .clips import Clip, Split
 from .corpus import MANIFEST
 from .manifest import read_manifest, write_manifest
-from .splits import assign_splits
+from .splits import assign_splits, people_in
 from .synthesis import DEFAULT_WORDS, LICENCE, make_corpus, write_noises
 from .task import with_language
 
@@ -32,10 +32,11 @@ def make_mixture(
     language: str,
     recorded: Sequence[Clip] = (),
     *,
+    known: Mapping[str, Split] | None = None,
     seed: int = 0,
     respelt: Mapping[str, str] | None = None,
     progress: Progress | None = None,
-) -> Path:
+) -> tuple[Path, list[str]]:
     """Speak the words, and other words beside them, and put people's recordings among them.
 
     What is there already is not made again. Other words are those of the demonstration vocabulary,
@@ -45,13 +46,16 @@ def make_mixture(
         out: folder for the speech, the noise and the manifest.
         words: to be spotted.
         language: BCP 47 or ISO 639-3, of the words.
-        recorded: by people, of these words or others, with or without splits.
+        recorded: by people, of these words or others, with or without splits. Where they are too
+            few for splits of their own, they are written down without their names.
+        known: people whose split was decided when a network was trained.
         seed: the same seed gives the same voices.
         respelt: word -> what is said for it, where its own letters are said wrongly.
         progress: called with clips done and clips in all, of the keywords and then of the rest.
 
     Returns:
-        The path of a manifest that holds all of it, in one language.
+        The path of a manifest that holds all of it, in one language, and sentences about what its
+        splits cannot promise.
 
     Raises:
         UsageError: the language is not known, or a word comes twice.
@@ -64,21 +68,39 @@ def make_mixture(
         raise UsageError(f"{out} already holds another corpus; name another folder")
     speak = partial(make_corpus, speakers=SPEAKERS, seed=seed, progress=progress)
     said = speak(out / KEYWORDS, {language: words}, takes=TAKES, respelt=respelt)
-    known = {word.casefold() for word in words}
+    keywords = {word.casefold() for word in words}
     others = {
         tongue: left
         for tongue, some in DEFAULT_WORDS.items()
-        if (left := [word for word in some if word.casefold() not in known])
+        if (left := [word for word in some if word.casefold() not in keywords])
     }
     rest = speak(out / "others", others, takes=1)
     write_noises(out / "noise", seed=seed)
     given = [replace(c, speaker=f"given-{c.speaker}") if _is_made(c) else c for c in recorded]
-    people = with_language(assign_splits(given)[0], language) if given else []
+    people, warnings = _people(given, words, known or {})
     spoken = {(clip.word, clip.split) for clip in people if clip.split != "train"}
     made = [clip for clip in read_manifest(said) if (clip.word, clip.split) not in spoken]
     strangers = [replace(clip, word=UNKNOWN, language=language) for clip in read_manifest(rest)]
-    write_manifest(out / MANIFEST, [*made, *strangers, *people])
-    return out / MANIFEST
+    write_manifest(out / MANIFEST, [*made, *strangers, *with_language(people, language)])
+    return out / MANIFEST, warnings
+
+
+def _people(
+    recorded: Sequence[Clip], words: Sequence[str], known: Mapping[str, Split]
+) -> tuple[list[Clip], list[str]]:
+    """Who is heard when; who is in several splits is nobody in particular, as a manifest has it."""
+    if not recorded:
+        return [], []
+    # What it says of shortages, made voices mend.
+    split, _ = assign_splits(recorded, known=known, first=words)
+    apart = people_in(split)
+    named = [clip if clip.speaker in apart else replace(clip, speaker=None) for clip in split]
+    if nameless := sum(clip.speaker is None for clip in named):
+        return named, [
+            f"of {nameless} recordings by people it is not known who speaks, or too few do: splits "
+            "may share people, so accuracy may be optimistic"
+        ]
+    return named, []
 
 
 def _is_made(clip: Clip) -> bool:

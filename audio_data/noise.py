@@ -1,5 +1,6 @@
 """Background noise: one long recording, its end kept apart for measuring."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,8 +23,11 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 def find_noise(*corpora: Path | None) -> tuple[Path, ...]:
     """The noise beside the corpora that are given, in ``noise/`` or ``_background_noise_/``."""
     there = filter(None, corpora)
-    roots = dict.fromkeys(data if data.is_dir() else data.parent for data in there)
-    folders = [root / name for root in roots for name in FOLDERS if (root / name).is_dir()]
+    roots: dict[str, Path] = {}  # each once, however it is spelt
+    for data in there:
+        root = data if data.is_dir() else data.parent
+        roots.setdefault(os.path.realpath(root), root)
+    folders = [root / name for root in roots.values() for name in FOLDERS if (root / name).is_dir()]
     return tuple(
         sorted(file for folder in folders for file in folder.iterdir() if is_recording(file))
     )

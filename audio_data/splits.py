@@ -19,6 +19,7 @@ def assign_splits(
     test: float = 0.1,
     *,
     known: Mapping[str, Split] | None = None,
+    first: Collection[str] = (),
 ) -> tuple[list[Clip], list[str]]:
     """Give every clip a split; those that have one keep it.
 
@@ -34,6 +35,8 @@ def assign_splits(
         validation: share of people, or of clips.
         test: likewise; the rest is for training.
         known: people and their splits, unless a clip of theirs says otherwise.
+        first: words that somebody is to say in every split: who says them is dealt out before the
+            others.
 
     Returns:
         The clips in their order, and sentences about what the splits cannot promise.
@@ -52,7 +55,7 @@ def assign_splits(
     stays = {**(known or {}), **given}
     before, clips = clips, [_follow(clip, stays) for clip in clips]
     shares: dict[Split, float] = {"validation": validation, "test": test}
-    people, warnings = _people(clips, shares)
+    people, warnings = _people(clips, shares, first)
     decided = [_follow(clip, people) for clip in clips]
     done = _split_files(decided, shares)
     return done, [*warnings, *_shortages(before, done)]
@@ -125,7 +128,7 @@ def check_disjoint(clips: Iterable[Clip]) -> None:
 
 
 def _people(
-    clips: Sequence[Clip], shares: Mapping[Split, float]
+    clips: Sequence[Clip], shares: Mapping[Split, float], first: Collection[str]
 ) -> tuple[dict[str, Split], list[str]]:
     """Map speakers to splits, as far as there are enough of them, and say what is amiss."""
     given = {clip.speaker: clip.split for clip in clips if clip.speaker and clip.split}
@@ -144,7 +147,10 @@ def _people(
             "record at least 3 people"
         )
         return {}, warnings
-    people = given | _share(free, shares, set(given.values()))
+    say = [clip for clip in clips if clip.speaker and clip.word in first]
+    before = free & {str(clip.speaker) for clip in say}
+    people = given | _share(before, shares, {clip.split for clip in say if clip.split})
+    people |= _share(free - before, shares, set(people.values()))
     _give_words_to_train(clips, people, free)
     return people, warnings
 

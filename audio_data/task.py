@@ -181,7 +181,7 @@ class _Drawing:
     ) -> "_Drawing":
         """Put everybody into a split; the task is closed if no label is for unknown words."""
         closed = closed or UNKNOWN not in labels
-        split, warnings = assign_splits(clips, known=known)
+        split, warnings = assign_splits(clips, known=known, first=spotted(labels))
         strangers = () if closed else _strangers(split, pool, {*spotted(labels)}, known)
         number = {label: index for index, label in enumerate(labels)}
         return cls(split, number, strangers, tuple(warnings), seed, closed)
@@ -189,7 +189,8 @@ class _Drawing:
     @property
     def filled(self) -> bool:
         """Whether somebody says a keyword in every split."""
-        return {clip.split for clip in self.clips if clip.word in self.number} == {*SPLITS}
+        keywords = {*spotted(self.number)}
+        return {clip.split for clip in self.clips if clip.word in keywords} == {*SPLITS}
 
     def examples(
         self, split: Split, per_word: int | None = None, most: int | None = None

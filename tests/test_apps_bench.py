@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
@@ -10,7 +11,11 @@ import pytest
 
 from apps.bench import Run, _in_turn, run_cell, shared
 from apps.grid import Cell, Grid
+from apps.recordings import Recordings, Selection
 from apps.results import write_results
+from audio_data.clips import SPLITS, Split
+from audio_data.manifest import read_manifest, write_manifest
+from kws.base import read_base_config
 from kws.config import FeatureConfig
 from kws.files import read_json, write_json
 
@@ -67,6 +72,28 @@ def test_a_run_on_kept_recordings_comes_out_as_alone(
             tmp_path / f"{n}-{method}" / "adapter_model.safetensors" for n in ("alone", "after")
         ]
         assert models[0].read_bytes() == models[1].read_bytes()
+
+
+def test_kept_recordings_are_those_of_the_same_splits(
+    tiny: Path, spoken: Path, tmp_path: Path
+) -> None:
+    """Runs of a task after other languages may hear other people in training."""
+    path = tmp_path / "manifest.csv"
+    clips = [replace(c, split=None) for c in read_manifest(spoken, {"language": ["de"]})]
+    write_manifest(path, clips)
+    config = read_base_config(tiny / "base")
+    kept: dict[object, Any] = {}
+    free = Recordings.select(Selection(data=path, closed=True), config, kept=kept)
+    someone = next(clip.speaker for clip in free.said("test"))
+    known: dict[str, Split] = {str(someone): "train"}
+    other = Recordings.select(Selection(data=path, closed=True), config, known=known, kept=kept)
+    for split in SPLITS:
+        for one in (free, other):
+            assert len(one.fixed(split)[1]) == len(one.task.splits[split])
+            assert one.views(split) is one.views(split)
+        same = free.task.splits[split] == other.task.splits[split]
+        assert (free.views(split) is other.views(split)) == same
+    assert free.task.splits["train"] != other.task.splits["train"]
 
 
 GRID = """

@@ -223,6 +223,20 @@ def test_an_adapter_of_another_base_is_refused(
     assert "the adapter for de belongs to another base" in err
 
 
+@pytest.mark.parametrize("metrics", [{}, {"validation": {"accuracy": 0.9}}])
+def test_what_was_measured_by_others_is_no_hindrance(
+    kws: Kws, tiny: Path, adapter: Path, command: list[object], metrics: dict[str, object]
+) -> None:
+    """The card tells what is there."""
+    save_adapter_config(adapter, replace(load_adapter(adapter).config, metrics=metrics))
+    succeed(kws, *command, *SHORT)
+    card = (adapter / CARD).read_text(encoding="utf-8")
+    assert "Thresholds for" in card
+    assert "- Accuracy" not in card
+    config = replace(read_base_config(tiny / "base"), metrics=metrics)
+    assert "- Parameters" not in base_card(config)
+
+
 def test_too_little_sound_to_choose_on_is_refused(
     kws: Kws, adapter: Path, command: list[object], tmp_path: Path
 ) -> None:

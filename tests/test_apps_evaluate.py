@@ -6,14 +6,17 @@ import shlex
 import shutil
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from helpers import fail, rows, said, succeed
 
-from audio_data.clips import SPLITS
+from audio_data.clips import SPLITS, Split
+from audio_data.manifest import read_manifest, write_manifest
 from audio_data.synthesis import LICENCE
 from kws.adapter import load_adapter, read_adapter_config
+from kws.base import read_base_config, save_base_config
 
 Kws = Callable[..., tuple[int, str, str]]
 
@@ -101,6 +104,28 @@ def test_people_of_a_plain_folder_are_evaluated_where_training_put_them(
     trained = next(who for who in people if people[who] == "train")
     error = fail(kws, 2, *command, "--filter", f"speaker={trained}")
     assert "no test recordings of de, only train" in error
+
+
+def test_people_whom_the_base_heard_are_called_no_strangers(
+    kws: Kws, tiny: Path, spoken: Path, tmp_path: Path
+) -> None:
+    """Where nobody else says the words: in the card, and when they are measured again."""
+    path, base = tmp_path / "manifest.csv", tmp_path / "base"
+    clips = read_manifest(spoken, {"language": ["de"]})
+    write_manifest(path, [replace(clip, split=None, licence=None) for clip in clips])
+    shutil.copytree(tiny / "base", base)
+    config = read_base_config(base)
+    everybody: dict[str, Split] = {str(clip.speaker): "train" for clip in clips}
+    save_base_config(base, replace(config, people={**config.people, **everybody}))
+    adapter = tmp_path / "de"
+    succeed(kws, "adapt", "--base", base, "--data", path, "--epochs", 4, "--out", adapter)
+    command = ["evaluate", "--base", base, "--adapter", adapter, "--data", path, "--keep"]
+    code, _, err = kws(*command)
+    assert code == 0, err
+    assert "the base was trained on" in " ".join(err.split())
+    card = (adapter / "README.md").read_text(encoding="utf-8")
+    assert card.count("of whom the base, or a language before, was trained on") == 2
+    assert "not trained on" not in card
 
 
 def test_nobody_learnt_from_is_tested_whatever_other_recordings_say(

@@ -1,6 +1,7 @@
 """From text to an adapter: made voices, people among them, thresholds, and how far to trust it."""
 
 import csv
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -8,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from helpers import fail, succeed
 
 from apps import learn as learning
@@ -16,9 +19,10 @@ from apps import spoken as tts
 from apps.card import is_of_strangers
 from audio_data import mixture
 from audio_data.augment import AugmentConfig
-from audio_data.clips import Clip
+from audio_data.clips import Clip, Split
 from audio_data.manifest import read_manifest, write_manifest
 from kws.adapter import read_adapter_config, save_adapter_config
+from kws.base import read_base_config, save_base_config
 from kws.config import UNKNOWN
 from kws.metrics import interval
 
@@ -131,6 +135,47 @@ def test_people_are_learnt_too_and_validate(
     assert f": {low:.0%} to {high:.0%} of words" in printed["trust"]
 
 
+def test_one_person_alone_is_learnt_too_and_validates(
+    tiny: Path, kws: Kws, people: Path, tmp_path: Path
+) -> None:
+    """As the advice to record some goes; without a name, since all splits have that person."""
+    for file in people.rglob("*.wav"):
+        file.rename(file.with_name(f"anna_{file.name}"))
+    named = ["--data", people, "--speaker-pattern", "^(anna)_"]
+    code, out, err = kws(*learn(tiny, tmp_path / "de"), *named, "--json")
+    assert code == 0, err
+    assert "recordings by people who are not named validate" in json.loads(out)["trust"]
+    assert "it is not known who speaks, or too few do" in " ".join(err.split())
+    card = (tmp_path / "de" / "README.md").read_text(encoding="utf-8")
+    assert "people not trained on" not in card
+
+
+def test_whom_the_base_heard_is_learnt_from_beside_made_voices(
+    tiny: Path, kws: Kws, people: Path, tmp_path: Path
+) -> None:
+    """So nobody of whom an earlier stage was learnt is measured."""
+    named = ["--data", people, "--speaker-pattern", "^([^_]+)_"]
+    succeed(kws, *learn(tiny, tmp_path / "free"), *named)
+    free = read_adapter_config(tmp_path / "free").people
+    base = tmp_path / "base"
+    shutil.copytree(tiny / "base", base)
+    config = read_base_config(base)
+    save_base_config(
+        base, replace(config, people={**config.people, **dict.fromkeys(free, "train")})
+    )
+    succeed(kws, *learn(tiny, tmp_path / "kept"), *named, "--base", base)
+    assert set(read_adapter_config(tmp_path / "kept").people.values()) == {"train"}
+
+
+def test_the_noise_beside_people_is_heard_beside_what_is_made(
+    tiny: Path, kws: Kws, people: Path, tmp_path: Path
+) -> None:
+    (people / "noise").mkdir()
+    soundfile.write(people / "noise" / "short.wav", np.zeros(16_000, np.float32), 16_000)
+    err = fail(kws, 2, *learn(tiny, tmp_path / "de"), "--data", people)
+    assert "noise must last at least 10 seconds" in " ".join(err.split())
+
+
 def test_whoever_is_heard_was_not_learnt_from_where_only_voices_were(
     tiny: Path, kws: Kws, people: Path, tmp_path: Path
 ) -> None:
@@ -198,13 +243,13 @@ def test_words_are_parted_by_the_comma_of_their_script(
 
 def test_all_of_a_demonstration_vocabulary_may_be_keywords(tmp_path: Path) -> None:
     """Then the other languages' words are the unknown ones."""
-    clips = read_manifest(mixture.make_mixture(tmp_path, ["ja", "los"], "de"))
+    clips = read_manifest(mixture.make_mixture(tmp_path, ["ja", "los"], "de")[0])
     assert sum(clip.word == UNKNOWN for clip in clips) == 2 * 4  # stop and NEIN
 
 
 def test_a_mixture_is_in_one_language_and_other_words_are_unknown(tmp_path: Path) -> None:
     """No keyword is among them, however it is written."""
-    clips = read_manifest(mixture.make_mixture(tmp_path, WORDS, "de"))
+    clips = read_manifest(mixture.make_mixture(tmp_path, WORDS, "de")[0])
     assert {clip.language for clip in clips} == {"de"}
     assert {clip.word for clip in clips} == {*WORDS, UNKNOWN}
     assert sum(clip.word == UNKNOWN for clip in clips) == 2 * 4  # los and stop
@@ -216,9 +261,47 @@ def test_words_that_people_did_not_say_keep_their_made_voices(tmp_path: Path) ->
     """By split: where people only train, made voices go on to validate."""
     recorded = [Clip(path=tmp_path / "a.wav", word="ja", speaker="anna", split="train")]
     (tmp_path / "a.wav").write_bytes(b"")
-    clips = read_manifest(mixture.make_mixture(tmp_path / "out", WORDS, "de", recorded))
+    clips = read_manifest(mixture.make_mixture(tmp_path / "out", WORDS, "de", recorded)[0])
     by_voice = {clip.split for clip in clips if clip.word == "ja" and clip.licence}
     assert by_voice == {"train", "validation", "test"}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_too_few_people_for_splits_of_their_own_share_them_without_names(
+    tmp_path: Path, count: int
+) -> None:
+    files = [tmp_path / f"{index}.wav" for index in range(6)]
+    for file in files:
+        file.write_bytes(b"")
+    recorded = [
+        Clip(path=file, word="ja", speaker=f"anna{index % count}")
+        for index, file in enumerate(files)
+    ]
+    manifest, warnings = mixture.make_mixture(tmp_path / "out", WORDS, "de", recorded)
+    people = [clip for clip in read_manifest(manifest) if clip.path in files]
+    assert {clip.split for clip in people} == {"train", "validation", "test"}
+    assert {clip.speaker for clip in people} == {None}
+    assert len(warnings) == 1
+    assert "of 6 recordings by people it is not known who speaks, or too few do" in warnings[0]
+
+
+def test_people_of_a_mixture_stay_where_the_base_heard_them(tmp_path: Path) -> None:
+    files = [tmp_path / f"{index}.wav" for index in range(6)]
+    for file in files:
+        file.write_bytes(b"")
+    recorded = [
+        Clip(path=file, word="ja", speaker=f"anna{index}") for index, file in enumerate(files)
+    ]
+    free = mixture.make_mixture(tmp_path / "free", WORDS, "de", recorded)[0]
+    tested = {c.speaker: c.split for c in read_manifest(free) if c.path in files}
+    assert {*tested.values()} == {"train", "validation", "test"}
+    heard: dict[str, Split] = {
+        str(name): "train" for name, split in tested.items() if split != "train"
+    }
+    manifest, warnings = mixture.make_mixture(tmp_path / "out", WORDS, "de", recorded, known=heard)
+    splits = {c.speaker: c.split for c in read_manifest(manifest) if c.path in files}
+    assert {splits[name] for name in heard} == {"train"}
+    assert warnings == []
 
 
 @pytest.mark.parametrize(

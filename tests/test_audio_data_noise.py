@@ -27,6 +27,7 @@ def test_noise_beside_a_corpus_is_found(tmp_path: Path, name: str) -> None:
     (tmp_path / name / "README.md").write_text("rain and a")
     (tmp_path / name / "._a.wav").write_bytes(b"of another system")
     assert find_noise(tmp_path) == find_noise(tmp_path / "manifest.csv") == (first, second)
+    assert find_noise(tmp_path, tmp_path / name / "..", None) == (first, second)  # each once
 
 
 def test_without_noise_there_is_none_to_find(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from audio_data.manifest import read_manifest, write_manifest
 from audio_data.mswc import read_mswc
 from audio_data.noise import find_noise
 from audio_data.speech_commands import read_speech_commands
+from kws.config import UNKNOWN
 from kws.errors import KwsError, UsageError
 
 HEADER = "path,language,word,speaker,split,corpus"
@@ -135,6 +136,25 @@ def test_a_part_of_a_corpus_serves_for_other_words(tmp_path: Path) -> None:
         read_corpus(path)
     clips = read_corpus(path, {"language": ["eng"]})
     assert {clip.word for clip in read_others(clips, path, {"language": ["eng"]})} == {"sí", "no"}
+
+
+def test_a_row_that_is_there_twice_is_one_recording(tmp_path: Path) -> None:
+    path = manifest(tmp_path, *ROWS, ROWS[0])
+    assert len(read_corpus(path)) == len(ROWS)
+
+
+def test_others_count_once_and_unknown_words_of_ones_own_hide_none(tmp_path: Path) -> None:
+    for corpus in ("mine", "more"):
+        for word in ("hey", UNKNOWN):
+            touch(tmp_path / corpus / word / f"{corpus}.wav")
+    clips = read_corpus(tmp_path / "mine")
+    others = read_others(clips, tmp_path / "mine", others=tmp_path / "more")
+    assert [clip.path.parent.name for clip in others] == [UNKNOWN]
+    only = {"word": ["hey"]}
+    clips = read_corpus(tmp_path / "mine", only)
+    spelt = tmp_path / "more" / ".." / "mine"
+    others = read_others(clips, tmp_path / "mine", only, others=spelt)
+    assert [clip.path.name for clip in others] == ["mine.wav"]
 
 
 def test_other_words_come_from_another_corpus(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from audio_data.clips import SPLITS, Clip, Split
 from audio_data.manifest import read_manifest
-from audio_data.splits import assign_splits, check_disjoint
+from audio_data.splits import assign_splits, check_disjoint, people_in
 from kws.errors import KwsError, UsageError
 
 WORDS = ("yes", "no", "stop")
@@ -246,3 +246,16 @@ def test_real_corpora(shared_data: Path) -> None:
     check_disjoint(done)
     assert warnings == []
     assert {one.word for one in done if one.split == "train"} == {one.word for one in arabic}
+
+
+def test_some_words_are_said_by_somebody_in_every_split_whoever_says_the_others() -> None:
+    """Where a hash alone does not put their people into all."""
+    clips = [
+        Clip(path=Path(f"{word}/{name}.wav"), word=word, speaker=name)
+        for word, names in (("ja", ("p0", "p1", "p2")), ("else", ("p3", "p4", "p5")))
+        for name in names
+    ]
+    splits = people_in(assign_splits(clips, first=["ja"])[0])
+    assert {splits[name] for name in ("p0", "p1", "p2")} == {*SPLITS}
+    without = people_in(assign_splits(clips)[0])
+    assert {without[name] for name in ("p0", "p1", "p2")} != {*SPLITS}

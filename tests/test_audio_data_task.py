@@ -300,6 +300,16 @@ def test_where_everybody_was_heard_before_it_is_said_and_all_splits_have_people(
     assert not given.warnings
 
 
+def test_unknown_words_of_others_make_no_splits_of_keywords() -> None:
+    """Where nobody else says a keyword, whoever else there is."""
+    said = without_splits(["p0", "p1", "p2"])
+    known: dict[str, Split] = {str(clip.speaker): "train" for clip in said}
+    rest = [replace(c, word=UNKNOWN) for c in without_splits(["p3", "p4", "p5"])]
+    task = make_task([*said, *rest], known=known)
+    assert {split for name, split in splits_of(task).items() if name in known} == {*SPLITS}
+    assert "3 people were heard when the base" in task.warnings[0]
+
+
 def test_who_was_heard_before_says_unknown_words_where_they_were() -> None:
     pool = [replace(clip, language="de") for clip in without_splits(["p0", "p1", "p2"], ["ja"])]
     task = make_task(

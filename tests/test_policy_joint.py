@@ -1,6 +1,7 @@
 """Languages known at once: batches of each in turn, and one head of which each has some rows."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from apps.recordings import Recordings
+from audio_data.manifest import read_manifest, write_manifest
 from kws.files import read_json
 from kws.train import EpochBatches, Plan
 from models.bcresnet import BCResNet
@@ -77,7 +79,7 @@ def test_a_language_is_learnt_beside_others(
     beside: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """In as many steps as alone; people stay where the first language has them."""
+    """People stay where the first language has them."""
     told: list[object] = []
     select, people = Recordings.select, {"somebody": "test"}
 
@@ -95,6 +97,22 @@ def test_a_language_is_learnt_beside_others(
     assert config["labels"][:3] == ["ja", "links", "nein"]
     assert config["method"] == "joint"
     assert told == [{}, *[people] * len(beside)]
+
+
+def test_who_is_learnt_from_beside_is_remembered(
+    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path
+) -> None:
+    """Else they would be tested in their own language, some time."""
+    path = tmp_path / "manifest.csv"
+    clips = read_manifest(spoken, {"language": ["de", "es"]})
+    named = [replace(c, speaker=f"{c.language}-{c.speaker}", licence=None) for c in clips]
+    write_manifest(path, named)
+    learn = ["adapt", "--base", tiny / "base", "--data", path, "--filter", "language=de"]
+    learn += ["--method", "joint", "--beside", "language=es", "--closed", "--epochs", 1]
+    code, _, err = kws(*learn, "--out", tmp_path / "joint")
+    assert code == 0, err
+    people = read_json(tmp_path / "joint" / "adapter_config.json")["people"]
+    assert people == {str(clip.speaker): clip.split for clip in named}
 
 
 @pytest.mark.parametrize(
