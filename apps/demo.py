@@ -35,6 +35,7 @@ from .live import LiveEngine
 from .progress import counting, step
 from .recordings import Recordings, Selection, pick_device
 from .stream import Said, compose, hear, is_right, record, stream_table
+from .terminal import can_draw
 from .wiring import open_base, open_runtime
 
 ZOO: Final = Path(__file__).resolve().parent.parent / "models" / "zoo"
@@ -164,7 +165,7 @@ def _hear(
     """A stream of some words in each language in turn, and what is heard of each."""
     bank = open_runtime(BASE, list(folders.items()), turns[0])
     said = record(compose(clips, turns, size.turn, seed), wav)
-    found = hear(LiveEngine(bank), wav, said, picture, seen=sys.stdout.isatty())
+    found = hear(LiveEngine(bank), wav, said, picture, seen=can_draw(sys.stdout))
     return list(zip(said, found, strict=True))
 
 

@@ -32,6 +32,7 @@ from .measure import measure, merged
 from .progress import counting, step
 from .recordings import Recordings, Selection
 from .stream import compose, hear, is_right, record, stream_table
+from .terminal import can_draw
 from .wiring import open_bank, open_base
 
 NAMES: Final = {"en": "English", "cmn": "Mandarin", "ar": "Arabic"}  # that of the base first
@@ -101,7 +102,7 @@ def run(out: Path, size: Size, seed: int, device: str) -> tuple[list[Row], float
         said = record(compose(read_corpus(manifest), TURNS, size.turn, seed), stream)
         bank = open_bank(out / "base", [out / name for name in OTHERS], BASE)
         engine = LiveEngine(bank, threshold=THRESHOLD)
-        heard = hear(engine, stream, said, out / SCREEN, seen=sys.stdout.isatty())
+        heard = hear(engine, stream, said, out / SCREEN, seen=can_draw(sys.stdout))
     right = sum(map(is_right, said, heard))
     console.print(stream_table(list(zip(said, heard, strict=True)), NAMES))
     console.print(f"{right} of {len(said)} words were heard as they were said.\n")
