@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, TextIO
 
-from rich.console import Console
-
 ENDS: Final = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
@@ -21,6 +19,8 @@ def write_any_script() -> None:
 
 def can_draw(stream: TextIO | None) -> bool:
     """Whether a picture can be drawn there again and again: on a terminal that moves its cursor."""
+    from rich.console import Console  # which --help does without
+
     return stream is not None and stream.isatty() and not Console(file=stream).is_dumb_terminal
 
 
