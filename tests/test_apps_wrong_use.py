@@ -339,14 +339,22 @@ def test_settings_that_are_mistyped_are_told_what_there_is(
     assert message in fail(kws, 1, *command)
 
 
-def test_ctrl_c_says_how_to_go_on(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("adapt", "kws: stopped; the same command goes on with what it has begun\n"),
+        ("calibrate", "kws: stopped\n"),  # keeps nothing before its end
+    ],
+)
+def test_ctrl_c_says_whether_it_can_be_gone_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, told: str
 ) -> None:
     def stop(**_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "kws", stop)
+    monkeypatch.setattr(sys, "argv", ["kws", command])
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert capsys.readouterr().err == told
