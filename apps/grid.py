@@ -167,7 +167,7 @@ class Grid:
                 if getattr(group, wanted) and getattr(self, name) is None:
                     raise UsageError(f"the grid has {wanted} and wants '{name}' beside them")
         staged = any(METHODS[name].staged for group in self.cells for name in group.methods)
-        enough = self.epochs is None or self.epochs >= (SHORTEST if staged else 1)
+        enough = not staged or self.epochs is None or self.epochs >= SHORTEST
         check("the grid", "epochs", enough, f"{SHORTEST} at least, for methods in stages")
         for name, filters in self.tasks.items():
             check_name("[tasks]", name)
