@@ -53,7 +53,7 @@ def base_card(config: BaseConfig) -> str:
     ]
     if parameters := config.metrics.get("parameters"):
         lines.append(f"- Parameters: {parameters:,}")
-    if accuracy := config.metrics.get("validation_accuracy"):
+    if (accuracy := config.metrics.get("validation_accuracy")) is not None:
         lines.append(
             f"- Accuracy {accuracy:.1%} over the keywords' validation clips, of "
             f"{_strangers(own, _learnt_from(config.training), config)}"

@@ -242,9 +242,9 @@ class Engine:
             self._left[self.language] = self._detector, self.decisions
             self.language = language
             self._detector = self._new_detector()
-            before, left_at = self._left.get(language, (self._detector, 0))
-            if (self.decisions - left_at) * self.hop < VIEW:  # what was reported is heard again
-                self._detector.keep_silent(before)
+            left = self._left.get(language)
+            if left and (self.decisions - left[1]) * self.hop < VIEW:  # it is heard again
+                self._detector.keep_silent(left[0])
         elif self._stored() != self._detected:
             self._detector = self._new_detector()
 

@@ -1,7 +1,10 @@
 """Adapters are listed, whatever is wrong with one of them."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -105,3 +108,17 @@ def test_a_measure_that_is_none_is_listed_as_none(
     code, out, err = kws("adapters", "list", tmp_path)
     assert (code, err) == (0, "")
     assert "[/red]x" in out
+
+
+def test_adapters_behind_links_in_any_script_are_listed_whatever_the_locale(
+    tiny: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "adapters").mkdir()
+    (tmp_path / "adapters" / "中文").symlink_to(tiny / "de")
+    call = [sys.executable, "-c", "from apps.cli import main; main()", "adapters", "list"]
+    latin = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(
+        [*call, str(tmp_path / "adapters")], env=latin, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "中文" in done.stdout.decode()

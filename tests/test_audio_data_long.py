@@ -20,3 +20,20 @@ def test_a_long_recording_that_is_damaged_is_named(tmp_path: Path) -> None:
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(KwsError, match=r"long.flac is truncated or damaged"):
         list(Recordings(path))
+
+
+def test_recordings_behind_a_link_are_heard_and_sound_that_is_not_read_is_named(
+    tmp_path: Path,
+) -> None:
+    """So that no hour that was given is missing without a word."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "given").mkdir()
+    for path in (tmp_path / "elsewhere" / "b.wav", tmp_path / "given" / "a.wav"):
+        soundfile.write(path, np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE)
+    (tmp_path / "given" / "more").symlink_to(tmp_path / "elsewhere")
+    found = Recordings(tmp_path / "given")
+    assert [path.name for path in found.paths] == ["a.wav", "b.wav"]
+    assert found.expected_seconds == 2
+    (tmp_path / "elsewhere" / "c.m4a").write_bytes(b"")
+    with pytest.raises(KwsError, match=r"c\.m4a is in a format that is not read"):
+        Recordings(tmp_path / "given")

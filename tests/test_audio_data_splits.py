@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from audio_data.clips import SPLITS, Clip, Split
+from audio_data.folder import read_folder
 from audio_data.manifest import read_manifest
+from audio_data.material import read_material
 from audio_data.splits import assign_splits, check_disjoint, people_in
+from audio_data.task import make_task
 from kws.errors import KwsError, UsageError
 
 WORDS = ("yes", "no", "stop")
@@ -259,3 +262,18 @@ def test_some_words_are_said_by_somebody_in_every_split_whoever_says_the_others(
     assert {splits[name] for name in ("p0", "p1", "p2")} == {*SPLITS}
     without = people_in(assign_splits(clips)[0])
     assert {without[name] for name in ("p0", "p1", "p2")} != {*SPLITS}
+
+
+def test_a_person_is_in_one_half_of_a_stream_whatever_word_is_said(tmp_path: Path) -> None:
+    """As training has them, which deals out who says keywords first."""
+    for word, names in (("ja", ("p0", "p1", "p2")), ("else", ("p0", "p1", "p2", "p3", "p4", "p5"))):
+        (tmp_path / word).mkdir()
+        for name in names:
+            (tmp_path / word / f"{name}_.wav").write_bytes(b"")
+    halves = read_material(tmp_path, ["ja", "_unknown_"], speaker_pattern="(.*)_")
+    clips = read_folder(tmp_path, "de", "(.*)_")
+    learnt = make_task(clips, keywords=["ja"])
+    people = people_in(e.clip for found in learnt.splits.values() for e in found if e.clip)
+    heard = [clip for half in halves.values() for clip in (*half.keywords, *half.others)]
+    assert {clip.word for clip in heard} == {"ja", "else"}
+    assert {(clip.speaker, clip.split) for clip in heard} <= set(people.items())
