@@ -22,7 +22,7 @@ from . import options, trial
 from .card import CALIBRATION, COMMAND, STREAM, command, store
 from .scoring import LiveScorer
 from .trial import HOURS, SNRS, Trial, percent, play, rounded, seconds, setting
-from .wiring import open_runtime, read_config
+from .wiring import open_runtime, read_again, read_config
 
 CHOSEN_ON = "the sound that the thresholds were chosen on"
 
@@ -144,9 +144,7 @@ def set_thresholds(
     tried = sweep(heard.negatives, list(heard.positives.values()), config.detector)
     choice = choose(heard.negatives, tried, config.detector, per_hour)
     result = _result(heard, choice, per_hour)
-    now = read_config(base, adapter)  # others may have written to it meanwhile
-    if now.sha256 != config.sha256 or now.detector != config.detector:
-        raise KwsError(f"{folder} was changed while its thresholds were chosen; calibrate it again")
+    now = read_again(base, adapter, config)
     # What was heard on streams was heard with other thresholds.
     metrics = {name: found for name, found in now.metrics.items() if name != STREAM}
     metrics[CALIBRATION] = result | {COMMAND: made_by}

@@ -144,7 +144,7 @@ def is_of_strangers(found: Figures, config: AdapterConfig | BaseConfig) -> bool:
 def _strangers(found: Figures, who: str, config: AdapterConfig | BaseConfig) -> str:
     """Who is heard, and whether training heard them too, as far as that is known."""
     if heard := found.get("heard_before"):
-        return f"{who}, {heard} of whom the base, or a language before, was trained on"
+        return f"{who}, {heard} of whom were learnt from in other recordings"
     if not is_of_strangers(found, config):
         return f"{who} who may have been trained on: it is not known who speaks, or too few do"
     return f"{who} not trained on"

@@ -60,7 +60,6 @@ class Session:
         self._prompt = prompt
         self._length = round(seconds * SAMPLE_RATE)
         self._ask = ask
-        self.kept = 0
         self._word = ""  # that is asked for; none once all is said
         self._take: Take | None = None  # that waits for a decision
         self._ahead = 0  # samples to pass before the recording
@@ -131,7 +130,6 @@ class Session:
 
     def _keep(self, take: Take) -> None:
         path = self._collection.add(self._word, take.wave)
-        self.kept += 1
         self._prompt.note(f"kept {path}")
         self._next()
 
@@ -140,7 +138,6 @@ class Session:
         if word is None:
             self._prompt.note("there is nothing to undo")
             return
-        self.kept -= 1
         self._prompt.note(f"the last clip of {word!r} is deleted")
         self._next()
 

@@ -13,7 +13,9 @@ from click.core import ParameterSource
 from audio_data.clips import SPLITS, Split
 from audio_data.material import read_material
 from audio_data.task import refuse_missing
-from kws.adapter import load_adapter
+from kws.adapter import AdapterConfig, load_adapter
+from kws.base import BaseConfig
+from kws.config import Where
 from kws.errors import KwsError, UsageError
 from kws.files import refuse_unwritable
 from kws.runtime import Runtime
@@ -26,7 +28,7 @@ from .recordings import Recordings, Selection
 from .scoring import LiveScorer
 from .stream_report import evaluate_stream
 from .stream_report import table as stream_table
-from .wiring import open_base, open_runtime, read_config
+from .wiring import open_base, open_runtime, read_again, read_config
 
 STREAM_ONLY = ("snrs", "hours", "out", "per_word", "seed", "keywords")
 CLIPS_ONLY = ("split", "closed")
@@ -86,6 +88,7 @@ def evaluate(
     picture. With --keywords only those of the words are keywords; the rest is to be ignored.
     """
     _refuse(context, CLIPS_ONLY if stream else STREAM_ONLY, stream=stream)
+    config = read_config(base, adapter)
     if keep:
         _refuse_to_keep(adapter or base, split, closed=closed, filters=filters, keywords=keywords)
     selection = Selection(
@@ -107,7 +110,7 @@ def evaluate(
         result, origin = _clips(base, adapter, selection, split, whole=keep)
         kept = {split: result | origin}
     if keep:
-        _keep(base, adapter, kept)
+        _keep(base, adapter, config, kept)
     if as_json:
         click.echo(json.dumps(result, ensure_ascii=False))
     else:
@@ -143,7 +146,8 @@ def _clips(
     result = measure(network, recordings, split, closed=selection.closed).report
     origin = recordings.origin(split)
     if heard := origin.get("heard_before"):
-        note(f"the base was trained on {heard} of these people: accuracy may be optimistic")
+        were = "was" if heard == 1 else "were"
+        note(f"{heard} of these people {were} learnt from: accuracy may be optimistic")
     elif not is_of_strangers(origin, config):
         note(
             "who speaks is not known, or too few do: these clips may be of people who were learnt "
@@ -173,11 +177,16 @@ def _refuse_to_keep(
         raise KwsError(f"{folder} cannot be written to; measure a copy of it, or leave --keep out")
 
 
-def _keep(base: Path, adapter: Path | None, figures: dict[str, Any]) -> None:
+def _keep(
+    base: Path,
+    adapter: Path | None,
+    measured: AdapterConfig | BaseConfig,
+    figures: dict[str, Any],
+) -> None:
     """Put figures into the card of what was measured, with the command that they come of."""
-    config = read_config(base, adapter)
+    now = read_again(base, adapter, measured)
     told = {name: found | {COMMAND: command()} for name, found in figures.items()}
-    store(adapter or base, replace(config, metrics=config.metrics | told))
+    store(adapter or base, replace(now, metrics=now.metrics | told))
 
 
 def hear_hours(
@@ -186,7 +195,7 @@ def hear_hours(
     hours: float,
     snrs: tuple[float, ...],
     picture: Path,
-    known: Mapping[str, Split] | None = None,
+    known: Mapping[str, Where] | None = None,
 ) -> dict[str, Any]:
     """Evaluate the active language of a bank on streams, and draw the trade-off.
 

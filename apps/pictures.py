@@ -143,9 +143,8 @@ def choices(rows: Sequence[Row], sites: Sequence[Site], path: Path) -> None:
 
 def _share(names: Sequence[str], site: Site) -> float:
     """Numbers that are owned of a site, for each of its weights; factors may have more."""
-    forms = dict(map(split_name, names))
-    owned = site.owned(form_of(forms[site.name])).size if site.name in forms else 0
-    return min(1.0, owned / site.size)
+    forms = [form for place, form in map(split_name, names) if place == site.name]
+    return min(1.0, sum(site.owned(form_of(form)).size for form in forms) / site.size)
 
 
 def legible(words: Sequence[str]) -> list[str]:

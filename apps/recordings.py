@@ -17,11 +17,11 @@ from audio_data.corpus import read_corpus, read_others
 from audio_data.manifest import by_column
 from audio_data.material import SplitBy, split_by
 from audio_data.noise import find_noise, load_noise
-from audio_data.splits import people_in
+from audio_data.splits import LEARNT, where_heard
 from audio_data.synthesis import LICENCE as SYNTHETIC
 from audio_data.task import Task, make_task, measuring_task
 from kws.base import BaseConfig
-from kws.config import UNKNOWN, FeatureConfig
+from kws.config import UNKNOWN, FeatureConfig, Where
 from kws.errors import UsageError
 from kws.metrics import accuracy
 from kws.train import predict
@@ -100,7 +100,7 @@ class Recordings:
     held_noise: Tensor
     context: int
     named: frozenset[str] = frozenset()
-    known: Mapping[str, Split] = field(default_factory=dict)
+    known: Mapping[str, Where] = field(default_factory=dict)
     heard: frozenset[str] = frozenset()
     kept: dict[object, Any] | None = None
 
@@ -110,7 +110,7 @@ class Recordings:
         selection: Selection,
         base: BaseConfig,
         labels: Sequence[str] | None = None,
-        known: Mapping[str, Split] | None = None,
+        known: Mapping[str, Where] | None = None,
         kept: dict[object, Any] | None = None,
     ) -> "Recordings":
         """Read the corpus and choose for what ``base`` hears; no sound is decoded yet.
@@ -120,7 +120,7 @@ class Recordings:
         leave some people or words alone.
         """
         before = [*base.people.items(), *(known or {}).items()]
-        heard = frozenset(name for name, split in before if split == "train")
+        heard = frozenset(name for name, where in before if where in LEARNT)
         known = dict(before)
         clips = selection.clips()
         closed = selection.closed or (labels is not None and UNKNOWN not in labels)
@@ -195,11 +195,10 @@ class Recordings:
         return sum(clip.licence == SYNTHETIC for clip in self.said(split))
 
     @property
-    def people(self) -> dict[str, Split]:
+    def people(self) -> dict[str, Where]:
         """The splits of people who were heard, now or before, so that they stay in them."""
         clips = (e.clip for examples in self.task.splits.values() for e in examples if e.clip)
-        heard = {name: split for name, split in people_in(clips).items() if name in self.named}
-        return {**self.known, **heard}
+        return where_heard((clip for clip in clips if clip.speaker in self.named), self.known)
 
     @property
     def split_by(self) -> SplitBy:

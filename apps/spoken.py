@@ -6,13 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from audio_data.clips import UNTOLD, Clip, Split
+from audio_data.clips import UNTOLD, Clip
 from audio_data.corpus import find_manifest
 from audio_data.material import Half, Material, read_material
 from audio_data.mixture import make_mixture
 from audio_data.synthesis import LICENCE
 from audio_data.task import only_language
 from kws.adapter import AdapterConfig
+from kws.config import Where
 from kws.errors import UsageError
 from kws.metrics import NAMELESS, interval
 
@@ -32,7 +33,7 @@ def speak(
     data: Path | None,
     out: Path,
     respelt: Mapping[str, str] | None = None,
-    known: Mapping[str, Split] | None = None,
+    known: Mapping[str, Where] | None = None,
 ) -> Selection:
     """Make speech for words, put what ``selection`` has of people among it, and select all.
 

@@ -6,7 +6,6 @@ from typing import Final
 
 import numpy as np
 
-from audio_data.clips import Split
 from audio_data.task import Task
 from kws.adapter import (
     CARD,
@@ -21,6 +20,7 @@ from kws.adapter import (
 from kws.adapter import CONFIG as ADAPTER
 from kws.base import CONFIG as BASE
 from kws.base import Base
+from kws.config import Where
 from kws.deltas import Adaptation, restored
 from kws.errors import KwsError, UsageError
 from kws.forms import MASK
@@ -67,7 +67,7 @@ def refuse_taken(out: Path, language: str) -> None:
         )
 
 
-def heard_before(after: Path | None) -> dict[str, Split]:
+def heard_before(after: Path | None) -> dict[str, Where]:
     """People whose splits were decided when the language before was learnt, if there is one.
 
     Raises:

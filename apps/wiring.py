@@ -21,15 +21,36 @@ if TYPE_CHECKING:  # training needs torch, listening does not
     from kws.base import Base
 
 
-Source = Path | tuple[str, Path]  # an adapter's folder, or what to call it and its folder
+Folder = str | Path
+Source = Folder | tuple[str, Folder]  # an adapter's folder, or what to call it and its folder
 
 
-def read_config(base: Path, adapter: Path | None) -> AdapterConfig | BaseConfig:
+def read_config(base: Folder, adapter: Folder | None) -> AdapterConfig | BaseConfig:
     """The configuration of the adapter, or of the base where there is none."""
     return read_adapter_config(adapter) if adapter else read_base_config(base)
 
 
-def open_base(folder: Path) -> "Base":
+def read_again(
+    base: Path, adapter: Path | None, measured: AdapterConfig | BaseConfig
+) -> AdapterConfig | BaseConfig:
+    """The configuration that figures of what was ``measured`` are to be kept in.
+
+    Others may have written to it meanwhile.
+
+    Raises:
+        KwsError: it is of other weights or thresholds now.
+
+    """
+    now = read_config(base, adapter)
+    if now.sha256 != measured.sha256 or now.detector != measured.detector:
+        raise KwsError(
+            f"{adapter or base} was changed while it was measured, so nothing is kept of that; "
+            "run this again"
+        )
+    return now
+
+
+def open_base(folder: Folder) -> "Base":
     """The base of a folder."""
     from kws.base import load_base
     from models.registry import build
@@ -37,7 +58,7 @@ def open_base(folder: Path) -> "Base":
     return load_base(folder, build)
 
 
-def open_bank(base: Path, adapters: Sequence[Source] = (), language: str | None = None) -> "Bank":
+def open_bank(base: Folder, adapters: Sequence[Source] = (), language: str | None = None) -> "Bank":
     """A base with adapters; active is ``language``, else the last adapter, else the base's own."""
     from kws.bank import Bank
 
@@ -48,13 +69,14 @@ def open_bank(base: Path, adapters: Sequence[Source] = (), language: str | None 
 
 
 def open_runtime(
-    base: Path,
+    base: Folder,
     adapters: Sequence[Source] = (),
     language: str | None = None,
     *,
     kernels: bool = True,
 ) -> Runtime:
     """Open the same without torch, for listening; without ``kernels`` by NumPy and ONNX Runtime."""
+    base = Path(base)
     config = read_base_config(base)
     tensors = read_tensors(base / MODEL)
     build = _network_builder(base, kernels and compiled.library() is not None)

@@ -94,7 +94,7 @@ class CompiledFrontEnd(FrontEnd):
 
     def clip(self, wave: Array) -> Array:
         wave = np.ascontiguousarray(wave, np.float32)
-        n = 1 + (len(wave) - self.config.window) // self.config.hop
+        n = max(0, 1 + (len(wave) - self.config.window) // self.config.hop)
         features = np.empty((self.config.mels, n), np.float32)
         self._log_mel(*self._at, wave.ctypes.data, n, self.config.scale, features.ctypes.data)
         return features

@@ -42,13 +42,13 @@ def hann(length: int) -> Array:
 
 
 def log_mel(wave: Array, config: FeatureConfig) -> Array:
-    """``[N] -> [F, T]``, ``T = 1 + (N - window) // hop``; zero in digital silence.
+    """``[N] -> [F, T]``, ``T = 1 + (N - window) // hop``, or 0; zero in digital silence.
 
     >>> log_mel(np.zeros(16_000, np.float32), FeatureConfig()).shape
     (40, 98)
     """
     wave = np.ascontiguousarray(wave, np.float32)
-    shape = (1 + (len(wave) - config.window) // config.hop, config.window)
+    shape = (max(0, 1 + (len(wave) - config.window) // config.hop), config.window)
     strides = (config.hop * wave.itemsize, wave.itemsize)
     # A view, as sliding_window_view makes it in the time of several spectra.
     frames = np.ndarray(shape, wave.dtype, wave, strides=strides)

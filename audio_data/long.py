@@ -41,7 +41,7 @@ class Recordings:
         self.ledger = Ledger()
 
     def __iter__(self) -> Iterator[Chunk]:
-        """Yield a minute at most at a time."""
+        """Yield a minute or two at a time."""
         self.ledger = Ledger()
         for path in self.paths:
             whole = _seconds(path)

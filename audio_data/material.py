@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from kws.config import SILENCE
+from kws.config import SILENCE, Where, spotted
 from kws.errors import UsageError
 
 from .clips import Clip, Split
 from .corpus import read_corpus, read_others
 from .manifest import Filters
 from .noise import find_noise
-from .splits import as_learnt, assign_splits, split_pool
+from .splits import as_before, assign_splits, split_pool
 from .task import Task, measuring_task, refuse_missing, says, thin
 
 Half = Literal["validation", "test"]
@@ -67,7 +67,7 @@ def read_material(
     language: str | None = None,
     speaker_pattern: str | None = None,
     per_word: int | None = None,
-    known: Mapping[str, Split] | None = None,
+    known: Mapping[str, Where] | None = None,
     others: Path | None = None,
 ) -> dict[Half, Material]:
     """Choose from a corpus what validation people and test people say.
@@ -90,11 +90,11 @@ def read_material(
 
     """
     recorded = read_corpus(path, filters, language, speaker_pattern)
-    clips, moved = as_learnt(recorded, known or {})
+    clips, moved, people = as_before(recorded, known or {}, spotted(labels))
     task = measuring_task(clips, labels, closed=True)
     refuse_missing(task.keywords, clips)
     beside = read_others(clips, path, filters, language, speaker_pattern, others)
-    unsaid = _unsaid(clips, beside, task.keywords, known or {})
+    unsaid = _unsaid(clips, beside, task.keywords, people)
     noise = find_noise(path, others)
     halves: dict[Half, Material] = {}
     for half in HALVES:

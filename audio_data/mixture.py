@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from kws.config import UNKNOWN
+from kws.config import UNKNOWN, Where
 from kws.errors import UsageError
 
 from .clips import Clip, Split
 from .corpus import MANIFEST
 from .manifest import read_manifest, write_manifest
-from .splits import assign_splits, people_in
+from .splits import as_split, assign_splits, people_in
 from .synthesis import DEFAULT_WORDS, LICENCE, make_corpus, write_noises
 from .task import with_language
 
@@ -32,7 +32,7 @@ def make_mixture(
     language: str,
     recorded: Sequence[Clip] = (),
     *,
-    known: Mapping[str, Split] | None = None,
+    known: Mapping[str, Where] | None = None,
     seed: int = 0,
     respelt: Mapping[str, str] | None = None,
     progress: Progress | None = None,
@@ -77,7 +77,7 @@ def make_mixture(
     rest = speak(out / "others", others, takes=1)
     write_noises(out / "noise", seed=seed)
     given = [replace(c, speaker=f"given-{c.speaker}") if _is_made(c) else c for c in recorded]
-    people, warnings = _people(given, words, known or {})
+    people, warnings = _people(given, words, as_split(known or {}))
     spoken = {(clip.word, clip.split) for clip in people if clip.split != "train"}
     made = [clip for clip in read_manifest(said) if (clip.word, clip.split) not in spoken]
     strangers = [replace(clip, word=UNKNOWN, language=language) for clip in read_manifest(rest)]

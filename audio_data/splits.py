@@ -5,11 +5,14 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
+from kws.config import Where
 from kws.errors import KwsError, UsageError
 
 from .clips import SPLITS, Clip, Split
 
+LEARNT: Final = ("train", "several")  # where people are who were learnt from
 FEWEST = 3  # people, or clips of a word: one for each split
 
 
@@ -97,6 +100,69 @@ def as_learnt(clips: Sequence[Clip], known: Mapping[str, Split]) -> tuple[list[C
         return kept, []
     names = _names({str(name) for name in moved})
     return kept, [f"{names} were in another split when the network was trained, and stay there"]
+
+
+def as_split(known: Mapping[str, Where], *, alone: bool = False) -> dict[str, Split]:
+    """In which split everyone is kept: who was in several learns, or is split anew where ``alone``.
+
+    >>> as_split({"ada": "test", "ben": "several"}), as_split({"ben": "several"}, alone=True)
+    ({'ada': 'test', 'ben': 'train'}, {})
+    """
+    found: dict[str, Split] = {}
+    for name, where in known.items():
+        if where != "several":
+            found[name] = where
+        elif not alone:
+            found[name] = "train"
+    return found
+
+
+def as_before(
+    clips: Sequence[Clip], known: Mapping[str, Where], keywords: Collection[str]
+) -> tuple[list[Clip], list[str], dict[str, Split]]:
+    """Keep people as :func:`as_learnt` does, for measuring what was learnt from some of them.
+
+    Who was in several splits is tested only where the others say no keyword in one of them.
+
+    Returns:
+        What that returns, and those who are kept, with their splits.
+
+    """
+    people = as_split(known)
+    kept, moved = as_learnt(clips, people)
+    if len(people) > len(as_split(known, alone=True)):
+        split, _ = assign_splits(kept, known=people, first=keywords)
+        if not say_in_every_split(split, keywords):
+            people = as_split(known, alone=True)
+            kept, moved = as_learnt(clips, people)
+    return kept, moved, people
+
+
+def say_in_every_split(clips: Iterable[Clip], keywords: Collection[str]) -> bool:
+    """Whether somebody says a keyword in each of them."""
+    return {clip.split for clip in clips if clip.word in keywords} == {*SPLITS}
+
+
+def where_heard(clips: Iterable[Clip], known: Mapping[str, Where]) -> dict[str, Where]:
+    """Where people are who were heard now, or are ``known`` from before, so that they stay there.
+
+    >>> ada = Clip(path=Path("a.wav"), word="ja", speaker="ada", split="test")
+    >>> where_heard([ada], {}), where_heard([ada], {"ada": "train"})
+    ({'ada': 'test'}, {'ada': 'several'})
+    """
+    found: dict[str, set[Where]] = defaultdict(set)
+    for clip in clips:
+        if clip.speaker and clip.split:
+            found[clip.speaker].add(clip.split)
+    heard: dict[str, Where] = {}
+    for name, splits in found.items():
+        if known.get(name) in LEARNT:
+            splits.add("train")
+        if len(splits) == 1:
+            heard[name] = splits.pop()
+        elif "train" in splits:
+            heard[name] = "several"
+    return {**known, **heard}
 
 
 def check_disjoint(clips: Iterable[Clip]) -> None:

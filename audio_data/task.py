@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from kws.config import SILENCE, UNKNOWN, check_names, spotted
+from kws.config import SILENCE, UNKNOWN, Where, check_names, spotted
 from kws.errors import UsageError
 
 from .clips import SPLITS, UNTOLD, Clip, Split
-from .splits import as_learnt, assign_splits, split_pool
+from .splits import as_before, as_split, assign_splits, say_in_every_split, split_pool
 
 SHARE = 0.1  # unknown and silence, each, as a share of the keywords' clips (Speech Commands)
 LEARNT = 0.3  # unknown words of an epoch of training, drawn from at most
@@ -50,7 +50,7 @@ def make_task(
     *,
     keywords: Collection[str] | None = None,
     pool: Iterable[Clip] = (),
-    known: Mapping[str, Split] | None = None,
+    known: Mapping[str, Where] | None = None,
     closed: bool = False,
     per_word: int | None = None,
     seed: int = 0,
@@ -85,7 +85,7 @@ def make_task(
     check_names(language, labels)
     if len(labels) < 2:
         raise UsageError("one keyword alone cannot be trained --closed; leave --closed out")
-    drawing, warnings = _keeping(clips, labels, pool, known or {}, seed)
+    drawing, warnings = _keeping(clips, labels, pool, as_split(known or {}), seed)
     learnt = drawing.examples("train", per_word, DIFFERENT)
     if not learnt:
         raise UsageError("no clip is left to train on; give recordings of more people")
@@ -105,7 +105,7 @@ def measuring_task(
     labels: Sequence[str],
     *,
     pool: Iterable[Clip] = (),
-    known: Mapping[str, Split] | None = None,
+    known: Mapping[str, Where] | None = None,
     closed: bool = False,
     seed: int = 0,
 ) -> Task:
@@ -120,12 +120,12 @@ def measuring_task(
 
     """
     language, spoken = _one_language(clips), spotted(labels)
-    clips, moved = as_learnt(clips, known or {})
+    clips, moved, people = as_before(clips, known or {}, spoken)
     if _words(clips).isdisjoint(spoken):
         refuse_missing(sorted(spoken), clips)
     if not spoken:
         raise UsageError(f"the recordings in {language} hold no word to spot; record some words")
-    drawing = _Drawing.of(clips, labels, pool, known or {}, seed, closed=closed)
+    drawing = _Drawing.of(clips, labels, pool, people, seed, closed=closed)
     splits = {split: drawing.examples(split) for split in SPLITS}
     licences = drawing.licences(splits["train"])
     return Task(language, tuple(labels), splits, tuple(moved), licences)
@@ -189,8 +189,7 @@ class _Drawing:
     @property
     def filled(self) -> bool:
         """Whether somebody says a keyword in every split."""
-        keywords = {*spotted(self.number)}
-        return {clip.split for clip in self.clips if clip.word in keywords} == {*SPLITS}
+        return say_in_every_split(self.clips, spotted(self.number))
 
     def examples(
         self, split: Split, per_word: int | None = None, most: int | None = None

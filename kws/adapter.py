@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from .config import Split, check_names
+from .config import Where, check_names
 from .detector import DetectorConfig
 from .errors import KwsError
 from .files import (
@@ -61,7 +61,7 @@ class AdapterConfig:
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
-    people: dict[str, Split] = field(default_factory=dict)  # whose splits no corpus gives
+    people: dict[str, Where] = field(default_factory=dict)  # whose splits no corpus gives
     licences: tuple[str, ...] = ()
     sha256: str = ""  # of the numbers' file; older adapters do not say
     format: int = FORMAT
@@ -141,8 +141,9 @@ def save_adapter_config(folder: Path, config: AdapterConfig) -> None:
     write_json(folder / CONFIG, asdict(config))
 
 
-def read_adapter_config(folder: Path) -> AdapterConfig:
+def read_adapter_config(folder: str | Path) -> AdapterConfig:
     """Only the configuration; quick."""
+    folder = Path(folder)
     raw = read_json(folder / CONFIG)
     if raw.get("format") != FORMAT:
         raise KwsError(
@@ -160,13 +161,14 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
         raise KwsError(f"{folder / CONFIG} is no adapter's configuration ({what})") from error
 
 
-def load_adapter(folder: Path) -> Adapter:
+def load_adapter(folder: str | Path) -> Adapter:
     """Read an adapter and check that its numbers are those its configuration speaks of.
 
     Raises:
         KwsError: a file is missing, truncated or foreign, or tensors are missing or unexpected.
 
     """
+    folder = Path(folder)
     config = read_adapter_config(folder)
     arrays = read_tensors(folder / MODEL)
     dtype = arrays["deltas"].dtype if "deltas" in arrays else None

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .adapter import Adapter, Piece, numbers_of, pieces
 from .base import Base
+from .engine import Ear, Views
 from .errors import KwsError
 from .languages import Languages
 from .sites import HEAD, find_sites, flatten, lone_weights, unflatten
@@ -89,6 +90,20 @@ class Bank(Languages):
         features = torch.from_numpy(self._features(view))
         scores: NDArray[np.float32] = self.probabilities(features[None])[0].numpy()
         return scores
+
+    def ear(self, hop: int) -> Ear:
+        """What hears a stream with a decision every ``hop`` samples: a view for each.
+
+        Raises:
+            KwsError: the base is causal, and so hears more than one view.
+
+        """
+        if self.config.causal:
+            raise KwsError(
+                "a causal base remembers what was before a view, which a bank in torch does not; "
+                "listen with apps.wiring.open_runtime"
+            )
+        return Views(self)
 
     def _put_head(self, weight: Tensor, bias: Tensor) -> None:
         head = self.network.get_submodule(HEAD)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .config import FeatureConfig, Split, check_names
+from .config import FeatureConfig, Where, check_names
 from .detector import DetectorConfig
 from .errors import KwsError
 from .files import read_json, read_tensors, sha256, write_json, write_tensors
@@ -34,7 +34,7 @@ class BaseConfig:
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
-    people: dict[str, Split] = field(default_factory=dict)  # whose splits no corpus gives
+    people: dict[str, Where] = field(default_factory=dict)  # whose splits no corpus gives
     licences: tuple[str, ...] = ()
     format: int = FORMAT
 
@@ -75,8 +75,9 @@ def save_base_config(folder: Path, config: BaseConfig) -> None:
     write_json(folder / CONFIG, asdict(config))
 
 
-def read_base_config(folder: Path) -> BaseConfig:
+def read_base_config(folder: str | Path) -> BaseConfig:
     """The configuration of the base in ``folder``, checked against its weights' digest."""
+    folder = Path(folder)
     raw = read_json(folder / CONFIG)
     if raw.get("format") != FORMAT:
         raise KwsError(
@@ -98,7 +99,7 @@ def read_base_config(folder: Path) -> BaseConfig:
     return config
 
 
-def load_base(folder: Path, build: Build) -> Base:
+def load_base(folder: str | Path, build: Build) -> Base:
     """Read a base; ``build`` makes the network that its configuration describes.
 
     Raises:
@@ -107,6 +108,7 @@ def load_base(folder: Path, build: Build) -> Base:
     """
     import torch  # the runtime reads the configuration without it
 
+    folder = Path(folder)
     config = read_base_config(folder)
     network = build(config)
     tensors = {n: torch.from_numpy(a) for n, a in read_tensors(folder / MODEL).items()}

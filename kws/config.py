@@ -21,6 +21,8 @@ INVISIBLE: Final = "\u200b\u2060\ufeff"  # without width; joiners are letters of
 TURNING: Final = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 Split = Literal["train", "validation", "test"]  # who is learnt from, chosen on, reported on
+# Where a person is: in one split, or, where too few others were there, in several with train.
+Where = Literal["train", "validation", "test", "several"]
 
 
 def spotted(labels: Iterable[str]) -> tuple[str, ...]:

@@ -73,7 +73,7 @@ class Listener(Spotter, Protocol):
 class Views:
     """The ear of any spotter: shows it the last second at every decision."""
 
-    def __init__(self, spotter: Spotter, hop: int) -> None:
+    def __init__(self, spotter: Spotter) -> None:
         self._spotter = spotter
         self._audio = np.zeros(VIEW, np.float32)
 
@@ -104,9 +104,7 @@ class Hearing:
         if not 1 <= hop_seconds * SAMPLE_RATE <= VIEW:
             raise KwsError(f"the hop must lie between one sample and one view, not {hop_seconds} s")
         self.hop = round(hop_seconds * SAMPLE_RATE)
-        self._ear: Ear = (
-            spotter.ear(self.hop) if isinstance(spotter, Listener) else Views(spotter, self.hop)
-        )
+        self._ear: Ear = spotter.ear(self.hop) if isinstance(spotter, Listener) else Views(spotter)
         self._audio = np.zeros(self.hop, np.float32)  # the hop being filled
         self.last = np.zeros(self.hop, np.float32)
         self.reset()
@@ -134,8 +132,8 @@ class Hearing:
     def _finite(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
             raise KwsError(
-                f"samples must be mono and floating-point, "
-                f"not {samples.dtype} of shape {samples.shape}"
+                "samples must be mono and floating-point, from -1 to 1 at full scale, not "
+                f"{samples.dtype} of shape {samples.shape}; divide 16-bit ones by 32768"
             )
         if samples.dtype != np.float32:
             with np.errstate(over="ignore"):  # beyond float32 is infinite, counted below
@@ -151,8 +149,9 @@ class Engine:
     """Hears a stream, hop by hop, and reports what the detector makes of it.
 
     What a decision depends on is the ear's: a view, or what a causal network remembers. Memory does
-    not grow with the stream. Several engines may share a bank: each hears its own language. A bank
-    and its engines belong to one thread; another thread needs a bank of its own.
+    not grow with the stream. Several engines may share a bank: each hears its own language, which
+    :meth:`set_language` alone changes, whatever the bank is set to meanwhile. A bank and its
+    engines belong to one thread; another thread needs a bank of its own.
 
     Attributes:
         language: the active one; ``languages`` are all.
@@ -249,7 +248,14 @@ class Engine:
             self._detector = self._new_detector()
 
     def feed(self, samples: NDArray[np.float32]) -> list[Detection]:
-        """Take any number of samples ``[T]``, mono at 16 kHz; return what they complete."""
+        """Take any number of samples ``[T]``, mono at 16 kHz; return what they complete.
+
+        Full scale is from -1 to 1.
+
+        Raises:
+            KwsError: they are not mono, or no floating-point numbers.
+
+        """
         self._follow()
         found = self._detect(self._hearing.feed(samples))
         self._fed += len(samples)

@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
-from .adapter import Adapter, check_base, check_heard
+from .adapter import Adapter, check_base, check_heard, load_adapter
 from .base import BaseConfig
 from .detector import DetectorConfig
 from .errors import KwsError, UsageError
@@ -49,18 +50,20 @@ class Languages(ABC):
         """Bytes that all loaded adapters hold as they are stored, the base not counted."""
         return sum(adapter.nbytes for adapter in self._adapters.values())
 
-    def load_adapter(self, adapter: Adapter, name: str | None = None) -> str:
+    def load_adapter(self, adapter: Adapter | str | Path, name: str | None = None) -> str:
         """Add a language and return its name; it is not active yet.
 
         Args:
-            adapter: of this base.
+            adapter: of this base, or its folder.
             name: what the language is called here, so that one may be there twice.
 
         Raises:
             KwsError: the adapter is for another base, decides for each input anew, or the language
-                is loaded already.
+                is loaded already; or the folder holds none.
 
         """
+        if not isinstance(adapter, Adapter):
+            adapter = load_adapter(adapter)
         base = self.config
         check_base(adapter, base.sha256, base.features.digest, base.language)
         check_heard(adapter)

@@ -8,6 +8,7 @@ are computed is passed in.
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import numpy as np
@@ -88,16 +89,8 @@ class Runtime(Languages):
         self._front_end = front_end
         self._clips = front_end()
         self.network = build(config, tensors)
-        self._shapes, self._spans = _layout(self.network.names, tensors)
-        self._base = np.concatenate([tensors[name].ravel() for name in self.network.names])
-        self._live = self._base.copy()
-        self._templates = Templates(
-            {
-                place: self._base[self._spans[place]].reshape(shapes[0])
-                for place, shapes in self._shapes.items()
-                if len(shapes) == 1
-            }
-        )
+        self._places = _Places.of(self.network.names, tensors)
+        self._live = self._places.vector.copy()
         self._head = tensors[f"{HEAD}.weight"], tensors[f"{HEAD}.bias"]
         self._activate(None)
 
@@ -108,20 +101,13 @@ class Runtime(Languages):
 
     def _admit(self, adapter: Adapter) -> None:
         _check_head(adapter, self._head[0])
-        self._pieces(adapter)
-
-    def _pieces(self, adapter: Adapter) -> tuple[Piece, ...]:
-        """Found anew at every switch: they hold more than the numbers."""
-        return pieces(adapter, self._shapes, self._templates)
+        self._places.pieces(adapter)
 
     def _activate(self, adapter: Adapter | None) -> None:
-        self._live[:] = self._base
+        self._live[:] = self._places.vector
         head = self._head
         if adapter is not None:
-            found = self._pieces(adapter)
-            deltas = numbers_of(adapter, found)
-            for piece in found:
-                self._live[self._spans[piece.place]][piece.where] += piece.changes(deltas)
+            self._places.add(adapter, self._live)
             head = adapter.head_weight.astype(np.float32), adapter.head_bias.astype(np.float32)
         self.network.put(self._live, *head)
         super()._activate(adapter)
@@ -138,7 +124,7 @@ class Runtime(Languages):
         if hop % self.config.features.hop:
             if self.network.causal:
                 raise KwsError(f"decisions must fall on frames, not every {hop} samples")
-            return Views(self, hop)  # views that begin between two frames share none
+            return Views(self)  # views that begin between two frames share none
         return Streaming(self, self._front_end(), hop // self.config.features.hop)
 
 
@@ -190,24 +176,19 @@ def merged(base: Arrays, adapter: Adapter) -> Arrays:
         KwsError: the adapter names other sites than the base has.
 
     """
-    tensors = dict(base)
-    places = {name.removesuffix(".weight") for name in base if name.endswith(".weight")} - {HEAD}
-    names = {p: [n for n in (f"{p}.weight", f"{p}.bias") if n in base] for p in places}
-    shapes = {place: [base[name].shape for name in found] for place, found in names.items()}
-    alone = {place: base[found[0]] for place, found in names.items() if len(found) == 1}
-    changed = pieces(adapter, shapes, Templates(alone))
-    deltas = numbers_of(adapter, changed)
-    for piece in changed:
-        found = [tensors[name] for name in names[piece.place]]
-        weights = np.concatenate([tensor.reshape(-1) for tensor in found])
-        weights[piece.where] += piece.changes(deltas)
-        parts = np.split(weights, np.cumsum([tensor.size for tensor in found])[:-1])
-        for name, part in zip(names[piece.place], parts, strict=True):
-            tensors[name] = part.reshape(base[name].shape)
     _check_head(adapter, base[f"{HEAD}.weight"])
-    return tensors | {
-        f"{HEAD}.weight": adapter.head_weight.astype(np.float32),
-        f"{HEAD}.bias": adapter.head_bias.astype(np.float32),
+    owned = [name for name in base if name.endswith((".weight", ".bias"))]
+    owned = [name for name in sorted(owned, key=_weight_first) if name.rpartition(".")[0] != HEAD]
+    places = _Places.of(owned, base)
+    places.add(adapter, places.vector)
+    parts = np.split(places.vector, np.cumsum([base[name].size for name in owned])[:-1])
+    pairs = zip(owned, parts, strict=True)
+    head = adapter.head_weight.astype(np.float32), adapter.head_bias.astype(np.float32)
+    return {
+        **base,
+        **{name: part.reshape(base[name].shape) for name, part in pairs},
+        f"{HEAD}.weight": head[0],
+        f"{HEAD}.bias": head[1],
     }
 
 
@@ -218,16 +199,43 @@ def _check_head(adapter: Adapter, weight: Array) -> None:
         )
 
 
-def _layout(
-    names: Sequence[str], tensors: Arrays
-) -> tuple[dict[str, list[tuple[int, ...]]], dict[str, slice]]:
-    """Of every place the shapes of its tensors, and where they lie in the vector of all."""
-    shapes: dict[str, list[tuple[int, ...]]] = {}
-    spans: dict[str, slice] = {}
-    start = 0
-    for name in names:
-        place, stop = name.rpartition(".")[0], start + tensors[name].size
-        shapes.setdefault(place, []).append(tensors[name].shape)
-        spans[place] = slice(spans[place].start if place in spans else start, stop)
-        start = stop
-    return shapes, spans
+@dataclass(frozen=True)
+class _Places:
+    """Where a language may change a base: tensors one after another in a vector, place by place."""
+
+    vector: Array  # [n], the base's
+    shapes: dict[str, list[tuple[int, ...]]]  # of every place's tensors, the weight first
+    spans: dict[str, slice]  # where they lie
+    templates: Templates
+
+    @classmethod
+    def of(cls, names: Sequence[str], tensors: Arrays) -> "_Places":
+        """Lay out the tensors of these names; those of one place follow one another."""
+        shapes: dict[str, list[tuple[int, ...]]] = {}
+        spans: dict[str, slice] = {}
+        start = 0
+        for name in names:
+            place, stop = name.rpartition(".")[0], start + tensors[name].size
+            shapes.setdefault(place, []).append(tensors[name].shape)
+            spans[place] = slice(spans[place].start if place in spans else start, stop)
+            start = stop
+        alone = {p: tensors[f"{p}.weight"] for p, found in shapes.items() if len(found) == 1}
+        vector = np.concatenate([tensors[name].ravel() for name in names])
+        return cls(vector, shapes, spans, Templates(alone))
+
+    def pieces(self, adapter: Adapter) -> tuple[Piece, ...]:
+        """Found anew at every switch: they hold more than the numbers."""
+        return pieces(adapter, self.shapes, self.templates)
+
+    def add(self, adapter: Adapter, vector: Array) -> None:
+        """Add a language's deltas to a vector that is laid out so."""
+        found = self.pieces(adapter)
+        deltas = numbers_of(adapter, found)
+        for piece in found:
+            vector[self.spans[piece.place]][piece.where] += piece.changes(deltas)
+
+
+def _weight_first(name: str) -> tuple[str, bool]:
+    """Sorts the names of tensors place by place."""
+    place, _, kind = name.rpartition(".")
+    return place, kind != "weight"

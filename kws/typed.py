@@ -10,7 +10,7 @@ LARGEST: Final = sys.float_info.max  # of numbers; JSON knows larger integers
 
 
 def checked(kind: type[Any], raw: Mapping[str, Any]) -> dict[str, Any]:
-    """A dataclass's fields from JSON, lists as the tuples that it has.
+    """A dataclass's fields from JSON, lists as the tuples that it has, and whole numbers as floats.
 
     What is missing, the class itself refuses.
 
@@ -27,10 +27,7 @@ def checked(kind: type[Any], raw: Mapping[str, Any]) -> dict[str, Any]:
         wanted = types[name]
         if not fits(value, wanted):
             raise TypeError(f"{name} must be {called(wanted)}, not {value!r:.40}")
-    return {
-        name: tuple(value) if isinstance(value, list) and _is_tuple(types.get(name)) else value
-        for name, value in raw.items()
-    }
+    return {name: _as(types[name], value) for name, value in raw.items()}
 
 
 def fits(value: Any, kind: Any) -> bool:
@@ -76,6 +73,13 @@ def called(kind: Any) -> str:
     if origin is tuple:
         return f"a list of {called(inner[0])}"
     return "None" if kind is type(None) else getattr(origin or kind, "__name__", str(kind))
+
+
+def _as(kind: Any, value: Any) -> Any:
+    """A value that fits, as a field of this type has it."""
+    if isinstance(value, list) and _is_tuple(kind):
+        return tuple(value)
+    return float(value) if kind is float else value
 
 
 def _is_tuple(kind: Any) -> bool:

@@ -99,9 +99,7 @@ def mimic(
     """
     group, width = weights.shape
     size = float(weights.square().mean().sqrt())
-    wanted = (
-        weights / size
-    )  # so that one rate suits all; the loss is that of the weights themselves
+    wanted = weights / size  # so that one rate suits all; the loss is that of the weights
     made = nn.Parameter(torch.randn(templates, width, generator=generator))
     coefficients = nn.Parameter(torch.randn(sets, group, templates, generator=generator))
     optimizer = torch.optim.RMSprop([made, coefficients], RATE)

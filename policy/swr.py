@@ -99,11 +99,11 @@ class GatePolicy(Policy):
     the likelier side.
 
     Args:
-        sites: S of them.
-        start: logit of every gate before training; positive, since gates start open.
+        sites: S of them, n weights in all.
 
     Shape:
-        () -> gates ``[n]``, 1 where the change is added and 0 where the base stays; one a site.
+        () -> gates ``[n]``, 1 where a change is added and 0 where the base stays; the same for all
+        weights of a site
 
     """
 

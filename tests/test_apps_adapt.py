@@ -12,10 +12,11 @@ import torch
 from helpers import fail, record, rows, said, succeed
 
 from apps.recordings import Recordings, Selection
-from audio_data.clips import SPLITS, Split
+from audio_data.clips import SPLITS
 from audio_data.manifest import read_manifest, write_manifest
 from kws.adapter import MODEL, load_adapter, read_adapter_config, save_adapter_config
 from kws.base import read_base_config
+from kws.config import Where
 from kws.files import read_json, write_tensors
 
 Kws = Callable[..., tuple[int, str, str]]
@@ -91,7 +92,7 @@ def test_languages_in_sequence_build_on_one_another(
     learn = ["adapt", "--base", tiny / "base", "--data", spoken, "--steps", 8, "--method", "cacl"]
     first, second = tmp_path / "de", tmp_path / "es"
     succeed(kws, *learn, "--filter", "language=de", "--out", first)
-    people: dict[str, Split] = {"heard in German": "test"}
+    people: dict[str, Where] = {"heard in German": "test"}
     save_adapter_config(first, replace(read_adapter_config(first), people=people))
     before = (first / MODEL).read_bytes()
     spanish = ["--filter", "language=es", "--budget", "300", "--after", first]
@@ -209,7 +210,7 @@ def test_one_speaker_alone_is_trained_with_a_note(kws: Kws, tiny: Path, tmp_path
     who = "of people who may have been trained on: it is not known who speaks, or too few do"
     assert who in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     heard = ["--adapter", tmp_path / "out", *command[1:-2]]
-    assert "these clips may be of people who were learnt from" in kws("evaluate", *heard)[2]
+    assert "1 of these people was learnt from: accuracy may be" in kws("evaluate", *heard)[2]
     _, _, err = kws(*command, "--epochs", 1, "--out", tmp_path / "out", "--json")
     assert "holds an adapter, which the new one replaces" in " ".join(err.split())
 

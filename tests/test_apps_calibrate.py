@@ -272,4 +272,6 @@ def test_what_others_write_meanwhile_is_not_lost(
         assert {"test", "calibration"} <= load_adapter(adapter).config.metrics.keys()
     else:
         error = fail(kws, 1, *command, *SHORT)
-        assert "was changed while its thresholds were chosen; calibrate it again" in error
+        assert (
+            "was changed while it was measured, so nothing is kept of that; run this again" in error
+        )

@@ -14,7 +14,7 @@ from apps import pictures
 from apps.measure import Measured
 from apps.pictures import _share
 from kws.adapter import Adapter
-from kws.forms import Rank
+from kws.forms import Mix, Rank, Tied
 from kws.sites import find_sites
 from kws.train import Epoch
 from models.bcresnet import BCResNet
@@ -80,3 +80,9 @@ def test_factors_of_more_numbers_than_weights_are_all_of_a_site(
     many = site.owned(Rank(7))
     assert many.size > site.size
     assert _share([many.name], site) == 1.0
+
+
+def test_what_is_owned_of_a_site_in_two_forms_adds_up(network: BCResNet) -> None:
+    site = next(site for site in find_sites(network) if site.name == "blocks.0.point")
+    both = [site.owned(Tied(10)).name, site.owned(Mix(2)).name]
+    assert _share(both, site) == 12 / site.size

@@ -1,6 +1,7 @@
 """Three ways to the same log-mel features: torchaudio's, NumPy's, librosa's."""
 
 from dataclasses import replace
+from functools import partial
 
 import librosa
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from audio_data.features import TOLERANCE, LogMel
+from audio_data.frontend import CompiledFrontEnd, FrontEnd
 from audio_data.logmel import feed, initial_state, lead, log_mel, mel_filters
 from kws.config import FeatureConfig
 
@@ -140,6 +142,14 @@ def test_a_stream_may_be_cut_at_random(seed: int) -> None:
     sizes = rng.integers(0, [2, 400, 3_000][seed % 3], 60).tolist()
     found = streamed(wave, sizes, CONFIG)
     np.testing.assert_allclose(found[:, lead(CONFIG) :], log_mel(wave, CONFIG), atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 479])
+def test_less_than_a_window_has_no_frame(size: int) -> None:
+    wave = SOUNDS["noise"][:size]
+    compiled = CompiledFrontEnd(CONFIG).clip
+    for features in (partial(log_mel, config=CONFIG), FrontEnd(CONFIG).clip, compiled):
+        assert features(wave).shape == (CONFIG.mels, 0)
 
 
 def test_every_hop_of_a_stream_ends_a_frame() -> None:

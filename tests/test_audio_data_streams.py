@@ -17,7 +17,7 @@ from audio_data.long import Recordings
 from audio_data.manifest import write_manifest
 from audio_data.material import HALVES, Material, read_material
 from audio_data.streams import PEAK, Chunk, Ledger, NegativeStream, Noise, PositiveStream
-from kws.config import SAMPLE_RATE
+from kws.config import SAMPLE_RATE, Where
 from kws.errors import KwsError, UsageError
 from kws.stream_metrics import AFTER, Spoken
 
@@ -130,7 +130,7 @@ def test_who_was_learnt_from_is_in_neither_half(tmp_path: Path) -> None:
     free = read_material(tmp_path / "x", LABELS, speaker_pattern=pattern)
     (learnt, *_) = {clip.speaker for clip in free["test"].keywords}
     others = sorted({"one", "two", "three", "four"} - {learnt})
-    known: dict[str, Split] = {str(learnt): "train", others[0]: "validation", others[1]: "test"}
+    known: dict[str, Where] = {str(learnt): "train", others[0]: "validation", others[1]: "test"}
     beside = [
         Clip(path=write(tmp_path / "y" / f"{who}.wav", tone(500)), word="tall", speaker=who)
         for who in ("one", "two", "three", "four", *(f"p{number}" for number in range(30)))
@@ -148,6 +148,11 @@ def test_who_was_learnt_from_is_in_neither_half(tmp_path: Path) -> None:
     assert not {learnt, stranger} & heard()
     halves = read_material(tmp_path / "x", LABELS, speaker_pattern=pattern, known=known)
     assert {others[0]} <= {clip.speaker for clip in halves["validation"].keywords}
+    known[str(learnt)] = "several"  # of their recordings some were learnt from
+    assert not {learnt, stranger} & heard()
+    known |= dict.fromkeys(("one", "two", "three", "four"), "several")
+    assert {"one", "two", "three", "four"} & heard()  # nobody else says the words
+    assert stranger not in heard()
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_results_are_what_the_records_say(tmp_path: Path) -> None:
 def test_the_program_in_the_readme_listens_as_the_commands_do() -> None:
     """To the network that streams, with the adapter's thresholds."""
     (code,) = re.findall(
-        r"```python\n(from pathlib.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL
+        r"```python\n(from apps.wiring.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL
     )
     engine = Engine(open_runtime(ROOT / "models/zoo/ara", [ROOT / "models/zoo/cmn"]))
     noise = 0.1 * np.random.default_rng(0).standard_normal(32_000).astype(np.float32)

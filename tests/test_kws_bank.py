@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from audio_data.logmel import log_mel
-from kws.adapter import Adapter
+from kws.adapter import Adapter, save_adapter
 from kws.bank import Bank
 from kws.base import Base
 from kws.detector import DetectorConfig
+from kws.engine import Engine
 from kws.errors import KwsError
 from kws.sites import HEAD, find_sites
 from models.cost import macs, operations
@@ -362,3 +364,22 @@ def test_every_language_has_its_own_thresholds(bank: Bank, make_adapter: Make) -
     own = replace(bank.base.config, detector=DetectorConfig(patience=7))
     again = Bank(replace(bank.base, config=own), partial(log_mel, config=own.features))
     assert again.detector_config("ar") == DetectorConfig(patience=7)
+
+
+def test_a_folder_is_loaded_as_an_adapter_is(
+    bank: Bank, base: Base, make_adapter: Make, tmp_path: Path
+) -> None:
+    save_adapter(tmp_path / "cmn", make_adapter("cmn", 3), "")
+    again = Bank(base, partial(log_mel, config=base.config.features))
+    assert again.load_adapter(str(tmp_path / "cmn")) == "cmn"
+    assert again.load_adapter(tmp_path / "cmn", "mandarin") == "mandarin"
+    assert again.labels == base.config.labels  # not active yet
+
+
+def test_a_causal_base_is_not_listened_with_in_torch(bank: Bank) -> None:
+    """It would hear silence before every view, which is not what it learnt."""
+    assert Engine(bank).labels == bank.labels
+    causal = replace(bank.base, config=replace(bank.base.config, causal=True))
+    deaf = Bank(causal, partial(log_mel, config=causal.config.features))
+    with pytest.raises(KwsError, match="listen with apps.wiring.open_runtime"):
+        Engine(deaf)

@@ -172,6 +172,14 @@ def test_an_adapter_is_no_base(tmp_path: Path, base: Base) -> None:
         load_base(tmp_path, build)
 
 
+def test_a_whole_number_for_a_fraction_is_the_same_front_end(folder: Path) -> None:
+    """As editors and other languages write 20.0; adapters name the digest of what is heard."""
+    before = read_base_config(folder)
+    raw = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    rewrite(folder, features=raw["features"] | {"low": 20, "high": 7600})
+    assert read_base_config(folder).features.digest == before.features.digest
+
+
 def test_every_setting_is_written(folder: Path) -> None:
     raw = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     config = read_base_config(folder)
