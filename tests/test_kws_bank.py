@@ -381,5 +381,5 @@ def test_a_causal_base_is_not_listened_with_in_torch(bank: Bank) -> None:
     assert Engine(bank).labels == bank.labels
     causal = replace(bank.base, config=replace(bank.base.config, causal=True))
     deaf = Bank(causal, partial(log_mel, config=causal.config.features))
-    with pytest.raises(KwsError, match="listen with .*open_runtime"):
+    with pytest.raises(KwsError, match="listen with"):
         Engine(deaf)
