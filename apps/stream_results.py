@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .det import draw_det
-from .tables import percent
+from .tables import tenths
 from .trial import elsewhere
 
 Record = Mapping[str, Any]
@@ -21,7 +21,7 @@ def summary(record: Record) -> str:
     """
     point = record["stream"]["points"][0]
     missed = ", ".join(
-        f"{percent(found['miss_rate'])} % missed at {ratio} dB"
+        f"{tenths(found['miss_rate'])} % missed at {ratio} dB"
         for ratio, found in point["snr"].items()
     )
     return (
@@ -102,8 +102,8 @@ def _name(record: Record) -> str:
 def _missed(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return "-"
-    apart = [percent(found[place]["miss_rate"]) for place in ("alone", "among_words")]
-    return f"{percent(found['miss_rate'])} ({apart[0]}, {apart[1]})"
+    apart = [tenths(found[place]["miss_rate"]) for place in ("alone", "among_words")]
+    return f"{tenths(found['miss_rate'])} ({apart[0]}, {apart[1]})"
 
 
 def _latency(seconds: Mapping[str, float] | None) -> str:

@@ -125,10 +125,10 @@ def markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def percent(share: float | None) -> str:
+def tenths(share: float | None) -> str:
     """To a tenth; a dash where nothing was measured.
 
-    >>> percent(0.9253), percent(None)
+    >>> tenths(0.9253), tenths(None)
     ('92.5', '-')
     """
     return "-" if share is None else f"{100 * share:.1f}"
