@@ -10,7 +10,7 @@ from kws.base import CONFIG as BASE
 from kws.base import BaseConfig, read_base_config
 from kws.config import spotted
 
-from .tables import percent
+from .tables import tenths
 
 TITLES: Final = (
     *("folder", "words", "bytes", "learnt from", "right on", "right", "by person"),
@@ -53,9 +53,9 @@ def _row(name: str, config: BaseConfig | AdapterConfig) -> list[str]:
         f"{config.stored_bytes:,}" if isinstance(config, AdapterConfig) else "-",
         f"{learnt['people']} {'made voices' if learnt['made'] else 'people'}" if learnt else "-",
         f"{found['count']:,} clips of {whose}",
-        percent(found["accuracy"]),
-        f"{percent(min(people))} to {percent(max(people))}",
-        percent(found.get("unknown_false_accept_rate")),
+        tenths(found["accuracy"]),
+        f"{tenths(min(people))} to {tenths(max(people))}",
+        tenths(found.get("unknown_false_accept_rate")),
         *_stream(config.metrics.get("stream")),
     ]
 
@@ -64,5 +64,5 @@ def _stream(found: dict[str, Any] | None) -> Iterable[str]:
     if not found:
         return ["-"] * 3
     point = next(point for point in found["points"] if point["aim_per_hour"] is None)
-    missed = [percent(point["snr"].get(ratio, {}).get("miss_rate")) for ratio in ("10", "0")]
+    missed = [tenths(point["snr"].get(ratio, {}).get("miss_rate")) for ratio in ("10", "0")]
     return [*missed, f"{point['negatives']['per_hour']:.1f}"]
