@@ -41,6 +41,8 @@ FEW: Final = 6  # sites that are printed by name; sites.png shows all
 @options.keywords
 @options.closed
 @options.per_word
+@click.option("--licence", help="of recordings that do not state theirs, such as CC-BY-4.0")
+@click.option("--note", help="a sentence about them for the adapter's card")
 @click.option("--method", default=Recipe.method, show_default=True, type=click.Choice([*METHODS]))
 @click.option(
     "--budget",
@@ -88,7 +90,7 @@ FEW: Final = 6  # sites that are printed by name; sites.png shows all
 @options.optimizer
 @options.seed
 @options.device
-@click.option("--out", required=True, type=options.FOLDER, help="folder for the adapter")
+@click.option("--out", type=options.FOLDER, help="folder for the adapter  [default: runs/LANGUAGE]")
 @options.as_json
 def adapt(
     base: Path,
@@ -103,6 +105,8 @@ def adapt(
     keywords: tuple[str, ...] | None,
     closed: bool,
     per_word: int | None,
+    licence: str | None,
+    note: str | None,
     method: str,
     budget: str,
     bits: str,
@@ -114,7 +118,7 @@ def adapt(
     optimizer: Optimizer,
     seed: int,
     device: str,
-    out: Path,
+    out: Path | None,
     as_json: bool,
 ) -> None:
     """Learn one more language: what it adds to the base stays within the budget."""
@@ -137,6 +141,9 @@ def adapt(
         raise UsageError(
             "there is nothing to learn from; give recordings with --data, or words with --tts"
         )
+    if not out and not language:
+        raise UsageError("name the folder for the adapter: --out runs/NAME")
+    out = out or Path("runs") / str(language)
     selection = Selection(
         data=data or out / spoken.SPEECH,
         others=others,
@@ -144,6 +151,7 @@ def adapt(
         keywords=keywords,
         language=language,
         speaker_pattern=speaker_pattern,
+        licence=licence,
         closed=closed,
         per_word=per_word,
         seed=seed,
@@ -185,6 +193,7 @@ def adapt(
         beside=recordings.beside(others_too, opened.config),
         device=pick_device(device),
         made_by=command(),
+        about=note and " ".join(note.split()),
     )
     result = summary(config)
     if words:

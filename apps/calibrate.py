@@ -23,6 +23,7 @@ from .card import CALIBRATION, COMMAND, STREAM, command, store
 from .scoring import LiveScorer
 from .trial import HOURS, SNRS, Trial, percent, play, rounded, seconds, setting
 from .wiring import open_runtime, read_again, read_config
+from .zoo import BASE
 
 CHOSEN_ON = "the sound that the thresholds were chosen on"
 
@@ -73,6 +74,11 @@ def calibrate(
     What is reported was counted on the same sound.
     Of the folder only the configuration and the card change; adapters of the base stay valid.
     """
+    if not adapter and base == BASE:
+        raise UsageError(
+            "name the adapter whose thresholds are set, or with --base a base of your own: the one "
+            "that comes along is left as it is"
+        )
     if negatives and hours:
         raise UsageError("--negatives are heard whole; leave --hours out")
     config = read_config(base, adapter)

@@ -81,10 +81,13 @@ def _rest(lines: list[str], config: AdapterConfig | BaseConfig) -> str:
     """What both kinds say alike."""
     lines += [
         *_learnt(config.training),
+        *([f"  - {note}"] if (note := config.training.get("note")) else []),
         f"- Licences of the recordings: {', '.join(config.licences) or 'not stated'}",
         *_commands(config),
         "",
         *_hours(config.metrics),
+        "",
+        *_unproven(config),
     ]
     return "\n".join(lines) + "\n"
 
@@ -174,8 +177,25 @@ def _splits(config: AdapterConfig | BaseConfig) -> list[str]:
 
 def _hours(metrics: Figures) -> list[str]:
     """What is known of sound that goes on for hours."""
-    lines = [*_calibration(metrics.get(CALIBRATION)), *_stream(metrics.get(STREAM))]
-    return lines or ["Not proven: how often it fires on speech and noise that goes on for hours."]
+    return [*_calibration(metrics.get(CALIBRATION)), *_stream(metrics.get(STREAM))]
+
+
+def _unproven(config: AdapterConfig | BaseConfig) -> list[str]:
+    """What nobody should take for granted."""
+    metrics = config.metrics
+    found = metrics.get("test") or metrics.get("validation") or {}
+    lines = ["microphones, rooms and accents that the recordings do not have"]
+    if not metrics.get(STREAM):
+        lines.append(
+            "how often it fires on other sound that goes on for hours"
+            if metrics.get(CALIBRATION)
+            else "how often it fires on speech and noise that goes on for hours"
+        )
+    if found.get("count") and found.get("made") == found["count"]:
+        lines.append("how it does with people: made voices alone were measured")
+    elif len(found.get("per_speaker") or ()) == 1:
+        lines.append("how far people differ: one alone was measured")
+    return ["Not proven:", "", *(f"- {line}" for line in lines)]
 
 
 def _calibration(found: Figures | None) -> list[str]:

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "export": "Write networks for ONNX Runtime.",
     "data": "Get public speech corpora, or make speech where there is none.",
     "bench": "Run grids of experiments and report them.",
+    "report": "Make docs/results.md of their records: ``kws bench report``.",
 }
 RESUMED: Final = {"adapt", "bench", "collect", "data", "pretrain"}  # after they were stopped
 OURS: Final = ("apps", "audio_data", "kws", "models", "policy")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from audio_data.collection import Collection, Format, check_words, remaining
 from audio_data.takes import Take, judge
 from kws.config import SAMPLE_RATE
-from kws.errors import UsageError
+from kws.errors import KwsError, UsageError
 
 from .keys import Keys
 from .listen import Typed
@@ -24,6 +24,7 @@ from .prompt import Lines, Prompt, Screen
 from .screen import Source
 from .terminal import can_draw, terminable
 
+MOST_REJECTED: Final = 10  # recordings one after another, where nobody can press a key
 LEAD_SECONDS: Final = 0.6  # between a key, whose click may be heard, and the recording
 READ_SECONDS: Final = 1.5  # to read why a recording was rejected
 
@@ -65,6 +66,7 @@ class Session:
         self._ahead = 0  # samples to pass before the recording
         self._heard: Wave = np.zeros(0, np.float32)  # of the recording
         self._lost = 0  # losses of audio before it
+        self.rejected = 0  # one recording after another
         self._next()
 
     @property
@@ -120,6 +122,7 @@ class Session:
         take = judge(self._heard[: self._length])
         problem = "some audio was lost meanwhile; the computer is busy" if gap else take.problem
         self._prompt.heard(take, problem)
+        self.rejected = self.rejected + 1 if problem else 0
         if problem:
             self._begin(READ_SECONDS)
         elif self._ask:
@@ -180,6 +183,11 @@ def run(session: Session, blocks: Iterable[Wave], keys: Keyboard, source: Source
             break
         if session.asks and keys.closed:
             raise UsageError("no keys can be typed here; add --yes to keep every good clip")
+        if session.rejected >= MOST_REJECTED and keys.closed:
+            raise KwsError(
+                f"{MOST_REJECTED} recordings in a row were rejected, and no key can be typed here; "
+                "look at the microphone, then call this again to go on"
+            )
 
 
 @click.command()

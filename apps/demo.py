@@ -37,9 +37,9 @@ from .recordings import Recordings, Selection, pick_device
 from .stream import Said, compose, hear, is_right, record, stream_table
 from .terminal import can_draw
 from .wiring import open_base, open_runtime
+from .zoo import BASE, ZOO
 
-ZOO: Final = Path(__file__).resolve().parent.parent / "models" / "zoo"
-BASE, OWN = ZOO / "ara", "ara"
+OWN: Final = "ara"
 LANGUAGES: Final[Mapping[str, str]] = MappingProxyType(
     {"de": "deu", "fr": "fra", "hi": "hin"}  # what they are called: their folder
 )

@@ -12,6 +12,7 @@ from kws.errors import KwsError
 
 from . import options
 from .screen import json_line, line
+from .zoo import Named, to_hear
 
 
 def hear(engine: Engine, file: Path) -> Iterator[Detection]:
@@ -42,7 +43,7 @@ def report(file: Path, found: Iterable[Detection], *, as_json: bool, named: bool
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--base", required=True, type=click.Path(path_type=Path), help="folder of the base")
+@options.base
 @options.adapters
 @click.option("--language", help="to hear; without it that of the last adapter, or the base's own")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object a line for each detection")
@@ -55,7 +56,7 @@ def report(file: Path, found: Iterable[Detection], *, as_json: bool, named: bool
 def detect(
     files: tuple[Path, ...],
     base: Path,
-    adapters: tuple[options.Named, ...],
+    adapters: tuple[Named, ...],
     language: str | None,
     as_json: bool,
     threshold: float | None,
@@ -63,7 +64,8 @@ def detect(
     """Find keywords in FILES."""
     from .wiring import open_runtime
 
-    engine = Engine(open_runtime(base, adapters, language), threshold=threshold)
+    heard = to_hear(base, adapters, language)
+    engine = Engine(open_runtime(base, *heard), threshold=threshold)
     failed = False
     for file in files:
         try:

@@ -20,9 +20,11 @@ from kws.runtime import merged
 from models.folded import Folded, fold
 from models.session import FILE
 
+from . import options
+
 
 @click.command()
-@click.option("--base", required=True, type=click.Path(path_type=Path), help="folder of the base")
+@options.base
 @click.option("--adapter", type=click.Path(path_type=Path), help="folder of a language's adapter")
 @click.option("--out", type=click.Path(path_type=Path), help="file for one language")
 def export(base: Path, adapter: Path | None, out: Path | None) -> None:

@@ -73,6 +73,7 @@ def learn_language(
     beside: Sequence[Recordings] = (),
     device: str = "cpu",
     made_by: str | None = None,
+    about: str | None = None,
 ) -> AdapterConfig:
     """Adapt, and save adapter, record and pictures in ``out``.
 
@@ -86,6 +87,7 @@ def learn_language(
             ``steps`` of each on the mean, more of those with more recordings.
         device: where to train.
         made_by: the command that the card names.
+        about: what the card says of the recordings.
 
     Raises:
         KwsError: the folder holds something else, or cannot be written.
@@ -125,6 +127,7 @@ def learn_language(
             "bits": bits_of(adapter.deltas),
             "recordings": recordings.amount,
             "command": made_by,
+            "note": about,
             "earlier_parameters": course.before,
             "seconds": round(time.perf_counter() - begin, 1),
         },

@@ -1,11 +1,13 @@
 """``kws listen``: hear keywords live, and change the language with a key."""
 
 import io
+import json
 import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -28,6 +30,7 @@ from .panels import thresholds
 from .screen import Both, Lines, Screen, Show, Source, no_terminal
 from .terminal import can_draw, terminable
 from .worker import CAPACITY
+from .zoo import Named, to_hear
 
 FILE_BLOCK: Final = 1_280  # samples of a file that are fed at once, 80 ms
 CLOSING: Final = 5.0  # seconds that files and commands may still take when listening ends
@@ -133,25 +136,16 @@ def _at_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
 
-def _print_devices(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
-    if wanted:
-        for device in list_devices():
-            click.echo(device)
-        context.exit()
-
-
 @click.command()
-@click.option("--base", required=True, type=click.Path(path_type=Path), help="folder of the base")
+@options.base
 @options.adapters
 @click.option("--language", help="active at the start; without it that of the last adapter")
 @click.option("-d", "--device", help="microphone: index, or a part of its name")
 @click.option(
     "-l",
     "--list-devices",
+    "listed",
     is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_print_devices,
     help="list the microphones and stop",
 )
 @click.option("--wav", type=click.Path(path_type=Path), help="hear this file instead")
@@ -200,9 +194,10 @@ def _print_devices(context: click.Context, parameter: click.Parameter, wanted: b
 )
 def listen(
     base: Path,
-    adapters: tuple[options.Named, ...],
+    adapters: tuple[Named, ...],
     language: str | None,
     device: str | None,
+    listed: bool,
     wav: Path | None,
     real_time: bool,
     as_json: bool,
@@ -221,6 +216,11 @@ def listen(
 
     No sound leaves this machine: nothing is sent, and nothing is kept without --save-dir.
     """
+    if listed:
+        devices = list_devices()
+        told = [json.dumps([asdict(each) for each in devices])] if as_json else devices
+        click.echo("\n".join(map(str, told)))
+        return
     if not seconds > 0:
         raise UsageError(f"--seconds must be above 0, not {seconds}")
     if wav and device is not None:
@@ -237,7 +237,8 @@ def listen(
 
     if command is not None:
         parse(command)  # before anything is loaded
-    engine = LiveEngine(open_runtime(base, adapters, language), threshold=threshold)
+    heard = to_hear(base, adapters, language)
+    engine = LiveEngine(open_runtime(base, *heard), threshold=threshold)
     # What a file holds may take its time; what a microphone hears must not pile up.
     capacity = None if wav and not real_time else CAPACITY
     with suppress(KeyboardInterrupt), terminable(), ExitStack() as stack:  # ways to end

@@ -11,8 +11,9 @@ import click
 
 from kws.config import SILENCE, UNKNOWN, composed
 
+from .zoo import BASE, Named
+
 F = TypeVar("F", bound=Callable[..., Any])
-Named = tuple[str, Path]  # what an adapter is called, empty for its language, and its folder
 COMMA = re.compile("[,\u060c\u3001\uff0c]")  # Latin, Arabic, Chinese
 LAST_SEED = 2**32 - 1
 TAG = re.compile("[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")  # the shape of BCP 47
@@ -191,7 +192,13 @@ device = click.option(
     type=click.Choice(["auto", "cpu", "cuda"]),
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="one JSON object, nothing else")
-base = click.option("--base", required=True, type=FOLDER, help="folder of the base")
+base = click.option(
+    "--base",
+    default=BASE,
+    show_default="the one that comes along",
+    type=FOLDER,
+    help="folder of the base",
+)
 adapters = click.option(
     "--adapter",
     "adapters",

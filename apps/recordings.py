@@ -45,6 +45,7 @@ class Selection:
     keywords: tuple[str, ...] | None = None
     language: str | None = None
     speaker_pattern: str | None = None
+    licence: str | None = None  # of recordings that do not state theirs
     closed: bool = False
     per_word: int | None = None
     seed: int = 0
@@ -56,7 +57,8 @@ class Selection:
 
     def clips(self) -> list[Clip]:
         """What the filters select."""
-        return read_corpus(self.data, self.grouped, self.language, self.speaker_pattern)
+        found = read_corpus(self.data, self.grouped, self.language, self.speaker_pattern)
+        return [replace(clip, licence=clip.licence or self.licence) for clip in found]
 
     def pool(self, clips: Sequence[Clip]) -> list[Clip]:
         """What is recorded beside these."""

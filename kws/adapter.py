@@ -37,6 +37,7 @@ FORMAT: Final = 1
 STORED: Final = np.float16  # of the head; what is measured is what is stored
 TENSORS: Final = {"deltas": 1, "head.weight": 2, "head.bias": 1}  # name: dimensions
 PEAKS: Final = "peaks"
+NAMED: Final = 4  # tensors that do not belong there, at most
 ROUTER: Final = "router"  # what decides for each input anew, of a method that has it
 
 Array = NDArray[np.float16]
@@ -176,7 +177,8 @@ def load_adapter(folder: str | Path) -> Adapter:
     dimensions = TENSORS | ({PEAKS: 1} if few else {})
     dimensions |= {ROUTER: 1} if ROUTER in arrays else {}
     if set(arrays) != set(dimensions):
-        odd = ", ".join(sorted(set(arrays) ^ set(dimensions)))
+        names = sorted(set(arrays) ^ set(dimensions))
+        odd = ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
         raise KwsError(
             f"{folder / MODEL} lacks or has unexpected tensors ({odd}); it is no adapter"
         )

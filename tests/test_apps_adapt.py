@@ -196,6 +196,21 @@ def test_a_method_that_owns_what_it_owns_is_not_refused_for_its_budget(
     assert "'much' is no budget" in fail(kws, 2, *command, "much")
 
 
+def test_a_card_says_what_a_folder_of_recordings_does_not(
+    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path
+) -> None:
+    """Under which licence they are, and a sentence about them."""
+    for row in (row for split in SPLITS for row in rows(spoken, "de", split)):
+        path = tmp_path / "words" / row["word"] / Path(row["path"]).name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        shutil.copy(spoken.parent / row["path"], path)
+    learn = ["adapt", "--base", tiny / "base", "--data", tmp_path / "words", "--language", "de"]
+    learn += ["--method", "head", "--epochs", 1, "--out", tmp_path / "de"]
+    succeed(kws, *learn, "--licence", "CC0-1.0", "--note", "said at\na fair")
+    card = (tmp_path / "de" / "README.md").read_text("utf-8")
+    assert "  - said at a fair\n- Licences of the recordings: CC0-1.0\n" in card
+
+
 def test_one_speaker_alone_is_trained_with_a_note(kws: Kws, tiny: Path, tmp_path: Path) -> None:
     for take in range(8):
         record(tmp_path / "data" / "low" / f"me_{take}.wav", 300 + 10 * take)

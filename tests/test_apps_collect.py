@@ -112,6 +112,16 @@ def test_each_word_is_asked_for_in_turn_and_kept(tmp_path: Path) -> None:
         assert soundfile.info(clip.path).duration == pytest.approx(0.5 + 0.6, abs=0.1)
 
 
+def test_a_silent_microphone_is_given_up_where_nobody_can_press_a_key(tmp_path: Path) -> None:
+    """The fourth recording of ten is good, so that ten more are rejected."""
+    person = Person(*[room(0)] * 3, word(), *[room(0)] * 10, word())
+    person.closed = True
+    with pytest.raises(KwsError, match="10 recordings in a row were rejected"):
+        record(tmp_path, person, ask=False)
+    assert Collection(tmp_path, "de", "s01").counts() == {"ja": 1}
+    assert len(person._says) == 1
+
+
 def test_a_bad_recording_is_repeated_without_being_asked_for(tmp_path: Path) -> None:
     says = [room(0), np.clip(word(3.0), -1, 1), word(), word(seconds=1.5), word()]
     person = Person(*says, types="\n\n")

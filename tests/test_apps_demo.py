@@ -12,7 +12,8 @@ from click.testing import CliRunner
 
 from apps import demo, spoken
 from apps.cli import kws
-from apps.demo import LANGUAGES, MINE, NAMES, RECORDED, ZOO, Row, Size
+from apps.demo import LANGUAGES, MINE, NAMES, RECORDED, Row, Size
+from apps.zoo import ZOO
 from audio_data import mixture
 from kws.adapter import read_adapter_config
 from kws.errors import KwsError

@@ -423,6 +423,10 @@ def test_the_command_lists_devices_without_a_base(install: Install) -> None:
         "   1 USB (2 in, 48000 Hz)",
         "*  2 pulse (1 in, 44100 Hz)",
     ]
+    (told,) = CliRunner().invoke(listen, ["-l", "--json"]).stdout.splitlines()
+    usb, pulse = json.loads(told)
+    assert usb == {"index": 1, "name": "USB", "channels": 2, "rate": 48_000, "default": False}
+    assert (pulse["name"], pulse["default"]) == ("pulse", True)
 
 
 class Player:

@@ -1,0 +1,25 @@
+"""The networks that come along, and what is heard where nothing is said."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from kws.adapter import CONFIG
+from kws.base import read_base_config
+
+ZOO: Final = Path(__file__).resolve().parent.parent / "models" / "zoo"
+BASE: Final = ZOO / "ara"
+Named = tuple[str, Path]  # what an adapter is called, empty for its language, and its folder
+
+
+def to_hear(
+    base: Path, adapters: Sequence[Named], language: str | None
+) -> tuple[Sequence[Named], str | None]:
+    """Which adapters are loaded, and which language is active.
+
+    Where neither a base nor adapters are named, all that come along, each by its folder's name.
+    """
+    if adapters or base != BASE:
+        return adapters, language
+    found = sorted(path.parent for path in ZOO.glob(f"*/{CONFIG}"))
+    return [(folder.name, folder) for folder in found], language or read_base_config(base).language
