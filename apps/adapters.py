@@ -59,7 +59,7 @@ def list_adapters(folder: Path, as_json: bool) -> None:
     "--out",
     default=Path("sites.png"),
     show_default=True,
-    type=options.EXISTING,
+    type=options.PATH,
     callback=options.png,
 )
 def picture(folder: Path, base: Path, out: Path) -> None:

@@ -79,7 +79,7 @@ class Row:
 @click.command()
 @click.option("--out", default=Path("runs/demo"), show_default=True, type=options.FOLDER)
 @click.option(
-    "--data", type=options.EXISTING, help="manifest of recordings, heard instead of made voices"
+    "--data", type=options.PATH, help="manifest of recordings, heard instead of made voices"
 )
 @click.option("--whole", "everything", is_flag=True, help="pretrain a base too: four minutes")
 @options.seed

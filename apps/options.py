@@ -29,7 +29,8 @@ class _Named(click.Path):
 
 
 FOLDER = _Named(path_type=Path, file_okay=False)
-EXISTING = _Named(path_type=Path)
+PATH = _Named(path_type=Path)
+EXISTING = PATH  # its name before
 
 
 def pairs(
@@ -135,7 +136,7 @@ def recordings(*, required: bool) -> Callable[[F], F]:
             click.option(
                 "--data",
                 required=required,
-                type=EXISTING,
+                type=PATH,
                 help="manifest (CSV), or folder of recordings",
             ),
             click.option(
@@ -155,7 +156,7 @@ def recordings(*, required: bool) -> Callable[[F], F]:
             ),
             click.option(
                 "--others",
-                type=EXISTING,
+                type=PATH,
                 help="manifest or folder of other words, in any language, which must not be heard",
             ),
         ]
