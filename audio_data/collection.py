@@ -76,19 +76,20 @@ class Collection:
 
     def add(self, word: str, wave: NDArray[np.float32]) -> Path:
         """Keep a clip ``[T]``, mono at 16 kHz: first the file, then its row."""
-        if not self.manifest.exists():
-            self._write(REQUIRED, [])  # so that what is recorded here is never without one
-        path = self._free(word)
-        write_bytes(path, encode(wave, self._format))
-        name = path.relative_to(self.folder).as_posix()
-        row = {
-            "path": name,
-            "language": self.language,
-            "word": word,
-            "speaker": self.speaker,
-            "split": UNSPLIT,
-        }
-        with _alone(self.folder):  # others may record too
+        data = encode(wave, self._format)
+        with _alone(self.folder):  # others may record too, even under the same name
+            if not self.manifest.exists():
+                self._write(REQUIRED, [])  # so that what is recorded here is never without one
+            path = self._free(word)
+            write_bytes(path, data)
+            name = path.relative_to(self.folder).as_posix()
+            row = {
+                "path": name,
+                "language": self.language,
+                "word": word,
+                "speaker": self.speaker,
+                "split": UNSPLIT,
+            }
             columns, rows = self._read()
             left = [other for other in rows if other["path"] != name]  # whose file was deleted
             self._write(columns, [*left, row])
@@ -143,7 +144,16 @@ class Collection:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Keep out others that change a folder's manifest too, where the system can: not on Windows."""
+    """Keep out others that change a folder too, where the system can: not on Windows.
+
+    The folder is made where it is missing.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise KwsError(
+            f"cannot write in {folder} ({error.strerror}); choose another --out"
+        ) from error
     try:
         import fcntl
     except ImportError:

@@ -3,11 +3,13 @@
 from collections import Counter
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
 import soundfile
 
+from audio_data import collection as collecting
 from audio_data.collection import Collection, check_words, remaining, safe
 from audio_data.corpus import read_corpus
 from audio_data.splits import assign_splits
@@ -207,3 +209,32 @@ def test_two_people_may_record_into_one_folder_at_once(tmp_path: Path) -> None:
         person.join()
     assert [person.exitcode for person in people] == [0, 0]
     assert len(read_corpus(tmp_path)) == 61
+
+
+@pytest.mark.parametrize("writing", ["write_text", "write_bytes"])
+def test_two_who_begin_at_once_lose_no_clip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writing: str
+) -> None:
+    """Neither by a manifest that is begun twice, nor by a name that is free for both."""
+    mine, other = (Collection(tmp_path / "new", "de", "s01") for _ in range(2))
+    meanwhile = Thread(target=other.add, args=("ja", WAVE))
+    write = getattr(collecting, writing)
+
+    def slow(*what: object) -> None:
+        if meanwhile.ident is None:
+            meanwhile.start()
+            meanwhile.join(0.5)  # it waits for its turn, or ends before this is written
+        write(*what)
+
+    monkeypatch.setattr(collecting, writing, slow)
+    mine.add("ja", 0.5 * WAVE)
+    meanwhile.join()
+    names = [clip.path.name for clip in read_corpus(tmp_path / "new")]
+    assert names == ["s01_001.flac", "s01_002.flac"]
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    collection = Collection(tmp_path / "file" / "new", "de", "s01")
+    with pytest.raises(KwsError, match="cannot write in .*choose another --out"):
+        collection.add("ja", WAVE)
