@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from kws.config import SILENCE, UNKNOWN, composed
+from audio_data.words import refuse_unsayable
+from kws.config import composed, steers
 
 from .zoo import BASE, Named
 
@@ -54,16 +55,22 @@ def _respelt(
     for value, (word, _, spoken) in zip(values, parted, strict=True):
         if not (word.strip() and spoken.strip()):
             raise click.BadParameter(f"'{value}' is not of the form word=spoken, as kws=kay-us")
+        if steers(spoken.strip()):
+            raise click.BadParameter(
+                f"{value!r} holds what cannot be seen; write its letters alone"
+            )
     return {composed(word.strip()): spoken.strip() for word, _, spoken in parted}
 
 
 def split_words(text: str) -> tuple[str, ...]:
-    """Words parted by the comma of any script.
+    """Words parted by the comma of any script; a UsageError where one cannot be said.
 
     >>> split_words("ja, nein،لا,")
     ('ja', 'nein', 'لا')
     """
-    return tuple(word.strip() for word in COMMA.split(composed(text)) if word.strip())
+    words = tuple(word.strip() for word in COMMA.split(composed(text)) if word.strip())
+    refuse_unsayable(words)
+    return words
 
 
 def _words(
@@ -74,8 +81,6 @@ def _words(
     words = split_words(value)
     if not words:
         raise click.BadParameter(f"'{value}' names no word; write ja,nein, or leave it out")
-    if made := {UNKNOWN, SILENCE} & {*words}:
-        raise click.BadParameter(f"'{made.pop()}' is no word to say; it is there anyway")
     return words
 
 

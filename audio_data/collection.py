@@ -14,7 +14,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.config import SILENCE, UNKNOWN, composed, steers
+from kws.config import composed
 from kws.errors import KwsError, UsageError
 from kws.files import plain_name, write_bytes, write_text
 
@@ -22,6 +22,7 @@ from .corpus import MANIFEST
 from .encode import encode
 from .folder import audio_files, word_folders
 from .manifest import NOBODY, REQUIRED, UNSPLIT, Row, read_rows
+from .words import refuse_unsayable
 
 Format = Literal["flac", "wav"]
 LETTERS: Final = 40  # of a word, in a name
@@ -188,11 +189,7 @@ def check_words(words: Sequence[str]) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(composed(word.strip()) for word in words if word.strip()))
     if not found:
         raise UsageError("--words needs at least one word, for example --words ja,nein")
-    for word in found:
-        if word in (UNKNOWN, SILENCE):
-            raise UsageError(f"{word} is no word to say; other words make the unknown")
-        if steers(word):
-            raise UsageError(f"{word!r} holds a control character; write the word alone")
+    refuse_unsayable(found)
     return found
 
 

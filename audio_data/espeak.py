@@ -105,11 +105,13 @@ def speak(
         ``[T]`` mono, float32 in [-1, 1], 16 kHz.
 
     Raises:
-        UsageError: a number out of its range, an unknown language or variant.
+        UsageError: a number out of its range, an unknown language or variant, or a text that has
+            halves of characters, as names that are no UTF-8 have.
         KwsError: the library is missing or refuses.
 
     """
     settings = {_RATE: rate, _PITCH: pitch, _RANGE: range_, _GAP: gap}
+    data = _encoded(text)
     _check("rate", rate, 80, 450)
     _check("pitch", pitch, 0, 99)
     _check("range", range_, 0, 99)
@@ -128,7 +130,6 @@ def speak(
         refused = library.espeak_SetVoiceByName(name.encode())
         for parameter, value in settings.items():
             refused = refused or library.espeak_SetParameter(parameter, value, 0)
-        data = text.encode()
         size = ctypes.c_size_t(len(data) + 1)
         refused = refused or library.espeak_Synth(data, size, 0, 1, 0, _UTF8, None, None)
     if refused:
@@ -207,6 +208,13 @@ def _known_variant(name: str) -> str:
 def _nearest(name: str, known: Mapping[str, str] | tuple[str, ...]) -> str:
     near = difflib.get_close_matches(name, known, n=4, cutoff=0.4)
     return f"; the nearest are {', '.join(near)}" if near else "; voices() lists what it has"
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{text!r} is no text; write it in UTF-8") from error
 
 
 def _check(name: str, value: int, low: int, high: int) -> None:

@@ -182,7 +182,7 @@ def test_different_words_have_different_folders() -> None:
 
 def test_words_are_checked_before_anything_is_recorded() -> None:
     assert check_words([" ja", "nein ", "ja", ""]) == ("ja", "nein")
-    for words in ([""], ["_unknown_"], ["a\nb"], ["x\x1b"]):
+    for words in ([""], ["_unknown_"], ["a\nb"], ["x\x1b"], ["ne\u200bin"], ["ja\udcff"]):
         with pytest.raises(UsageError):
             check_words(words)
 
@@ -236,5 +236,5 @@ def test_two_who_begin_at_once_lose_no_clip(
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     collection = Collection(tmp_path / "file" / "new", "de", "s01")
-    with pytest.raises(KwsError, match="cannot write in .*choose another --out"):
+    with pytest.raises(KwsError, match=r"cannot write in .*choose another --out"):
         collection.add("ja", WAVE)

@@ -151,6 +151,12 @@ def test_numbers_out_of_range_are_refused(wrong: dict[str, int]) -> None:
         speak("x", "de", **wrong)  # type: ignore[arg-type]
 
 
+def test_a_text_that_is_none_is_refused() -> None:
+    """What the command line makes of bytes that are no UTF-8."""
+    with pytest.raises(UsageError, match=r"'ja\\udcff' is no text"):
+        speak("ja\udcff")
+
+
 def test_a_missing_package_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     espeak._installed.cache_clear()
