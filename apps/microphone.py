@@ -42,9 +42,13 @@ class Device:
 
 
 def list_devices() -> list[Device]:
-    """All inputs, in the order of the sound system; a KwsError where there is none."""
+    """All inputs, in the order of the sound system; a KwsError where none can be found."""
     sound = _sounddevice()
     default = _default_index(sound)
+    try:
+        known = sound.query_devices()
+    except sound.PortAudioError as error:
+        raise _unstarted(error) from error
     devices = [
         Device(
             index=index,
@@ -53,7 +57,7 @@ def list_devices() -> list[Device]:
             rate=round(info["default_samplerate"]),
             default=index == default,
         )
-        for index, info in enumerate(sound.query_devices())
+        for index, info in enumerate(known)
         if info["max_input_channels"] > 0
     ]
     if not devices:
@@ -235,7 +239,13 @@ def _sounddevice() -> Any:
         raise KwsError(
             "the microphone needs the PortAudio library: apt install libportaudio2"
         ) from error
+    except Exception as error:  # PortAudio's own, of the module that could not be loaded
+        raise _unstarted(error) from error
     return sounddevice
+
+
+def _unstarted(error: Exception) -> KwsError:
+    return KwsError(f"the sound system does not answer ({error}); start it, or plug a device in")
 
 
 def _default_index(sound: Any) -> int | None:

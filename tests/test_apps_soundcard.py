@@ -399,6 +399,7 @@ def test_an_unknown_device_is_answered_with_those_there_are(install: Install, wa
     [
         (OSError("PortAudio library not found"), "apt install libportaudio2"),
         (ModuleNotFoundError("No module named 'sounddevice'"), "pip install sounddevice"),
+        (SoundError("Error initializing PortAudio"), r"initializing PortAudio\); start it"),
     ],
 )
 def test_a_missing_library_is_named(
@@ -413,6 +414,19 @@ def test_a_missing_library_is_named(
     monkeypatch.setattr(sys, "meta_path", [Failing(), *sys.meta_path])
     with pytest.raises(KwsError, match=advice):
         Microphone()
+
+
+def test_devices_that_cannot_be_asked_for_are_one_sentence(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Sound, kind: str | None = None) -> None:
+        raise SoundError("PortAudio not initialized")
+
+    monkeypatch.setattr(Sound, "query_devices", refuse)
+    install(Sound([device(0, "USB Audio")]))
+    for ask in (list_devices, Microphone):
+        with pytest.raises(KwsError, match=r"does not answer \(PortAudio not initialized\)"):
+            ask()
 
 
 def test_the_command_lists_devices_without_a_base(install: Install) -> None:
