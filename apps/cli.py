@@ -1,5 +1,6 @@
 """The ``kws`` command: one subcommand per module; errors are one line on standard error."""
 
+import errno
 import sys
 from contextlib import suppress
 from importlib import import_module
@@ -28,6 +29,7 @@ COMMANDS: Final = {
     "report": "Make docs/results.md of their records: ``kws bench report``.",
 }
 RESUMED: Final = {"adapt", "bench", "collect", "data", "pretrain"}  # after they were stopped
+UNWRITTEN: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EIO, errno.EBADF)
 OURS: Final = ("apps", "audio_data", "kws", "models", "policy")
 LISTENING: Final = (
     "numpy",
@@ -83,7 +85,8 @@ def main() -> None:
         _complain(str(error))
         sys.exit(2 if isinstance(error, UsageError) else 1)
     except OSError as error:  # a name that is too long, or a full disk behind standard output
-        _complain(f"{error.filename or 'standard output'}: {error.strerror or error}")
+        where = error.filename or ("standard output" if error.errno in UNWRITTEN else None)
+        _complain(f"{f'{where}: ' if where else ''}{error.strerror or error}")
         _give_up_output()
         sys.exit(1)
     except ModuleNotFoundError as error:

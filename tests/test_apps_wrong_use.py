@@ -1,6 +1,7 @@
 """Wrong use and bad input: one sentence that says what to do, and nothing is lost."""
 
 import csv
+import errno
 import json
 import shutil
 import subprocess
@@ -283,6 +284,27 @@ def test_output_that_cannot_be_written_is_said_in_one_line(tiny: Path, form: lis
             check=False,
         )
     assert (done.returncode, done.stderr) == (1, "kws: standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError("libcudart.so.13: no such file"), "libcudart.so.13: no such file"),
+        (OSError(errno.EPIPE, "Broken pipe"), "standard output: Broken pipe"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "Cannot allocate memory"),
+        (OSError(errno.ENOSPC, "No space left on device", "out"), "out: No space left on device"),
+    ],
+)
+def test_output_is_blamed_only_for_what_it_may_have_done(
+    monkeypatch: pytest.MonkeyPatch, kws: Kws, error: OSError, told: str
+) -> None:
+    """A library that cannot be loaded has no name of a file either."""
+
+    def broken(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "kws", broken)
+    assert fail(kws, 1) == f"kws: {told}\n"
 
 
 def test_a_note_is_one_line_with_every_letter(capsys: pytest.CaptureFixture[str]) -> None:
