@@ -7,6 +7,7 @@ does not depend on which others are made, or in which order, or after how many i
 import hashlib
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product, zip_longest
 from pathlib import Path
@@ -340,7 +341,8 @@ def _write_wave(path: Path, wave: Wave) -> None:
         part.write_bytes(data)
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # no folder, or one that lets nothing be deleted
+            part.unlink()
         raise KwsError(
             f"cannot write {path} ({error}); make room or name another folder"
         ) from error

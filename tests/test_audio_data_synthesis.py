@@ -392,6 +392,12 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(rows(make_corpus(tmp_path, WORDS, speakers=3, takes=1))) == 9
 
 
+def test_a_file_where_a_folder_should_be_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "de").touch()
+    with pytest.raises(KwsError, match=r"cannot write .*name another folder"):
+        make_corpus(tmp_path, {"de": ["ja"]}, speakers=3, takes=1)
+
+
 def test_slugs_are_safe_and_unique() -> None:
     words = [
         "si",
