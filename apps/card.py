@@ -113,10 +113,7 @@ def _learnt(training: Figures) -> list[str]:
     found = training.get("recordings")
     if not found:
         return []
-    kind = _learnt_from(training)
-    who = f"{found['people']} {kind}" if found["people"] else f"{kind} who are not named"
-    if found["people"] == 1:
-        who = "1 made voice" if found["made"] else "1 person"
+    who = counted(found["people"], found["clips"], found["made"])
     return [f"- Learnt from {found['clips']:,} recordings of the words by {who}"]
 
 
@@ -131,6 +128,18 @@ def _who(clips: int, made: int) -> str:
     if not made:
         return "people"
     return "made voices" if made == clips else "people and made voices"
+
+
+def counted(people: int, clips: int, made: int) -> str:
+    """Whose recordings these are, and of how many; of none who are named where that is 0.
+
+    >>> counted(10, 100, 4), counted(1, 9, 9), counted(0, 9, 0)
+    ('10 people and made voices', '1 made voice', 'people who are not named')
+    """
+    who = _who(clips, made)
+    if people == 1:
+        return {"people": "1 person", "made voices": "1 made voice"}.get(who, who)
+    return f"{people} {who}" if people else f"{who} who are not named"
 
 
 def is_of_strangers(found: Figures, config: AdapterConfig | BaseConfig) -> bool:

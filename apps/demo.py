@@ -30,6 +30,7 @@ from kws.detector import Detection
 from kws.errors import KwsError, UsageError
 
 from . import options, spoken, whole
+from .card import counted
 from .learn import Recipe, learn_language
 from .live import LiveEngine
 from .progress import counting, step
@@ -200,7 +201,7 @@ def _table(rows: Sequence[Row]) -> Table:
         table.add_row(
             NAMES[row.language],
             str(len(spotted(row.config.labels))),
-            "made voices" if learnt["made"] else f"{learnt['people']} people",
+            counted(learnt["people"], learnt["clips"], learnt["made"]),
             f"{row.config.spent_parameters:,}",
             f"{row.config.stored_bytes:,}",
             f"{row.right} of {row.said}",

@@ -10,13 +10,13 @@ from kws.base import CONFIG as BASE
 from kws.base import BaseConfig, read_base_config
 from kws.config import spotted
 
+from .card import counted
 from .tables import tenths
 
 TITLES: Final = (
     *("folder", "words", "bytes", "learnt from", "right on", "right", "by person"),
     *("other words taken for one", "missed at 10 dB", "at 0 dB", "false accepts per hour"),
 )
-PEOPLE, VOICES = ("person", "people"), ("made voice", "made voices")
 INTRODUCTION: Final = (
     "Of clips, per cent of the words told apart from the other words, unknown ones and silence. Of "
     "streams, at the thresholds that each carries, which were chosen on other people; what the "
@@ -45,13 +45,12 @@ def _row(name: str, config: BaseConfig | AdapterConfig) -> list[str]:
     found = _measured(config) or {}
     learnt = config.training.get("recordings")
     people = [person["accuracy"] for person in found["per_speaker"].values()]
-    one, many = VOICES if found.get("made") == found["count"] else PEOPLE
-    whose = f"1 {one}" if len(people) == 1 else f"{len(people)} {many}"
+    whose = counted(len(people), found["count"], found.get("made", 0))
     return [
         name,
         str(len(spotted(config.labels))),
         f"{config.stored_bytes:,}" if isinstance(config, AdapterConfig) else "-",
-        f"{learnt['people']} {'made voices' if learnt['made'] else 'people'}" if learnt else "-",
+        counted(learnt["people"], learnt["clips"], learnt["made"]) if learnt else "-",
         f"{found['count']:,} clips of {whose}",
         tenths(found["accuracy"]),
         f"{tenths(min(people))} to {tenths(max(people))}",

@@ -2,13 +2,15 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from apps.card import card
 from apps.zoo_results import zoo_rows
-from kws.adapter import check_base, load_adapter, read_adapter_config
+from kws.adapter import CONFIG, check_base, load_adapter, read_adapter_config
 from kws.base import read_base_config
 
 Kws = Callable[..., tuple[int, str, str]]
@@ -55,3 +57,18 @@ def test_test_people_are_understood_as_the_card_says(
 
 def test_the_table_has_a_row_for_each() -> None:
     assert [row[0] for row in zoo_rows(ZOO)] == ["ara", *ADAPTERS]
+
+
+def test_people_among_made_voices_are_told_of(tmp_path: Path) -> None:
+    """In what was learnt and in what was tested, as the card does."""
+    shutil.copytree(ZOO / "deu", tmp_path / "deu")
+    file = tmp_path / "deu" / CONFIG
+    config = json.loads(file.read_text("utf-8"))
+    config["training"]["recordings"] = {"clips": 100, "people": 10, "made": 4}
+    config["metrics"].pop("test", None)
+    config["metrics"]["validation"]["made"] = 4
+    file.write_text(json.dumps(config), "utf-8")
+    (row,) = zoo_rows(tmp_path)
+    assert row[3] == "10 people and made voices"
+    assert row[4].endswith("people and made voices")
+    assert f"by {row[3]}\n" in card(read_adapter_config(tmp_path / "deu"))
