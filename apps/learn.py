@@ -210,7 +210,7 @@ class _Course:
         recipe, task = self.recipe, self.recordings.task
         some = (self.recordings, *self.beside)
         augment = AugmentConfig(  # decisions 4, 7 and 21 say why
-            mask_bands=0,
+            masks=0,
             speed=0.1,
             equaliser=6.0,
             narrow=NARROW if self.recordings.made("train") else 0.0,

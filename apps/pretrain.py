@@ -134,7 +134,9 @@ def run(
     )
     torch.manual_seed(plan.seed)
     network = build(config).to(device)
-    augment = AugmentConfig(mask_bands=SPEC_WIDTHS[tau], snr=SNR[causal])
+    bands = SPEC_WIDTHS[tau]
+    masks = AugmentConfig.masks if bands else 0  # frames are not masked either, as in the paper
+    augment = AugmentConfig(mask_bands=bands, masks=masks, snr=SNR[causal])
     batches = recordings.training(augment, batch=BATCH, seed=plan.seed, device=device)
     validate = validator(*recordings.fixed("validation"), len(task.keywords), len(task.labels))
     settings = asdict(config) | {

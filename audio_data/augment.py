@@ -32,7 +32,7 @@ class AugmentConfig:
     suppressed: tuple[float, float] = (1.0, 10.0)  # times the noise floor, what is taken away
     mask_bands: int = 3  # widest frequency mask
     mask_frames: int = 5  # widest time mask; the paper has 20 for 200 epochs
-    masks: int = 2  # of either kind
+    masks: int = 2  # of either kind; 0 for none
 
 
 def uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:

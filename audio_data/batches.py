@@ -130,8 +130,7 @@ class Training:
             waves = self._waves(clips.view(-1, self.chain), generator).to(self.device)
             suppressed = draw_suppression(len(waves), self.augment, generator).to(self.device)
             features = self.log_mel(waves, suppressed)
-            if self.augment.mask_bands:
-                features = mask_features(features, self.augment, generator)
+            features = mask_features(features, self.augment, generator)
             labels = self.views.labels[clips].to(self.device)
             if self.lead:
                 late = torch.randint(LATE + 1, self.ends.shape, generator=generator)

@@ -10,10 +10,11 @@ import pytest
 import soundfile
 from helpers import fail, record, rows, said, succeed
 
-from apps.recordings import MARGIN
-from audio_data.augment import AugmentConfig
+from apps.recordings import MARGIN, Recordings
+from audio_data.augment import SPEC_WIDTHS, AugmentConfig
 from kws.base import load_base
 from kws.config import FeatureConfig
+from kws.errors import KwsError
 from models.registry import build
 
 Kws = Callable[..., tuple[int, str, str]]
@@ -127,6 +128,21 @@ def test_the_margin_is_as_wide_as_augmentation_reaches() -> None:
     """The farthest shift at the highest speed still finds recorded sound."""
     config = AugmentConfig()
     assert config.shift + config.speed * FeatureConfig().view / 2 <= MARGIN
+
+
+@pytest.mark.parametrize(("tau", "masks"), [(1, 0), (1.5, 2)])
+def test_the_narrowest_base_is_trained_without_masks(
+    kws: Kws, spoken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tau: float, masks: int
+) -> None:
+    """As in the paper of BC-ResNet."""
+
+    def told(self: Recordings, augment: AugmentConfig, **_: object) -> None:
+        raise KwsError(f"{augment.masks} masks of {augment.mask_bands} bands at most")
+
+    monkeypatch.setattr(Recordings, "training", told)
+    command = ["pretrain", "--data", spoken, "--filter", "language=de", "--tau", tau]
+    found = fail(kws, 1, *command, "--out", tmp_path)
+    assert found == f"kws: {masks} masks of {SPEC_WIDTHS[tau]} bands at most\n"
 
 
 def test_a_word_with_one_clip_is_trained_with_a_note(kws: Kws, tmp_path: Path) -> None:

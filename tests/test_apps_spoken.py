@@ -101,17 +101,18 @@ def test_made_voices_come_as_through_telephones_too(
     tiny: Path, kws: Kws, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not so what is learnt from people alone."""
-    narrow = []
+    given = []
 
     def config(**chosen: Any) -> AugmentConfig:
-        narrow.append(chosen["narrow"])
-        return AugmentConfig(**chosen)
+        given.append(AugmentConfig(**chosen))
+        return given[-1]
 
     monkeypatch.setattr(learning, "AugmentConfig", config)
     succeed(kws, *learn(tiny, tmp_path / "made"))
     recorded = ["adapt", "--base", tiny / "base", "--data", people, "--language", "de"]
     succeed(kws, *recorded, "--epochs", 4, "--out", tmp_path / "people")
-    assert narrow == [learning.NARROW, 0.0]
+    assert [augment.narrow for augment in given] == [learning.NARROW, 0.0]
+    assert not any(augment.masks for augment in given)  # decision 4
 
 
 def test_people_are_learnt_too_and_validate(

@@ -33,9 +33,10 @@ PLAIN = AugmentConfig(
     equaliser=0.0,
     snr=(90.0, 90.0),
     suppression=0.0,
-    mask_bands=0,
+    masks=0,
 )
 STILL = replace(PLAIN, probability=0.0)  # nothing is augmented
+FRAMED = replace(STILL, masks=2, mask_bands=0)
 BETWEEN_SAMPLES = 1e-3  # of full scale: places are float32, so a sample is read a little beside
 
 
@@ -152,6 +153,16 @@ def test_two_masks_hit_twice() -> None:
     config = AugmentConfig(mask_bands=3, masks=2)
     masked = mask_features(torch.ones(300, 40, 98), config, generator())
     assert int((masked == 0).all(dim=2).sum(dim=1).max()) > 3
+
+
+def test_masks_of_no_bands_are_masks_of_frames() -> None:
+    """And where there are no masks, none is drawn either."""
+    bare, framed = ([x for x, _ in training(config).epoch(0)] for config in (STILL, FRAMED))
+    assert any((x == 0).all(dim=1).any() for x in framed)
+    assert not any((x == 0).all(dim=1).any() for x in bare)
+    draws = generator()
+    mask_features(torch.ones(4, 40, 98), STILL, draws)
+    assert torch.equal(draws.get_state(), generator().get_state())
 
 
 def test_shift_stays_within_the_margin_and_reaches_its_ends() -> None:
