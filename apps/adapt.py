@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from audio_data.task import only_language
 from kws.base import CONFIG as BASE
 from kws.errors import UsageError
 from kws.files import refuse_unwritable
@@ -24,6 +25,7 @@ from .wiring import open_base
 
 SEQUENTIAL: Final = those(lambda method: method.sequential)
 TOGETHER: Final = those(lambda method: method.together)
+RUNS: Final = Path("runs")
 FEW: Final = 6  # sites that are printed by name; sites.png shows all
 
 
@@ -141,11 +143,10 @@ def adapt(
         raise UsageError(
             "there is nothing to learn from; give recordings with --data, or words with --tts"
         )
-    if not out and not language:
-        raise UsageError("name the folder for the adapter: --out runs/NAME")
-    out = out or Path("runs") / str(language)
+    if tts and not (language or data):
+        raise UsageError(spoken.WHOSE)
     selection = Selection(
-        data=data or out / spoken.SPEECH,
+        data=data or Path(),  # what --tts speaks takes its place below
         others=others,
         filters=filters,
         keywords=keywords,
@@ -162,6 +163,8 @@ def adapt(
     if beside and not together:
         raise UsageError(f"--beside is for --method {', '.join(TOGETHER)}; leave it out")
     opened = open_base(base)
+    if out is None:
+        out = RUNS / (language or only_language(clip.language for clip in selection.clips()))
     if (out / BASE).exists():
         raise UsageError(f"{out} holds a base, which is never changed; name another --out")
     refuse_foreign(out)

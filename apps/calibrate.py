@@ -34,7 +34,7 @@ CHOSEN_ON = "the sound that the thresholds were chosen on"
 @options.data
 @click.option(
     "--negatives",
-    type=options.EXISTING,
+    type=options.PATH,
     help="folder of long recordings without any keyword, heard instead of a made stream",
 )
 @click.option(

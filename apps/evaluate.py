@@ -49,7 +49,7 @@ DRAWN = ("det", "picture")
 @options.keywords
 @click.option(
     "--out",
-    type=options.EXISTING,
+    type=options.PATH,
     callback=options.png,
     help=f"the picture  [default: {PICTURE}]",
 )

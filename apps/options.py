@@ -31,7 +31,6 @@ class _Named(click.Path):
 
 FOLDER = _Named(path_type=Path, file_okay=False)
 PATH = _Named(path_type=Path)
-EXISTING = PATH  # its name before
 
 
 def pairs(
@@ -202,7 +201,7 @@ base = click.option(
     "--base",
     default=BASE,
     show_default="the one that comes along",
-    type=FOLDER,
+    type=PATH,
     help="folder of the base",
 )
 adapters = click.option(

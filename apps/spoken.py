@@ -22,6 +22,7 @@ from .progress import counting, note
 from .recordings import Recordings, Selection
 
 SPEECH: Final = "speech"  # folder of what is made
+WHOSE: Final = "--tts must be told whose words these are; give --language, as de or cmn"
 HOURS: Final = 1.0  # of made speech that is none of the words, for thresholds
 PER_HOUR: Final = 0.5  # false accepts
 MANY: Final = 0.5  # of the words missed, from which on it is said
@@ -49,7 +50,7 @@ def speak(
     said = only_language(told) if told else None
     language = selection.language or said
     if language is None:
-        raise UsageError("--tts must be told whose words these are; give --language, as de or cmn")
+        raise UsageError(WHOSE)
     if data and not {clip.word for clip in recorded} & {*words}:
         note(
             f"none of the {len(recorded)} recordings in {data} is of {', '.join(words)}: they are "

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from apps.card import card
+from apps.wiring import open_runtime
+from apps.zoo import to_hear
 from apps.zoo_results import zoo_rows
 from kws.adapter import CONFIG, check_base, load_adapter, read_adapter_config
 from kws.base import read_base_config
@@ -53,6 +55,33 @@ def test_test_people_are_understood_as_the_card_says(
     assert found["accuracy"] == pytest.approx(kept["accuracy"], abs=0.5 / found["count"])
     card = (ZOO / name / "README.md").read_text("utf-8")
     assert re.search(rf"Accuracy {found['accuracy']:.1%} over {found['count']} test clips", card)
+
+
+def test_where_nothing_is_named_all_that_comes_along_is_heard() -> None:
+    """Each by the name of its folder, since several are for one language."""
+    found, language = to_hear(BASE, (), None)
+    runtime = open_runtime(BASE, found, language)
+    assert (runtime.languages, runtime.active_adapter) == (("ara", *ADAPTERS), "ara")
+    assert to_hear(BASE, (), "cmn")[1] == "cmn"
+    one = [("", ZOO / "cmn")]
+    assert to_hear(BASE, one, None) == (one, None)
+    assert to_hear(ZOO, (), None) == ((), None)  # a base of one's own
+
+
+def test_a_language_is_learnt_where_neither_base_nor_folder_is_named(
+    kws: Kws, spoken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    learn = ["adapt", "--data", spoken, "--filter", "language=de", "--method", "head"]
+    code, _, err = kws(*learn, "--epochs", 1)
+    assert code == 0, err
+    own = read_base_config(BASE)
+    assert read_adapter_config(tmp_path / "runs" / "de").base_sha256 == own.sha256
+
+
+def test_the_thresholds_of_what_comes_along_stay(kws: Kws, spoken: Path) -> None:
+    code, _, err = kws("calibrate", "--data", spoken, "--filter", "language=en")
+    assert (code, "the one that comes along is left as it is" in err) == (2, True)
 
 
 def test_the_table_has_a_row_for_each() -> None:
