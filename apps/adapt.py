@@ -164,7 +164,7 @@ def adapt(
         raise UsageError(f"--beside is for --method {', '.join(TOGETHER)}; leave it out")
     opened = open_base(base)
     if out is None:
-        out = RUNS / (language or only_language(clip.language for clip in selection.clips()))
+        out = RUNS / (language or only_language({clip.language for clip in selection.clips()}))
     if (out / BASE).exists():
         raise UsageError(f"{out} holds a base, which is never changed; name another --out")
     refuse_foreign(out)
