@@ -1,8 +1,9 @@
 """The microphone as an iterator of blocks, mono at 16 kHz whatever the device delivers."""
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, Full, Queue
 from typing import Any, Final, Self
@@ -185,13 +186,14 @@ class Microphone:
 
     def _reopen(self) -> None:
         """Try once; what fails now may succeed later."""
-        self._close()
-        with suppress(self._sound.PortAudioError):
-            self._sound._terminate()  # PortAudio learns of devices when it is started only
-        with suppress(KwsError, self._sound.PortAudioError):
-            self._sound._initialize()
-            self._use(find_again(list_devices(), self._device.name, self._wanted))
-            self._open()
+        with _unsaid():
+            self._close()
+            with suppress(self._sound.PortAudioError):
+                self._sound._terminate()  # PortAudio learns of devices when it is started only
+            with suppress(KwsError, self._sound.PortAudioError):
+                self._sound._initialize()
+                self._use(find_again(list_devices(), self._device.name, self._wanted))
+                self._open()
 
     def _heard(self, block: Wave, frames: int, time: Any, status: Any) -> None:
         self.overruns += bool(status.input_overflow)
@@ -226,6 +228,24 @@ def find_again(devices: Sequence[Device], name: str, wanted: int | str | None) -
     if wanted is not None and str(wanted).isdecimal():
         raise KwsError(f"no input device {name!r}")
     return choose(devices, wanted)
+
+
+@contextmanager
+def _unsaid() -> Iterator[None]:
+    """Drop what sound libraries write to standard error, a screenful at every try."""
+    try:
+        before = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    os.close(nothing)
+    try:
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
 
 
 def _sounddevice() -> Any:
