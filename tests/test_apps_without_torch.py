@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ZOO = ROOT / "models" / "zoo"
 Wave = NDArray[np.float32]
 TOLERANCE = 1e-5  # on probabilities
-NEEDS_TORCH = {"demo", "pretrain", "adapt", "evaluate", "bench"}
+NEEDS_TORCH = {"demo", "pretrain", "report", "adapt", "evaluate", "bench"}
 
 WITHOUT = """
 import sys
