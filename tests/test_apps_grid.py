@@ -233,7 +233,7 @@ def test_a_record_of_other_settings_is_refused(
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("hours = 1", "hours = 2", "was recorded with hours 1, not 2; delete it, give --again"),
+        ("hours = 1", "hours = 2", "was recorded with hours 1.0, not 2.0; delete it, give --again"),
         ("manifest.csv", "other.csv", "was recorded with data manifest.csv, not other.csv"),
         ("hours = 1", 'adapter = "de"', "was recorded with adapter None, not de"),
     ],
