@@ -1,5 +1,6 @@
 """Tables and pictures of methods side by side."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -52,7 +53,7 @@ def tasks_of(records: Sequence[Record]) -> list[str]:
     return list(dict.fromkeys(map(task_of, records)))
 
 
-def languages(records: Sequence[Record], *, details: bool = False) -> str:
+def languages(records: Sequence[Record]) -> str:
     """A row for each method and budget that ran on all tasks, a column for each task."""
     tasks = tasks_of(records)
     rows = []
@@ -60,20 +61,43 @@ def languages(records: Sequence[Record], *, details: bool = False) -> str:
         by_task = grouped(some, task_of)
         if set(by_task) != set(tasks):
             continue
-        row = [
-            *(spread_of(accuracies(by_task[task])) for task in tasks),
-            f"**{mean(mean(accuracies(by_task[task])) for task in tasks):.2f}**",
-            bytes_of(some),
-            least_and_most(len(by_task[task]) for task in tasks),
-        ]
-        if details:
-            worst = min(100 * r["test"]["worst_speaker"]["accuracy"] for r in some)
-            row = [f"{rate_of(some[0]):g}", *row[:-1], f"{worst:.1f}", row[-1]]
-        rows.append([method, budget or "-", *row])
-    titles = [*tasks, "mean", "stored bytes", "seeds"]
-    if details:
-        titles = ["rate", *titles[:-1], "worst person", "seeds"]
-    return markdown(["method", "budget", *titles], rows)
+        worst = min(100 * r["test"]["worst_speaker"]["accuracy"] for r in some)
+        rows.append(
+            [
+                method,
+                budget or "-",
+                f"{rate_of(some[0]):g}",
+                *(spread_of(accuracies(by_task[task])) for task in tasks),
+                f"**{mean(mean(accuracies(by_task[task])) for task in tasks):.2f}**",
+                bytes_of(some),
+                f"{worst:.1f}",
+                least_and_most(len(by_task[task]) for task in tasks),
+            ]
+        )
+    measured = [*tasks, "mean", "stored bytes", "worst person", "seeds"]
+    return markdown(["method", "budget", "rate", *measured], rows)
+
+
+def summary(records: Sequence[Record]) -> str:
+    """Means over all tasks: a row for each method, a column for each budget that several have."""
+    kinds = _on_all_tasks(records)
+    means = {kind: spread_of(_means(some)) for kind, some in kinds.items()}
+    having = Counter(budget for _, budget in kinds if budget)
+    budgets = sorted((one for one, count in having.items() if count > 1), key=budget_size)
+    rows = [
+        [method, *(means.get((method, budget), "-") for budget in budgets)]
+        for method in sorted({one for one, budget in kinds if budget in budgets}, key=_ours_first)
+    ]
+    stored = [
+        bytes_of(run for (_, one), some in kinds.items() if one == budget for run in some)
+        for budget in budgets
+    ]
+    parts = [markdown(["method", *budgets], [*rows, ["*stored bytes*", *stored]])] if rows else []
+    free = sorted(((method, budget) for method, budget in kinds if not budget))
+    if free:
+        told = (f"{kind[0]} {means[kind]} in {bytes_of(kinds[kind])} bytes" for kind in free)
+        parts += [f"Without a budget: {'; '.join(told)}."]
+    return "\n\n".join(parts)
 
 
 def methods(records: Sequence[Record]) -> str:
@@ -113,11 +137,7 @@ def few(records: Sequence[Record]) -> str:
 def draw_accuracy(records: Sequence[Record], path: Path) -> bool:
     """Accuracy against what is stored, a line for each method; False where no seed is whole."""
     tasks = tasks_of(records)
-    groups = {
-        kind: some
-        for kind, some in grouped(records, method_of).items()
-        if len(tasks_of(some)) == len(tasks) and _means(some)
-    }
+    groups = _on_all_tasks(records)
     if not groups:
         return False
     figure = Figure(figsize=(9, 5.5), layout="constrained")
@@ -181,6 +201,13 @@ def _name_of(record: Record) -> str:
     """Of the folder that a pretraining left."""
     cell = record["cell"]
     return f"{cell['task']}-tau{cell['tau']:g}-{cell['seed']}"
+
+
+def _on_all_tasks(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
+    """Runs by method and budget, of which one seed at least ran on all tasks."""
+    tasks = set(tasks_of(records))
+    kinds = grouped(records, method_of).items()
+    return {kind: some for kind, some in kinds if set(tasks_of(some)) == tasks and _means(some)}
 
 
 def _means(records: Sequence[Record]) -> list[float]:

@@ -18,6 +18,7 @@ from .method_results import (
     languages,
     methods,
     settings_of,
+    summary,
     tasks_of,
 )
 from .paired import CAUSALITY, PAIRED, SEQUENCE, causality, paired, sequences
@@ -173,7 +174,10 @@ def write_summary(records: Sequence[Record], page: Path) -> None:
     broad, *_ = _alike(_to_everything(_adaptations(records)))
     if not broad:
         return
-    found = f"Accuracy in per cent on test people. {settings_of(broad[0])}\n\n{languages(broad)}\n"
+    found = (
+        f"Accuracy in per cent on test people, mean of {', '.join(tasks_of(broad))} ± standard "
+        f"deviation over seeds. {settings_of(broad[0])}\n\n{summary(broad)}\n"
+    )
     text = page.read_text(encoding="utf-8")
     write_text(page, MARKS.sub(lambda marks: f"{marks[1]}{found}{marks[2]}", text))
 
@@ -210,7 +214,7 @@ def _compared(
     count = len(tasks_of(records))
     everywhere = [kind for kind, some in kinds.items() if len(tasks_of(some)) == count]
     if count > 1 and 2 * len(everywhere) >= len(kinds):
-        parts = [languages(records, details=True)]
+        parts = [languages(records)]
     else:
         parts = [methods(some) for some in grouped(records, task_of).values()]
     parts += ["### Paired differences", PAIRED, paired(records)]

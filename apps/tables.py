@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from kws.budget import Budget
 from policy.transfer import RATE
 
-from .learn import STEPS
+from .learn import ROUNDED, STEPS
 
 Record = dict[str, Any]
 LAST = "~"  # sorts behind every kind of budget
@@ -27,10 +27,12 @@ def grouped(records: Iterable[Record], key: Callable[[Record], K]) -> dict[K, li
 
 
 def method_of(record: Record) -> tuple[str, str]:
-    """Method, and in how many bits it stores a number where runs differ in that; and budget."""
+    """Method, and in how many bits it stores a number where not in its grid's; and budget."""
     cell = record["cell"]
-    bits = f", {cell['bits']} bits" if cell.get("bits") else ""
-    return f"{cell['method'] or ''}{bits}", cell["budget"] or ""
+    usual = record["settings"].get("bits") or ROUNDED
+    bits = cell.get("bits") or usual
+    told = f", {bits} bits" if bits != usual else ""
+    return f"{cell['method'] or ''}{told}", cell["budget"] or ""
 
 
 def task_of(record: Record) -> str:
