@@ -97,10 +97,8 @@ def bench() -> None:
 )
 @click.option(
     "--jobs",
-    default=1,
-    show_default=True,
     type=click.IntRange(1),
-    help="processes side by side on this machine, which share its cores",
+    help="processes side by side on this machine, which share its cores; if not given, one on each",
 )
 @click.option(
     "--ray",
@@ -122,23 +120,20 @@ def run_grid(
     records: Path,
     work: Path,
     part: tuple[int, int],
-    jobs: int,
+    jobs: int | None,
     ray: str | None,
     only: str,
     again: bool,
     device: str,
 ) -> None:
     """Run every cell of GRID that has no record yet, or with --again every cell."""
-    if ray and (jobs > 1 or part != (1, 1)):
+    divided = bool(ray) or part != (1, 1)
+    if ray and (jobs or part != (1, 1)):
         raise UsageError("--ray spreads the whole grid; leave --jobs and --part out")
     if not 1 <= part[0] <= part[1]:
         raise UsageError(f"--part {part[0]} {part[1]} is not a part: give I from 1 to N")
-    if jobs > 1:
-        if part != (1, 1):
-            raise UsageError("--jobs and --part exclude each other: each job is a part")
-        passed = ["--records", records, "--work", work, "--only", only, "--device", device]
-        side_by_side(jobs, [grid, *passed, *(["--again"] if again else [])])
-        return
+    if jobs and divided:
+        raise UsageError("--jobs and --part exclude each other: each job is a part")
     trainings, spanned = read_grid(grid)
     groups = shared(run for run in spanned if fnmatch(run.name, only))
     if not groups:
@@ -158,6 +153,11 @@ def run_grid(
         say("give --again for the networks that they left, where these are gone")
     if todo:
         refuse_unwritable(folder)
+    jobs = 1 if divided else min(jobs or os.cpu_count() or 1, sum(map(bool, missing)))
+    if jobs > 1:
+        passed = ["--records", records, "--work", work, "--only", only, "--device", device]
+        side_by_side(jobs, [grid, *passed, *(["--again"] if again else [])])
+        return
     do = partial(_run, grid=trainings, work=work / grid.stem, device=device)
     found: Iterable[tuple[Run, dict[str, Any] | str]]
     if ray:
