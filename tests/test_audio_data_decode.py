@@ -121,6 +121,16 @@ def test_no_samples_are_refused(tmp_path: Path, kind: str) -> None:
     assert "is empty" in refusal(write(tmp_path / f"a.{kind}", tone(0)))
 
 
+def test_a_recorder_that_was_killed_is_told_from_silence(tmp_path: Path) -> None:
+    """It leaves sound behind a header that says that there is none."""
+    path = write(tmp_path / "a.wav", tone(16_000))
+    whole = bytearray(path.read_bytes())
+    where = whole.index(b"data") + 4
+    whole[where : where + 4] = bytes(4)
+    path.write_bytes(whole)
+    assert "broken off does; convert it: ffmpeg -ignore_length 1 -i a.wav" in refusal(path)
+
+
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_truncated_file_is_refused(
