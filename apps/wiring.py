@@ -1,6 +1,7 @@
 """The composition root: folders on disk to a base, a bank or a runtime."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,5 +115,6 @@ def _network_builder(base: Path, kernels: bool) -> Callable[[BaseConfig, Arrays]
 
 def _front_end(config: FeatureConfig, kernels: bool) -> frontend.FrontEnd:
     if kernels and frontend.library() is not None:
-        return frontend.CompiledFrontEnd(config)
+        with suppress(KwsError):  # of odd windows it takes none
+            return frontend.CompiledFrontEnd(config)
     return frontend.FrontEnd(config)

@@ -273,6 +273,20 @@ def check_heard(adapter: Adapter) -> None:
         )
 
 
+def check_head(adapter: Adapter, width: int) -> None:
+    """Refuse a head ``[K, D]``, ``[K]`` that does not classify ``width`` features.
+
+    Raises:
+        KwsError: says so.
+
+    """
+    if adapter.head_weight.shape != (len(adapter.head_bias), width):
+        raise KwsError(
+            f"the adapter for {adapter.config.language} has a head of another width than the "
+            "base, or not a row for each class; make it again"
+        )
+
+
 def check_base(adapter: Adapter, sha256: str, features_digest: str, language: str) -> None:
     """Refuse an adapter of another base or front end; the sentence names both languages."""
     config = adapter.config

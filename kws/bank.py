@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .adapter import Adapter, Piece, numbers_of, pieces
+from .adapter import Adapter, Piece, check_head, numbers_of, pieces
 from .base import Base
 from .engine import Ear, Views
 from .errors import KwsError
@@ -50,11 +50,8 @@ class Bank(Languages):
             self.network.get_parameter(name).data = view
 
     def _admit(self, adapter: Adapter) -> None:
-        language = adapter.config.language
-        found = pieces(adapter, self._shapes, self._templates)
-        if adapter.head_weight.shape[1] != self._base_head[0].shape[1]:
-            raise KwsError(f"the adapter for {language} has a head of another width than the base")
-        self._pieces[language] = found
+        check_head(adapter, self._base_head[0].shape[1])
+        self._pieces[adapter.config.language] = pieces(adapter, self._shapes, self._templates)
 
     def _activate(self, adapter: Adapter | None) -> None:
         self._live.copy_(self._base_vector)

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .adapter import Adapter, Piece, numbers_of, pieces
+from .adapter import Adapter, Piece, check_head, numbers_of, pieces
 from .base import BaseConfig
 from .engine import Ear, Views
 from .errors import KwsError
@@ -100,7 +100,7 @@ class Runtime(Languages):
         return self._active
 
     def _admit(self, adapter: Adapter) -> None:
-        _check_head(adapter, self._head[0])
+        check_head(adapter, self._head[0].shape[1])
         self._places.pieces(adapter)
 
     def _activate(self, adapter: Adapter | None) -> None:
@@ -173,10 +173,10 @@ def merged(base: Arrays, adapter: Adapter) -> Arrays:
     """The base's tensors with a language's deltas added and its head in place.
 
     Raises:
-        KwsError: the adapter names other sites than the base has.
+        KwsError: the adapter names other sites than the base has, or its head does not fit.
 
     """
-    _check_head(adapter, base[f"{HEAD}.weight"])
+    check_head(adapter, base[f"{HEAD}.weight"].shape[1])
     owned = [name for name in base if name.endswith((".weight", ".bias"))]
     owned = [name for name in sorted(owned, key=_weight_first) if name.rpartition(".")[0] != HEAD]
     places = _Places.of(owned, base)
@@ -190,13 +190,6 @@ def merged(base: Arrays, adapter: Adapter) -> Arrays:
         f"{HEAD}.weight": head[0],
         f"{HEAD}.bias": head[1],
     }
-
-
-def _check_head(adapter: Adapter, weight: Array) -> None:
-    if adapter.head_weight.shape[1] != weight.shape[1]:
-        raise KwsError(
-            f"the adapter for {adapter.config.language} has a head of another width than the base"
-        )
 
 
 @dataclass(frozen=True)

@@ -30,12 +30,12 @@ def can_learn(network: "BCResNet", features: Tensor) -> bool:
         return False
     weights = _weights(network)
     return (
-        features.device.type == "cpu"
-        and not features.requires_grad
+        not features.requires_grad
+        and features.ndim == 3
         and features.shape[1] == MELS
         and 0 < features.shape[2] <= MAX_SIZE
         and network.span <= MAX_SIZE
-        and all(tensor.dtype == torch.float32 for tensor in (features, *weights))
+        and all(one.dtype == torch.float32 and one.is_cpu for one in (features, *weights))
         and any(weight.requires_grad for weight in weights)
     )
 

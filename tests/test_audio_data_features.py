@@ -9,10 +9,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from apps.wiring import _front_end
 from audio_data.features import TOLERANCE, LogMel
 from audio_data.frontend import CompiledFrontEnd, FrontEnd
 from audio_data.logmel import feed, initial_state, lead, log_mel, mel_filters
 from kws.config import FeatureConfig
+from kws.errors import KwsError
 
 Array = NDArray[np.float32]
 
@@ -150,6 +152,15 @@ def test_less_than_a_window_has_no_frame(size: int) -> None:
     compiled = CompiledFrontEnd(CONFIG).clip
     for features in (partial(log_mel, config=CONFIG), FrontEnd(CONFIG).clip, compiled):
         assert features(wave).shape == (CONFIG.mels, 0)
+
+
+def test_where_compiled_code_takes_no_such_window_there_is_another() -> None:
+    """Only a base of somebody else's has one."""
+    odd = FeatureConfig(window=401)
+    with pytest.raises(KwsError, match="no window of 401 samples"):
+        CompiledFrontEnd(odd)
+    assert type(_front_end(odd, kernels=True)) is FrontEnd
+    assert type(_front_end(CONFIG, kernels=True)) is CompiledFrontEnd
 
 
 def test_every_hop_of_a_stream_ends_a_frame() -> None:

@@ -321,9 +321,11 @@ def test_a_site_named_twice_is_refused(bank: Bank, make_adapter: Make) -> None:
 def test_a_head_of_another_width_is_refused(bank: Bank, make_adapter: Make) -> None:
     """Before it is heard, not in the middle of a stream."""
     adapter = make_adapter("sw")
-    wide = replace(adapter, head_weight=np.zeros((3, 64), np.float16))
-    with pytest.raises(KwsError, match="head of another width"):
-        bank.load_adapter(wide)
+    width = adapter.head_weight.shape[1]
+    for shape in ((len(adapter.head_bias), width + 1), (len(adapter.head_bias) - 1, width)):
+        odd = replace(adapter, head_weight=np.zeros(shape, np.float16))
+        with pytest.raises(KwsError, match="head of another width than the base, or not a row"):
+            bank.load_adapter(odd)
 
 
 def test_nothing_learns_and_nothing_drops_out(bank: Bank) -> None:

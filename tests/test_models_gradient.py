@@ -1,5 +1,6 @@
 """Learning by compiled code: what PyTorch computes layer by layer, whatever the network's form."""
 
+import copy
 from collections.abc import Iterator
 
 import pytest
@@ -125,6 +126,8 @@ def test_only_what_it_can_do_is_asked_of_it() -> None:
     assert not gradient.can_learn(BCResNet(3, causal=True, span=MAX_SIZE + 1).eval(), features)
     assert not gradient.can_learn(network, features.double())
     assert not gradient.can_learn(network, features.clone().requires_grad_())
+    assert not gradient.can_learn(network, features[..., None])
+    assert not gradient.can_learn(copy.deepcopy(network).to("meta"), features)
     assert not gradient.can_learn(network.train(), features)
     network.eval().requires_grad_(False)
     network.head.requires_grad_(True)

@@ -46,9 +46,8 @@ def test_test_people_are_understood_as_the_card_says(
     """Computed anew, on people that nothing was learnt from or chosen on."""
     adapter = [] if name == "ara" else ["--adapter", ZOO / name]
     recordings, *which = HEARD[name]
-    if name == "eng-alexa":
-        which += ["--others", shared_data / "manifest.csv"]
-    data = ["--data", shared_data / recordings, *which, "--split", "test", "--json"]
+    others = ["--others", shared_data / "manifest.csv"] if name == "eng-alexa" else []
+    data = ["--data", shared_data / recordings, *which, *others, "--split", "test", "--json"]
     code, out, err = kws("evaluate", "--base", BASE, *adapter, *data)
     assert code == 0, err
     found = json.loads(out)
