@@ -127,12 +127,12 @@ def run_grid(
     device: str,
 ) -> None:
     """Run every cell of GRID that has no record yet, or with --again every cell."""
-    divided = bool(ray) or part != (1, 1)
-    if ray and (jobs or part != (1, 1)):
+    is_part = part != (1, 1)
+    if ray and (jobs or is_part):
         raise UsageError("--ray spreads the whole grid; leave --jobs and --part out")
     if not 1 <= part[0] <= part[1]:
         raise UsageError(f"--part {part[0]} {part[1]} is not a part: give I from 1 to N")
-    if jobs and divided:
+    if jobs and is_part:
         raise UsageError("--jobs and --part exclude each other: each job is a part")
     trainings, spanned = read_grid(grid)
     groups = shared(run for run in spanned if fnmatch(run.name, only))
@@ -153,7 +153,7 @@ def run_grid(
         say("give --again for the networks that they left, where these are gone")
     if todo:
         refuse_unwritable(folder)
-    jobs = 1 if divided else min(jobs or os.cpu_count() or 1, sum(map(bool, missing)))
+    jobs = 1 if ray or is_part else min(jobs or os.cpu_count() or 1, sum(map(bool, missing)))
     if jobs > 1:
         passed = ["--records", records, "--work", work, "--only", only, "--device", device]
         side_by_side(jobs, [grid, *passed, *(["--again"] if again else [])])

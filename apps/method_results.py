@@ -93,7 +93,7 @@ def summary(records: Sequence[Record]) -> str:
         for budget in budgets
     ]
     parts = [markdown(["method", *budgets], [*rows, ["*stored bytes*", *stored]])] if rows else []
-    free = sorted(((method, budget) for method, budget in kinds if not budget))
+    free = sorted(kind for kind in kinds if not kind[1])
     if free:
         told = (f"{kind[0]} {means[kind]} in {bytes_of(kinds[kind])} bytes" for kind in free)
         parts += [f"Without a budget: {'; '.join(told)}."]

@@ -20,7 +20,7 @@ BLOCK: Final = 1 << 20  # samples read at once: a header that lies cannot ask fo
 
 _NOT_TOLD: Final = 1 << 60  # frames from here on are how libsndfile says that no length is told
 _ENDLESS: Final = 0x7FFF_0000  # WAV data sizes from here on are written by pipes: "until the end"
-_HEADER: Final = 4_096  # bytes of a file that holds no sound, at most
+_HEADER: Final = 4_096  # bytes of a WAV that holds no sound, at most
 _PAGE: Final = 27 + 255 + 255 * 255  # bytes, the longest Ogg page
 _XING: Final = (13, 21, 36)  # bytes of a frame before its tag, by version and channels
 _MP3_FRAME: Final = 1_152  # samples; MP3 lengths are known only to a frame
@@ -126,13 +126,15 @@ def _pieces(path: Path) -> Iterator[tuple[NDArray[np.float32], int]]:
                 yield block.mean(axis=1), int(file.samplerate)
             if file.format == "MP3" and file.frames - read > _MP3_FRAME:
                 raise _truncated(path)
+            size = os.fstat(opened.fileno()).st_size
+            if not read and size > _HEADER and file.format in ("WAV", "WAVEX"):
+                raise KwsError(
+                    f"{path} says that it holds no samples, as a recording that was broken off "
+                    f"does; convert it: ffmpeg -ignore_length 1 -i {path.name} "
+                    f"{path.stem}-whole.wav"
+                )
     except soundfile.LibsndfileError:
         raise _truncated(path) from None
-    if not read and path.stat().st_size > _HEADER:
-        raise KwsError(
-            f"{path} says that it holds no samples, as a recording that was broken off does; "
-            f"convert it: ffmpeg -ignore_length 1 -i {path.name} {path.stem}-whole.wav"
-        )
     if not read:
         raise KwsError(f"{path} is empty: it holds no samples; record it again")
 
