@@ -1,6 +1,5 @@
 """``kws adapt``: learn one more language under a budget."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -9,6 +8,7 @@ import click
 
 from audio_data.task import only_language
 from kws.base import CONFIG as BASE
+from kws.budget import Budget
 from kws.errors import UsageError
 from kws.files import refuse_unwritable
 from kws.quantized import ROUNDINGS
@@ -21,6 +21,7 @@ from .card import command
 from .learn import BATCH, ROUNDED, STEPS, Recipe, learn_language, summary
 from .recordings import Recordings, Selection, pick_device
 from .stored import heard_before, refuse_foreign, refuse_taken
+from .terminal import json_line
 from .wiring import open_base
 
 SEQUENTIAL: Final = those(lambda method: method.sequential)
@@ -29,7 +30,7 @@ RUNS: Final = Path("runs")
 FEW: Final = 6  # sites that are printed by name; sites.png shows all
 
 
-@click.command()
+@click.command(cls=options.Command)
 @options.base
 @options.data_if_any
 @options.words
@@ -135,6 +136,8 @@ def adapt(
         raise UsageError("--speaker-pattern is for recordings in --data; leave it out")
     if filters and not data:
         raise UsageError("--filter selects recordings in --data; leave it out")
+    if licence is not None and not data:
+        raise UsageError("--licence is for recordings in --data; leave it out")
     if respelt and not tts:
         raise UsageError("--spell is for words that --tts speaks")
     if tts and (method_of(method).together or not method_of(method).streams):
@@ -162,6 +165,12 @@ def adapt(
         raise UsageError(f"--method {method} needs other languages: --beside corpus=NAME")
     if beside and not together:
         raise UsageError(f"--beside is for --method {', '.join(TOGETHER)}; leave it out")
+    if any(pair in filters for pair in beside):
+        raise UsageError("--beside names what --filter does; name the other languages with it")
+    if after and not method_of(method).sequential:
+        raise UsageError(f"--method {method} builds on no language before; leave out --after")
+    Budget.parse(budget)
+    device = pick_device(device)
     opened = open_base(base)
     if out is None:
         out = RUNS / (language or only_language({clip.language for clip in selection.clips()}))
@@ -194,7 +203,7 @@ def adapt(
         out,
         after=after,
         beside=recordings.beside(others_too, opened.config),
-        device=pick_device(device),
+        device=device,
         made_by=command(),
         about=note and " ".join(note.split()),
     )
@@ -203,10 +212,11 @@ def adapt(
         result |= spoken.calibrated(base, out, selection, config)
         result["trust"] = spoken.trust(config, recordings)
     if as_json:
-        click.echo(json.dumps(result, ensure_ascii=False))
+        click.echo(json_line(result))
     else:
         for name, value in result.items():
-            click.echo(f"{name:20} {_text(value)}")
+            if value is not None:
+                click.echo(f"{name:20} {_text(value)}")
 
 
 def _text(value: Any) -> str:

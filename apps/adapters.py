@@ -1,6 +1,5 @@
 """``kws adapters``: what languages there are in a folder."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,16 @@ from kws.errors import KwsError, UsageError
 from kws.files import below
 
 from . import options
+from .terminal import json_line
 
 
-@click.group()
+@click.group(cls=options.Group)
 def adapters() -> None:
     """Look at adapters."""
 
 
 @adapters.command("list")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=options.PATH)
 @click.option("--json", "as_json", is_flag=True, help="one JSON array, nothing else")
 def list_adapters(folder: Path, as_json: bool) -> None:
     """List the adapters in FOLDER and the folders below it."""
@@ -43,7 +43,7 @@ def list_adapters(folder: Path, as_json: bool) -> None:
             }
         )
     if as_json:
-        click.echo(json.dumps(rows, ensure_ascii=False))
+        click.echo(json_line(rows))
     elif rows:
         console = Console(markup=False, emoji=False, highlight=False)
         console.print(_table(rows, folder))
@@ -53,7 +53,7 @@ def list_adapters(folder: Path, as_json: bool) -> None:
 
 
 @adapters.command("picture")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=options.PATH)
 @options.base
 @click.option(
     "--out",
@@ -70,11 +70,13 @@ def picture(folder: Path, base: Path, out: Path) -> None:
     from .wiring import open_base
 
     opened = open_base(base)
-    configs = [c for _, c in _configs(folder)[0] if c.base_sha256 == opened.config.sha256]
+    found, broken = _configs(folder)
+    configs = [config for _, config in found if config.base_sha256 == opened.config.sha256]
     if not configs:
         raise UsageError(f"no adapter in {folder} belongs to the base in {base}")
     choices([row_of(config) for config in configs], find_sites(opened.network), out)
     click.echo(f"{out}: {len(configs)} adapters")
+    click.get_current_context().exit(int(broken))
 
 
 def _table(rows: Sequence[Mapping[str, Any]], folder: Path) -> Table:

@@ -33,11 +33,10 @@ from .recordings import Recordings, pick_device
 from .stored import heard_before
 from .stream_grid import KEY, StreamCell, run_stream, stream_cells
 from .stream_results import summary
-from .terminal import terminable
 from .wiring import open_base
+from .zoo import ZOO
 
 RECORDS, RESULTS, SUMMARY = Path("docs/records"), Path("docs/results.md"), Path("README.md")
-ZOO = Path("models/zoo")
 MEASURED: tuple[Split, ...] = ("validation", "test")
 
 Run = Cell | StreamCell
@@ -78,15 +77,15 @@ def shared(cells: Iterable[Run]) -> list[list[Run]]:
     return list(groups.values())
 
 
-@click.group()
+@click.group(cls=options.Group)
 def bench() -> None:
     """Run grids of experiments and report them."""
 
 
 @bench.command("run")
-@click.argument("grid", type=click.Path(path_type=Path))
-@click.option("--records", default=RECORDS, show_default=True, type=click.Path(path_type=Path))
-@click.option("--work", default=Path("runs/bench"), type=click.Path(path_type=Path))
+@click.argument("grid", type=options.PATH)
+@click.option("--records", default=RECORDS, show_default=True, type=options.PATH)
+@click.option("--work", default=Path("runs/bench"), type=options.PATH)
 @click.option(
     "--part",
     default=(1, 1),
@@ -193,7 +192,7 @@ def refuse_others(grid: Grid | None, folder: Path, recorded: Iterable[Run]) -> N
             run.refuse_other(made, path)
             continue
         assert grid is not None
-        grid.refuse_other(made.get("settings", {}), run.task, path)
+        grid.refuse_other(made.get("settings", {}), run, path)
         # A pretraining tells the base that it made.
         if run.method and ours and made.get("base_sha256", ours) != ours:
             raise UsageError(
@@ -252,14 +251,13 @@ def side_by_side(jobs: int, arguments: Sequence[object]) -> None:
         for number in range(1, jobs + 1)
     ]
     try:
-        with terminable():
-            failed = sum(process.wait() != 0 for process in started)
+        failed = sum(process.wait() != 0 for process in started)
     except BaseException:
         for process in started:
             process.terminate()
         raise
     if failed:
-        raise KwsError(f"{failed} of {jobs} jobs failed, as they said; run the grid again to go on")
+        raise KwsError(f"{failed} of {jobs} jobs failed; what they said tells how to go on")
 
 
 def run_cell(
@@ -295,7 +293,7 @@ def _pretrained(
     assert cell.tau is not None
     assert grid.epochs is not None
     selection = grid.selection(cell)
-    plan = Plan(epochs=grid.epochs, lr=cell.lr or grid.lr or pretrain.LR, seed=cell.seed)
+    plan = Plan(epochs=grid.epochs, lr=grid.lr or pretrain.LR, seed=cell.seed)
     result = pretrain.run(selection, cell.tau, plan, device, out, causal=grid.causal)
     base = open_base(out)
     config = base.config
@@ -344,8 +342,8 @@ def _commit() -> str:
 
 
 @bench.command("report")
-@click.option("--records", default=RECORDS, show_default=True, type=click.Path(path_type=Path))
-@click.option("--out", default=RESULTS, show_default=True, type=click.Path(path_type=Path))
+@click.option("--records", default=RECORDS, show_default=True, type=options.PATH)
+@click.option("--out", default=RESULTS, show_default=True, type=options.PATH)
 def report(records: Path, out: Path) -> None:
     """Turn records into tables and pictures, here also into the table in the README."""
     from .results import write_results, write_summary

@@ -1,6 +1,5 @@
 """``kws calibrate``: set the thresholds of a language for a rate of false accepts."""
 
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -21,14 +20,14 @@ from kws.stream_metrics import miss_report, rate_report
 from . import options, trial
 from .card import CALIBRATION, COMMAND, STREAM, command, store
 from .scoring import LiveScorer
+from .terminal import json_line
 from .trial import HOURS, SNRS, Trial, percent, play, rounded, seconds, setting
 from .wiring import open_runtime, read_again, read_config
-from .zoo import BASE
 
 CHOSEN_ON = "the sound that the thresholds were chosen on"
 
 
-@click.command()
+@click.command(cls=options.Command)
 @options.base
 @click.option("--adapter", type=options.FOLDER, help="without it, the base in its own language")
 @options.data
@@ -74,11 +73,7 @@ def calibrate(
     What is reported was counted on the same sound.
     Of the folder only the configuration and the card change; adapters of the base stay valid.
     """
-    if not adapter and base == BASE:
-        raise UsageError(
-            "name the adapter whose thresholds are set, or with --base a base of your own: the one "
-            "that comes along is left as it is"
-        )
+    options.refuse_to_change_ours(adapter, "whose thresholds are set")
     if negatives and hours:
         raise UsageError("--negatives are heard whole; leave --hours out")
     config = read_config(base, adapter)
@@ -103,7 +98,7 @@ def calibrate(
         negatives=negatives,
         made_by=command(),
     )
-    click.echo(json.dumps(result, ensure_ascii=False) if as_json else _table(result))
+    click.echo(json_line(result) if as_json else _table(result))
 
 
 def set_thresholds(

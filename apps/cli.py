@@ -11,7 +11,7 @@ import click
 from kws import __version__
 from kws.errors import KwsError, UsageError
 
-from .terminal import write_any_script
+from .terminal import terminable, write_any_script
 
 COMMANDS: Final = {
     "demo": "Hear the languages that come along, learn one that does not, and hear it too.",
@@ -28,7 +28,7 @@ COMMANDS: Final = {
     "bench": "Run grids of experiments and report them.",
     "report": "Turn records into tables and pictures, here also into the table in the README.",
 }
-RESUMED: Final = {"adapt", "bench", "collect", "data", "pretrain"}  # after they were stopped
+RESUMED: Final = {"adapt", "bench", "data", "demo", "pretrain"}  # after they were stopped
 UNWRITTEN: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EIO, errno.EBADF)
 OURS: Final = ("apps", "audio_data", "kws", "models", "policy")
 LISTENING: Final = (
@@ -69,7 +69,8 @@ def main() -> None:
     """Run the command line; exit code 2 for wrong use, 1 for failure, 130 when interrupted."""
     write_any_script()
     try:
-        code = kws(standalone_mode=False)  # what --help, --version and Context.exit ask for
+        with terminable():
+            code = kws(standalone_mode=False)  # what --help, --version and Context.exit ask for
         sys.exit(code if isinstance(code, int) else 0)
     except (click.Abort, KeyboardInterrupt):
         begun = "; the same command goes on with what it has begun"

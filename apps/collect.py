@@ -1,6 +1,5 @@
 """``kws collect``: ask a person for words, and keep what can be learnt from."""
 
-import json
 import sys
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, ExitStack, suppress
@@ -19,10 +18,10 @@ from kws.errors import KwsError, UsageError
 from .keys import Keys
 from .listen import Typed
 from .microphone import Microphone
-from .options import COMMA, finite, tag
+from .options import COMMA, FOLDER, Command, finite, tag
 from .prompt import Lines, Prompt, Screen
 from .screen import Source
-from .terminal import can_draw, terminable
+from .terminal import can_draw, json_line
 
 MOST_REJECTED: Final = 10  # recordings one after another, where nobody can press a key
 LEAD_SECONDS: Final = 0.6  # between a key, whose click may be heard, and the recording
@@ -190,7 +189,7 @@ def run(session: Session, blocks: Iterable[Wave], keys: Keyboard, source: Source
             )
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--language", required=True, callback=tag, help="BCP 47 tag, for example de")
 @click.option("--words", required=True, help="word,word,…: what to say")
 @click.option("--speaker", required=True, help="who speaks, for example s01; always the same")
@@ -198,7 +197,7 @@ def run(session: Session, blocks: Iterable[Wave], keys: Keyboard, source: Source
     "--out",
     default="recordings",
     show_default=True,
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     help="folder of words, and of their manifest.csv",
 )
 @click.option(
@@ -250,7 +249,7 @@ def collect(
     if not remaining(wanted, repeats, collection.counts()):
         report(collection, wanted, repeats, as_json=as_json)
         return
-    with suppress(KeyboardInterrupt), terminable(), ExitStack() as stack:
+    with suppress(KeyboardInterrupt), ExitStack() as stack:
         keys = stack.enter_context(Keys())
         microphone = stack.enter_context(Microphone(device))
         prompt = stack.enter_context(_prompt(microphone))
@@ -270,7 +269,7 @@ def report(collection: Collection, words: tuple[str, ...], repeats: int, *, as_j
     have = {word: counts[word] for word in words}
     if as_json:
         facts = {"manifest": str(collection.manifest), "speaker": collection.speaker, "clips": have}
-        click.echo(json.dumps(facts, ensure_ascii=False))
+        click.echo(json_line(facts))
         return
     for word, count in have.items():
         click.echo(f"{count:5} of {repeats}  {word}")

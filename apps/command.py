@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kws.detector import Detection
 from kws.errors import UsageError
 
-from .screen import json_line
+from .terminal import json_line
 from .worker import CAPACITY, Tell, Worker
 
 SECONDS: Final = 10.0  # that a run may take

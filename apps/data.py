@@ -29,12 +29,12 @@ def out_option(**default: Any) -> Callable[[options.F], options.F]:
 mirror_option = click.option("--mirror", help="address of a copy of the public archive")
 
 
-@click.group()
+@click.group(cls=options.Group)
 def data() -> None:
     """Get public speech corpora, or make speech where there is none."""
 
 
-@data.group()
+@data.group(cls=options.Group)
 def get() -> None:
     """Download a public corpus; what broke off goes on when called again."""
 

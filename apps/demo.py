@@ -77,7 +77,7 @@ class Row:
     said: int
 
 
-@click.command()
+@click.command(cls=options.Command)
 @click.option("--out", default=Path("runs/demo"), show_default=True, type=options.FOLDER)
 @click.option(
     "--data", type=options.PATH, help="manifest of recordings, heard instead of made voices"
@@ -118,9 +118,10 @@ def run(out: Path, size: Size, seed: int, device: str, data: Path | None = None)
             folders, [*clips, *speech], turns, size, seed, out / "mine.wav", out / f"mine-{SCREEN}"
         )
     console.print(stream_table(found, NAMES))
-    rows = _rows(folders, [*heard, *found])
-    right, said = sum(row.right for row in rows), sum(row.said for row in rows)
-    console.print(f"{right} of {said} words were heard as they were said.\n")
+    heard += found
+    rows = _rows(folders, heard)
+    right = sum(is_right(said, events) for said, events in heard)
+    console.print(f"{right} of {len(heard)} words were heard as they were said.\n")
     console.print(_table(rows))
     _print_next(out, folders)
     console.print(f"\nDone in {time.monotonic() - begun:.0f} seconds.")

@@ -1,6 +1,5 @@
 """The picture of what fewer false accepts cost: misses against false accepts per hour."""
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -9,11 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from kws.files import write_bytes
-
+from .pictures import save
 from .trial import elsewhere
 
-DPI: Final = 110
 TICKS: Final = (0.5, 1, 2, 5, 10, 20, 50, 100)  # % missed
 MARKS: Final = "osD^v"
 
@@ -62,9 +59,7 @@ def draw_det(result: Mapping[str, Any], path: Path) -> None:
             color="0.4",
             fontsize="small",
         )
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
-    write_bytes(path, buffer.getvalue())
+    save(figure, path)
 
 
 def title(result: Mapping[str, Any]) -> str:

@@ -11,7 +11,8 @@ from kws.engine import Engine
 from kws.errors import KwsError
 
 from . import options
-from .screen import json_line, line
+from .screen import line
+from .terminal import json_line
 from .zoo import Named, to_hear
 
 
@@ -41,8 +42,8 @@ def report(file: Path, found: Iterable[Detection], *, as_json: bool, named: bool
         click.echo(line(event))
 
 
-@click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.command(cls=options.Command)
+@click.argument("files", nargs=-1, required=True, type=options.PATH)
 @options.base
 @options.adapters
 @click.option("--language", help="to hear; without it that of the last adapter, or the base's own")
@@ -64,7 +65,7 @@ def detect(
     """Find keywords in FILES."""
     from .wiring import open_runtime
 
-    heard = to_hear(base, adapters, language)
+    heard = to_hear(adapters, language, of_a_base=options.is_given("base"))
     engine = Engine(open_runtime(base, *heard), threshold=threshold)
     failed = False
     for file in files:

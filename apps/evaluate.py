@@ -1,6 +1,5 @@
 """``kws evaluate``: accuracy over unseen people; or hours of sound, as the listener hears them."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from audio_data.clips import SPLITS, Split
 from audio_data.material import read_material
@@ -28,6 +26,7 @@ from .recordings import Recordings, Selection
 from .scoring import LiveScorer
 from .stream_report import evaluate_stream
 from .stream_report import table as stream_table
+from .terminal import json_line
 from .wiring import open_base, open_runtime, read_again, read_config
 
 STREAM_ONLY = ("snrs", "hours", "out", "per_word", "seed", "keywords")
@@ -36,7 +35,7 @@ PICTURE = Path("det.png")
 DRAWN = ("det", "picture")
 
 
-@click.command()
+@click.command(cls=options.Command)
 @options.base
 @click.option("--adapter", type=options.FOLDER, help="without it, the base in its own language")
 @options.data
@@ -56,9 +55,7 @@ DRAWN = ("det", "picture")
 @options.seed
 @click.option("--keep", is_flag=True, help="the figures in the folder's configuration and card")
 @options.as_json
-@click.pass_context
 def evaluate(
-    context: click.Context,
     base: Path,
     adapter: Path | None,
     data: Path,
@@ -87,9 +84,10 @@ def evaluate(
     people say; where it is not known who speaks, on other files. The trade-off is drawn as a
     picture. With --keywords only those of the words are keywords; the rest is to be ignored.
     """
-    _refuse(context, CLIPS_ONLY if stream else STREAM_ONLY, stream=stream)
+    _refuse(CLIPS_ONLY if stream else STREAM_ONLY, stream=stream)
     config = read_config(base, adapter)
     if keep:
+        options.refuse_to_change_ours(adapter, "whose figures are kept")
         _refuse_to_keep(adapter or base, split, closed=closed, filters=filters, keywords=keywords)
     selection = Selection(
         data=data,
@@ -104,15 +102,17 @@ def evaluate(
     )
     if stream:
         several = tuple(dict.fromkeys(snrs)) or trial.SNRS
-        result = _streams(base, adapter, selection, hours or trial.HOURS, several, out or PICTURE)
+        result = _streams(
+            base, adapter, config, selection, hours or trial.HOURS, several, out or PICTURE
+        )
         kept = {STREAM: {name: figure for name, figure in result.items() if name not in DRAWN}}
     else:
-        result, origin = _clips(base, adapter, selection, split, whole=keep)
+        result, origin = _clips(base, adapter, config, selection, split, whole=keep)
         kept = {split: result | origin}
     if keep:
         _keep(base, adapter, config, kept)
     if as_json:
-        click.echo(json.dumps(result, ensure_ascii=False))
+        click.echo(json_line(result))
     else:
         click.echo(stream_table(result) if stream else _table(result))
 
@@ -120,6 +120,7 @@ def evaluate(
 def _streams(
     base: Path,
     adapter: Path | None,
+    config: AdapterConfig | BaseConfig,
     selection: Selection,
     hours: float,
     snrs: tuple[float, ...],
@@ -129,16 +130,21 @@ def _streams(
     refuse_unwritable(picture.parent)
     if os.path.isdir(picture):
         raise UsageError(f"--out {picture} is a folder; name a file for the picture")
-    people = read_config(base, adapter).people
     bank = open_runtime(base, [adapter] if adapter else [])
-    return hear_hours(bank, selection, hours, snrs, picture, people)
+    return hear_hours(bank, selection, hours, snrs, picture, config.people)
 
 
 def _clips(
-    base: Path, adapter: Path | None, selection: Selection, split: Split, *, whole: bool
+    base: Path,
+    adapter: Path | None,
+    config: AdapterConfig | BaseConfig,
+    selection: Selection,
+    split: Split,
+    *,
+    whole: bool,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What clips of a split are told apart as, and who says them; ``whole`` needs every word."""
-    config, opened = read_config(base, adapter), open_base(base)
+    opened = open_base(base)
     network = merged(opened, load_adapter(adapter) if adapter else None)
     recordings = Recordings.select(selection, opened.config, config.labels, config.people)
     for warning in recordings.task.warnings:
@@ -223,11 +229,10 @@ def hear_hours(
     )
 
 
-def _refuse(context: click.Context, names: tuple[str, ...], *, stream: bool) -> None:
+def _refuse(names: tuple[str, ...], *, stream: bool) -> None:
     """Say so where an option would go unheard."""
-    for parameter in context.command.params:
-        given = context.get_parameter_source(parameter.name or "")
-        if parameter.name in names and given == ParameterSource.COMMANDLINE:
+    for parameter in click.get_current_context().command.params:
+        if parameter.name in names and options.is_given(parameter.name):
             do = "leave it out" if stream else "add --stream"
             how = "cannot go with" if stream else "needs"
             raise UsageError(f"{parameter.opts[0]} {how} --stream; {do}")

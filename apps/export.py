@@ -23,10 +23,10 @@ from models.session import FILE
 from . import options
 
 
-@click.command()
+@click.command(cls=options.Command)
 @options.base
-@click.option("--adapter", type=click.Path(path_type=Path), help="folder of a language's adapter")
-@click.option("--out", type=click.Path(path_type=Path), help="file for one language")
+@click.option("--adapter", type=options.PATH, help="folder of a language's adapter")
+@click.option("--out", type=options.PATH, help="file for one language")
 def export(base: Path, adapter: Path | None, out: Path | None) -> None:
     """Write networks for ONNX Runtime.
 

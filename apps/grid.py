@@ -166,6 +166,9 @@ class Grid:
             for wanted, name in (("taus", "epochs"), ("methods", "base")):
                 if getattr(group, wanted) and getattr(self, name) is None:
                     raise UsageError(f"the grid has {wanted} and wants '{name}' beside them")
+            unheard = group.rates or group.clips or group.bits or group.budgets
+            right = bool(group.methods) or not (group.taus and unheard)
+            check(CELLS, "taus", right, "without rates, clips, bits and budgets, or beside methods")
         staged = any(METHODS[name].staged for group in self.cells for name in group.methods)
         enough = not staged or self.epochs is None or self.epochs >= SHORTEST
         check("the grid", "epochs", enough, f"{SHORTEST} at least, for methods in stages")
@@ -183,12 +186,14 @@ class Grid:
         if twice := [name for name, count in counts.items() if count > 1]:
             raise UsageError(f"two runs are called {twice[0]}; let names or rates differ more")
 
-    def refuse_other(self, made: Mapping[str, Any], task: str, where: Path) -> None:
-        """Raise a UsageError where a run of a task was recorded with other settings than these."""
+    def refuse_other(self, made: Mapping[str, Any], cell: Cell, where: Path) -> None:
+        """Raise a UsageError where a run was recorded with other settings than these."""
         if "tasks" not in made:
             raise UsageError(f"{where} is no record of a training; delete it, and run it again")
         pairs = {name: (made[name], getattr(self, name)) for name in ALIKE if name in made}
-        pairs[task] = made["tasks"].get(task), self.tasks[task]
+        together = cell.method and METHODS[cell.method].together
+        for name in {*made["tasks"], *self.tasks} if together else (*cell.before, cell.task):
+            pairs[name] = made["tasks"].get(name), self.tasks.get(name)
         for name, (theirs, ours) in pairs.items():
             if theirs != ours:
                 raise UsageError(

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import Any, Final, Self, TextIO
 
@@ -50,7 +50,8 @@ class Keys:
         if self._input is not None and self._before is not None and self._in_front():
             import termios
 
-            termios.tcsetattr(self._input, termios.TCSADRAIN, self._before)
+            with suppress(termios.error):  # it is gone: its window was closed
+                termios.tcsetattr(self._input, termios.TCSADRAIN, self._before)
 
     @property
     def closed(self) -> bool:

@@ -1,7 +1,6 @@
 """``kws listen``: hear keywords live, and change the language with a key."""
 
 import io
-import json
 import math
 import sys
 import time
@@ -28,7 +27,7 @@ from .live import LiveEngine
 from .microphone import Microphone, list_devices
 from .panels import thresholds
 from .screen import Both, Lines, Screen, Show, Source, no_terminal
-from .terminal import can_draw, terminable
+from .terminal import can_draw, json_line
 from .worker import CAPACITY
 from .zoo import Named, to_hear
 
@@ -136,7 +135,7 @@ def _at_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
 
-@click.command()
+@click.command(cls=options.Command)
 @options.base
 @options.adapters
 @click.option("--language", help="active at the start; without it that of the last adapter")
@@ -148,7 +147,7 @@ def _at_terminal() -> bool:
     is_flag=True,
     help="list the microphones and stop",
 )
-@click.option("--wav", type=click.Path(path_type=Path), help="hear this file instead")
+@click.option("--wav", type=options.PATH, help="hear this file instead")
 @click.option("--real-time", is_flag=True, help="hear the file at its own pace")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object a line for each detection")
 @click.option("--seconds", type=float, default=math.inf, help="stop after so much audio")
@@ -176,7 +175,7 @@ def _at_terminal() -> bool:
 )
 @click.option(
     "--save-dir",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=options.FOLDER,
     help="keep the second and a half around each hit and near miss here, as WAV, with its scores "
     "as JSON",
 )
@@ -218,7 +217,7 @@ def listen(
     """
     if listed:
         devices = list_devices()
-        told = [json.dumps([asdict(each) for each in devices])] if as_json else devices
+        told = [json_line([asdict(each) for each in devices])] if as_json else devices
         click.echo("\n".join(map(str, told)))
         return
     if not seconds > 0:
@@ -227,6 +226,12 @@ def listen(
         raise UsageError("give either --wav or --device, not both")
     if real_time and not wav:
         raise UsageError("--real-time is for --wav; a microphone is heard at its own pace anyway")
+    for name, needs, there in (
+        ("save_limit", "--save-dir", save_dir),
+        ("exec_seconds", "--exec", command),
+    ):
+        if options.is_given(name) and there is None:
+            raise UsageError(f"--{name.replace('_', '-')} needs {needs}; add it, or leave it out")
     if picture and as_json:
         raise UsageError("--picture draws the screen, which --json does without; leave one out")
     if picture:
@@ -237,11 +242,11 @@ def listen(
 
     if command is not None:
         parse(command)  # before anything is loaded
-    heard = to_hear(base, adapters, language)
+    heard = to_hear(adapters, language, of_a_base=options.is_given("base"))
     engine = LiveEngine(open_runtime(base, *heard), threshold=threshold)
     # What a file holds may take its time; what a microphone hears must not pile up.
     capacity = None if wav and not real_time else CAPACITY
-    with suppress(KeyboardInterrupt), terminable(), ExitStack() as stack:  # ways to end
+    with suppress(KeyboardInterrupt), ExitStack() as stack:
         blocks: Recording | Microphone
         if wav:
             blocks = Recording(wav, real_time=real_time)

@@ -73,7 +73,7 @@ def choose(devices: Sequence[Device], wanted: int | str | None) -> Device:
     >>> choose([Device(0, "pulse", 32, 44_100, default=True), usb], "usb").index
     3
     """
-    if wanted is None:
+    if wanted in (None, ""):
         return next((device for device in devices if device.default), devices[0])
     text = str(wanted).casefold()
     if text.isdecimal():

@@ -3,21 +3,43 @@
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from audio_data.words import refuse_unsayable
 from kws.config import composed, steers
+from kws.errors import UsageError
 
 from .zoo import BASE, Named
 
 F = TypeVar("F", bound=Callable[..., Any])
 COMMA = re.compile("[,\u060c\u3001\uff0c]")  # Latin, Arabic, Chinese
 LAST_SEED = 2**32 - 1
+SOURCES = {"--adapter", "--data", "--keywords", "--negatives", "--others", "--words"}
 TAG = re.compile("[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")  # the shape of BCP 47
+
+
+class Command(click.Command):
+    """A command that refuses two of what some take several of: the first would go unheard."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        for parameter, times in Counter(given).items():
+            several = isinstance(parameter, click.Option) and parameter.multiple
+            if times > 1 and not several and (odd := SOURCES.intersection(parameter.opts)):
+                raise click.UsageError(f"{odd.pop()} is given {times} times; give it once")
+        return super().parse_args(ctx, args)
+
+
+class Group(click.Group):
+    """A group of such commands."""
+
+    command_class = Command
 
 
 class _Named(click.Path):
@@ -31,6 +53,20 @@ class _Named(click.Path):
 
 FOLDER = _Named(path_type=Path, file_okay=False)
 PATH = _Named(path_type=Path)
+
+
+def is_given(name: str) -> bool:
+    """Whether the command line names what a parameter is, so that it is not the default."""
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def refuse_to_change_ours(adapter: Path | None, what: str) -> None:
+    """Raise a UsageError where a command would write to the base that comes along."""
+    if not (adapter or is_given("base")):
+        raise UsageError(
+            f"name the adapter {what}, or with --base a base of your own: the one that comes along "
+            "is left as it is"
+        )
 
 
 def pairs(

@@ -1,6 +1,5 @@
 """``kws pretrain``: train the base on one language."""
 
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from .measure import measure
 from .progress import note, training
 from .recordings import Recordings, Selection, pick_device, validator
 from .stored import HISTORY, refuse_foreign, tell_unfinished
+from .terminal import json_line
 
 LR = 6e-3
 BATCH = 32
@@ -32,7 +32,7 @@ STAGE = "pretrain"
 SPAN = 40  # frames that a causal decision averages (decision 13)
 
 
-@click.command()
+@click.command(cls=options.Command)
 @options.data
 @options.keywords
 @options.closed
@@ -92,7 +92,7 @@ def pretrain(
     )
     plan = Plan(epochs=epochs, lr=lr, optimizer=optimizer, seed=seed)
     result = run(selection, tau, plan, pick_device(device), out, causal=causal, made_by=command())
-    click.echo(json.dumps(result, ensure_ascii=False) if as_json else _lines(result, out))
+    click.echo(json_line(result) if as_json else _lines(result, out))
 
 
 def run(

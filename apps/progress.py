@@ -69,13 +69,13 @@ def fetching() -> Iterator[Callable[[str], Callable[[int, int | None], None]]]:
 @contextmanager
 def training(title: str) -> Iterator["Watch"]:
     """A bar with loss, accuracy and time left."""
-    columns = MofNCompleteColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn()
+    columns = MofNCompleteColumn(), TextColumn("{task.fields[told]}"), TimeElapsedColumn()
     with _bar(*columns) as bar:
-        task = bar.add_task(title, total=None, note="")
+        task = bar.add_task(title, total=None, told="")
 
         def watch(step: int, steps: int, loss: float, accuracy: float) -> None:
-            note = f"loss {loss:.3f}  accuracy {accuracy:.1%}"
-            bar.update(task, completed=step, total=steps, note=note)
+            told = f"loss {loss:.3f}  accuracy {accuracy:.1%}"
+            bar.update(task, completed=step, total=steps, told=told)
 
         yield watch
 

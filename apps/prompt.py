@@ -2,6 +2,7 @@
 
 import sys
 from collections import deque
+from contextlib import ExitStack
 from typing import Final, Protocol, Self
 
 import click
@@ -13,6 +14,7 @@ from rich.segment import Segment
 
 from audio_data.takes import FLOOR, Take
 
+from .keys import suspendable
 from .panels import Line, fitted, level_line, piece, spark
 from .screen import Source
 
@@ -91,15 +93,20 @@ class Screen:
         self._verdict = ("", "")  # and its style
         self._keys = QUIET
         self._notes: deque[str] = deque(maxlen=NOTES)
-        self._live = Live(self, console=console or Console(file=sys.stderr), auto_refresh=False)
+        self._console = console or Console(file=sys.stderr)
+        self._live = Live(self, console=self._console, auto_refresh=False)
+        self._suspended = ExitStack()
 
     def __enter__(self) -> Self:
         """Take the lower part of the terminal."""
         self._live.start(refresh=True)
+        show = self._console.show_cursor
+        self._suspended.enter_context(suspendable(lambda: show(True), lambda: show(False)))
         return self
 
     def __exit__(self, *exception: object) -> None:
         """Leave the last picture standing."""
+        self._suspended.close()
         self._live.stop()
 
     def word(self, word: str, number: int, total: int) -> None:

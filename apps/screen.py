@@ -2,7 +2,6 @@
 
 import html
 import io
-import json
 import re
 import time
 from collections import deque
@@ -23,6 +22,7 @@ from kws.files import write_text
 from .keys import suspendable
 from .live import LiveEngine
 from .panels import KEYS, Picture, State, Traces, apart, keyed, losses
+from .terminal import json_line
 
 FRAME_SECONDS: Final = 0.1  # between two drawings, at least
 METER_SECONDS: Final = 1.0  # over which the processor's share is taken
@@ -297,8 +297,3 @@ def line(event: Detection) -> str:
     '   12.40 s  cmn  北京  0.93'
     """
     return f"{event.time:8.2f} s  {event.language}  {apart(event.keyword)}  {event.score:.2f}"
-
-
-def json_line(record: object) -> str:
-    """One line of JSON in its own script."""
-    return json.dumps(record, ensure_ascii=False)

@@ -110,7 +110,7 @@ def _span(grid: Mapping[str, Any]) -> Iterator[StreamCell]:
         check(where, "seeds", bool(stream.seeds), "at least one")
         check_seeds(where, stream.seeds)
         check(where, "per_word", stream.per_word is None or stream.per_word > 0, "positive")
-        for seed in stream.seeds:
+        for seed in dict.fromkeys(stream.seeds):
             yield StreamCell(task=task, seed=seed, stream=stream)
 
 

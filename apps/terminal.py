@@ -1,6 +1,7 @@
-"""Writing in any script, and ending as the system asks, for commands that need it."""
+"""Writing in any script, and ending as the system asks."""
 
 import io
+import json
 import signal
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,11 @@ def write_any_script() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def json_line(record: object) -> str:
+    """One line of JSON in its own script."""
+    return json.dumps(record, ensure_ascii=False)
 
 
 def can_draw(stream: TextIO | None) -> bool:

@@ -13,13 +13,19 @@ Named = tuple[str, Path]  # what an adapter is called, empty for its language, a
 
 
 def to_hear(
-    base: Path, adapters: Sequence[Named], language: str | None
+    adapters: Sequence[Named], language: str | None, *, of_a_base: bool
 ) -> tuple[Sequence[Named], str | None]:
     """Which adapters are loaded, and which language is active.
 
     Where neither a base nor adapters are named, all that come along, each by its folder's name.
+
+    Args:
+        adapters: that are named.
+        language: that is named.
+        of_a_base: whether one is named.
+
     """
-    if adapters or base != BASE:
+    if adapters or of_a_base:
         return adapters, language
     found = sorted(path.parent for path in ZOO.glob(f"*/{CONFIG}"))
-    return [(folder.name, folder) for folder in found], language or read_base_config(base).language
+    return [(folder.name, folder) for folder in found], language or read_base_config(BASE).language

@@ -136,7 +136,7 @@ def test_a_job_that_fails_is_told(
     folders = ["--records", tmp_path / "records", "--work", tmp_path / "work"]
     code, _, err = kws("bench", "run", grid, *folders, "--jobs", 2)
     assert code == 1
-    assert err.endswith("kws: 1 of 2 jobs failed, as they said; run the grid again to go on\n")
+    assert err.endswith("kws: 1 of 2 jobs failed; what they said tells how to go on\n")
     assert "xx" in capfd.readouterr().err
     assert len(list((tmp_path / "records" / "grid").iterdir())) == 2  # of the other
 

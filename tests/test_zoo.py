@@ -61,13 +61,13 @@ def test_test_people_are_understood_as_the_card_says(
 
 def test_where_nothing_is_named_all_that_comes_along_is_heard() -> None:
     """Each by the name of its folder, since several are for one language."""
-    found, language = to_hear(BASE, (), None)
+    found, language = to_hear((), None, of_a_base=False)
     runtime = open_runtime(BASE, found, language)
     assert (runtime.languages, runtime.active_adapter) == (("ara", *ADAPTERS), "ara")
-    assert to_hear(BASE, (), "cmn")[1] == "cmn"
+    assert to_hear((), "cmn", of_a_base=False)[1] == "cmn"
     one = [("", ZOO / "cmn")]
-    assert to_hear(BASE, one, None) == (one, None)
-    assert to_hear(ZOO, (), None) == ((), None)  # a base of one's own
+    assert to_hear(one, None, of_a_base=False) == (one, None)
+    assert to_hear((), None, of_a_base=True) == ((), None)  # a base of one's own
 
 
 def test_a_language_is_learnt_where_neither_base_nor_folder_is_named(
