@@ -112,7 +112,7 @@ def run(out: Path, size: Size, seed: int, device: str, data: Path | None = None)
         trust = _learn(out / MINE, size, seed, device)
     console.print(f"How far to trust it: {trust}.\n")
     with step(console, f"Listening to {NAMES[MINE]} among the others"):
-        speech = read_corpus(out / MINE / spoken.SPEECH / "keywords" / "manifest.csv")
+        speech = read_corpus(out / MINE / spoken.SPEECH / "keywords")
         turns = [MINE, next(iter(folders)), MINE]
         found = _hear(
             folders, [*clips, *speech], turns, size, seed, out / "mine.wav", out / f"mine-{SCREEN}"

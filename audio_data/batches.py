@@ -206,7 +206,7 @@ def hush(waves: Tensor, noise: Tensor, silent: Tensor, generator: torch.Generato
 
 
 def fixed_features(
-    views: Views, noise: Tensor, features: FeatureConfig, *, context: int = 0, seed: int = 0
+    views: Views, noise: Tensor, features: FeatureConfig, *, context: int = 0
 ) -> tuple[Tensor, Tensor]:
     """All views as they are, silence drawn once: features ``[N, F, T]`` and labels ``[N]``.
 
@@ -215,7 +215,7 @@ def fixed_features(
     """
     log_mel, pieces = LogMel(features), []
     lead, tail = context * features.hop, LAG * features.hop if context else 0  # samples
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     others = torch.randperm(len(views), generator=generator) if lead else None
     middle = slice(views.margin, views.margin + features.view)
     for rows in torch.arange(len(views)).split(256):

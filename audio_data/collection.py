@@ -14,14 +14,14 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.config import composed
+from kws.config import composed, steers
 from kws.errors import KwsError, UsageError
 from kws.files import plain_name, write_bytes, write_text
 
-from .corpus import MANIFEST
 from .encode import encode
-from .folder import audio_files, word_folders
-from .manifest import NOBODY, REQUIRED, UNSPLIT, Row, read_rows
+from .files import audio_files
+from .folder import word_folders
+from .manifest import MANIFEST, REQUIRED, UNSPLIT, Row, named, read_rows
 from .words import refuse_unsayable
 
 Format = Literal["flac", "wav"]
@@ -54,7 +54,7 @@ class Collection:
         self._format = file_format
         if not self.language:
             raise UsageError("--language must be a BCP 47 tag, for example de")
-        if self.speaker.lower() in NOBODY:
+        if named(self.speaker) is None or steers(self.speaker):
             raise UsageError("--speaker must name the person, for example s01")
         if not self.manifest.exists() and (unlisted := _recordings(folder)):
             raise UsageError(

@@ -11,11 +11,9 @@ from kws.errors import KwsError, UsageError
 
 from .clips import UNTOLD, Clip
 from .folder import read_folder, word_folders
-from .manifest import UNSPLIT, Filters, Row, read_manifest, select
+from .manifest import MANIFEST, UNSPLIT, Filters, Row, read_manifest, select
 from .mswc import ENDING, read_mswc
 from .speech_commands import LISTS, read_speech_commands
-
-MANIFEST = "manifest.csv"
 
 
 def read_corpus(

@@ -30,14 +30,14 @@ def decode(path: Path) -> NDArray[np.float32]:
     """Read wav, flac, ogg, opus or mp3; average the channels; resample to 16 kHz.
 
     Returns:
-        The wave ``[T]``, mono, in [-1, 1] unless a floating-point file holds more.
+        The wave ``[T]``, mono; full scale is 1, and resampling may go beyond it.
 
     Raises:
         KwsError: the file is missing, empty, truncated, no audio, or holds NaN, infinity or
             numbers that are near it.
 
     """
-    pieces, rates = zip(*_pieces(_whole(Path(path))), strict=True)
+    pieces, rates = zip(*_pieces(whole(Path(path))), strict=True)
     return resample(np.concatenate(pieces), rates[0])
 
 
@@ -49,7 +49,7 @@ def decode_blocks(path: Path) -> Iterator[NDArray[np.float32]]:
             what is wrong within it once it is reached.
 
     """
-    return _resampled(_whole(Path(path)))
+    return _resampled(whole(Path(path)))
 
 
 def _resampled(path: Path) -> Iterator[NDArray[np.float32]]:
@@ -77,8 +77,13 @@ def resample(wave: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     return np.pad(out, (0, length - len(out))).astype(np.float32, copy=False)
 
 
-def _whole(path: Path) -> Path:
-    """The same, once it is known to be a file of sound that does not break off."""
+def whole(path: Path) -> Path:
+    """The same, once it is known to be a file of sound that does not break off.
+
+    Raises:
+        KwsError: it is none.
+
+    """
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # from a pipe nothing may ever come
             raise KwsError(f"{path} cannot be read: it is no regular file; give a recording")
@@ -96,7 +101,7 @@ def _whole(path: Path) -> Path:
         raise _truncated(path)
     try:
         with path.open("rb") as opened, soundfile.SoundFile(opened) as sound:  # whatever its name
-            refuse_endless(path, sound)
+            _refuse_endless(path, sound)
     except soundfile.LibsndfileError:
         if _known(head):
             raise _truncated(path) from None
@@ -106,7 +111,7 @@ def _whole(path: Path) -> Path:
     return path
 
 
-def refuse_endless(path: Path, file: soundfile.SoundFile) -> None:
+def _refuse_endless(path: Path, file: soundfile.SoundFile) -> None:
     """Raise a KwsError where a file does not say how long it is: it cannot be read to its end."""
     if file.frames >= _NOT_TOLD:
         raise KwsError(
@@ -165,7 +170,8 @@ def _known(head: bytes) -> bool:
 
 
 def _is_mpeg(head: bytes) -> bool:
-    return head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0")
+    frame = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2  # of layer III
+    return head[:3] == b"ID3" or frame
 
 
 def _is_cut(file: BinaryIO, head: bytes, size: int) -> bool:

@@ -9,10 +9,8 @@ from typing import Any, Final
 
 from kws.errors import KwsError, UsageError
 
-from .fetch import Progress
-from .fetch import fetch as fetch
-from .unpack import move_into, refuse_taken
-from .unpack import unpack as unpack
+from .fetch import Progress, fetch
+from .unpack import move_into, refuse_taken, unpack
 
 Watch = Callable[[str], Progress]  # what is being done -> its progress
 

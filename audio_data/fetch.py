@@ -18,6 +18,7 @@ Progress = Callable[[int, int | None], None]  # bytes done, bytes in all where k
 
 BLOCK: Final = 1 << 18  # bytes
 LONGEST_PAUSE: Final = 60.0  # s
+UNSENT: Final = re.compile(r"[\x00-\x20\x7f]")  # what no address holds
 PASSING: Final = (408, 429, 500, 502, 503, 504)  # answers that another try may change
 
 
@@ -48,7 +49,7 @@ def fetch(
         sha256: hexadecimal digest it must have.
         progress: called with the bytes that are there, and in all where known.
         timeout: seconds without a byte that count as a stall.
-        retries: tries in a row that bring nothing new before giving up.
+        retries: tries after the first that may bring nothing new in a row.
         pause: seconds before the second try; doubled after each further one.
 
     Raises:
@@ -59,7 +60,8 @@ def fetch(
     """
     if not _is_address(url):
         raise UsageError(
-            f"{url!r} is no web address; it must start with http:// or https:// and be in ASCII"
+            f"{url!r} is no web address; it must start with http:// or https:// and be in ASCII, "
+            "without spaces"
         )
     target = Path(target)
     if target.exists():
@@ -86,11 +88,14 @@ def fetch(
 
 def _is_address(url: str) -> bool:
     """Whether a server can be asked for it."""
+    if not url.isascii() or UNSENT.search(url):
+        return False
     try:
         parts = urlsplit(url)
-    except ValueError:  # such as brackets that hold no number
+        port = parts.port
+    except ValueError:  # such as brackets that hold no number, or a port that is none
         return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and url.isascii()
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
 
 
 def _receive_all(

@@ -1,16 +1,14 @@
 """Read a plain folder of recordings: one folder per word."""
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 from kws.config import SILENCE, UNKNOWN
 from kws.errors import KwsError, UsageError
 
 from .clips import UNTOLD, Clip
-from .noise import FOLDERS, SUFFIXES, is_recording
-
-UNREAD = (".m4a", ".aac", ".amr", ".3gp", ".webm", ".wma", ".aif", ".aiff", ".caf", ".mp4")
+from .files import SUFFIXES, audio_files
+from .noise import FOLDERS
 
 
 def read_folder(
@@ -59,34 +57,6 @@ def word_folders(root: Path) -> list[Path]:
 
 def _is_word(name: str) -> bool:
     return name in (UNKNOWN, SILENCE) or (name[0] not in "_." and name not in FOLDERS)
-
-
-def audio_files(folder: Path) -> list[Path]:
-    """List the recordings directly in ``folder``, sorted by name, without hidden files.
-
-    Raises:
-        KwsError: there are some that cannot be read, or all of them lie deeper.
-
-    """
-    there = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    found = sorted(path for path in there if is_recording(path))
-    refuse_unread(there, folder)
-    if not found and (deep := [path for path in folder.rglob("*") if is_recording(path)]):
-        raise KwsError(f"{min(deep)} lies too deep; put the recordings of a word into {folder}")
-    return found
-
-
-def refuse_unread(files: Iterable[Path], folder: Path) -> None:
-    """Raise a KwsError where some of the files of a folder are sound in a format that is not read.
-
-    Hidden ones are nobody's.
-    """
-    there = (path for path in files if not path.name.startswith("."))
-    if other := sorted(path for path in there if path.suffix.lower() in UNREAD):
-        raise KwsError(
-            f"{other[0]} is in a format that is not read, with {len(other)} such in {folder}; "
-            f"convert it: ffmpeg -i {other[0].name} {other[0].stem}.wav"
-        )
 
 
 def _compile(text: str) -> re.Pattern[str]:

@@ -9,9 +9,8 @@ from kws.config import SAMPLE_RATE
 from kws.errors import KwsError, UsageError
 from kws.files import below
 
-from .decode import RATES, decode_blocks, refuse_endless
-from .folder import refuse_unread
-from .noise import is_recording
+from .decode import RATES, decode_blocks, whole
+from .files import is_recording, refuse_unread
 from .streams import Chunk, Ledger
 
 
@@ -23,7 +22,7 @@ class Recordings:
 
     Raises:
         UsageError: there is no recording.
-        KwsError: one of them is in a format that is not read.
+        KwsError: one of them is in a format that is not read, or not whole.
 
     """
 
@@ -41,23 +40,17 @@ class Recordings:
         self.ledger = Ledger()
 
     def __iter__(self) -> Iterator[Chunk]:
-        """Yield a minute or two at a time."""
+        """Yield a block at a time."""
         self.ledger = Ledger()
         for path in self.paths:
-            whole = _seconds(path)
+            seconds = _seconds(path)
             for block in decode_blocks(path):
-                self.ledger.add("recordings", str(path), len(block) / SAMPLE_RATE, whole)
+                self.ledger.add("recordings", str(path), len(block) / SAMPLE_RATE, seconds)
                 yield block, ()
 
 
 def _open(path: Path) -> soundfile.SoundFile:
-    try:
-        file = soundfile.SoundFile(path)
-    except soundfile.LibsndfileError:
-        raise KwsError(
-            f"{path} is not audio this program reads; use wav, flac, ogg, opus or mp3"
-        ) from None
-    refuse_endless(path, file)
+    file = soundfile.SoundFile(whole(path))
     if file.samplerate not in RATES or not file.frames:
         file.close()
         raise KwsError(f"{path} is empty or not of 8000 to 192000 Hz; record or convert it again")

@@ -17,6 +17,7 @@ from .clips import SPLITS, UNTOLD, Clip, Split
 REQUIRED: Final = ("path", "language", "word", "speaker", "split")
 UNSPLIT: Final = "unsplit"
 # Speakers that say nothing, in small letters; spreadsheets and R write some of them.
+MANIFEST: Final = "manifest.csv"
 NOBODY: Final = ("", "?", "unknown", "na", "n/a", "nan", "none", "null")
 
 Filters = Mapping[str, Collection[str]]
@@ -76,7 +77,7 @@ def select(rows: Sequence[tuple[int, Row]], filters: Filters, source: str) -> li
         rows = [(number, row) for number, row in rows if composed(row[column]) in wanted]
         if not rows:
             asked = " or ".join(f"{column}={value}" for value in sorted(values))
-            raise UsageError(f"{asked} selects nothing in {source}; there are {_few(have)}")
+            raise UsageError(f"{asked} selects nothing in {source}; there are {few(have, 8)}")
     return list(rows)
 
 
@@ -96,6 +97,10 @@ def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
     """Write ``clips`` so that :func:`read_manifest` returns them; replaces ``path`` at once.
 
     Paths inside the folder of the manifest are written relative to it, others absolute.
+
+    Raises:
+        KwsError: the name of a file is no text.
+
     """
     folder = Path(os.path.abspath(path)).parent
     text = io.StringIO()
@@ -147,10 +152,19 @@ def _clip(row: Row, number: int, manifest: Path) -> Clip:
         path=manifest.parent / row["path"],
         word=row["word"],
         language=row["language"],
-        speaker=None if row["speaker"].lower() in NOBODY else row["speaker"],
+        speaker=named(row["speaker"]),
         split=_split(row["split"], number, manifest),
         licence=row.get("licence") or None,
     )
+
+
+def named(speaker: str) -> str | None:
+    """Who speaks, or None where that is nobody's name.
+
+    >>> named("s01"), named("NA"), named("")
+    ('s01', None, None)
+    """
+    return None if speaker.lower() in NOBODY else speaker
 
 
 def _split(text: str, number: int, manifest: Path) -> Split | None:
@@ -186,6 +200,12 @@ def absent_files(clips: Sequence[Clip]) -> Iterator[int]:
 
 def _fields(clip: Clip, folder: Path) -> list[str]:
     path = Path(os.path.abspath(clip.path))
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # bytes that are no text
+        raise KwsError(
+            f"{str(path)!r} cannot be written into a manifest; rename it in letters alone"
+        ) from None
     written = path.relative_to(folder) if path.is_relative_to(folder) else path
     return [
         written.as_posix(),
@@ -197,7 +217,11 @@ def _fields(clip: Clip, folder: Path) -> list[str]:
     ]
 
 
-def _few(values: Collection[str], count: int = 8) -> str:
-    """Show the first few of some values."""
+def few(values: Collection[str], count: int) -> str:
+    """Show the first of some values.
+
+    >>> few({"b", "a", "c"}, 2)
+    "'a', 'b' and 1 more"
+    """
     shown = ", ".join(repr(value) for value in sorted(values)[:count])
     return shown if len(values) <= count else f"{shown} and {len(values) - count} more"

@@ -14,8 +14,7 @@ from kws.config import UNKNOWN, Where
 from kws.errors import UsageError
 
 from .clips import Clip, Split
-from .corpus import MANIFEST
-from .manifest import read_manifest, write_manifest
+from .manifest import MANIFEST, read_manifest, write_manifest
 from .splits import as_split, assign_splits, people_in
 from .synthesis import DEFAULT_WORDS, LICENCE, make_corpus, write_noises
 from .task import with_language

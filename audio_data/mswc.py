@@ -7,7 +7,7 @@ from kws.config import composed
 from kws.errors import KwsError, UsageError
 
 from .clips import Clip, Split
-from .manifest import NOBODY, Row, check_files, read_rows
+from .manifest import Row, check_files, named, read_rows
 
 REQUIRED: Final = ("SET", "LINK", "WORD", "VALID", "SPEAKER")
 SETS: Final[dict[str, Split]] = {"TRAIN": "train", "DEV": "validation", "TEST": "test"}
@@ -78,7 +78,7 @@ def _clip(row: Row, number: int, table: Path, language: str, folder: Path) -> Cl
         path=folder / row["LINK"].partition("/")[2],
         word=row["WORD"],
         language=language,
-        speaker=None if row["SPEAKER"].lower() in NOBODY else row["SPEAKER"],
+        speaker=named(row["SPEAKER"]),
         split=SETS[row["SET"]],
         licence=LICENCE,
     )

@@ -11,35 +11,33 @@ from kws.config import SAMPLE_RATE
 from kws.errors import UsageError
 
 from .decode import decode
+from .files import audio_files
 
 Wave = NDArray[np.float32]
 
 SHORTEST = 10  # seconds
 HELD_OUT = 0.2  # the last part of each recording is for validation and test
 FOLDERS = ("noise", "_background_noise_")
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
 
 def find_noise(*corpora: Path | None) -> tuple[Path, ...]:
-    """The noise beside the corpora that are given, in ``noise/`` or ``_background_noise_/``."""
+    """The noise beside the corpora that are given, in ``noise/`` or ``_background_noise_/``.
+
+    Raises:
+        KwsError: a recording there cannot be read, or all of a folder's lie deeper.
+
+    """
     there = filter(None, corpora)
     roots: dict[str, Path] = {}  # each once, however it is spelt
     for data in there:
         root = data if data.is_dir() else data.parent
         roots.setdefault(os.path.realpath(root), root)
     folders = [root / name for root in roots.values() for name in FOLDERS if (root / name).is_dir()]
-    return tuple(
-        sorted(file for folder in folders for file in folder.iterdir() if is_recording(file))
-    )
-
-
-def is_recording(file: Path) -> bool:
-    """Whether its name is one of sound; hidden files are none, whatever wrote them."""
-    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+    return tuple(sorted(file for folder in folders for file in audio_files(folder)))
 
 
 def load_noise(paths: Sequence[Path]) -> tuple[Wave, Wave]:
-    """Training noise and held-out noise, each ``[M]`` of unit power; made if there is none."""
+    """Training and held-out noise, each ``[M]``, together of unit power; made if there is none."""
     waves = [read_noise(path) for path in paths] or [_pink(60)]
     pairs = [parted(wave / (float(np.sqrt(np.mean(wave**2))) or 1.0)) for wave in waves]
     train, held = (np.concatenate(parts) for parts in zip(*pairs, strict=True))

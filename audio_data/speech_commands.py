@@ -6,7 +6,8 @@ from typing import Final
 from kws.errors import KwsError
 
 from .clips import Clip, Split
-from .folder import audio_files, word_folders
+from .files import audio_files
+from .folder import word_folders
 
 LISTS: Final[dict[Split, str]] = {
     "validation": "validation_list.txt",

@@ -11,6 +11,7 @@ from kws.config import Where
 from kws.errors import KwsError, UsageError
 
 from .clips import SPLITS, Clip, Split
+from .manifest import few
 
 LEARNT: Final = ("train", "several")  # where people are who were learnt from
 FEWEST = 3  # people, or clips of a word: one for each split
@@ -98,7 +99,7 @@ def as_learnt(clips: Sequence[Clip], known: Mapping[str, Split]) -> tuple[list[C
     moved = {was.speaker for was, now in pairs if was.split and was.split != now.split}
     if not moved:
         return kept, []
-    names = _names({str(name) for name in moved})
+    names = few({str(name) for name in moved}, 5)
     return kept, [f"{names} were in another split when the network was trained, and stay there"]
 
 
@@ -314,20 +315,15 @@ def _shortages(before: Sequence[Clip], after: Sequence[Clip]) -> list[str]:
     for thin in range(1, FEWEST):
         words = [word for word, count in counts.items() if count == thin]
         if words:
-            have = f"word {words[0]!r} has" if len(words) == 1 else f"{_names(words)} have"
+            have = f"word {words[0]!r} has" if len(words) == 1 else f"{few(words, 5)} have"
             clips = "1 clip" if thin == 1 else f"{thin} clips"
             warnings.append(
                 f"{have} {clips}; record at least {FEWEST}, one each to train, validate and test"
             )
     learnt = {clip.word for clip in after if clip.split == "train"}
     if learnt and (unlearnt := counts.keys() - learnt):
-        warnings.append(f"no clip to train on: {_names(unlearnt)}; record them with more people")
+        warnings.append(f"no clip to train on: {few(unlearnt, 5)}; record them with more people")
     found = {clip.split for clip in after}
     if any(clip.split is None for clip in before):
         warnings += [f"no clip is left for {split}" for split in SPLITS if split not in found]
     return warnings
-
-
-def _names(words: Collection[str], count: int = 5) -> str:
-    shown = ", ".join(repr(word) for word in sorted(words)[:count])
-    return shown if len(words) <= count else f"{shown} and {len(words) - count} more"

@@ -23,7 +23,7 @@ from kws.files import read_json, write_json
 from .clips import SPLITS, Clip, Split
 from .encode import encode
 from .espeak import accents, language_file, speak
-from .manifest import write_manifest
+from .manifest import MANIFEST, write_manifest
 
 Wave = NDArray[np.float32]
 
@@ -159,8 +159,8 @@ def make_corpus(
         )
         if progress:
             progress(done, total)
-    write_manifest(out / "manifest.csv", clips)
-    return out / "manifest.csv"
+    write_manifest(out / MANIFEST, clips)
+    return out / MANIFEST
 
 
 def draw_speakers(count: int, seed: int = 0) -> list[Speaker]:
@@ -290,7 +290,7 @@ def _claim(out: Path, recipe: object) -> None:
     if path.is_file():
         if read_json(path) != recipe:
             raise UsageError(f"{out} holds speech made with other settings; name another folder")
-    elif (out / "manifest.csv").exists():
+    elif (out / MANIFEST).exists():
         raise UsageError(f"{out} already holds another corpus; name another folder")
     else:
         write_json(path, recipe)

@@ -12,9 +12,9 @@ from .clips import SPLITS, UNTOLD, Clip, Split
 from .splits import as_before, as_split, assign_splits, say_in_every_split, split_pool
 
 SHARE = 0.1  # unknown and silence, each, as a share of the keywords' clips (Speech Commands)
-LEARNT = 0.3  # unknown words of an epoch of training, drawn from at most
+UNKNOWN_SHARE = 0.3  # unknown words in an epoch of training, for each clip of a keyword
+DIFFERENT = 4_000  # of which these are drawn, at most: half a gigabyte holds them
 NOT_STATED = "not stated for some"  # licence
-DIFFERENT = 4_000  # clips, which half a gigabyte holds
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ def make_task(
         seed: which unknown clips, and which of ``per_word``, are drawn.
 
     Raises:
-        UsageError: several languages, a keyword without a recording, fewer than two keywords,
-            nothing to train on.
+        UsageError: several languages, a keyword without a recording, no keyword, or one
+            alone where closed, nothing to train on.
         KwsError: a word holds characters that no word has.
 
     """
@@ -95,7 +95,7 @@ def make_task(
     if alike := [word for word in spoken if folded[word.casefold()] > 1]:
         warnings.append(f"these are keywords apart, but for capitals alike: {', '.join(alike)}")
     said = sum(example.label < len(spoken) for example in learnt)
-    at_most = {} if closed else {drawing.number[UNKNOWN]: max(1, round(LEARNT * said))}
+    at_most = {} if closed else {drawing.number[UNKNOWN]: max(1, round(UNKNOWN_SHARE * said))}
     splits = {s: learnt if s == "train" else drawing.examples(s) for s in SPLITS}
     return Task(language, labels, splits, tuple(warnings), drawing.licences(learnt), at_most)
 

@@ -5,16 +5,23 @@ import shutil
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from kws.errors import KwsError, UsageError
 
 from .fetch import BLOCK, Progress
 
+HAS_FILTERS = hasattr(tarfile, "data_filter")  # Python before 3.11.4 has none
+FILTER: dict[str, Any] = {"filter": "data"} if HAS_FILTERS else {}
+REFUSED = (tarfile.FilterError, KeyError) if HAS_FILTERS else (KeyError,)
+MODE = 0o755  # what of a member's rights is kept, as that filter does
+
 
 def unpack(archive: Path, folder: Path, *, progress: Progress | None = None) -> Path:
     """Unpack a ``.tar.gz`` into a new ``folder``, all of it or nothing.
 
-    Members that would land outside the folder, links that lead out of it and devices are refused.
+    Members that would land outside the folder, links that are absolute or go up, and devices are
+    refused.
 
     Args:
         archive: the file to unpack; it is left alone.
@@ -66,9 +73,10 @@ def _extract(archive: Path, folder: Path, progress: Progress | None) -> None:
     ):
         while (member := tar.next()) is not None:
             _refuse_escape(archive, member)
+            member.mode = member.mode & MODE | 0o600
             try:
-                tar.extract(member, folder, filter="data")
-            except (tarfile.FilterError, KeyError) as error:  # a link to what is not there
+                tar.extract(member, folder, **FILTER)
+            except REFUSED as error:  # a link to what is not there
                 raise KwsError(f"{archive} is refused: {error}") from error
             # Else it remembers all members, and a large language has millions.
             tar.members = []  # type: ignore[attr-defined]
@@ -84,6 +92,9 @@ def _refuse_escape(archive: Path, member: tarfile.TarInfo) -> None:
     for name in names:
         path = PurePosixPath(name.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts:
-            raise KwsError(f"{archive} is refused: its member {name!r} leads out of the folder")
+            raise KwsError(
+                f"{archive} is refused: its member {member.name!r} leads out of the folder, or "
+                f"may: {name!r}"
+            )
     if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
         raise KwsError(f"{archive} is refused: its member {member.name!r} is a device")

@@ -3,7 +3,8 @@
 ``adapter_model.safetensors`` holds ``deltas``, the numbers of the chosen sites one after another in
 the order that ``adapter_config.json`` lists them, each in the form that its name tells
 (:mod:`kws.forms`); in fewer than 16 bits also ``peaks``, each site's largest number
-(:mod:`kws.quantized`); and the head. No torch is needed.
+(:mod:`kws.quantized`); of a method that decides for each recording ``router``; and the head. No
+torch is needed.
 """
 
 from collections.abc import Mapping, Sequence

@@ -154,7 +154,7 @@ def sha256(path: Path) -> str:
 
 
 def below(folder: Path) -> Iterator[Path]:
-    """Every file below a folder, also behind links to folders; each folder once."""
+    """Every file below a folder, also behind links to folders; each folder once, no hidden one."""
     seen: set[str] = set()
     for here, folders, files in os.walk(folder, followlinks=True):
         place = os.path.realpath(here)
@@ -162,5 +162,5 @@ def below(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(place)
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(here, name) for name in sorted(files))

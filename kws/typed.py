@@ -35,6 +35,8 @@ def fits(value: Any, kind: Any) -> bool:
 
     >>> fits(3, float), fits(True, int), fits(["a", 1], tuple[str, ...]), fits(None, str | None)
     (True, False, False, True)
+    >>> fits(4, Literal[8, 4]), fits(4.0, Literal[8, 4])
+    (True, False)
     >>> fits(10**400, float), fits(float("nan"), float)
     (False, False)
     >>> fits({"a": "x"}, dict[str, Literal["x"]]), fits({"a": 1}, dict[str, Literal["x"]])
@@ -46,7 +48,7 @@ def fits(value: Any, kind: Any) -> bool:
     if origin in UNIONS:
         return any(fits(value, one) for one in inner)
     if origin is Literal:
-        return value in inner and not isinstance(value, bool)
+        return any(type(value) is type(one) and value == one for one in inner)
     if origin is tuple:
         return isinstance(value, list | tuple) and all(fits(item, inner[0]) for item in value)
     if origin is dict and get_origin(inner[1]) is Literal:

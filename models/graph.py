@@ -106,9 +106,10 @@ def state_shapes(network: Folded) -> list[tuple[int, ...]]:
 
 
 def base_model(network: Folded) -> bytes:
-    """Features ``[F, n]``, state and weights to scores ``[n, K]`` and state; see Session.
+    """Features ``[F, n]``, state and weights to scores ``[n, K]`` and state.
 
-    A network that is not causal has no state and gives one row.
+    A network that is not causal has no state and gives one row. It is heard by
+    :class:`models.session.SessionNetwork`.
     """
     graph = Graph()
     inputs: list[tuple[str, tuple[object, ...]]] = [

@@ -64,9 +64,9 @@ class SessionNetwork:
         self._fixed = fixed(tensors)
         self._session, self._binding = session, session.io_binding()
         given = {one.name: one.shape for one in session.get_inputs()}
-        stateful = network.causal == ("state" in given)
+        alike = network.causal == ("state" in given)
         wanted = {name: array.shape for name, array in weights(network).items()}
-        if not (stateful and _alike(given, wanted)):
+        if not (alike and _alike(given, wanted)):
             raise KwsError("the exported network is another than the base's; kws export it again")
         self._state_size = given["state"][0] if network.causal else 0
         self._bound: Arrays = {}

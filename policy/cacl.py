@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kws.deltas import Adaptation
+from kws.errors import UsageError
 from kws.forms import Rank
 from kws.sites import HEAD, Site
 
@@ -39,6 +40,8 @@ Factors = tuple[Tensor, Tensor]  # [N, r] and [r, M], the sigmas within
 def cacl(transfer: Transfer) -> Adaptation:
     """Components under the regularisers, then the best of them alone."""
     transfer.refuse_few_epochs()
+    if transfer.train.plan.optimizer == "sgd":  # the regularisers are steep where factors are zero
+        raise UsageError("--method cacl learns by adamw alone; leave --optimizer out")
     network = copy.deepcopy(transfer.network)
     if transfer.earlier is not None:
         merge(transfer.earlier, network)

@@ -128,7 +128,7 @@ def adapt(
         where the method is budgeted.
 
     Raises:
-        UsageError: there is no such method, or it trains in more stages than there are epochs.
+        UsageError: there is no such method, or it trains in stages and there are too few epochs.
 
     """
     learn = method_of(method).learn

@@ -122,3 +122,16 @@ def test_adapters_behind_links_in_any_script_are_listed_whatever_the_locale(
     )
     assert done.returncode == 0, done.stderr
     assert "中文" in done.stdout.decode()
+
+
+def test_an_adapter_that_cannot_be_drawn_is_told(kws: Kws, tiny: Path, tmp_path: Path) -> None:
+    """The others are drawn all the same."""
+    shutil.copytree(tiny / "de", tmp_path / "good")
+    cut = shutil.copytree(tiny / "es", tmp_path / "cut") / MODEL
+    cut.write_bytes(cut.read_bytes()[:-9])
+    picture = tmp_path / "p.png"
+    command = ["adapters", "picture", tmp_path, "--base", tiny / "base", "--out", picture]
+    code, out, err = kws(*command)
+    assert (code, out) == (1, f"{picture}: 1 adapters\n")
+    assert str(cut) in err
+    assert picture.is_file()

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -158,3 +159,21 @@ def test_a_word_with_one_clip_is_trained_with_a_note(kws: Kws, tmp_path: Path) -
     assert "note: word '[red]once' has 1 clip; record at least 3, one each" in err
     labels = load_base(tmp_path / "out", build).config.labels
     assert labels == ("[red]once", "high", "low", "_unknown_", "_silence_")
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [("adapters", "kws: stopped\n"), ("adapt", "goes on with what it has begun\n")],
+)
+def test_a_request_to_terminate_ends_every_command_as_ctrl_c_does(
+    kws: Kws, monkeypatch: pytest.MonkeyPatch, command: str, message: str
+) -> None:
+    """So that each gives back what it took of the terminal."""
+    before = signal.getsignal(signal.SIGTERM)
+    options = {"adapters": ["list", "x"], "adapt": ["--data", "x"]}[command]
+    told = {"adapters": "apps.adapters._configs", "adapt": "apps.adapt.open_base"}[command]
+    monkeypatch.setattr(told, lambda *_: signal.raise_signal(signal.SIGTERM))
+    code, out, err = kws(command, *options)
+    assert (code, out) == (130, "")
+    assert err.endswith(message)
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -410,5 +410,6 @@ def test_who_was_in_which_split_is_kept_to(
 
     monkeypatch.setattr(f"apps.{name}.read_material", read)
     options = ["--stream", "--out", tmp_path / "a.png"] if name == "evaluate" else []
-    assert kws(name, *command[1:], "--adapter", adapter, *options)[0] == 1
+    given = [adapter if item == tiny / "de" else item for item in command[1:]]
+    assert kws(name, *given, *options)[0] == 1
     assert asked == [{"anna": "train"}]

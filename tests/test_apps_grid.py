@@ -282,3 +282,47 @@ def test_methods_that_own_what_they_own_run_once_whatever_the_budgets() -> None:
     found = cells(GROUP | {"methods": ["swr", "full"], "budgets": ["2%", "10%"], "seeds": [0]})
     kinds = [(cell.method, cell.budget) for cell in found if cell.task == "a"]
     assert kinds == [("swr", "2%"), ("swr", "10%"), ("full", None)]
+
+
+@pytest.mark.parametrize(
+    ("cells", "old", "new", "name"),
+    [
+        ('methods = ["joint"]', "language=es", "language=fr", "spanish"),
+        ('sequences = [["spanish", "german"]]\nmethods = ["cacl"]', "=es", "=fr", "spanish"),
+        ('methods = ["joint"]', "[[", 'french = ["language=fr"]\n[[', "french"),
+    ],
+)
+def test_a_record_of_what_else_was_learnt_is_refused_where_that_is_another_now(
+    cells: str, old: str, new: str, name: str, tmp_path: Path
+) -> None:
+    """Languages learnt at the same time, or before."""
+    tasks = '[tasks]\ngerman = ["language=de"]\nspanish = ["language=es"]\n'
+    own = "" if "sequences" in cells else 'tasks = ["german"]\n'
+    text = f'data = "m.csv"\nbase = "base"\n{tasks}[[cells]]\n{own}{cells}\nseeds = [0]\n'
+    path = tmp_path / "grid.toml"
+    path.write_text(text, encoding="utf-8")
+    before, runs = read_grid(path)
+    assert before
+    write_json(tmp_path / f"{runs[-1].name}.json", {"settings": asdict(before)})
+    refuse_others(before, tmp_path, runs[-1:])
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    after, runs = read_grid(path)
+    assert after
+    with pytest.raises(UsageError, match=f"was recorded with {name} "):
+        refuse_others(after, tmp_path, runs[-1:])
+
+
+def test_what_a_pretraining_would_not_hear_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "grid.toml"
+    text = TEXT.replace('methods = ["swr", "head"]', "taus = [2]")
+    path.write_text(text.replace("steps = 100", "epochs = 4"), encoding="utf-8")
+    with pytest.raises(UsageError, match="'taus' must be without rates, clips, bits and budgets"):
+        read_grid(path)
+
+
+def test_a_seed_that_is_there_twice_is_run_once(tmp_path: Path) -> None:
+    path = tmp_path / "grid.toml"
+    for text in (TEXT.replace("[0]", "[0, 0]"), f"seeds = [0, 0]\n{STREAMS}"):
+        path.write_text(text, encoding="utf-8")
+        runs = read_grid(path)[1]
+        assert len({run.name for run in runs}) == len(runs)

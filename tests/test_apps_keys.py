@@ -121,3 +121,10 @@ def test_where_terminals_cannot_be_set_there_are_no_keys(monkeypatch: pytest.Mon
         assert keys.poll() == ""
         assert keys.closed
     os.close(typing)
+
+
+def test_a_terminal_that_is_gone_needs_nothing_back() -> None:
+    """Its window was closed."""
+    typing, terminal = pty.openpty()
+    with open(terminal) as stream, Keys(stream):
+        os.close(typing)

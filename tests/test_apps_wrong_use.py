@@ -380,3 +380,63 @@ def test_ctrl_c_says_whether_it_can_be_gone_on(
         cli.main()
     assert ended.value.code == 130
     assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("export --adapter a --adapter b --out x.onnx", "--adapter is given 2 times; give it once"),
+        ("adapt --tts --language de --words ja --words nein", "--words is given 2 times"),
+        ("calibrate --data a --data b --data c", "--data is given 3 times"),
+        ("listen --wav a.wav --save-limit 3", "--save-limit needs --save-dir; add it"),
+        ("listen --wav a.wav --exec-seconds 3", "--exec-seconds needs --exec; add it"),
+        ("adapt --tts --words ja --language de --licence CC0-1.0", "--licence is for recordings"),
+        ("evaluate --data x --keep", "name the adapter whose figures are kept, or with --base"),
+        ("calibrate --data x", "name the adapter whose thresholds are set, or with --base"),
+    ],
+)
+def test_what_would_go_unheard_is_refused(kws: Kws, words: str, message: str) -> None:
+    assert message in fail(kws, 2, *words.split())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["listen", "--wav", "a.wav", "--save-dir"],
+        ["listen", "--wav"],
+        ["collect", "--language", "de", "--words", "ja", "--speaker", "a", "--out"],
+        ["adapters", "list"],
+        ["bench", "report", "--records"],
+        ["detect"],
+        ["export", "--out"],
+    ],
+)
+def test_an_empty_name_is_not_the_folder_that_one_is_in(kws: Kws, words: list[str]) -> None:
+    """As of a variable that is not set."""
+    assert "it is empty; name a file or a folder" in fail(kws, 2, *words, "")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--budget", "foo"], "'foo' is no budget"),
+        (["--after", "runs/x"], "--method swr builds on no language before; leave out --after"),
+        (["--method", "joint", "--filter", "a=b", "--beside", "a=b"], "--beside names what --filt"),
+    ],
+)
+def test_what_cannot_be_learnt_so_is_told_before_anything_is_made(
+    kws: Kws, tmp_path: Path, options: list[str], message: str
+) -> None:
+    what = ["--data", "x"] if "joint" in options else ["--tts", "--words", "ja"]
+    told = fail(kws, 2, "adapt", *what, "--language", "de", *options, "--out", tmp_path / "out")
+    assert message in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_steep_regularisers_are_not_descended_by_sgd(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path
+) -> None:
+    """Where factors are zero: every rate diverged."""
+    command = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    options = ["--method", "cacl", "--optimizer", "sgd", "--epochs", 4, "--out", tmp_path]
+    assert "--method cacl learns by adamw alone" in fail(kws, 2, *command, *options)

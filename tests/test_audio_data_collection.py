@@ -238,3 +238,9 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     collection = Collection(tmp_path / "file" / "new", "de", "s01")
     with pytest.raises(KwsError, match=r"cannot write in .*choose another --out"):
         collection.add("ja", WAVE)
+
+
+@pytest.mark.parametrize("speaker", ["J\udcf6rg", "a\nb", "NA", " "])
+def test_a_person_has_a_name_that_can_be_found_again(tmp_path: Path, speaker: str) -> None:
+    with pytest.raises(UsageError, match="--speaker must name the person"):
+        Collection(tmp_path, "de", speaker)

@@ -330,6 +330,9 @@ def test_nobody_listens(site: Site, target: Path) -> None:
         "http://[bad",
         "http://x/ü",
         "http://",
+        "http://127.0.0.1:abc/x",
+        "http://127.0.0.1:99999/x",
+        "http://127.0.0.1/a b",
     ],
 )
 def test_only_web_addresses(target: Path, url: str) -> None:

@@ -37,3 +37,22 @@ def test_recordings_behind_a_link_are_heard_and_sound_that_is_not_read_is_named(
     (tmp_path / "elsewhere" / "c.m4a").write_bytes(b"")
     with pytest.raises(KwsError, match=r"c\.m4a is in a format that is not read"):
         Recordings(tmp_path / "given")
+
+
+@pytest.mark.parametrize(("share", "message"), [(0.5, "is truncated"), (0, "is empty: 0 bytes")])
+def test_a_recording_that_is_cut_is_told_before_any_is_heard(
+    share: float, message: str, tmp_path: Path
+) -> None:
+    for name in ("a.wav", "b.wav"):
+        soundfile.write(tmp_path / name, np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE)
+    data = (tmp_path / "b.wav").read_bytes()
+    (tmp_path / "b.wav").write_bytes(data[: int(share * len(data))])
+    with pytest.raises(KwsError, match=rf"b\.wav {message}"):
+        Recordings(tmp_path)
+
+
+def test_what_was_thrown_away_is_not_heard(tmp_path: Path) -> None:
+    for path in (tmp_path / "a.wav", tmp_path / ".Trash" / "b.wav"):
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE)
+    assert [path.name for path in Recordings(tmp_path).paths] == ["a.wav"]

@@ -8,7 +8,7 @@ import soundfile
 
 from audio_data.noise import HELD_OUT, find_noise, load_noise
 from kws.config import SAMPLE_RATE
-from kws.errors import UsageError
+from kws.errors import KwsError, UsageError
 
 
 def ramp(path: Path, seconds: float, level: float = 0.5) -> Path:
@@ -69,3 +69,16 @@ def test_noise_that_is_too_short_is_refused(tmp_path: Path) -> None:
         UsageError, match=r"a\.wav lasts 9\.9 s; noise must last at least 10 seconds"
     ):
         load_noise([ramp(tmp_path / "noise" / "a.wav", 9.9)])
+
+
+def test_noise_that_would_go_unheard_is_told(tmp_path: Path) -> None:
+    """Of a format that is not read, or in folders of folders."""
+    ramp(tmp_path / "noise" / "a.wav", 10)
+    (tmp_path / "noise" / "room.m4a").touch()
+    with pytest.raises(KwsError, match=r"room\.m4a is in a format that is not read"):
+        find_noise(tmp_path)
+    (tmp_path / "noise" / "room.m4a").unlink()
+    (tmp_path / "noise" / "street").mkdir()
+    (tmp_path / "noise" / "a.wav").rename(tmp_path / "noise" / "street" / "a.wav")
+    with pytest.raises(KwsError, match=r"street/a\.wav lies too deep; put the recordings into"):
+        find_noise(tmp_path)

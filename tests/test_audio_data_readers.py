@@ -1,5 +1,6 @@
 """Readers: every form of corpus becomes the same clips; what is wrong is named."""
 
+import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -397,7 +398,7 @@ def test_a_plain_folder_has_words_and_nobody(plain: Path) -> None:
 def test_recordings_that_would_go_unheard_are_told(plain: Path) -> None:
     """Of a format that is not read, or in folders of folders."""
     touch(plain / "up" / "ann" / "1.wav")
-    with pytest.raises(KwsError, match=r"ann/1\.wav lies too deep; put the recordings of a word"):
+    with pytest.raises(KwsError, match=r"ann/1\.wav lies too deep; put the recordings into"):
         read_folder(plain)
     touch(plain / "up" / "1.wav")
     assert {clip.word for clip in read_folder(plain)} == {"on", "off", "up"}
@@ -547,3 +548,11 @@ def test_rows_that_do_not_say_their_language_are_told_it_or_chosen_by_it(tmp_pat
     assert [clip.language for clip in told] == ["eng"] * 3
     with pytest.raises(UsageError, match="says the language itself"):
         read_corpus(path, {"language": ["spa"]}, language="eng")
+
+
+def test_a_file_whose_name_is_no_text_is_in_no_manifest(tmp_path: Path) -> None:
+    """It could not be found again by what would be written."""
+    odd = Clip(path=tmp_path / os.fsdecode(b"caf\xe9.wav"), word="ja", language="de")
+    with pytest.raises(KwsError, match=r"caf\\udce9\.wav' cannot be written into a manifest"):
+        write_manifest(tmp_path / "manifest.csv", [odd])
+    assert not list(tmp_path.iterdir())

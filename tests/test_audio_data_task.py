@@ -10,7 +10,7 @@ import pytest
 
 from audio_data.clips import SPLITS, Clip, Split
 from audio_data.splits import people_in
-from audio_data.task import LEARNT, SHARE, Task, make_task, measuring_task
+from audio_data.task import SHARE, UNKNOWN_SHARE, Task, make_task, measuring_task
 from kws.config import SILENCE, UNKNOWN
 from kws.errors import KwsError, UsageError
 
@@ -65,7 +65,7 @@ def test_training_draws_unknown_words_from_all_there_are() -> None:
     """In each epoch about a third as many as there are keywords."""
     task = make_task(ENGLISH, keywords=["yes", "no"])
     assert counts(task, "train") == {"yes": 30, "no": 30, UNKNOWN: 60, SILENCE: 6}
-    assert task.at_most == {2: round(LEARNT * 60)}
+    assert task.at_most == {2: round(UNKNOWN_SHARE * 60)}
     assert not make_task(ENGLISH, closed=True).at_most
 
 

@@ -8,8 +8,19 @@ from pathlib import Path
 import pytest
 from helpers import packed
 
+import audio_data.unpack as module
 from audio_data.unpack import unpack
 from kws.errors import KwsError, UsageError
+
+
+@pytest.fixture(autouse=True, params=["filters", "none"])
+def _of_both_kinds_of_python(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those with filters for archives, and those before 3.11.4."""
+    if request.param == "none":
+        monkeypatch.setattr(module, "FILTER", {})
+        monkeypatch.setattr(module, "REFUSED", (KeyError,))
 
 
 def link(name: str, to: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
@@ -126,4 +137,18 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     unpack(archive, tmp_path / "out")  # empty is fine
     with pytest.raises(UsageError, match="already holds"):
+        unpack(archive, tmp_path / "out")
+
+
+def test_rights_beyond_reading_are_not_taken_from_an_archive(tmp_path: Path) -> None:
+    """Nobody else may write, and nothing runs as its owner."""
+    info = tarfile.TarInfo("a.wav")
+    info.mode = 0o4777
+    folder = unpack(packed(tmp_path / "x.tar.gz", {}, info), tmp_path / "out")
+    assert (folder / "a.wav").stat().st_mode & 0o7777 == 0o755
+
+
+def test_a_link_that_goes_up_is_named_with_its_member(tmp_path: Path) -> None:
+    archive = packed(tmp_path / "x.tar.gz", {"a/x.txt": b"x"}, link("b/y.txt", "../a/x.txt"))
+    with pytest.raises(KwsError, match=r"member 'b/y.txt' leads out of the folder, or may"):
         unpack(archive, tmp_path / "out")
