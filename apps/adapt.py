@@ -1,5 +1,7 @@
 """``kws adapt``: learn one more language under a budget."""
 
+import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -9,6 +11,7 @@ import click
 from audio_data.task import only_language
 from kws.base import CONFIG as BASE
 from kws.budget import Budget
+from kws.config import spotted
 from kws.errors import UsageError
 from kws.files import refuse_unwritable
 from kws.quantized import ROUNDINGS
@@ -16,7 +19,7 @@ from kws.train import HIGHEST, Optimizer
 from policy.methods import METHODS, method_of, those
 from policy.transfer import RATE, SHORTEST
 
-from . import options, spoken
+from . import options, progress, spoken
 from .card import command
 from .learn import BATCH, ROUNDED, STEPS, Recipe, learn_language, summary
 from .recordings import Recordings, Selection, pick_device
@@ -169,7 +172,11 @@ def adapt(
         raise UsageError("--beside names what --filter does; name the other languages with it")
     if after and not method_of(method).sequential:
         raise UsageError(f"--method {method} builds on no language before; leave out --after")
-    Budget.parse(budget)
+    asked = Budget.parse(budget)
+    if asked.kind == "parameters" and asked.amount <= 100:
+        progress.note(f"--budget {budget} is so many numbers; a share is written {asked.amount:g}%")
+    if words and len(words) == 1 and re.search(r"[\s;]", words[0]):
+        progress.note(f"'{words[0]}' is one keyword; several are parted by commas")
     device = pick_device(device)
     opened = open_base(base)
     if out is None:
@@ -213,18 +220,26 @@ def adapt(
         result["trust"] = spoken.trust(config, recordings)
     if as_json:
         click.echo(json_line(result))
-    else:
-        for name, value in result.items():
-            if value is not None:
-                click.echo(f"{name:20} {_text(value)}")
+        return
+    keywords = spotted(config.labels)
+    for name, value in ({"words": keywords} | result).items():
+        if value is not None:
+            click.echo(f"{name:20} {_text(value)}")
+    if not tts and method_of(method).streams:
+        click.echo(
+            f"next: kws calibrate --adapter {shlex.quote(str(out))}, with --base and recordings as "
+            "here, sets thresholds, of which each keyword has the same so far; then kws listen"
+        )
 
 
 def _text(value: Any) -> str:
     """For people.
 
-    >>> _text(("stem.0", "stem.1", "head")), _text(tuple("abcdefgh"))
-    ('stem.0, stem.1, head', 'a, b, c, d, e, f, and 2 more')
+    >>> _text(("stem.0", "stem.1", "head")), _text(tuple("abcdefgh")), _text(5 / 6)
+    ('stem.0, stem.1, head', 'a, b, c, d, e, f, and 2 more', '0.833')
     """
+    if isinstance(value, float):
+        return f"{value:.3g}"
     if isinstance(value, dict):
         return ", ".join(f"{key} {item:g}" for key, item in value.items())
     if isinstance(value, tuple):

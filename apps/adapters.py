@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kws.adapter import CONFIG, AdapterConfig, load_adapter
+from kws.config import spotted
 from kws.errors import KwsError, UsageError
 from kws.files import below
 
@@ -33,7 +34,7 @@ def list_adapters(folder: Path, as_json: bool) -> None:
             {
                 "folder": str(path),
                 "language": config.language,
-                "words": len(config.labels),
+                "words": len(spotted(config.labels)),
                 "method": config.method,
                 "budget": config.budget,
                 "spent_parameters": config.spent_parameters,

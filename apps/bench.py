@@ -151,6 +151,7 @@ def run_grid(
     if trainings and chosen and not todo:
         say("give --again for the networks that they left, where these are gone")
     if todo:
+        _refuse_without_base(trainings, chain.from_iterable(missing))
         refuse_unwritable(folder)
     jobs = 1 if ray or is_part else min(jobs or os.cpu_count() or 1, sum(map(bool, missing)))
     if jobs > 1:
@@ -176,6 +177,16 @@ def run_grid(
     if failed:
         rest = "--only runs them alone" if again else "run the grid again to go on"
         raise KwsError(f"{failed} of {todo} runs failed, as they said; {rest}")
+
+
+def _refuse_without_base(grid: Grid | None, runs: Iterable[Run]) -> None:
+    """Raise a UsageError where runs adapt a base that is not there."""
+    adapts = any(isinstance(run, Cell) and run.method for run in runs)
+    if grid and grid.base and adapts and not (Path(grid.base) / CONFIG).is_file():
+        raise UsageError(
+            f"the grid's base is to be in {grid.base}, where none is; make it first, as the grid "
+            "says beside it or by kws pretrain, or name another in the grid"
+        )
 
 
 def refuse_others(grid: Grid | None, folder: Path, recorded: Iterable[Run]) -> None:

@@ -197,6 +197,7 @@ def _table(result: dict[str, Any]) -> str:
     negatives = result["negatives"]
     lines = [
         f"{result['language']}: thresholds for {result['asked_per_hour']:g} false accepts per hour",
+        *(f"note: {note}" for note in result["notes"]),
         f"{negatives['hours']:.2f} h without keywords: {negatives['false_accepts']} false accepts, "
         f"{negatives['per_hour']:.2f} per hour; so few on other sound would mean at most "
         f"{negatives['upper_95']:.2f} with 95 % confidence",
@@ -221,4 +222,4 @@ def _table(result: dict[str, Any]) -> str:
             for share, r in zip(missed, result["positives"], strict=True)
         )
         lines.append(f"  {threshold:9.4f}  {negatives['per_keyword'][word]:13}  {columns}  {word}")
-    return "\n".join(lines + [f"note: {note}" for note in result["notes"]])
+    return "\n".join(lines)

@@ -26,8 +26,10 @@ def hear(engine: Engine, file: Path) -> Iterator[Detection]:
     yield from engine.flush()
 
 
-def report(file: Path, found: Iterable[Detection], *, as_json: bool, named: bool) -> None:
-    """Print what one file holds; ``named`` says which file it is."""
+def report(
+    file: Path, found: Iterable[Detection], language: str, *, as_json: bool, named: bool
+) -> None:
+    """Print what one file holds in a language; ``named`` says which file it is."""
     if as_json:
         for event in found:
             name = {"file": str(file)} if named else {}
@@ -37,7 +39,7 @@ def report(file: Path, found: Iterable[Detection], *, as_json: bool, named: bool
     first = next(events, None)
     if named:
         click.echo(f"{file}:")
-    click.echo(line(first) if first else "no keyword found")
+    click.echo(line(first) if first else f"no keyword of {language} found")
     for event in events:
         click.echo(line(event))
 
@@ -46,7 +48,11 @@ def report(file: Path, found: Iterable[Detection], *, as_json: bool, named: bool
 @click.argument("files", nargs=-1, required=True, type=options.PATH)
 @options.base
 @options.adapters
-@click.option("--language", help="to hear; without it that of the last adapter, or the base's own")
+@click.option(
+    "--language",
+    help="to hear; without it that of the last adapter, or the base's own; where neither a base "
+    "nor adapters are named it may be any that comes along",
+)
 @click.option("--json", "as_json", is_flag=True, help="one JSON object a line for each detection")
 @click.option(
     "--threshold",
@@ -70,7 +76,8 @@ def detect(
     failed = False
     for file in files:
         try:
-            report(file, hear(engine, file), as_json=as_json, named=len(files) > 1)
+            found = hear(engine, file)
+            report(file, found, engine.language, as_json=as_json, named=len(files) > 1)
         except KwsError as error:  # the other files are heard all the same
             click.echo(f"kws: {error}", err=True)
             failed = True

@@ -21,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 COMMA = re.compile("[,\u060c\u3001\uff0c]")  # Latin, Arabic, Chinese
 LAST_SEED = 2**32 - 1
 SOURCES = {"--adapter", "--data", "--keywords", "--negatives", "--others", "--words"}
-TAG = re.compile("[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")  # the shape of BCP 47
+TAG = re.compile("([A-Za-z]{2,3}|[xi])(-[A-Za-z0-9]{1,8})*", re.IGNORECASE)  # of BCP 47
 
 
 class Command(click.Command):

@@ -103,6 +103,7 @@ def table(result: Mapping[str, Any]) -> str:
         f"{result['language']}: {result['hours']:.2f} h without keywords, made of "
         f"{kinds(result['distinct_hours'])}; thresholds chosen on {elsewhere(result['split_by'])}"
     ]
+    lines += [f"note: {note}" for note in result["notes"]]
     for point in result["points"]:
         heard = point["negatives"]
         lines.append(
@@ -115,9 +116,8 @@ def table(result: Mapping[str, Any]) -> str:
             f"{seconds(found['latency_seconds'])}"
             for ratio, found in point["snr"].items()
         ]
-    lines += _per_keyword(result["points"][0])
-    lines += [f"note: {note}" for note in result["notes"]]
-    return "\n".join([*lines, str(result["picture"])])
+    lines += [*_per_keyword(result["points"][0]), str(result["picture"])]
+    return "\n".join(lines)
 
 
 def _title(point: Mapping[str, Any]) -> str:

@@ -70,7 +70,10 @@ class Trial:
         """What weakens the numbers."""
         found = self.material.doubts
         if not self.speech:
-            found.append("there are no words beside the keywords: the negatives are noise alone")
+            found.append(
+                "nobody speaks in the sound without keywords: how often speech sets one off is not "
+                "measured; give other words with --others"
+            )
         hours, distinct = self.negatives.hours, self.negatives.bound_hours
         if distinct < ALL * hours:
             again = (

@@ -122,10 +122,11 @@ def _refuse(source: Path, **arguments: str | None) -> None:
     """Say so where an argument would go unheard."""
     for name, value in arguments.items():
         if value is not None:
-            what = name.split("_")[0]
+            what, option = name.split("_")[0], name.replace("_", "-")
+            choose = f", or choose with --filter language={value}" if what == "language" else ""
             raise UsageError(
                 f"{source} says the {what} itself, in its column where it has one; leave "
-                f"--{name.replace('_', '-')} out"
+                f"--{option} out{choose}"
             )
 
 

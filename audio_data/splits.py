@@ -206,7 +206,8 @@ def _people(
     if nobody:
         warnings.append(
             f"{nobody} clips do not say who speaks: splits may share people, "
-            "so accuracy may be optimistic"
+            "so accuracy may be optimistic; where the names of files in a folder say it, such as "
+            "s01_3.wav: --speaker-pattern '^([^_]+)_'"
         )
     if free and not given and len(free) < FEWEST:
         noun = "speaker" if len(free) == 1 else "speakers"

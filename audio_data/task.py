@@ -90,7 +90,14 @@ def make_task(
     if not learnt:
         raise UsageError("no clip is left to train on; give recordings of more people")
     if not closed and not any(clip.split == "train" for some in drawing.strangers for clip in some):
-        warnings.append("no other words to learn 'unknown' from: expect false alarms")
+        warnings.append(
+            "no other words to learn 'unknown' from: expect false alarms, since nearly any speech "
+            "will be taken for a keyword; give other words with --others FOLDER"
+        )
+    if language == UNTOLD:
+        warnings.append(
+            f"no language is said, so it is called {UNTOLD}; give --language, such as de"
+        )
     folded = Counter(word.casefold() for word in spoken)
     if alike := [word for word in spoken if folded[word.casefold()] > 1]:
         warnings.append(f"these are keywords apart, but for capitals alike: {', '.join(alike)}")

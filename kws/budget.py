@@ -71,5 +71,8 @@ class Budget:
 def _split(text: str) -> tuple[float, str]:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%|[A-Za-z]*)\s*", text)
     if not match or match[2] not in ("", "%", *UNITS):
-        raise UsageError(f"'{text}' is no budget; write 10%, 900 (parameters) or 2KiB (all bytes)")
+        raise UsageError(
+            f"'{text}' is no budget; write 10%, 900 (parameters) or 2KiB (all bytes; B, kB, MB, "
+            "MiB)"
+        )
     return float(match[1]), match[2]

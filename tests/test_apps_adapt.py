@@ -385,3 +385,27 @@ def test_what_rounding_costs_is_told(
     assert "give --bits 8, or --bits 16, or another" in kws(*command, tmp_path / "b")[2]
     command[command.index("--bits") + 1] = 16  # there are no more
     assert "told apart; give another --method" in kws(*command, tmp_path / "c")[2]
+
+
+def test_people_are_told_which_words_were_learnt_and_what_comes_next(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path
+) -> None:
+    """And what they may have meant otherwise."""
+    command = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    code, out, err = kws(*command, "--steps", 8, "--budget", 50, "--out", tmp_path / "a b")
+    assert code == 0, err
+    lines = out.splitlines()
+    assert lines[0].split(maxsplit=1) == ["words", "ja, links, nein"]
+    assert f"next: kws calibrate --adapter '{tmp_path / 'a b'}', with --base" in lines[-1]
+    assert "note: --budget 50 is so many numbers; a share is written 50%" in err
+    made = ["adapt", "--tts", "--words", "ja nein", "--language", "qq", "--out", tmp_path / "x"]
+    assert "note: 'ja nein' is one keyword; several are parted by commas" in kws(*made)[2]
+
+
+def test_a_language_is_a_tag_of_bcp_47(kws: Kws) -> None:
+    """Two or three letters, so that others find it."""
+    for language in ("English", "d", "de_DE", "de-"):
+        told = fail(kws, 2, "adapt", "--data", "x", "--language", language)
+        assert f"'{language}' is no language; write it as de, cmn or pt-BR" in told
+    for language in ("de", "cmn", "pt-BR", "x-tone", "ZH-Hans"):
+        assert "x does not exist" in fail(kws, 1, "adapt", "--data", "x", "--language", language)

@@ -265,3 +265,15 @@ def test_a_run_leaves_all_that_the_report_reads(
     adapter = read_json(tmp_path / "run" / "adapter_config.json")
     assert adapter["features_digest"] == FeatureConfig().digest
     assert adapter["training"]["bits"] == 4
+
+
+def test_a_grid_without_its_base_says_so_once(kws: Kws, spoken: Path, tmp_path: Path) -> None:
+    """Before any of its runs."""
+    text = GRID.format(data=spoken, base=tmp_path / "gone", epochs=1)
+    (tmp_path / "grid.toml").write_text(text, encoding="utf-8")
+    code, _, err = kws("bench", "run", tmp_path / "grid.toml", "--records", tmp_path / "records")
+    assert code == 2
+    told = " ".join(err.split())
+    assert f"the grid's base is to be in {tmp_path / 'gone'}, where none is; make it first" in told
+    assert "failed" not in told
+    assert not (tmp_path / "records").exists()

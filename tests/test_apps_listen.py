@@ -354,7 +354,7 @@ def test_detect_hears_the_other_files_when_one_is_bad() -> None:
     assert heard[0] == "two.wav:"
     words = [line.replace("\N{LEFT-TO-RIGHT MARK}", "").split() for line in heard[1:3]]
     assert [word[2:4] for word in words] == [["ara", "خلف"]] * 2
-    assert heard[3:] == ["none.wav:", "no keyword found"]
+    assert heard[3:] == ["none.wav:", "no keyword of ara found"]
     assert len(result.stderr.splitlines()) == 1
     assert "bad.wav" in result.stderr
 
