@@ -356,7 +356,7 @@ def _commit() -> str:
 @click.option("--records", default=RECORDS, show_default=True, type=options.PATH)
 @click.option("--out", default=RESULTS, show_default=True, type=options.PATH)
 def report(records: Path, out: Path) -> None:
-    """Turn records into tables and pictures, here also into the table in the README."""
+    """Turn records into tables and pictures; in this project also the README's table."""
     from .results import write_results, write_summary
 
     found = [_read_record(path) for path in sorted(records.rglob("*.json"))]
@@ -364,8 +364,9 @@ def report(records: Path, out: Path) -> None:
         raise UsageError(f"there are no records in {records}; make some with kws bench run")
     if out == RESULTS and records != RECORDS:
         raise UsageError(f"{RESULTS} is made of {RECORDS}; name an --out for those in {records}")
-    write_results(found, out, ZOO, records)
-    if out == RESULTS and SUMMARY.is_file():
+    ours = out == RESULTS
+    write_results(found, out, ZOO if ours else None, records)
+    if ours and SUMMARY.is_file():
         write_summary(found, SUMMARY)
     click.echo(f"{out} from {len(found)} records")
 
