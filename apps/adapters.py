@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.console import Console
@@ -15,6 +15,10 @@ from kws.files import below
 
 from . import options
 from .terminal import json_line
+
+MADE: Final = {"made voices": " made", "people, made voices": " mixed"}
+WIDE: Final = 100  # columns, in which there is room for some words
+FEW: Final = 3  # of these
 
 
 @click.group(cls=options.Group)
@@ -35,11 +39,13 @@ def list_adapters(folder: Path, as_json: bool) -> None:
                 "folder": str(path),
                 "language": config.language,
                 "words": len(spotted(config.labels)),
+                "keywords": spotted(config.labels),
                 "method": config.method,
                 "budget": config.budget,
                 "spent_parameters": config.spent_parameters,
                 "stored_bytes": config.stored_bytes,
                 "validation_accuracy": _accuracy(config),
+                "validated_on": _whose(config),
                 "base_sha256": config.base_sha256,
             }
         )
@@ -47,7 +53,7 @@ def list_adapters(folder: Path, as_json: bool) -> None:
         click.echo(json_line(rows))
     elif rows:
         console = Console(markup=False, emoji=False, highlight=False)
-        console.print(_table(rows, folder))
+        console.print(_table(rows, folder, FEW if console.width >= WIDE else 0))
     elif not broken:
         click.echo(f"no adapters in {folder}; make one with kws adapt")
     click.get_current_context().exit(int(broken))
@@ -80,10 +86,10 @@ def picture(folder: Path, base: Path, out: Path) -> None:
     click.get_current_context().exit(int(broken))
 
 
-def _table(rows: Sequence[Mapping[str, Any]], folder: Path) -> Table:
+def _table(rows: Sequence[Mapping[str, Any]], folder: Path, words: int) -> Table:
     """For people: folders below the one that was asked for, and bases where there are several."""
     several = len({row["base_sha256"] for row in rows}) > 1
-    table = Table("language", "method", "numbers", "bytes", "validation")
+    table = Table("language", "words", "method", "numbers", "bytes", "validation")
     if several:
         table.add_column("base")
     table.add_column("folder", overflow="fold")
@@ -91,10 +97,11 @@ def _table(rows: Sequence[Mapping[str, Any]], folder: Path) -> Table:
         right = row["validation_accuracy"]
         table.add_row(
             row["language"],
+            _some(row["keywords"], words),
             f"{row['method']} {row['budget'] or ''}".strip(),
             f"{row['spent_parameters']:,}",
             f"{row['stored_bytes']:,}",
-            "-" if right is None else f"{right:.1%}",
+            "-" if right is None else f"{right:.1%}{MADE.get(row['validated_on'], '')}",
             *([row["base_sha256"][:8]] if several else []),
             str(Path(row["folder"]).relative_to(folder)),
         )
@@ -106,6 +113,26 @@ def _accuracy(config: AdapterConfig) -> float | None:
     report = config.metrics.get("validation")
     found = report.get("accuracy") if isinstance(report, dict) else None
     return found if isinstance(found, float) else None
+
+
+def _whose(config: AdapterConfig) -> str | None:
+    """Who said what it was validated on, if that is known."""
+    report = config.metrics.get("validation")
+    found = report if isinstance(report, dict) else {}
+    made, count = found.get("made"), found.get("count")
+    if made is None or count is None:
+        return None
+    return "people" if not made else "made voices" if made == count else "people, made voices"
+
+
+def _some(words: Sequence[str], shown: int) -> str:
+    """How many there are, and some of them.
+
+    >>> _some(["ja", "nein"], 3), _some(["a", "b", "c", "d"], 3), _some(["a", "b"], 0)
+    ('2: ja, nein', '4: a, b, c, ...', '2')
+    """
+    few = ", ".join([*words[:shown], *(["..."] if len(words) > shown else [])])
+    return f"{len(words)}: {few}" if shown else str(len(words))
 
 
 def _configs(folder: Path) -> tuple[list[tuple[Path, AdapterConfig]], bool]:

@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from kws.adapter import CONFIG as ADAPTER
-from kws.adapter import read_adapter_config
+from kws.adapter import AdapterConfig
 from kws.base import CONFIG as BASE
-from kws.base import read_base_config
 from kws.errors import UsageError
 
 from . import trial
 from .evaluate import PICTURE, hear_hours
 from .grid import check, check_name, check_seeds, table
 from .recordings import Selection, parse_filters
-from .wiring import open_runtime
+from .wiring import open_runtime, read_config
 
 KEY: Final = "streams"  # of the settings of such a grid
 
@@ -74,9 +73,9 @@ class StreamCell:
         """Digests of what is heard, as far as it is there."""
         found, stream = {}, self.stream
         if (Path(stream.base) / BASE).is_file():
-            found["base_sha256"] = read_base_config(Path(stream.base)).sha256
+            found["base_sha256"] = read_config(Path(stream.base), None).sha256
         if stream.adapter and (Path(stream.adapter) / ADAPTER).is_file():
-            found["adapter_sha256"] = read_adapter_config(Path(stream.adapter)).sha256
+            found["adapter_sha256"] = read_config(Path(stream.base), Path(stream.adapter)).sha256
         return found
 
 
@@ -126,12 +125,10 @@ def run_stream(cell: StreamCell, out: Path) -> dict[str, Any]:
     )
     base, adapter = Path(stream.base), Path(stream.adapter) if stream.adapter else None
     network: dict[str, Any] = {**cell.network}
-    known = read_base_config(base).people
-    if adapter:
-        config = read_adapter_config(adapter)
+    config = read_config(base, adapter)
+    if isinstance(config, AdapterConfig):
         network |= {"method": config.method, "budget": config.budget}
-        known = config.people
     bank = open_runtime(base, [adapter] if adapter else [])
     out.mkdir(parents=True, exist_ok=True)
-    found = hear_hours(bank, selection, stream.hours, stream.snrs, out / PICTURE, known)
+    found = hear_hours(bank, selection, stream.hours, stream.snrs, out / PICTURE, config.people)
     return {"cell": cell.record, "network": network, "stream": found}
