@@ -10,7 +10,7 @@ import torch
 from audio_data.augment import SNR, SPEC_WIDTHS, AugmentConfig
 from kws.adapter import CARD
 from kws.adapter import CONFIG as ADAPTER
-from kws.base import CONFIG, MODEL, BaseConfig, save_base
+from kws.base import CONFIG, MODEL, BaseConfig, save_base, tensors_of
 from kws.errors import UsageError
 from kws.files import read_tensors, refuse_unwritable, write_bytes, write_json, write_text
 from kws.train import HIGHEST, Epoch, Optimizer, Plan, Stage, fingerprint, fit
@@ -134,7 +134,8 @@ def run(
     )
     torch.manual_seed(plan.seed)
     network = build(config).to(device)
-    bands = SPEC_WIDTHS[tau]
+    fold(config, tensors_of(network))  # what could not be listened with is not trained
+    bands = SPEC_WIDTHS.get(tau, 0)
     masks = AugmentConfig.masks if bands else 0  # frames are not masked either, as in the paper
     augment = AugmentConfig(mask_bands=bands, masks=masks, snr=SNR[causal])
     batches = recordings.training(augment, batch=BATCH, seed=plan.seed, device=device)

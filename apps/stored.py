@@ -98,7 +98,14 @@ def open_earlier(base: Base, folder: Path, method: str) -> Adaptation:
 
 
 def pack(base: Base, trained: Adaptation, task: Task, bits: Bits) -> Adapter:
-    """What training found, rounded to what is stored."""
+    """What training found, rounded to what is stored.
+
+    Raises:
+        ValueError: it has gates, which nothing stores.
+
+    """
+    if trained.gates is not None:
+        raise ValueError("gates are not stored; a method returns what finish() gives")
     numbers, weight, bias = (
         tensor.detach().cpu().numpy()
         for tensor in (trained.numbers, trained.head.weight, trained.head.bias)

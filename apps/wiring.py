@@ -59,7 +59,9 @@ def open_base(folder: Folder) -> "Base":
     return load_base(folder, build)
 
 
-def open_bank(base: Folder, adapters: Sequence[Source] = (), language: str | None = None) -> "Bank":
+def open_bank(
+    base: Folder, adapters: Sequence[Source] | str | Path = (), language: str | None = None
+) -> "Bank":
     """A base with adapters; active is ``language``, else the last adapter, else the base's own."""
     from kws.bank import Bank
 
@@ -71,7 +73,7 @@ def open_bank(base: Folder, adapters: Sequence[Source] = (), language: str | Non
 
 def open_runtime(
     base: Folder,
-    adapters: Sequence[Source] = (),
+    adapters: Sequence[Source] | str | Path = (),
     language: str | None = None,
     *,
     kernels: bool = True,
@@ -87,10 +89,10 @@ def open_runtime(
     return runtime
 
 
-def _load(bank: Languages, adapters: Sequence[Source], language: str | None) -> None:
-    """Load all, and activate one."""
+def _load(bank: Languages, adapters: Sequence[Source] | str | Path, language: str | None) -> None:
+    """Load all, or the one, and activate one."""
     names = [bank.config.language]
-    for source in adapters:
+    for source in [adapters] if isinstance(adapters, str | Path) else adapters:
         name, folder = source if isinstance(source, tuple) else ("", source)
         adapter = load_adapter(folder)
         name = name or adapter.config.language

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .adapter import Adapter, Piece, check_head, numbers_of, pieces
 from .base import Base
-from .engine import Ear, Views
+from .engine import Ear, Views, sound
 from .errors import KwsError
 from .languages import Languages
 from .sites import HEAD, find_sites, flatten, lone_weights, unflatten
@@ -84,7 +84,7 @@ class Bank(Languages):
         """One second of sound ``[16000]`` to probabilities ``[K]``."""
         if view.shape != (self.base.config.features.view,):
             raise KwsError(f"a view has {self.base.config.features.view} samples, not {view.shape}")
-        features = torch.from_numpy(self._features(view))
+        features = torch.from_numpy(self._features(sound(view)[0]))
         scores: NDArray[np.float32] = self.probabilities(features[None])[0].numpy()
         return scores
 

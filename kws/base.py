@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .config import FeatureConfig, Where, check_names
 from .detector import DetectorConfig
 from .errors import KwsError
-from .files import read_json, read_tensors, sha256, write_json, write_tensors
+from .files import Arrays, read_json, read_tensors, sha256, write_json, write_tensors
 from .typed import checked
 
 if TYPE_CHECKING:
@@ -60,10 +60,14 @@ class Base:
     network: "nn.Module"
 
 
+def tensors_of(network: "nn.Module") -> Arrays:
+    """A network's tensors by name, as they are stored."""
+    return {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()}
+
+
 def save_base(folder: Path, config: BaseConfig, network: "nn.Module") -> BaseConfig:
     """Write weights first, then the configuration that names their digest."""
-    arrays = {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()}
-    write_tensors(folder / MODEL, arrays)
+    write_tensors(folder / MODEL, tensors_of(network))
     digest = sha256(folder / MODEL)
     config = replace(config, sha256=digest)
     save_base_config(folder, config)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .config import SAMPLE_RATE, FeatureConfig
 from .detector import Detection, Detector, DetectorConfig
@@ -15,6 +15,7 @@ VIEW: Final = FeatureConfig.view  # samples a decision looks at
 HOP: Final = 0.08  # seconds between two decisions
 TAIL: Final = 0.72  # seconds of silence that end a stream: the last word passes mid-view
 LONGEST_TAIL: Final = 60.0  # seconds
+LOUDEST: Final = 1e6  # times full scale; powers of what is far beyond are no numbers
 QUIETEST: Final = -100.0  # dBFS, the level of digital silence
 
 
@@ -118,7 +119,8 @@ class Hearing:
 
     def feed(self, samples: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
         """Take samples ``[T]``, mono at 16 kHz, while yielding ``[K]`` of each hop they fill."""
-        samples = self._finite(np.asarray(samples))
+        samples, odd = sound(samples)
+        self.non_finite += odd
         while len(samples):
             piece = samples[: self.hop - self._filled]
             samples = samples[len(piece) :]
@@ -129,20 +131,31 @@ class Hearing:
                 self._filled = 0
                 yield self._ear.hear(self.last)
 
-    def _finite(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
-            raise KwsError(
-                "samples must be mono and floating-point, from -1 to 1 at full scale, not "
-                f"{samples.dtype} of shape {samples.shape}; divide 16-bit ones by 32768"
-            )
-        if samples.dtype != np.float32:
-            with np.errstate(over="ignore"):  # beyond float32 is infinite, counted below
-                samples = samples.astype(np.float32)
-        finite = np.isfinite(samples)
-        if not finite.all():
-            self.non_finite += len(samples) - int(finite.sum())
-            samples = np.where(finite, samples, np.float32(0))
-        return samples
+
+def sound(samples: ArrayLike) -> tuple[NDArray[np.float32], int]:
+    """Samples ``[T]`` that all ears hear alike, and how many were NaN or infinite: these are 0.
+
+    >>> sound([0.5, float("nan"), 1e30])
+    (array([5.e-01, 0.e+00, 1.e+06], dtype=float32), 1)
+
+    Raises:
+        KwsError: they are not mono, or whole numbers.
+
+    """
+    array = np.asarray(samples)
+    if array.ndim != 1 or not np.issubdtype(array.dtype, np.floating):
+        raise KwsError(
+            "samples must be mono and floating-point, from -1 to 1 at full scale, not "
+            f"{array.dtype} of shape {array.shape}; divide 16-bit ones by 32768"
+        )
+    if array.dtype != np.float32:
+        with np.errstate(over="ignore"):  # beyond float32 is infinite, counted below
+            array = array.astype(np.float32)
+    if (np.abs(array) <= LOUDEST).all():
+        return array, 0
+    finite = np.isfinite(array)
+    loud = np.clip(np.where(finite, array, 0), -LOUDEST, LOUDEST)
+    return loud.astype(np.float32), len(array) - int(finite.sum())
 
 
 class Engine:

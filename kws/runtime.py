@@ -1,6 +1,7 @@
 """The bank that listens: one base and many languages, without torch.
 
-Its verbs are those of :class:`kws.bank.Bank`, its scores those of the network with the adapter
+Its verbs are those of :class:`kws.bank.Bank`, but that networks are merged by :func:`merged`; its
+scores are those of the network with the adapter
 merged. There is one network: switching copies the base's weights, adds the language's deltas, and
 puts them there, so that a loaded language costs its own numbers alone. How features and networks
 are computed is passed in.
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from .adapter import Adapter, Piece, check_head, numbers_of, pieces
 from .base import BaseConfig
-from .engine import Ear, Views
+from .engine import Ear, Views, sound
 from .errors import KwsError
 from .files import Arrays
 from .languages import Languages
@@ -117,7 +118,7 @@ class Runtime(Languages):
         if view.shape != (self.config.features.view,):
             raise KwsError(f"a view has {self.config.features.view} samples, not {view.shape}")
         network = self.network
-        return network.hear(network.start(), self._clips.clip(view))
+        return network.hear(network.start(), self._clips.clip(sound(view)[0]))
 
     def ear(self, hop: int) -> Ear:
         """What hears a stream with a decision every ``hop`` samples."""

@@ -25,7 +25,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from kws.adapter import Adapter
 from kws.config import FeatureConfig
 from kws.deltas import Adaptation, restored
-from kws.errors import KwsError
+from kws.errors import KwsError, UsageError
 from kws.sites import Site
 
 from .transfer import Transfer
@@ -106,6 +106,8 @@ class Routed(Adaptation):
 
 def spottune(transfer: Transfer) -> Adaptation:
     """Everything, and a policy that hears each input."""
+    if not isinstance(getattr(transfer.network, BLOCKS, None), nn.ModuleList):
+        raise UsageError("--method spottune is for networks with blocks; take another method")
     model = Routed(transfer.network, transfer.classes, transfer.sites)
     model.to_device(transfer.device)
     transfer.train("final", model, transfer.train.left, transfer.rate(transfer.sites))

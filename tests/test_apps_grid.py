@@ -191,7 +191,9 @@ def test_records_that_cannot_be_written_are_told_before_the_first_run(
     tmp_path: Path, kws: Kws
 ) -> None:
     (tmp_path / "file").touch()
-    (tmp_path / "grid.toml").write_text(TEXT, encoding="utf-8")
+    write_json(tmp_path / "base" / "base_config.json", {})
+    text = TEXT.replace('base = "base"', f'base = "{tmp_path / "base"}"')
+    (tmp_path / "grid.toml").write_text(text, encoding="utf-8")
     code, _, err = kws("bench", "run", tmp_path / "grid.toml", "--records", tmp_path / "file" / "x")
     assert (code, "cannot write in" in " ".join(err.split())) == (1, True), err
     assert "failed" not in err  # as every run does here, which has no recordings

@@ -91,7 +91,8 @@ def test_killed_pretraining_goes_on_to_the_same_base(
     code, out, err = kws(*command, "--seed", 1)
     assert (code, out) == (1, "")
     assert "unfinished run with other settings" in err
-    code, _, err = kws(*command, "--data", os.path.relpath(spoken))  # the same, spelt otherwise
+    otherwise = [os.path.relpath(spoken) if item == spoken else item for item in command]
+    code, _, err = kws(*otherwise)  # the same, spelt otherwise
     assert code == 0, err
     assert err.startswith(f"note: {tmp_path} holds an unfinished run, which goes on")
     assert (tmp_path / BASE).read_bytes() == whole
@@ -126,7 +127,8 @@ def test_killed_adapting_goes_on_to_the_same_adapter(
         kill(running)
     assert not (out / ADAPTER).exists()
     assert (out / "checkpoint-transfer.safetensors").is_file()
-    succeed(kws, *command, "--out", out, "--data", os.path.relpath(spoken))
+    otherwise = [os.path.relpath(spoken) if item == spoken else item for item in command]
+    succeed(kws, *otherwise, "--out", out)
     succeed(kws, *command, "--out", tmp_path / "whole")
     assert (out / ADAPTER).read_bytes() == (tmp_path / "whole" / ADAPTER).read_bytes()
     assert sorted(file.name for file in out.glob("*")) == sorted(os.listdir(tmp_path / "whole"))

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from kws.errors import KwsError
 from kws.forms import Form, Mask, Mix, Part, Rank, Tied, Vera, Whole, form_of, split_name
@@ -147,3 +148,32 @@ def test_scaled_factors_are_of_their_rank_and_the_same_every_time() -> None:
 def test_names_tell_place_and_form() -> None:
     assert split_name("blocks.0.point@part12") == ("blocks.0.point", "part12")
     assert split_name("blocks.0.point") == ("blocks.0.point", "")
+
+
+@pytest.mark.parametrize("shapes", [[(8, 3)], [(5,), (5,)], [(4, 6), (3,)]])
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_shared_numbers_are_what_the_page_on_adapters_says(
+    shapes: list[tuple[int, ...]], count: int
+) -> None:
+    """So that others can read them without this code."""
+
+    def draw(seed: int, words: int) -> NDArray[np.uint64]:
+        return np.random.PCG64(seed).random_raw(words)
+
+    sizes = [math.prod(shape) for shape in shapes]
+    got, left = {}, count
+    for nth, tensor in enumerate(sorted(range(len(sizes)), key=lambda t: (sizes[t], -t))):
+        got[tensor] = min(sizes[tensor], left // (len(sizes) - nth))
+        left -= got[tensor]
+    numbers, wanted, begin = np.arange(1, count + 1, dtype=np.float32), [], 0
+    for tensor, size in enumerate(sizes):
+        change = np.zeros(size, np.float32)
+        if got[tensor]:
+            ranks = np.argsort(np.argsort(draw(size, size), kind="stable"))
+            signs = 1 - 2 * (draw(size + 1_000_000_007, size) >> np.uint64(63)).astype(np.float32)
+            change = numbers[begin + ranks % got[tensor]] * signs
+        begin += got[tensor]
+        wanted.append(change)
+    form, found = Tied(count), np.zeros(sum(sizes), np.float32)
+    found[form.places(shapes)] = form.changes(numbers, shapes)
+    np.testing.assert_array_equal(found, np.concatenate(wanted))

@@ -20,7 +20,7 @@ from kws.adapter import Adapter, AdapterConfig, stored_bytes
 from kws.bank import Bank
 from kws.base import Base, BaseConfig
 from kws.config import SAMPLE_RATE
-from kws.engine import Engine
+from kws.engine import LOUDEST, Engine
 from kws.errors import KwsError
 from kws.files import Arrays
 from kws.forms import MASK, SHIFT, Mix, Part, Tied
@@ -460,3 +460,20 @@ def test_verbs_of_the_bank(base: Base, make_adapter: MakeAdapter) -> None:
     assert runtime.languages == ("ar",)
     with pytest.raises(KwsError, match="no adapter"):
         runtime.delete_adapter("cmn")
+
+
+@pytest.mark.parametrize("form", ["torch", *FORMS])
+@pytest.mark.parametrize("odd", [np.nan, np.inf, 1e30, -3e38])
+def test_what_no_ear_can_hear_is_the_same_for_all(
+    base: Base, runtime_of: Callable[[Base, str], Runtime], form: str, odd: float
+) -> None:
+    """A view by itself, too; whole numbers are refused there as in a stream."""
+    features = partial(log_mel, config=base.config.features)
+    bank = Bank(base, features) if form == "torch" else runtime_of(base, form)
+    view = np.full(SAMPLE_RATE, 0.1, np.float32)
+    view[5_000:5_100] = odd
+    bounded = np.clip(np.where(np.isfinite(view), view, 0), -LOUDEST, LOUDEST).astype(np.float32)
+    np.testing.assert_array_equal(bank.scores(view), bank.scores(bounded))
+    assert np.isfinite(bank.scores(view)).all()
+    with pytest.raises(KwsError, match="divide 16-bit ones by 32768"):
+        bank.scores(np.zeros(SAMPLE_RATE, np.int16))

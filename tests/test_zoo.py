@@ -103,3 +103,9 @@ def test_people_among_made_voices_are_told_of(tmp_path: Path) -> None:
     assert row[3] == "10 people and made voices"
     assert row[4].endswith("people and made voices")
     assert f"by {row[3]}\n" in card(read_adapter_config(tmp_path / "deu"))
+
+
+def test_one_adapter_may_be_named_alone() -> None:
+    """As people write it first."""
+    for one in (ZOO / "cmn", str(ZOO / "cmn")):
+        assert open_runtime(BASE, one).languages == ("ara", "cmn")
