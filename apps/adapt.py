@@ -226,10 +226,27 @@ def adapt(
         if value is not None:
             click.echo(f"{name:20} {_text(value)}")
     if not tts and method_of(method).streams:
-        click.echo(
-            f"next: kws calibrate --adapter {shlex.quote(str(out))}, with --base and recordings as "
-            "here, sets thresholds, of which each keyword has the same so far; then kws listen"
-        )
+        click.echo(_next(base if options.is_given("base") else None, out, selection))
+
+
+def _next(base: Path | None, out: Path, selection: Selection) -> str:
+    """What is typed next: the same recordings, and an adapter of a base that is named or not."""
+    network = [*(["--base", base] if base else []), "--adapter", out]
+    named = {
+        "--data": selection.data,
+        "--language": selection.language,
+        "--speaker-pattern": selection.speaker_pattern,
+        "--others": selection.others,
+    }
+    where = [part for name, value in named.items() if value for part in (name, value)]
+    where += [part for pair in selection.filters for part in ("--filter", "=".join(pair))]
+    calibrate, listen = (
+        shlex.join(["kws", *map(str, parts)])
+        for parts in (["calibrate", *network, *where], ["listen", *network])
+    )
+    return (
+        f"next, thresholds, of which all keywords have the same so far: {calibrate}\nthen: {listen}"
+    )
 
 
 def _text(value: Any) -> str:

@@ -1,6 +1,6 @@
 """``kws adapters``: what languages there are in a folder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,8 @@ from .terminal import json_line
 
 MADE: Final = {"made voices": " made", "people, made voices": " mixed"}
 WIDE: Final = 100  # columns, in which there is room for some words
+NARROW: Final = 76  # in which there is none for all figures
+FLEXIBLE: Final = ("words", "method", "folder")  # columns that may take several lines
 FEW: Final = 3  # of these
 
 
@@ -53,7 +55,7 @@ def list_adapters(folder: Path, as_json: bool) -> None:
         click.echo(json_line(rows))
     elif rows:
         console = Console(markup=False, emoji=False, highlight=False)
-        console.print(_table(rows, folder, FEW if console.width >= WIDE else 0))
+        console.print(_table(rows, folder, console.width))
     elif not broken:
         click.echo(f"no adapters in {folder}; make one with kws adapt")
     click.get_current_context().exit(int(broken))
@@ -78,34 +80,44 @@ def picture(folder: Path, base: Path, out: Path) -> None:
 
     opened = open_base(base)
     found, broken = _configs(folder)
-    configs = [config for _, config in found if config.base_sha256 == opened.config.sha256]
-    if not configs:
+    rows = [
+        row_of(config, "" if path == folder else str(path.relative_to(folder)))
+        for path, config in found
+        if config.base_sha256 == opened.config.sha256
+    ]
+    if not rows:
         raise UsageError(f"no adapter in {folder} belongs to the base in {base}")
-    choices([row_of(config) for config in configs], find_sites(opened.network), out)
-    click.echo(f"{out}: {len(configs)} adapters")
+    choices(rows, find_sites(opened.network), out)
+    click.echo(f"{out}: {len(rows)} adapters")
     click.get_current_context().exit(int(broken))
 
 
-def _table(rows: Sequence[Mapping[str, Any]], folder: Path, words: int) -> Table:
+def _table(rows: Sequence[Mapping[str, Any]], folder: Path, width: int) -> Table:
     """For people: folders below the one that was asked for, and bases where there are several."""
     several = len({row["base_sha256"] for row in rows}) > 1
-    table = Table("language", "words", "method", "numbers", "bytes", "validation")
-    if several:
-        table.add_column("base")
-    table.add_column("folder", overflow="fold")
+    words = FEW if width >= WIDE else 0
+    columns: dict[str, Callable[[Mapping[str, Any]], str]] = {
+        "language": lambda row: row["language"],
+        "words": lambda row: _some(row["keywords"], words),
+        "method": lambda row: f"{row['method']} {row['budget'] or ''}".strip(),
+        "numbers": lambda row: f"{row['spent_parameters']:,}",
+        "bytes": lambda row: f"{row['stored_bytes']:,}",
+        "validation": _validation,
+        "base": lambda row: row["base_sha256"][:8],
+        "folder": lambda row: str(Path(row["folder"]).relative_to(folder)),
+    }
+    left_out = [*([] if several else ["base"]), *(["numbers"] if width < NARROW else [])]
+    table = Table()
+    for name in (shown := [name for name in columns if name not in left_out]):
+        table.add_column(name, no_wrap=name not in FLEXIBLE, overflow="fold")
     for row in rows:
-        right = row["validation_accuracy"]
-        table.add_row(
-            row["language"],
-            _some(row["keywords"], words),
-            f"{row['method']} {row['budget'] or ''}".strip(),
-            f"{row['spent_parameters']:,}",
-            f"{row['stored_bytes']:,}",
-            "-" if right is None else f"{right:.1%}{MADE.get(row['validated_on'], '')}",
-            *([row["base_sha256"][:8]] if several else []),
-            str(Path(row["folder"]).relative_to(folder)),
-        )
+        table.add_row(*(columns[name](row) for name in shown))
     return table
+
+
+def _validation(row: Mapping[str, Any]) -> str:
+    right = row["validation_accuracy"]
+    return "-" if right is None else f"{right:.1%}{MADE.get(row['validated_on'], '')}"
 
 
 def _accuracy(config: AdapterConfig) -> float | None:

@@ -20,7 +20,7 @@ from kws.stream_metrics import miss_report, rate_report
 from . import options, trial
 from .card import CALIBRATION, COMMAND, STREAM, command, store
 from .scoring import LiveScorer
-from .terminal import json_line
+from .terminal import folded, json_line
 from .trial import HOURS, SNRS, Trial, percent, play, rounded, seconds, setting
 from .wiring import open_runtime, read_again, read_config
 
@@ -98,7 +98,7 @@ def calibrate(
         negatives=negatives,
         made_by=command(),
     )
-    click.echo(json_line(result) if as_json else _table(result))
+    click.echo(json_line(result) if as_json else folded(_table(result)))
 
 
 def set_thresholds(

@@ -26,7 +26,7 @@ from .recordings import Recordings, Selection
 from .scoring import LiveScorer
 from .stream_report import evaluate_stream
 from .stream_report import table as stream_table
-from .terminal import json_line
+from .terminal import folded, json_line
 from .wiring import open_base, open_runtime, read_again, read_config
 
 STREAM_ONLY = ("snrs", "hours", "out", "per_word", "seed", "keywords")
@@ -114,7 +114,7 @@ def evaluate(
     if as_json:
         click.echo(json_line(result))
     else:
-        click.echo(stream_table(result) if stream else _table(result))
+        click.echo(folded(stream_table(result) if stream else _table(result)))
 
 
 def _streams(

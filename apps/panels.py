@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.style import Style
@@ -26,10 +26,11 @@ LOUD: Final = (-12.0, -3.0)  # dBFS, where the bar turns yellow and red
 CELL: Final = 2  # decisions in one cell of a trace, which shows the highest
 CELLS: Final = 240  # kept of each trace
 STEPS: Final = " ▁▂▃▄▅▆▇█"
-NARROW: Final = 60  # columns, below which the two panels lie one above the other
+NARROW: Final = 76  # columns, below which the two panels lie one above the other
 SMALLEST: Final = 3  # lines of a panel, frame and all
 SHORTEST: Final = 8  # rows of a panel, where there is room
 LANGUAGES: Final = 3  # lines for their names
+BELOW: Final = 3  # lines: figures, a note, keys
 KEYS: Final = "Tab next, + - threshold, m mute, q quit"
 
 Line = list[Segment]
@@ -93,10 +94,13 @@ def picture(state: State, width: int, height: int) -> list[Line]:
     engine = state.engine
     above = [_title(state, width), level_line(engine.level, width, engine.muted)]
     above += _languages(engine, width)
-    below = [_figures(state), [piece(state.note, "yellow")], [piece(KEYS, "dim")]]
     wanted = max(len(engine.labels), SHORTEST) + 2
-    room = min(height - len(above) - len(below), wanted)
+    room = min(height - len(above) - BELOW, wanted)
     middle = _panels(state, width, room) if room >= SMALLEST else []
+    note = [piece(state.note, "yellow")]
+    if not (middle or state.note):  # nowhere else is room for what was heard last
+        note = next(iter(_detections(state.found, width, 1)), note)
+    below = [_figures(state), note, [piece(KEYS, "dim")]]
     return [fitted(line, width) for line in [*above, *middle, *below][:height]]
 
 
@@ -204,11 +208,12 @@ def _panels(state: State, width: int, height: int) -> list[Line]:
         rows = _detections(state.found, width - left - 4, height - 2)
         second = _panel("heard", rows, width - left, height)
         return [one + other for one, other in zip(first, second, strict=True)]
-    lower = height // 3 if height // 3 >= SMALLEST else 0
+    lower = max(height // 3, SMALLEST)
     upper = height - lower
-    first = _panel(name, _keywords(state, width - 4, upper - 2), width, upper)
-    rows = _detections(state.found, width - 4, lower - 2)
-    return first + (_panel("heard", rows, width, lower) if lower else [])
+    if upper < SMALLEST:  # what was heard matters most
+        upper, lower = 0, height
+    first = _panel(name, _keywords(state, width - 4, upper - 2), width, upper) if upper else []
+    return [*first, *_panel("heard", _detections(state.found, width - 4, lower - 2), width, lower)]
 
 
 def _panel(title: str, rows: Sequence[Line], width: int, height: int) -> list[Line]:
@@ -250,11 +255,23 @@ def _trace(values: NDArray[np.float32], threshold: float) -> Iterator[Segment]:
 
 
 def _detections(found: Sequence[Detection], width: int, rows: int) -> list[Line]:
+    """When, what, in which language, how surely; first the language gives way, then the time."""
+    shown = list(found)[-max(1, rows) :]
+    room = width - len(" 0.00")
+    languages = max((cell_len(event.language) + 2 for event in shown), default=0)
+    times = len("    0.00 s ")
+    column = room - times - languages  # for words, where all is said of them
+    widest = max((w for event in shown if (w := cell_len(event.keyword)) <= column), default=0)
     lines = []
-    for event in list(found)[-max(1, rows) :]:
-        word = [piece(f"{event.time:8.2f} s "), piece(event.keyword, "bold")]
-        word.append(piece(f"  {event.language}", "dim"))
-        lines.append(_sides(word, [piece(f" {event.score:.2f}")], width))
+    for event in shown:
+        word, size = piece(event.keyword, "bold"), cell_len(event.keyword)
+        line = [piece(f"{event.time:8.2f} s ")] if times + size <= room else []
+        if size > room:
+            word = piece(f"{set_cell_size(event.keyword, max(0, room - 1))}…", "bold")
+        line.append(word)
+        if size <= column:
+            line += [piece(" " * (widest - size)), piece(f"  {event.language}", "dim")]
+        lines.append(_sides(line, [piece(f" {event.score:.2f}")], width))
     return lines
 
 

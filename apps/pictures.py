@@ -106,9 +106,10 @@ def confusion(measured: Measured, path: Path) -> None:
 Row = tuple[str, Sequence[Sequence[str]]]  # its name, and of each of its runs what is owned
 
 
-def row_of(config: AdapterConfig) -> Row:
-    """A language's row among :func:`choices`."""
-    name = f"{config.language} {config.budget or config.method}: {config.spent_parameters:,}"
+def row_of(config: AdapterConfig, name: str = "") -> Row:
+    """A language's row among :func:`choices`, under a name of its own if it has one."""
+    called = name or config.language
+    name = f"{called} {config.budget or config.method}: {config.spent_parameters:,}"
     return name, [config.sites]
 
 

@@ -111,6 +111,7 @@ class Screen:
 
     def word(self, word: str, number: int, total: int) -> None:
         self._word, self._place, self._sign = word, f"{number} of {total}", "wait"
+        self._keys = QUIET
         self._draw()
 
     def speak(self) -> None:

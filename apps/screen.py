@@ -4,6 +4,7 @@ import html
 import io
 import re
 import time
+import unicodedata
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -27,6 +28,7 @@ from .terminal import json_line
 FRAME_SECONDS: Final = 0.1  # between two drawings, at least
 METER_SECONDS: Final = 1.0  # over which the processor's share is taken
 KEPT: Final = 100  # detections, as many as the highest terminal shows
+NOTE_SECONDS = 15.0  # that a sentence stays
 COLUMNS, ROWS = 96, 27  # of a screen without a terminal
 WRAP, NO_WRAP = "\x1b[?7h", "\x1b[?7l"  # DECAWM
 
@@ -155,7 +157,7 @@ class Screen:
         self._traces = Traces()
         self._traces.update(engine)
         self._found: deque[Detection] = deque(maxlen=KEPT)
-        self._note = ""
+        self._note, self._noted = "", clock()
         self._suspended = ExitStack()
         self._console = console or Console()
         self._live = Live(
@@ -213,11 +215,13 @@ class Screen:
         self._draw()
 
     def switched(self) -> None:
+        self._noted = self._clock() - NOTE_SECONDS  # it was of another language
         self._traces.update(self._engine)
         self._draw()
 
     def note(self, sentence: str) -> None:
-        self._note = sentence  # drawn with the next picture: it may come from another thread
+        # Drawn with the next picture: it may come from another thread.
+        self._note, self._noted = sentence, self._clock()
 
     def update(self, found: Sequence[Detection]) -> None:
         self._found.extend(found)
@@ -238,7 +242,7 @@ class Screen:
             self._source.overruns,
             tuple(self._found),
             self._meter.share(),
-            self._note,
+            self._note if self._clock() - self._noted < NOTE_SECONDS else "",
         )
         return Picture(state)
 
@@ -247,9 +251,14 @@ _WRITTEN: Final = re.compile(r'textLength="([\d.]+)"([^>]*>)([^<]+)')
 
 
 def _as_wide_as_its_cells(found: re.Match[str]) -> str:
-    """Rich counts characters; those of some scripts take two cells."""
+    """Rich counts characters; those of some scripts take two cells, and marks none of their own.
+
+    Where a mark takes room of its own, as in Hindi, only who draws it knows how much.
+    """
     length, between, text = found.groups()
     said = html.unescape(text)
+    if any(unicodedata.category(letter) == "Mc" for letter in said):
+        return between.lstrip() + text
     return f'textLength="{float(length) * cell_len(said) / len(said):g}"{between}{text}'
 
 

@@ -2,8 +2,10 @@
 
 import io
 import json
+import shutil
 import signal
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, TextIO
@@ -21,6 +23,32 @@ def write_any_script() -> None:
 def json_line(record: object) -> str:
     """One line of JSON in its own script."""
     return json.dumps(record, ensure_ascii=False)
+
+
+def folded(text: str, width: int | None = None) -> str:
+    """Lines no longer than the terminal is wide, if they go to one; words stay whole.
+
+    >>> print(folded("note: such as this", 12))
+    note: such
+      as this
+    """
+    if width is None and not (sys.stdout and sys.stdout.isatty()):
+        return text
+    columns = width or shutil.get_terminal_size().columns
+    lines = (
+        textwrap.wrap(
+            line,
+            columns,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+            drop_whitespace=False,
+        )
+        if len(line) > columns
+        else [line]
+        for line in text.splitlines()
+    )
+    return "\n".join(part.rstrip() for parts in lines for part in parts)
 
 
 def can_draw(stream: TextIO | None) -> bool:

@@ -396,7 +396,10 @@ def test_people_are_told_which_words_were_learnt_and_what_comes_next(
     assert code == 0, err
     lines = out.splitlines()
     assert lines[0].split(maxsplit=1) == ["words", "ja, links, nein"]
-    assert f"next: kws calibrate --adapter '{tmp_path / 'a b'}', with --base" in lines[-1]
+    where = f"--base {tiny / 'base'} --adapter '{tmp_path / 'a b'}'"
+    told = f": kws calibrate {where} --data {spoken} --filter language=de"
+    assert lines[-2].endswith(told)
+    assert lines[-1] == f"then: kws listen {where}"
     assert "note: --budget 50 is so many numbers; a share is written 50%" in err
     made = ["adapt", "--tts", "--words", "ja nein", "--language", "qq", "--out", tmp_path / "x"]
     assert "note: 'ja nein' is one keyword; several are parted by commas" in kws(*made)[2]
