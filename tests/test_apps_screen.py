@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.segment import Segment
 
 from apps.live import LiveEngine, shifted
-from apps.panels import CELL, Picture, State, Traces, picture, piece, thresholds
-from apps.screen import NO_WRAP, WRAP, Meter, Screen, line, no_terminal
+from apps.panels import CELL, Picture, State, Traces, _detections, picture, piece, thresholds
+from apps.screen import NO_WRAP, NOTE_SECONDS, WRAP, Meter, Screen, line, no_terminal
 from apps.terminal import can_draw
 from kws.config import SAMPLE_RATE
 from kws.detector import Detection, DetectorConfig, Levels
@@ -363,3 +363,62 @@ def test_a_word_written_from_the_right_leaves_its_score_at_the_right() -> None:
     assert written.replace("\N{LEFT-TO-RIGHT MARK}", "") == "   12.40 s  ara  نعم  0.93"
     assert "نعم\N{LEFT-TO-RIGHT MARK}  0.93" in written
     assert Segment.get_line_length([piece("نعم")]) == 3
+
+
+@pytest.mark.parametrize("width", [28, 45, 75, 80])
+@pytest.mark.parametrize("height", [7, 9, 12, 15])
+def test_what_was_heard_last_is_on_every_screen(width: int, height: int) -> None:
+    """In a panel, or where a note would stand."""
+    engine = LiveEngine(Loud(MANDARIN, ["l01", "l02"]))
+    found = (Detection("北京", "cmn", 0.93, 12.4),)
+    text = "\n".join(drawn(state(engine, found=found, note=""), width, height))
+    assert "北京" in text
+    assert "0.93" in text
+
+
+def test_the_language_gives_way_before_the_time_and_both_before_the_word() -> None:
+    event = Detection("eighty", "eng-commands", 0.96, 50.48)
+    lines = {width: "".join(part.text for part in _detections([event], width, 1)[0]) for width in
+             (40, 30, 20, 8)}  # fmt: skip
+    assert lines[40] == "   50.48 s eighty  eng-commands     0.96"
+    assert lines[30] == "   50.48 s eighty         0.96"
+    assert lines[20] == "eighty          0.96"
+    assert lines[8] == "ei… 0.96"
+
+
+def test_languages_stand_in_a_column() -> None:
+    words = ("ja", "nein", "ಇಲ್ಲ")
+    events = [Detection(word, "de", 0.9, 1.0) for word in words]
+    rows = ["".join(part.text for part in row) for row in _detections(events, 40, 3)]
+    assert len({cell_len(row.partition("  de")[0]) for row in rows}) == 1
+
+
+def test_a_note_passes() -> None:
+    """With time, and where another language is heard."""
+    now = [0.0]
+    screen = Screen(LiveEngine(Loud()), Source(), no_terminal(record=True), clock=lambda: now[0])
+
+    def shown() -> bool:
+        return any("all is well" in part.text for line in _lines(screen) for part in line)
+
+    screen.note("all is well")
+    assert shown()
+    now[0] += NOTE_SECONDS
+    assert not shown()
+    screen.note("all is well")
+    screen.switched()
+    assert not shown()
+
+
+def _lines(screen: Screen) -> list[list[Segment]]:
+    return no_terminal().render_lines(screen._picture())
+
+
+def test_marks_that_take_room_are_drawn_as_wide_as_they_are(tmp_path: Path) -> None:
+    """Hindi's: squeezed into the cells that Rich counts, nobody could read them."""
+    screen = Screen(LiveEngine(Loud(("तीन", "नही", "drei"))), Source(), no_terminal(record=True))
+    screen.save(tmp_path / "screen.svg")
+    drawn = (tmp_path / "screen.svg").read_text(encoding="utf-8")
+    (hindi,) = [line for line in drawn.splitlines() if "तीन" in line]
+    assert "textLength" in drawn
+    assert "textLength" not in hindi[: hindi.index("तीन")].rpartition("<text")[2]
