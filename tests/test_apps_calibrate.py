@@ -14,12 +14,13 @@ import soundfile
 from helpers import fail, succeed
 
 from apps.card import base_card
-from apps.trial import play
+from apps.trial import Trial, play
 from apps.wiring import open_runtime
+from audio_data.material import Material
 from kws.adapter import CARD, CONFIG, MODEL, load_adapter, save_adapter_config
 from kws.base import MODEL as BASE_MODEL
 from kws.base import read_base_config
-from kws.config import SAMPLE_RATE
+from kws.config import SAMPLE_RATE, Where
 from kws.detector import DetectorConfig
 
 Kws = Callable[..., tuple[int, str, str]]
@@ -277,3 +278,36 @@ def test_what_others_write_meanwhile_is_not_lost(
     else:
         error = fail(kws, 1, *command, *SHORT)
         assert "was changed while it was measured, so nothing is kept of that" in error
+
+
+def test_thresholds_are_chosen_on_what_validation_people_say(
+    kws: Kws, spoken: Path, adapter: Path, command: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not on test people, nor on who was learnt from; and of the seed that is given."""
+    with spoken.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["language"] == "de"]
+    names = sorted({row["speaker"] for row in rows if row["split"] == "train"})
+    free = adapter.parent / "free.csv"  # in which nobody has a split
+    with free.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(row | {"split": "", "path": spoken.parent / row["path"]} for row in rows)
+    config = load_adapter(adapter).config
+    known: dict[str, Where] = dict.fromkeys(map(str, names), "train")
+    save_adapter_config(adapter, replace(config, people=known, metrics={"stream": {"old": 1}}))
+    heard: list[tuple[str, set[str | None], object]] = []
+
+    def listened(*given: object, **named: object) -> Trial:
+        material = given[1]
+        assert isinstance(material, Material)
+        speakers = {clip.speaker for clip in material.keywords}
+        heard.append((material.half, speakers, named["seed"]))
+        return play(*given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("apps.calibrate.play", listened)
+    given = [free if item == spoken else item for item in command]
+    succeed(kws, *given, *SHORT, "--seed", 7)
+    ((half, speakers, seed),) = heard
+    assert (half, seed) == ("validation", 7)
+    assert not speakers & {*names}
+    assert "stream" not in load_adapter(adapter).config.metrics  # it was of other thresholds

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from apps.bench import read_grid, refuse_others, shared
-from apps.grid import Cell, Grid
+from apps.grid import ALIKE, Cell, Grid
 from apps.stream_grid import StreamCell
 from kws.errors import UsageError
 from kws.files import write_json
@@ -328,3 +328,44 @@ def test_a_seed_that_is_there_twice_is_run_once(tmp_path: Path) -> None:
         path.write_text(text, encoding="utf-8")
         runs = read_grid(path)[1]
         assert len({run.name for run in runs}) == len(runs)
+
+
+def test_clips_of_a_cell_go_before_those_of_the_grid() -> None:
+    grid = Grid.parse(
+        {
+            "data": "d",
+            "base": "b",
+            "per_word": 9,
+            "tasks": {"a": ["language=de"]},
+            "cells": [{"tasks": ["a"], "methods": ["head"], "clips": [5], "seeds": [0]}],
+        }
+    )
+    assert grid.selection(grid.runs()[0]).per_word == 5
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_whatever_runs_must_have_alike_is_compared(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "grid.toml"
+    path.write_text(TEXT, encoding="utf-8")
+    grid, runs = read_grid(path)
+    assert grid
+    settings = asdict(grid) | {name: "another"}
+    write_json(tmp_path / f"{runs[0].name}.json", {"settings": settings})
+    with pytest.raises(UsageError, match=f"was recorded with {name} another, not"):
+        refuse_others(grid, tmp_path, runs[:1])
+
+
+def test_jobs_run_what_was_asked_for_and_no_more(
+    tmp_path: Path, kws: Kws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[object] = []
+    monkeypatch.setattr("apps.bench.side_by_side", lambda jobs, arguments: given.extend(arguments))
+    write_json(tmp_path / "base" / "base_config.json", {})
+    tasks = 'spanish = ["language=es"]\n[[cells]]\ntasks = ["german", "spanish"]'
+    text = TEXT.replace('[[cells]]\ntasks = ["german"]', tasks)
+    text = text.replace('base = "base"', f'base = "{tmp_path / "base"}"')
+    (tmp_path / "grid.toml").write_text(text, encoding="utf-8")
+    options = ["--only", "*-head-*", "--jobs", 2, "--records", tmp_path / "records"]
+    code, _, err = kws("bench", "run", tmp_path / "grid.toml", *options)
+    assert code == 0, err
+    assert given[given.index("--only") + 1] == "*-head-*"

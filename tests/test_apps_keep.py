@@ -334,3 +334,22 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_heard(
     monkeypatch.setattr(Path, "touch", full)
     with pytest.raises(KwsError, match=r"cannot write in .*\(Read-only file system\)"):
         Keeper(tmp_path, LiveEngine(Level()), print)
+
+
+def test_a_file_of_somebody_elses_is_not_deleted_for_its_number(tmp_path: Path) -> None:
+    shelf, moment = Shelf(tmp_path, 1), Moment("hit", "ja", "deu", ("ja",), 0.9, 0.5, 1.0)
+    shelf.add(moment, SILENCE, {})
+    mine = tmp_path / "000001-mine.txt"
+    mine.touch()
+    shelf.add(moment, SILENCE, {})
+    assert mine.exists()
+    assert [record["file"] for record in kept(tmp_path)] == ["000002-hit-ja.wav"]
+
+
+def test_the_oldest_of_what_was_there_makes_way_first(tmp_path: Path) -> None:
+    """By its number, in whatever order the folder lists it."""
+    for number in (8, 1_000, 33, 64):
+        (tmp_path / f"{number:06}-hit-ja.wav").touch()
+    Shelf(tmp_path, 3).add(Moment("hit", "ja", "deu", ("ja",), 0.9, 0.5, 1.0), SILENCE, {})
+    left = sorted(path.name[:6] for path in tmp_path.glob("*.wav"))
+    assert left == ["000064", "001000", "001001"]

@@ -521,3 +521,11 @@ def test_a_lost_device_is_still_looked_for_where_another_default_refuses(install
 def test_of_two_alike_the_one_that_was_lost_is_found_again() -> None:
     alike = [Device(n, f"USB Audio (hw:{n},0)", 1, 48_000, default=False) for n in range(2)]
     assert find_again(alike, "USB Audio (hw:1,0)", "1") == alike[1]
+
+
+def test_a_number_means_no_other_microphone() -> None:
+    """Once that which had it is gone: nobody asked for what has it now."""
+    webcam = Device(1, "Webcam", 1, 48_000, default=True)
+    with pytest.raises(KwsError, match="no input device 'USB'"):
+        find_again([webcam], "USB", "1")
+    assert find_again([webcam], "USB", None) == webcam

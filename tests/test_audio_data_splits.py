@@ -13,7 +13,13 @@ from audio_data.clips import SPLITS, Clip, Split
 from audio_data.folder import read_folder
 from audio_data.manifest import read_manifest
 from audio_data.material import read_material
-from audio_data.splits import assign_splits, check_disjoint, people_in
+from audio_data.splits import (
+    assign_splits,
+    check_disjoint,
+    people_in,
+    split_pool,
+    where_heard,
+)
 from audio_data.task import make_task
 from kws.errors import KwsError, UsageError
 
@@ -277,3 +283,19 @@ def test_a_person_is_in_one_half_of_a_stream_whatever_word_is_said(tmp_path: Pat
     heard = [clip for half in halves.values() for clip in (*half.keywords, *half.others)]
     assert {clip.word for clip in heard} == {"ja", "else"}
     assert {(clip.speaker, clip.split) for clip in heard} <= set(people.items())
+
+
+def test_who_was_once_learnt_from_is_tested_no_more() -> None:
+    """Wherever a later corpus has them."""
+    ada = clip("yes", "1.wav", "ada", "test")
+    for before in ("train", "several"):
+        assert where_heard([ada], {"ada": before}) == {"ada": "several"}
+    assert where_heard([ada], {"ada": "test"}) == {"ada": "test"}
+
+
+def test_a_split_that_a_corpus_gives_goes_before_what_is_known() -> None:
+    """So that nobody is in two."""
+    given, free = clip("yes", "1.wav", "ada", "train"), clip("no", "2.wav", "ada")
+    found = assign_splits([given, free, *crowd(3)], known={"ada": "test"})[0]
+    assert {one.split for one in found if one.speaker == "ada"} == {"train"}
+    assert [one.split for one in split_pool([free], [given], {"ada": "test"})] == ["train"]

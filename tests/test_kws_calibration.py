@@ -175,3 +175,12 @@ def test_hours_needed_is_what_bounds_a_rate_without_any_event() -> None:
 def test_a_rate_of_nothing_is_refused() -> None:
     with pytest.raises(KwsError, match="above 0, not 0"):
         choose(NEGATIVES, sweep(NEGATIVES, [], CONFIG, (0.5,)), CONFIG, 0.0)
+
+
+def test_a_word_heard_for_another_is_missed() -> None:
+    """Else wrong words would cost nothing where thresholds are chosen."""
+    scores = np.zeros((40, len(LABELS)), np.float32)
+    scores[10:13, LABELS.index("hard")] = 0.9
+    said = Recorded(LABELS, "en", scores, HOP, (Spoken("easy", 1.0, 1.2),))
+    silent = Recorded(LABELS, "en", np.zeros_like(scores), HOP)
+    assert sweep(silent, [said], CONFIG, (0.5,)).misses.tolist() == [[1, 0]]

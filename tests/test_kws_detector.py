@@ -360,3 +360,15 @@ def test_turning_opens_nothing_that_may_not_fire() -> None:
     assert len(events(hears, [one("yes")])) == 1
     hears.turn(DetectorConfig(threshold=0.4, smoothing=1, patience=1))
     assert events(hears, [one("no")] * 3) == []  # of the same utterance
+
+
+def test_what_was_reported_before_a_change_of_language_is_heard_again_once_it_was_over() -> None:
+    """Silent while that one lasts, and not longer."""
+    before, after = detector(), detector()
+    before.step(np.array(one("yes"), np.float32), 0.1)
+    after.keep_silent(before)
+    heard = [
+        after.step(np.array(scores, np.float32), time)
+        for scores, time in ((one("yes"), 0.2), (NOTHING, 0.3), (one("yes"), 2.0))
+    ]
+    assert [bool(event) for event in heard] == [False, False, True]

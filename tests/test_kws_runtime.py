@@ -477,3 +477,25 @@ def test_what_no_ear_can_hear_is_the_same_for_all(
     assert np.isfinite(bank.scores(view)).all()
     with pytest.raises(KwsError, match="divide 16-bit ones by 32768"):
         bank.scores(np.zeros(SAMPLE_RATE, np.int16))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_scores_that_are_kept_stay(
+    base: Base, runtime_of: Callable[[Base, str], Runtime], form: str
+) -> None:
+    runtime = runtime_of(base, form)
+    rng = np.random.default_rng(0)
+    first, other = rng.normal(0, 0.1, (2, SAMPLE_RATE)).astype(np.float32)
+    found = runtime.scores(first)
+    kept = found.copy()
+    assert not np.array_equal(runtime.scores(other), kept)
+    np.testing.assert_array_equal(found, kept)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_causal_base_decides_on_frames(
+    base_of: Callable[[bool], Base], runtime_of: Callable[[Base, str], Runtime], form: str
+) -> None:
+    """Between them it would hear every view as if nothing had been before."""
+    with pytest.raises(KwsError, match="decisions must fall on frames, not every 1360 samples"):
+        Engine(runtime_of(base_of(True), form), hop_seconds=0.085)

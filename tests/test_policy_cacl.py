@@ -135,3 +135,13 @@ def test_what_is_kept_together_is_what_was_trained(
     with torch.no_grad():
         torch.testing.assert_close(second(features), seen[-1](features), atol=1e-4, rtol=1e-4)
         assert not torch.allclose(second(features), first(features), atol=1e-2)
+
+
+def test_components_of_the_left_are_orthogonal_along_their_rows() -> None:
+    """Each column is a component."""
+    apart = torch.tensor([[1.0, 0.0], [2.0, 0.0]]), torch.eye(2)
+    alike = torch.tensor([[1.0, 2.0], [2.0, 4.0]]), torch.eye(2)
+    crossed = torch.tensor([[1.0, 1.0], [2.0, -0.5]]), torch.eye(2)  # orthogonal columns
+    assert regulariser([crossed]) < regulariser([alike])
+    assert float(regulariser([crossed])) == pytest.approx(0.034, abs=1e-3)
+    assert torch.isfinite(regulariser([apart]))

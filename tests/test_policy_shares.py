@@ -96,3 +96,16 @@ def test_no_site_is_given_up_and_none_takes_all() -> None:
         optimizer.step()
     shares = policy.shares().detach()
     assert 5 < shares.max() / shares.min() < 7.4
+
+
+def test_where_all_may_be_spent_every_gate_is_open() -> None:
+    policy = SharePolicy(SITES)
+    policy.tighten(1.0)
+    assert (policy() == 1).all()
+
+
+def test_what_may_be_spent_is_resumed_with_the_rest() -> None:
+    policy, resumed = SharePolicy(SITES), SharePolicy(SITES)
+    policy.tighten(0.1)
+    resumed.load_state_dict(policy.state_dict())
+    assert resumed.shares().tolist() == policy.shares().tolist()
