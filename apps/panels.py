@@ -3,6 +3,7 @@
 Drawn line by line from styled strings: nested tables would cost more than the listening itself.
 """
 
+import math
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ CELL: Final = 2  # decisions in one cell of a trace, which shows the highest
 CELLS: Final = 240  # kept of each trace
 STEPS: Final = " ▁▂▃▄▅▆▇█"
 NARROW: Final = 76  # columns, below which the two panels lie one above the other
+ROOMY: Final = 40  # columns of a keyword, of which its threshold may take some
 SMALLEST: Final = 3  # lines of a panel, frame and all
 SHORTEST: Final = 8  # rows of a panel, where there is room
 LANGUAGES: Final = 3  # lines for their names
@@ -238,12 +240,15 @@ def _keywords(state: State, width: int, rows: int) -> list[Line]:
 def _keyword(state: State, index: int, width: int) -> Line:
     engine, cells = state.engine, state.traces.cells[index]
     label, score = engine.labels[index], float(engine.scores[index])
-    heard = score >= engine.thresholds[index]
+    threshold = float(engine.thresholds[index])
+    heard = score >= threshold
     style = "dim" if label in (UNKNOWN, SILENCE) else "bold" if heard else ""
     name = fitted([piece(label, style)], min(width // 3, 20))
-    room = width - Segment.get_line_length(name) - 6
-    trace = _trace(cells[len(cells) - max(0, room) :], float(engine.thresholds[index]))
-    return [*name, piece(" "), *trace, piece(f" {score:.2f}")]
+    wanted = f" ≥{_level(threshold)}" if math.isfinite(threshold) else ""
+    said = [piece(f" {score:.2f}"), piece(f"{wanted:<8}" if width >= ROOMY else "", "dim")]
+    room = width - Segment.get_line_length([*name, *said]) - 1
+    trace = _trace(cells[len(cells) - max(0, room) :], threshold)
+    return [*name, piece(" "), *trace, *said]
 
 
 def _trace(values: NDArray[np.float32], threshold: float) -> Iterator[Segment]:

@@ -99,6 +99,7 @@ def test_all_that_matters_is_on_the_screen(
     text = "\n".join(lines)
     for part in (words[0], "1 ara", "2 cmn", "3 eng", "-6 dBFS", "0.9 s", "0.90", "▇"):
         assert part in text
+    assert "0.90 ≥0.50" in text  # a score, and what it must reach
     for part in ("CPU 3.1 %", "0 blocks dropped, 0 overruns", "threshold 0.50", "all is well"):
         assert part in text
     for key in ("Tab next", "+ - threshold", "m mute", "q quit"):
