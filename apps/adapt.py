@@ -23,7 +23,7 @@ from . import options, progress, spoken
 from .card import command
 from .learn import BATCH, ROUNDED, STEPS, Recipe, learn_language, summary
 from .recordings import Recordings, Selection, pick_device
-from .stored import heard_before, refuse_foreign, refuse_taken
+from .stored import heard_before, refuse_after, refuse_foreign, refuse_taken
 from .terminal import json_line
 from .wiring import open_base
 
@@ -170,8 +170,8 @@ def adapt(
         raise UsageError(f"--beside is for --method {', '.join(TOGETHER)}; leave it out")
     if any(pair in filters for pair in beside):
         raise UsageError("--beside names what --filter does; name the other languages with it")
-    if after and not method_of(method).sequential:
-        raise UsageError(f"--method {method} builds on no language before; leave out --after")
+    if after:
+        refuse_after(method)
     asked = Budget.parse(budget)
     if asked.kind == "parameters" and asked.amount <= 100:
         progress.note(f"--budget {budget} is so many numbers; a share is written {asked.amount:g}%")

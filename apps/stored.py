@@ -77,6 +77,12 @@ def heard_before(after: Path | None) -> dict[str, Where]:
     return read_adapter_config(after).people if after else {}
 
 
+def refuse_after(method: str) -> None:
+    """Raise a UsageError where a method builds on no language before."""
+    if not method_of(method).sequential:
+        raise UsageError(f"--method {method} builds on no language before; leave out --after")
+
+
 def open_earlier(base: Base, folder: Path, method: str) -> Adaptation:
     """The language that a new one builds on.
 
@@ -85,8 +91,7 @@ def open_earlier(base: Base, folder: Path, method: str) -> Adaptation:
         KwsError: there is no such adapter, or it is another base's.
 
     """
-    if not method_of(method).sequential:
-        raise UsageError(f"--method {method} builds on no language before; leave out --after")
+    refuse_after(method)
     adapter = load_adapter(folder)
     if adapter.config.method != method:
         raise UsageError(

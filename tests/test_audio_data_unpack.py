@@ -140,14 +140,6 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
         unpack(archive, tmp_path / "out")
 
 
-def test_rights_beyond_reading_are_not_taken_from_an_archive(tmp_path: Path) -> None:
-    """Nobody else may write, and nothing runs as its owner."""
-    info = tarfile.TarInfo("a.wav")
-    info.mode = 0o4777
-    folder = unpack(packed(tmp_path / "x.tar.gz", {}, info), tmp_path / "out")
-    assert (folder / "a.wav").stat().st_mode & 0o7777 == 0o755
-
-
 def test_a_link_that_goes_up_is_named_with_its_member(tmp_path: Path) -> None:
     archive = packed(tmp_path / "x.tar.gz", {"a/x.txt": b"x"}, link("b/y.txt", "../a/x.txt"))
     with pytest.raises(KwsError, match=r"member 'b/y.txt' leads out of the folder, or may"):
