@@ -18,7 +18,6 @@ from audio_data.manifest import by_column
 from audio_data.material import SplitBy, split_by
 from audio_data.noise import find_noise, load_noise
 from audio_data.splits import LEARNT, where_heard
-from audio_data.synthesis import LICENCE as SYNTHETIC
 from audio_data.task import Task, make_task, measuring_task
 from kws.base import BaseConfig
 from kws.config import UNKNOWN, FeatureConfig, Where
@@ -194,7 +193,7 @@ class Recordings:
 
     def made(self, split: Split) -> int:
         """How many of these are of no person, but of made voices."""
-        return sum(clip.licence == SYNTHETIC for clip in self.said(split))
+        return sum(clip.is_made for clip in self.said(split))
 
     @property
     def people(self) -> dict[str, Where]:
@@ -263,9 +262,9 @@ def _named(clips: Sequence[Clip], pool: Sequence[Clip]) -> frozenset[str]:
 
     A corpus that splits its people itself may call one of them as this one calls another.
     """
-    mixed = any(c.licence == SYNTHETIC for c in (*clips, *pool))  # whose manifest says our splits
+    mixed = any(c.is_made for c in (*clips, *pool))  # whose manifest says our splits
     heard = [*clips, *(clip for clip in pool if mixed or clip.split is None)]
-    return frozenset(c.speaker for c in heard if c.speaker and c.licence != SYNTHETIC)
+    return frozenset(c.speaker for c in heard if c.speaker and not c.is_made)
 
 
 def pick_device(name: str) -> str:

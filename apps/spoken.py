@@ -10,7 +10,6 @@ from audio_data.clips import UNTOLD, Clip
 from audio_data.corpus import find_manifest
 from audio_data.material import Half, Material, read_material
 from audio_data.mixture import make_mixture
-from audio_data.synthesis import LICENCE
 from audio_data.task import only_language
 from kws.adapter import AdapterConfig
 from kws.config import Where
@@ -130,7 +129,7 @@ def trust(config: AdapterConfig, recordings: Recordings) -> str:
             "well; record some (kws collect) and give them with --data"
         )
     said = recordings.said("validation")
-    people = {clip.speaker for clip in said if clip.licence != LICENCE}
+    people = {clip.speaker for clip in said if not clip.is_made}
     theirs = [found["per_speaker"][speaker or NAMELESS] for speaker in people]
     right = sum(person["accuracy"] * person["count"] for person in theirs)
     low, high = interval(right / by_people, by_people)

@@ -57,6 +57,7 @@ def evaluate_stream(
             "hours": reported.negatives.hours,
             "distinct_hours": reported.distinct_hours,
             "split_by": reported.material.split_by,
+            "made": reported.material.made,
             "chosen_on": {
                 "hours": chosen_on.negatives.hours,
                 "distinct_hours": chosen_on.distinct_hours,

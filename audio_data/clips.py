@@ -8,6 +8,7 @@ from kws.config import Split as Split
 from kws.config import composed
 
 UNTOLD: Final = "und"  # BCP 47, where a corpus does not say the language
+MADE: Final = "synthetic, eSpeak NG"  # the licence of what no person said
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
@@ -33,3 +34,8 @@ class Clip:
         object.__setattr__(self, "word", composed(self.word))
         if self.speaker is not None:
             object.__setattr__(self, "speaker", composed(self.speaker))
+
+    @property
+    def is_made(self) -> bool:
+        """Whether a made voice says it, and no person."""
+        return self.licence == MADE

@@ -42,9 +42,22 @@ class Material:
     moved: tuple[str, ...] = ()  # sentences about people who stay where training had them
 
     @property
+    def made(self) -> int:
+        """How many of the keywords' recordings are of no person, but of made voices."""
+        return sum(clip.is_made for clip in self.keywords)
+
+    @property
     def doubts(self) -> list[str]:
         """What the halves cannot promise."""
         found = [*self.moved]
+        if self.made:
+            some = "" if self.made == len(self.keywords) else f"{self.made} recordings of "
+            found.append(f"made voices say {some}the keywords: of people more are missed")
+        if self.others and all(clip.is_made for clip in self.others):
+            found.append(
+                "made voices alone say the other words: what people say sets it off more often; "
+                "give recordings of people with --others"
+            )
         if self.split_by == "files":
             found.append(
                 "who says the keywords is not known, or too few do: they are split by files only, "

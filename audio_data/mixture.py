@@ -16,7 +16,7 @@ from kws.errors import UsageError
 from .clips import Clip, Split
 from .manifest import MANIFEST, read_manifest, write_manifest
 from .splits import as_split, assign_splits, people_in
-from .synthesis import DEFAULT_WORDS, LICENCE, make_corpus, write_noises
+from .synthesis import DEFAULT_WORDS, make_corpus, write_noises
 from .task import with_language
 
 KEYWORDS: Final = "keywords"  # folder of these
@@ -104,4 +104,4 @@ def _people(
 
 def _is_made(clip: Clip) -> bool:
     """By a voice that is called as one of ours may be."""
-    return clip.licence == LICENCE and clip.speaker is not None
+    return clip.is_made and clip.speaker is not None

@@ -20,14 +20,13 @@ from kws.config import SAMPLE_RATE
 from kws.errors import KwsError, UsageError
 from kws.files import read_json, write_json
 
-from .clips import SPLITS, Clip, Split
+from .clips import MADE, SPLITS, Clip, Split
 from .encode import encode
 from .espeak import accents, language_file, speak
 from .manifest import MANIFEST, write_manifest
 
 Wave = NDArray[np.float32]
 
-LICENCE = "synthetic, eSpeak NG"
 SECONDS = 1.0  # shortest clip
 NOISE_SECONDS = 20.0
 NOISES = ("white", "pink", "brown", "hum")
@@ -154,7 +153,7 @@ def make_corpus(
                 language=language,
                 speaker=person.name,
                 split=person.split,
-                licence=LICENCE,
+                licence=MADE,
             )
         )
         if progress:

@@ -44,6 +44,7 @@ REPORT_KEYS = [
     "hours",
     "distinct_hours",
     "split_by",
+    "made",
     "chosen_on",
     "points",
     "det",
@@ -346,6 +347,9 @@ def test_the_command_prints_and_draws(kws: Kws, command: list[object], tmp_path:
     assert found["language"] == "de"
     assert list(found["det"]) == ["10", "0"]
     assert set(found["points"][0]["thresholds"]) == {"ja", "links", "nein"}
+    assert found["made"] == 3
+    assert "made voices say the keywords: of people more are missed" in found["notes"]
+    assert any(note.startswith("made voices alone say the other") for note in found["notes"])
     assert (tmp_path / "a.png").is_file()
 
 

@@ -10,11 +10,11 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from audio_data.clips import SPLITS, Clip, Split
+from audio_data.clips import MADE, SPLITS, Clip, Split
 from audio_data.decode import BLOCK as SAMPLES
 from audio_data.decode import decode
 from audio_data.long import Recordings
-from audio_data.manifest import write_manifest
+from audio_data.manifest import read_manifest, write_manifest
 from audio_data.material import HALVES, Material, read_material
 from audio_data.streams import PEAK, Chunk, Ledger, NegativeStream, Noise, PositiveStream
 from kws.config import SAMPLE_RATE, Where
@@ -182,6 +182,24 @@ def test_people_stay_where_training_had_them_and_that_is_told(corpus: Path) -> N
     for half, found in halves.items():
         assert {known[str(clip.speaker)] for clip in found.keywords} == {half}
         assert found.doubts[0].startswith("'x-test', 'x-validation' were in another split")
+
+
+@pytest.mark.parametrize(
+    ("words", "made", "told"),
+    [
+        ({"low"}, 2, ["made voices say 2 recordings of the keywords: of people"]),
+        ({"low", "high", "tall"}, 4, ["made voices say the keywords: of people more are missed"]),
+        ({"odd", "tall"}, 0, ["made voices alone say the other words: what people say"]),
+    ],
+)
+def test_made_voices_are_told_of(
+    corpus: Path, words: set[str], made: int, told: list[str], tmp_path: Path
+) -> None:
+    clips = [replace(c, licence=MADE if c.word in words else None) for c in read_manifest(corpus)]
+    write_manifest(tmp_path / "manifest.csv", clips)
+    found = read_material(tmp_path, LABELS, filters={"language": ["x"]})["test"]
+    assert found.made == made
+    assert [note[: len(start)] for note, start in zip(found.doubts, told, strict=True)] == told
 
 
 def test_few_of_each_keyword(corpus: Path) -> None:
