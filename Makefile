@@ -33,7 +33,7 @@ demo: $(STAMP)
 	@$(BIN)/kws demo --out runs/demo
 
 test: $(STAMP) sound
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -225,12 +225,15 @@ def adapt(
     for name, value in ({"words": keywords} | result).items():
         if value is not None:
             click.echo(f"{name:20} {_text(value)}")
-    if not tts and method_of(method).streams:
-        click.echo(_next(base if options.is_given("base") else None, out, selection))
+    if method_of(method).streams:
+        click.echo(_next(base if options.is_given("base") else None, out, selection, tts=tts))
 
 
-def _next(base: Path | None, out: Path, selection: Selection) -> str:
-    """What is typed next: the same recordings, and an adapter of a base that is named or not."""
+def _next(base: Path | None, out: Path, selection: Selection, *, tts: bool) -> str:
+    """What is typed next: the same recordings, and an adapter of a base that is named or not.
+
+    Where words are made, thresholds are there, but for what people say that is no keyword.
+    """
     network = [*(["--base", base] if base else []), "--adapter", out]
     named = {
         "--data": selection.data,
@@ -244,9 +247,11 @@ def _next(base: Path | None, out: Path, selection: Selection) -> str:
         shlex.join(["kws", *map(str, parts)])
         for parts in (["calibrate", *network, *where], ["listen", *network])
     )
-    return (
-        f"next, thresholds, of which all keywords have the same so far: {calibrate}\nthen: {listen}"
-    )
+    if tts:
+        why, calibrate = "by any other words that people say", f"{calibrate} --others FOLDER"
+    else:
+        why = "of which all keywords have the same so far"
+    return f"next, thresholds {why}: {calibrate}\nthen: {listen}"
 
 
 def _text(value: Any) -> str:

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +20,7 @@ from apps import spoken as tts
 from apps.card import is_of_strangers
 from audio_data import mixture
 from audio_data.augment import AugmentConfig
-from audio_data.clips import Clip, Split
+from audio_data.clips import MADE, Clip, Split
 from audio_data.manifest import read_manifest, write_manifest
 from audio_data.splits import check_disjoint
 from kws.adapter import read_adapter_config, save_adapter_config
@@ -73,6 +74,23 @@ def test_words_alone_become_an_adapter_with_thresholds(
     card = (tmp_path / "de" / "README.md").read_text(encoding="utf-8")
     assert "- Made by `kws adapt --base" in card
     assert "- Thresholds by" not in card  # of the same command
+
+
+def test_thresholds_by_what_people_say_are_chosen_as_is_told(
+    tiny: Path, spoken: Path, kws: Kws, tmp_path: Path
+) -> None:
+    """Until then nobody but made voices has said what is no keyword, and the card says so."""
+    code, out, err = kws(*learn(tiny, tmp_path / "de"))
+    assert code == 0, err
+    card, doubt = tmp_path / "de" / "README.md", "made voices alone say the other words"
+    assert doubt in card.read_text(encoding="utf-8")
+    people = spoken.with_name("others.csv")  # next to its recordings
+    people.write_text(spoken.read_text(encoding="utf-8").replace(MADE, "CC0-1.0"), "utf-8")
+    told = out.splitlines()[-2].partition(": kws ")[2].replace("FOLDER", shlex.quote(str(people)))
+    code, _, err = kws(*shlex.split(told), "--hours", 0.01)
+    assert code == 0, err
+    assert "- Thresholds by `kws calibrate" in card.read_text(encoding="utf-8")
+    assert doubt not in card.read_text(encoding="utf-8")
 
 
 def test_recordings_that_are_there_are_not_written_over(
