@@ -68,7 +68,7 @@ def test_an_archive_is_unpacked(tmp_path: Path) -> None:
         ({}, [device("dev", tarfile.BLKTYPE)]),
         ({}, [device("pipe", tarfile.FIFOTYPE)]),
     ],
-    ids=lambda value: str(value)[:40],
+    ids=lambda value: " ".join(getattr(one, "name", one) for one in value) or "none",
 )
 def test_a_member_that_escapes_is_refused(
     tmp_path: Path, files: dict[str, bytes], extra: list[tarfile.TarInfo]
