@@ -53,7 +53,7 @@ class Trial:
         positives: keywords in noise, by signal-to-noise ratio in dB.
         distinct_hours: of recordings in the negatives by kind, each counted once.
         repeated: how often they came, on average.
-        material: what was played; no other words where recordings took the place of the negatives.
+        material: of the half, without other words where recordings took their place.
         speech: whether words are among the negatives.
 
     """
@@ -110,11 +110,7 @@ def play(
     recordings: Path | None = None,
 ) -> Trial:
     """Play the streams of one half; ``recordings`` are heard instead of made negatives."""
-    made: Recordings | NegativeStream
-    if recordings:
-        made, material = Recordings(recordings), replace(material, others=())
-    else:
-        made = NegativeStream(material, hours * 3600, seed)
+    made = Recordings(recordings) if recordings else NegativeStream(material, hours * 3600, seed)
     with counting(f"{material.half}: sound without keywords, s") as progress:
         negatives = hear(scorer, made, progress)
     positives = {}
@@ -129,7 +125,7 @@ def play(
         positives,
         {kind: amount / 3600 for kind, amount in distinct.items()},
         made.ledger.played_seconds / max(1.0, total),
-        material,
+        replace(material, others=()) if recordings else material,
         bool(recordings or material.others),
     )
 

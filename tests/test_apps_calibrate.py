@@ -159,6 +159,7 @@ def test_long_recordings_take_the_place_of_the_made_stream(
         "recordings": pytest.approx(12 / 3_600, abs=1e-5)
     }
     assert found["kept"]
+    assert found["positives"]["10"]["among_words"]["count"]
     notes = [note for note in found["notes"] if "no keyword is heard" not in note]
     assert notes == ["made voices say the keywords: of people more are missed"]
 
