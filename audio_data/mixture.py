@@ -75,7 +75,9 @@ def make_mixture(
     }
     rest = speak(out / "others", others, takes=1)
     write_noises(out / "noise", seed=seed)
-    given = [replace(c, speaker=f"given-{c.speaker}") if _is_made(c) else c for c in recorded]
+    given = [  # made voices among them may be called as ours are
+        replace(c, speaker=f"given-{c.speaker}") if c.is_made and c.speaker else c for c in recorded
+    ]
     people, warnings = _people(given, words, as_split(known or {}))
     spoken = {(clip.word, clip.split) for clip in people if clip.split != "train"}
     made = [clip for clip in read_manifest(said) if (clip.word, clip.split) not in spoken]
@@ -100,8 +102,3 @@ def _people(
             "may share people, so accuracy may be optimistic"
         ]
     return named, []
-
-
-def _is_made(clip: Clip) -> bool:
-    """By a voice that is called as one of ours may be."""
-    return clip.is_made and clip.speaker is not None
