@@ -257,11 +257,13 @@ def _next(base: Path | None, out: Path, selection: Selection, *, tts: bool) -> s
 def _text(value: Any) -> str:
     """For people.
 
-    >>> _text(("stem.0", "stem.1", "head")), _text(tuple("abcdefgh")), _text(5 / 6)
-    ('stem.0, stem.1, head', 'a, b, c, d, e, f, and 2 more', '0.833')
+    >>> _text(("stem.0", "stem.1", "head")), _text(tuple("abcdefgh"))
+    ('stem.0, stem.1, head', 'a, b, c, d, e, f, and 2 more')
+    >>> _text(5 / 6), _text(0.9996), _text(1234.5), _text(1.0)
+    ('0.8333', '0.9996', '1,234', '1')
     """
     if isinstance(value, float):
-        return f"{value:.3g}"
+        return f"{value:.4g}" if value < 100 else f"{value:,.0f}"
     if isinstance(value, dict):
         return ", ".join(f"{key} {item:g}" for key, item in value.items())
     if isinstance(value, tuple):

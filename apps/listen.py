@@ -47,6 +47,7 @@ class Recording:
     """A file in blocks, like a microphone; ``real_time`` hands them out as they would come."""
 
     dropped = overruns = 0
+    trouble = ""
 
     def __init__(
         self,
@@ -118,7 +119,7 @@ def _turn(key: str, engine: LiveEngine, show: Show) -> None:
         show.note("muted: nothing is heard" if engine.muted else "listening again")
     elif key in "+=-_":
         engine.turn(up=key in "+=")
-        show.note(f"threshold {thresholds(engine)}")
+        show.note(f"{engine.language}: threshold {thresholds(engine)}")
 
 
 def _chosen(key: str, engine: Engine) -> str | None:

@@ -103,6 +103,7 @@ class Microphone:
         rate, channels: in which it was opened.
         dropped: blocks that the reader was too slow for.
         overruns: times that the sound system itself lost audio, or the device.
+        trouble: a sentence while the device is lost, else nothing.
         tell: is called with a sentence when the device is lost, and when it is found again.
 
     Raises:
@@ -115,6 +116,7 @@ class Microphone:
         self._wanted = device
         self._use(choose(list_devices(), device))
         self.dropped = self.overruns = 0
+        self.trouble = ""
         self.tell: Callable[[str], object] = lambda sentence: None
         self._stream: Any = None
 
@@ -134,7 +136,6 @@ class Microphone:
     def __iter__(self) -> Iterator[Wave]:
         """Yield what is heard until the reader stops iterating."""
         waited = pause = 0.0  # counted, not read from a clock: a suspended process has not waited
-        lost = False
         while True:
             try:
                 block = self._queue.get(timeout=POLL_SECONDS)
@@ -143,17 +144,17 @@ class Microphone:
                 yield np.zeros(0, np.float32)
                 if waited < (LOST_SECONDS if self._delivers() else pause):
                     continue
-                if not lost:
-                    lost = True
+                if not self.trouble:
+                    self.trouble = f"the microphone is lost: {self.name}; looking for it"
                     self.overruns += 1  # what was being said is cut
-                    self.tell(f"the microphone is lost: {self.name}; looking for it")
+                    self.tell(self.trouble)
                     yield np.zeros(SAMPLE_RATE, np.float32)
                 waited, pause = 0.0, min(max(2 * pause, RETRY_SECONDS), LONGEST_SECONDS)
                 self._reopen()
             else:
-                if lost:
+                if self.trouble:
                     self.tell(f"the microphone is back: {self.name}")
-                waited, pause, lost = 0.0, 0.0, False
+                waited, pause, self.trouble = 0.0, 0.0, ""
                 yield self._converted(block)
 
     def _use(self, device: Device) -> None:

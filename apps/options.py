@@ -64,8 +64,8 @@ def refuse_to_change_ours(adapter: Path | None, what: str) -> None:
     """Raise a UsageError where a command would write to the base that comes along."""
     if not (adapter or is_given("base")):
         raise UsageError(
-            f"name the adapter {what}, or with --base a base of your own: the one that comes along "
-            "is left as it is"
+            f"name the adapter {what}, or the base itself with --base: the one that comes along "
+            "is changed only where it is named"
         )
 
 

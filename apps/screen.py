@@ -51,6 +51,11 @@ class Source(Protocol):
         """Times that the sound system itself lost audio."""
         ...
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing is heard for now, if so."""
+        ...
+
 
 class Show(Protocol):
     """Tells people or programs what is heard."""
@@ -215,7 +220,6 @@ class Screen:
         self._draw()
 
     def switched(self) -> None:
-        self._noted = self._clock() - NOTE_SECONDS  # it was of another language
         self._traces.update(self._engine)
         self._draw()
 
@@ -242,7 +246,7 @@ class Screen:
             self._source.overruns,
             tuple(self._found),
             self._meter.share(),
-            self._note if self._clock() - self._noted < NOTE_SECONDS else "",
+            self._note if self._clock() - self._noted < NOTE_SECONDS else self._source.trouble,
         )
         return Picture(state)
 

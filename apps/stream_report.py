@@ -58,6 +58,7 @@ def evaluate_stream(
             "distinct_hours": reported.distinct_hours,
             "split_by": reported.material.split_by,
             "made": reported.material.made,
+            "count": len(reported.material.keywords),
             "chosen_on": {
                 "hours": chosen_on.negatives.hours,
                 "distinct_hours": chosen_on.distinct_hours,

@@ -28,9 +28,13 @@ def json_line(record: object) -> str:
 def folded(text: str, width: int | None = None) -> str:
     """Lines no longer than the terminal is wide, if they go to one; words stay whole.
 
+    So do rows of tables, which are indented.
+
     >>> print(folded("note: such as this", 12))
     note: such
       as this
+    >>> print("right:" + folded("  99.0%     12  name", 12))
+    right:  99.0%     12  name
     """
     if width is None and not (sys.stdout and sys.stdout.isatty()):
         return text
@@ -44,7 +48,7 @@ def folded(text: str, width: int | None = None) -> str:
             break_on_hyphens=False,
             drop_whitespace=False,
         )
-        if len(line) > columns
+        if len(line) > columns and not line.startswith("  ")
         else [line]
         for line in text.splitlines()
     )

@@ -64,5 +64,7 @@ def _stream(found: dict[str, Any] | None) -> Iterable[str]:
         return ["-"] * 3
     point = next(point for point in found["points"] if point["aim_per_hour"] is None)
     missed = [tenths(point["snr"].get(ratio, {}).get("miss_rate")) for ratio in ("10", "0")]
-    whose = " (made voices)" if found.get("made") else ""
+    made = found.get("made", 0)
+    some = "some " if made < found.get("count", made) else ""
+    whose = f" ({some}made voices)" if made else ""
     return [f"{missed[0]}{whose}", missed[1], f"{point['negatives']['per_hour']:.1f}"]

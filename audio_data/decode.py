@@ -132,7 +132,7 @@ def _pieces(path: Path) -> Iterator[tuple[NDArray[np.float32], int]]:
             if file.format == "MP3" and file.frames - read > _MP3_FRAME:
                 raise _truncated(path)
             size = os.fstat(opened.fileno()).st_size
-            if not read and size > _HEADER and file.format in ("WAV", "WAVEX"):
+            if not read and size > _HEADER and file.format in ("WAV", "WAVEX", "RF64"):
                 raise KwsError(
                     f"{path} says that it holds no samples, as a recording that was broken off "
                     f"does; convert it: ffmpeg -ignore_length 1 -i {path.name} "

@@ -73,7 +73,7 @@ def _extract(archive: Path, folder: Path, progress: Progress | None) -> None:
     ):
         while (member := tar.next()) is not None:
             _refuse_escape(archive, member)
-            member.mode = member.mode & MODE | 0o600
+            member.mode = member.mode & MODE | (0o700 if member.isdir() else 0o600)
             try:
                 tar.extract(member, folder, **FILTER)
             except REFUSED as error:  # a link to what is not there

@@ -49,6 +49,7 @@ class Person:
 
     name = "USB Audio"
     dropped = overruns = 0
+    trouble = ""
     closed = False
 
     def __init__(self, *says: Wave, types: Sequence[str] = "") -> None:

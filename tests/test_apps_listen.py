@@ -93,6 +93,7 @@ class Notes:
 class Source:
     name = "Built-in Audio"
     dropped = overruns = 0
+    trouble = ""
 
 
 def silence(seconds: float) -> Wave:
@@ -190,9 +191,9 @@ def test_keys_turn_the_threshold_and_say_so(engine: LiveEngine) -> None:
     notes = Notes()
     assert obey("++-", engine, notes)
     assert [note for note in notes.events if "threshold" in note] == [
-        "threshold 0.62, turned up",
-        "threshold 0.73, turned up",
-        "threshold 0.62, turned up",
+        "ara: threshold 0.62, turned up",
+        "ara: threshold 0.73, turned up",
+        "ara: threshold 0.62, turned up",
     ]
 
 
@@ -452,6 +453,7 @@ class FakeMicrophone:
 
     name = "USB Audio"
     dropped = overruns = 0
+    trouble = ""
     closed = False
     then: Iterable[Wave] = ()
 

@@ -58,6 +58,7 @@ class Loud:
 class Source:
     name = "Built-in Audio"
     dropped = overruns = 0
+    trouble = ""
 
 
 def heard(engine: LiveEngine, seconds: float = 0.9) -> Traces:
@@ -394,21 +395,22 @@ def test_languages_stand_in_a_column() -> None:
     assert len({cell_len(row.partition("  de")[0]) for row in rows}) == 1
 
 
-def test_a_note_passes() -> None:
-    """With time, and where another language is heard."""
-    now = [0.0]
-    screen = Screen(LiveEngine(Loud()), Source(), no_terminal(record=True), clock=lambda: now[0])
+def test_a_note_passes_but_not_what_ails_the_source() -> None:
+    now, source = [0.0], Source()
+    screen = Screen(LiveEngine(Loud()), source, no_terminal(record=True), clock=lambda: now[0])
 
-    def shown() -> bool:
-        return any("all is well" in part.text for line in _lines(screen) for part in line)
+    def shown(what: str) -> bool:
+        return any(what in part.text for line in _lines(screen) for part in line)
 
     screen.note("all is well")
-    assert shown()
-    now[0] += NOTE_SECONDS
-    assert not shown()
-    screen.note("all is well")
+    source.trouble = "the microphone is lost"
     screen.switched()
-    assert not shown()
+    assert shown("all is well")
+    now[0] += NOTE_SECONDS
+    assert not shown("all is well")
+    assert shown("the microphone is lost")
+    source.trouble = ""
+    assert not shown("the microphone is lost")
 
 
 def _lines(screen: Screen) -> list[list[Segment]]:

@@ -121,6 +121,17 @@ def test_no_samples_are_refused(tmp_path: Path, kind: str) -> None:
     assert "is empty" in refusal(write(tmp_path / f"a.{kind}", tone(0)))
 
 
+def test_a_long_recording_that_was_killed_is_told_from_silence(tmp_path: Path) -> None:
+    """Of a file that may be longer than 4 GB another chunk says how long it is."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tone(1.0), 16_000, format="RF64", subtype="PCM_16")
+    whole = bytearray(path.read_bytes())
+    where = whole.index(b"ds64") + 8
+    whole[where : where + 16] = bytes(16)  # of the file and of its sound
+    path.write_bytes(whole)
+    assert "broken off does; convert it: ffmpeg -ignore_length 1 -i a.wav" in refusal(path)
+
+
 def test_a_recorder_that_was_killed_is_told_from_silence(tmp_path: Path) -> None:
     """It leaves sound behind a header that says that there is none."""
     path = write(tmp_path / "a.wav", tone(1.0))

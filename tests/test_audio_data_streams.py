@@ -188,7 +188,14 @@ def test_people_stay_where_training_had_them_and_that_is_told(corpus: Path) -> N
     ("words", "made", "told"),
     [
         ({"low"}, 2, ["made voices say 2 recordings of the keywords: of people"]),
-        ({"low", "high", "tall"}, 4, ["made voices say the keywords: of people more are missed"]),
+        (
+            {"low", "high", "tall"},
+            4,
+            [
+                "made voices say the keywords: of people more are missed",
+                "made voices say 2 of 4 recordings of the other words, and set it off less often",
+            ],
+        ),
         ({"odd", "tall"}, 0, ["made voices alone say the other words: what people say"]),
     ],
 )

@@ -83,7 +83,7 @@ def test_a_language_is_learnt_where_neither_base_nor_folder_is_named(
 
 def test_the_thresholds_of_what_comes_along_stay(kws: Kws, spoken: Path) -> None:
     code, _, err = kws("calibrate", "--data", spoken, "--filter", "language=en")
-    assert (code, "the one that comes along is left as it is" in err) == (2, True)
+    assert (code, "the one that comes along is changed only where it is named" in err) == (2, True)
 
 
 def test_the_table_has_a_row_for_each() -> None:
@@ -103,6 +103,19 @@ def test_people_among_made_voices_are_told_of(tmp_path: Path) -> None:
     assert row[3] == "10 people and made voices"
     assert row[4].endswith("people and made voices")
     assert f"by {row[3]}\n" in card(read_adapter_config(tmp_path / "deu"))
+
+
+@pytest.mark.parametrize(
+    ("made", "whose"), [(0, ""), (3, " (some made voices)"), (64, " (made voices)")]
+)
+def test_streams_tell_how_many_made_voices_there_are(made: int, whose: str, tmp_path: Path) -> None:
+    shutil.copytree(ZOO / "deu", tmp_path / "deu")
+    file = tmp_path / "deu" / CONFIG
+    config = json.loads(file.read_text("utf-8"))
+    config["metrics"]["stream"] |= {"made": made, "count": 64}
+    file.write_text(json.dumps(config), "utf-8")
+    (row,) = zoo_rows(tmp_path)
+    assert row[8] == f"{float(row[8].split()[0])}{whose}"
 
 
 def test_one_adapter_may_be_named_alone() -> None:
