@@ -188,7 +188,7 @@ def adapt(
     if words:
         refuse_unwritable(out)
         if language:
-            refuse_taken(out, language)
+            refuse_taken(out, language, words)
         known = {**opened.config.people, **before}
         selection = spoken.speak(selection, words, data, out / spoken.SPEECH, respelt, known)
     recordings = Recordings.select(selection, opened.config, known=before)

@@ -377,5 +377,5 @@ def _read_record(path: Path) -> dict[str, Any]:
     found = record["stream"] if is_stream else record
     wanted = {"split_by"} if is_stream else {"cell", "settings", "result", *MEASURED}
     if not (isinstance(found, dict) and wanted <= found.keys()):
-        raise KwsError(f"{path} is no record of a run; delete it and run its grid again")
+        raise KwsError(f"{path} is no record of a run; name records alone with --records")
     return record

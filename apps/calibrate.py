@@ -1,7 +1,7 @@
 """``kws calibrate``: set the thresholds of a language for a rate of false accepts."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -174,7 +174,7 @@ def _result(heard: Trial, choice: Choice, per_hour: float) -> dict[str, Any]:
 
 
 def _doubts(
-    heard: Trial, choice: Choice, per_hour: float, said: Iterable[Mapping[str, Any]]
+    heard: Trial, choice: Choice, per_hour: float, said: Collection[Mapping[str, Any]]
 ) -> list[str]:
     """Where the rate that was asked for is not shown."""
     found = []
@@ -183,14 +183,32 @@ def _doubts(
             f"no thresholds keep {per_hour:g} per hour on this sound; these come nearest: "
             "train with more words and noise that are no keyword"
         )
-    if all(report["misses"] == report["count"] for report in said):
+    deaf = [word for word in heard.negatives.keywords if _is_never_heard(word, said)]
+    if len(deaf) == len(heard.negatives.keywords):
         found.append(
             "no keyword is heard at these thresholds: is one of them said in the sound that holds "
             "none?"
         )
+    elif deaf:
+        found.append(
+            f"{', '.join(deaf)}: never heard at the threshold found; record more, train longer, or "
+            "allow more false accepts"
+        )
     if short := heard.too_short(per_hour):
         found.append(f"{short}; give more with --negatives")
     return found
+
+
+def _is_never_heard(word: str, said: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether a keyword that was said was missed in all streams.
+
+    >>> one = {"per_keyword": {"ja": {"count": 3, "misses": 3}, "nein": {"count": 0, "misses": 0}}}
+    >>> two = {"per_keyword": {"ja": {"count": 3, "misses": 2}, "nein": {"count": 0, "misses": 0}}}
+    >>> [_is_never_heard(word, [one]) for word in ("ja", "nein")], _is_never_heard("ja", [one, two])
+    ([True, False], False)
+    """
+    own = [report["per_keyword"][word] for report in said]
+    return any(f["count"] for f in own) and all(f["misses"] == f["count"] for f in own)
 
 
 def _table(result: dict[str, Any]) -> str:

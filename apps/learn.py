@@ -33,6 +33,7 @@ BATCH: Final = 16
 STEPS: Final = 4_000  # minutes for any corpus; decision 14 says what half as many cost
 ROUNDED: Final[Bits] = 8  # bits; decision 12 says what fewer cost
 NARROW: Final = 0.4  # of the words where made voices are learnt from, decision 21
+TAKEN: Final = 0.5  # of what is no keyword, from which on it is told
 LOST: Final = 0.02  # of validation accuracy, from which on what rounding costs is told
 
 
@@ -116,6 +117,7 @@ def learn_language(
         raise DivergedError("training ended in numbers too large to store; lower --lr")
     measured = measure(merged(base, adapter), recordings, "validation")
     _tell_rounding(adapter, recipe, trainer.history, measured)
+    _tell_taken(measured)
     config = replace(
         adapter.config,
         method=recipe.method,
@@ -161,7 +163,7 @@ def summary(config: AdapterConfig) -> dict[str, Any]:
 
 def _prepare(out: Path, recordings: Recordings) -> None:
     """Say what the folder and the recordings give cause to say, before anything is learnt."""
-    refuse_taken(out, recordings.task.language)
+    refuse_taken(out, recordings.task.language, recordings.task.keywords)
     tell_unfinished(out)
     if (out / ADAPTER).exists():
         note(f"{out} holds an adapter, which the new one replaces, its thresholds with it")
@@ -274,6 +276,17 @@ def _tell_rounding(
             f"numbers of {bits} bits lose {lost:.1%} of the validation clips "
             f"that training told apart; give {wider}another --method"
         )
+
+
+def _tell_taken(measured: Measured) -> None:
+    """Say where most of what is no keyword is taken for one: so keywords are easily right."""
+    for kind, name in (("unknown", "the other words"), ("silence", "the silence")):
+        rate = measured.report[f"{kind}_false_accept_rate"]
+        if rate is not None and rate > TAKEN:
+            note(
+                f"{rate:.0%} of {name} in validation is taken for a keyword, so that it hears too "
+                "much, however many keywords are right; train longer, or on more recordings"
+            )
 
 
 def _trained_to(history: Mapping[str, list[Epoch]]) -> float | None:

@@ -1,5 +1,6 @@
 """Adapters as they are stored: what training found becomes one, and what is there already."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,7 @@ from kws.adapter import (
 from kws.adapter import CONFIG as ADAPTER
 from kws.base import CONFIG as BASE
 from kws.base import Base
-from kws.config import Where
+from kws.config import Where, spotted
 from kws.deltas import Adaptation, restored
 from kws.errors import KwsError, UsageError
 from kws.forms import MASK
@@ -30,6 +31,7 @@ from policy.spottune import stored_router
 
 from .progress import note
 
+FEW: Final = 3  # words that a sentence names
 HISTORY: Final = "history.json"  # of training, epoch by epoch
 
 
@@ -54,16 +56,23 @@ def tell_unfinished(out: Path) -> None:
         note(f"{out} holds an unfinished run, which goes on if it is of the same settings")
 
 
-def refuse_taken(out: Path, language: str) -> None:
-    """Raise a UsageError where a folder holds an adapter of another language."""
+def refuse_taken(out: Path, language: str, words: Collection[str]) -> None:
+    """Raise a UsageError where a folder holds an adapter of another language, or of other words."""
     try:
-        there = read_adapter_config(out).language
+        there = read_adapter_config(out)
     except KwsError:  # there is none, or none that could be read again
         return
-    if there != language:
+    if there.language != language:
         raise UsageError(
-            f"{out} holds an adapter of {there}, not of {language}; name another --out, or delete "
-            "it"
+            f"{out} holds an adapter of {there.language}, not of {language}; name another --out, "
+            "or delete it"
+        )
+    theirs = spotted(there.labels)
+    if not {*theirs} & {*words}:
+        more = ", ..." if len(theirs) > FEW else ""
+        raise UsageError(
+            f"{out} holds an adapter of other words ({', '.join(theirs[:FEW])}{more}); name "
+            "another --out, or delete it"
         )
 
 

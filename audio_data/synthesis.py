@@ -23,6 +23,7 @@ from kws.files import read_json, write_json
 from .clips import MADE, SPLITS, Clip, Split
 from .encode import encode
 from .espeak import accents, language_file, speak
+from .files import SUFFIXES
 from .manifest import MANIFEST, write_manifest
 
 Wave = NDArray[np.float32]
@@ -289,10 +290,16 @@ def _claim(out: Path, recipe: object) -> None:
     if path.is_file():
         if read_json(path) != recipe:
             raise UsageError(f"{out} holds speech made with other settings; name another folder")
-    elif (out / MANIFEST).exists():
+    elif (out / MANIFEST).exists() or _holds_sound(out):
         raise UsageError(f"{out} already holds another corpus; name another folder")
     else:
         write_json(path, recipe)
+
+
+def _holds_sound(out: Path) -> bool:
+    """Whether there are recordings, which a manifest would hide."""
+    found = (path.suffix.lower() for path in (*out.glob("*"), *out.glob("*/*")))
+    return any(suffix in SUFFIXES for suffix in found)
 
 
 def _all_clips(

@@ -223,7 +223,7 @@ def _resume(stage: Stage, model: nn.Module, optimizer: torch.optim.Optimizer) ->
     if any(record.get("fingerprint") != stage.fingerprint for record in records.values()):
         raise KwsError(
             f"{stage.folder} holds an unfinished run with other settings or recordings; "
-            "repeat that command, or choose another --out"
+            "repeat that command, choose another --out, or delete its checkpoint-*.safetensors"
         )
     if stage.path not in records:
         return []

@@ -45,6 +45,7 @@ REPORT_KEYS = [
     "distinct_hours",
     "split_by",
     "made",
+    "count",
     "chosen_on",
     "points",
     "det",

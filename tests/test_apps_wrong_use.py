@@ -122,6 +122,19 @@ def test_what_is_never_changed_is_not_written_over(
     assert before == {path: path.read_bytes() for path in (tiny / folder).iterdir()}
 
 
+def test_an_adapter_of_other_words_is_not_written_over(
+    kws: Kws, tiny: Path, tmp_path: Path
+) -> None:
+    for take in range(8):
+        record(tmp_path / "data" / "low" / f"me_{take}.wav", 300 + 10 * take)
+    before = (tiny / "de" / "adapter_config.json").read_bytes()
+    found = ["--data", tmp_path / "data", "--language", "de", "--epochs", 1, "--out", tiny / "de"]
+    told = fail(kws, 2, "adapt", "--base", tiny / "base", *found)
+    assert "holds an adapter of other words (" in told
+    assert "); name another --out, or delete it" in told
+    assert before == (tiny / "de" / "adapter_config.json").read_bytes()
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -391,8 +404,8 @@ def test_ctrl_c_says_whether_it_can_be_gone_on(
         ("listen --wav a.wav --save-limit 3", "--save-limit needs --save-dir; add it"),
         ("listen --wav a.wav --exec-seconds 3", "--exec-seconds needs --exec; add it"),
         ("adapt --tts --words ja --language de --licence CC0-1.0", "--licence is for recordings"),
-        ("evaluate --data x --keep", "name the adapter whose figures are kept, or with --base"),
-        ("calibrate --data x", "name the adapter whose thresholds are set, or with --base"),
+        ("evaluate --data x --keep", "name the adapter whose figures are kept, or the base"),
+        ("calibrate --data x", "name the adapter whose thresholds are set, or the base"),
     ],
 )
 def test_what_would_go_unheard_is_refused(kws: Kws, words: str, message: str) -> None:

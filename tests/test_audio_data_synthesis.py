@@ -340,6 +340,11 @@ def test_a_folder_of_another_corpus_is_refused(tmp_path: Path) -> None:
     (tmp_path / "recipe.json").unlink()
     with pytest.raises(UsageError, match="another corpus"):
         make_corpus(tmp_path, WORDS, speakers=3, takes=1)
+    (tmp_path / "manifest.csv").unlink()  # which would hide what is recorded there
+    with pytest.raises(UsageError, match="another corpus"):
+        make_corpus(tmp_path, WORDS, speakers=3, takes=1)
+    with pytest.raises(UsageError, match="another corpus"):
+        make_corpus(next(tmp_path.glob("de/*")), WORDS, speakers=3, takes=1)
 
 
 @pytest.mark.parametrize(
