@@ -13,6 +13,7 @@ from .splits import as_before, as_split, assign_splits, say_in_every_split, spli
 
 SHARE = 0.1  # unknown and silence, each, as a share of the keywords' clips (Speech Commands)
 UNKNOWN_SHARE = 0.3  # unknown words in an epoch of training, for each clip of a keyword
+NAMED = 12  # words that a sentence names
 DIFFERENT = 4_000  # of which these are drawn, at most: half a gigabyte holds them
 NOT_STATED = "not stated for some"  # licence
 
@@ -129,7 +130,7 @@ def measuring_task(
     language, spoken = _one_language(clips), spotted(labels)
     clips, moved, people = as_before(clips, known or {}, spoken)
     if _words(clips).isdisjoint(spoken):
-        refuse_missing(sorted(spoken), clips)
+        refuse_missing(sorted(spoken), clips, "; is it of the right language, or adapter?")
     if not spoken:
         raise UsageError(f"the recordings in {language} hold no word to spot; record some words")
     drawing = _Drawing.of(clips, labels, pool, people, seed, closed=closed)
@@ -272,14 +273,24 @@ def _open(
     )
 
 
-def refuse_missing(words: Iterable[str], clips: Sequence[Clip]) -> None:
+def refuse_missing(words: Iterable[str], clips: Sequence[Clip], hint: str = "") -> None:
     """Raise a UsageError that names the words of which there is no recording."""
     there = _words(clips)
     if missing := [word for word in words if word not in there]:
         raise UsageError(
-            f"no recordings of {', '.join(missing)} in {clips[0].language}; "
-            f"there are {', '.join(sorted(there)[:12])}"
+            f"no recordings of {_some(missing)} in {clips[0].language}; "
+            f"there are {_some(sorted(there))}{hint}"
         )
+
+
+def _some(words: Sequence[str]) -> str:
+    """As many words as a sentence bears.
+
+    >>> _some(["ja", "nein"]), _some([str(number) for number in range(14)])
+    ('ja, nein', '0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, and 2 more')
+    """
+    rest = [f"and {len(words) - NAMED} more"] if len(words) > NAMED else []
+    return ", ".join([*words[:NAMED], *rest])
 
 
 def _strangers(

@@ -95,12 +95,23 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
+def _missing(path: Path) -> KwsError:
+    """What to say of a file that is not there: where there is one, or what is there instead."""
+    folder = path.parent
+    told = f"{path} does not exist; is {folder} the right folder?"
+    if nearby := sorted(folder.glob(f"*/{glob.escape(path.name)}")):
+        told += f" {nearby[0].parent} has one"
+    elif instead := sorted(folder.glob("*_config.json")):
+        told += f" It has {instead[0].name}"
+    return KwsError(told)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object, or one sentence that says why not."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise KwsError(f"{path} does not exist; is {path.parent} the right folder?") from None
+        raise _missing(path) from None
     except OSError as error:
         raise KwsError(_unread(path, error)) from error
     except (ValueError, RecursionError) as error:
@@ -129,7 +140,7 @@ def read_tensors(path: Path) -> Arrays:
     try:
         return load(path.read_bytes())
     except FileNotFoundError:
-        raise KwsError(f"{path} does not exist; is {path.parent} the right folder?") from None
+        raise _missing(path) from None
     except OSError as error:
         raise KwsError(_unread(path, error)) from error
     # A type that NumPy lacks is a KeyError, a shape that no memory holds a ValueError.

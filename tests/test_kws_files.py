@@ -225,3 +225,15 @@ def test_files_behind_links_to_folders_are_below_and_circles_end(tmp_path: Path)
     (tmp_path / "here" / "own" / "circle").symlink_to(tmp_path / "here")
     found = [path.relative_to(tmp_path / "here").as_posix() for path in below(tmp_path / "here")]
     assert found == ["linked/deep/b.txt", "own/a.txt"]
+
+
+def test_another_folder_is_told_of_where_a_file_is_not_there(tmp_path: Path) -> None:
+    """A base given for an adapter, or a folder of adapters for one of them."""
+    file = tmp_path / "adapter_config.json"
+    (tmp_path / "base_config.json").touch()
+    with pytest.raises(KwsError, match=r"right folder\? It has base_config\.json$"):
+        read_json(file)
+    (tmp_path / "cmn").mkdir()
+    (tmp_path / "cmn" / file.name).touch()
+    with pytest.raises(KwsError, match=f"right folder. {tmp_path / 'cmn'} has one$"):
+        read_json(file)
