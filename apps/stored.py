@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from audio_data.manifest import few
 from audio_data.task import Task
 from kws.adapter import (
     CARD,
@@ -69,10 +70,9 @@ def refuse_taken(out: Path, language: str, words: Collection[str]) -> None:
         )
     theirs = spotted(there.labels)
     if not {*theirs} & {*words}:
-        more = ", ..." if len(theirs) > FEW else ""
         raise UsageError(
-            f"{out} holds an adapter of other words ({', '.join(theirs[:FEW])}{more}); name "
-            "another --out, or delete it"
+            f"{out} holds an adapter of other words, {few(theirs, FEW)}; name another --out, or "
+            "delete it"
         )
 
 

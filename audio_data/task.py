@@ -9,6 +9,7 @@ from kws.config import SILENCE, UNKNOWN, Where, check_names, spotted
 from kws.errors import UsageError
 
 from .clips import SPLITS, UNTOLD, Clip, Split
+from .manifest import few
 from .splits import as_before, as_split, assign_splits, say_in_every_split, split_pool
 
 SHARE = 0.1  # unknown and silence, each, as a share of the keywords' clips (Speech Commands)
@@ -278,19 +279,9 @@ def refuse_missing(words: Iterable[str], clips: Sequence[Clip], hint: str = "") 
     there = _words(clips)
     if missing := [word for word in words if word not in there]:
         raise UsageError(
-            f"no recordings of {_some(missing)} in {clips[0].language}; "
-            f"there are {_some(sorted(there))}{hint}"
+            f"no recordings of {few(missing, NAMED)} in {clips[0].language}; "
+            f"there are {few(there, NAMED)}{hint}"
         )
-
-
-def _some(words: Sequence[str]) -> str:
-    """As many words as a sentence bears.
-
-    >>> _some(["ja", "nein"]), _some([str(number) for number in range(14)])
-    ('ja, nein', '0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, and 2 more')
-    """
-    rest = [f"and {len(words) - NAMED} more"] if len(words) > NAMED else []
-    return ", ".join([*words[:NAMED], *rest])
 
 
 def _strangers(

@@ -196,7 +196,7 @@ def test_a_table_for_people(kws: Kws, adapter: Path, command: list[object]) -> N
         (2, ["--negatives", "gone"], "gone is not there; name a folder"),
         (2, ["--negatives", "x", "--hours", 1], "leave --hours out"),
         (2, ["--filter", "language=es"], "of several languages"),
-        (2, ["--filter", "word=ja"], "no recordings of links, nein in de"),
+        (2, ["--filter", "word=ja"], "no recordings of 'links', 'nein' in de"),
         (2, ["--filter", "split=train"], "there are no validation recordings of de"),
         (1, ["--adapter", "gone"], "gone/adapter_config.json does not exist"),
         (1, ["--base", "gone"], "gone/base_config.json does not exist"),

@@ -305,5 +305,5 @@ def test_words_that_are_not_in_the_recordings_cannot_be_evaluated(
 ) -> None:
     command = ["evaluate", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
     told = fail(kws, 2, *command)
-    assert "no recordings of no, stop, yes in de" in told
+    assert "no recordings of 'no', 'stop', 'yes' in de" in told
     assert "is it of the right language, or adapter?" in told

@@ -374,11 +374,15 @@ def test_one_speaker_alone_is_said_so() -> None:
     [
         ([], {}, "no recordings were selected"),
         ([*ENGLISH, *GERMAN], {}, r"several languages \(de, en\).*--filter language=de"),
-        (ENGLISH, {"keywords": ["yes", "maybe"]}, "no recordings of maybe in en.*go, no, stop"),
+        (
+            ENGLISH,
+            {"keywords": ["yes", "maybe"]},
+            "no recordings of 'maybe' in en.*'go', 'no', 'stop'",
+        ),
         (ENGLISH, {"keywords": ["yes"], "closed": True}, "one keyword alone"),
         (ENGLISH, {"keywords": []}, "no word to spot"),
         (record([UNKNOWN, SILENCE]), {}, "no word to spot"),
-        (record(["yes", UNKNOWN]), {"keywords": ["yes", UNKNOWN]}, "no recordings of _unknown_"),
+        (record(["yes", UNKNOWN]), {"keywords": ["yes", UNKNOWN]}, "no recordings of '_unknown_'"),
         (record(["yes", "no"], people={"e": "test"}), {}, "no clip is left to train on"),
     ],
 )
@@ -396,7 +400,7 @@ def test_a_word_that_is_none_is_refused(odd: str) -> None:
 
 
 def test_a_network_of_other_words_is_not_measured() -> None:
-    with pytest.raises(UsageError, match="no recordings of hola in en"):
+    with pytest.raises(UsageError, match="no recordings of 'hola' in en"):
         measuring_task(ENGLISH, ("hola", UNKNOWN, SILENCE))
 
 
