@@ -53,16 +53,16 @@ class Material:
         if self.made:
             some = "" if self.made == len(self.keywords) else f"{self.made} recordings of "
             found.append(f"made voices say {some}the keywords: of people more are missed")
-        made = sum(clip.is_made for clip in self.others)
-        if made == len(self.others) > 0:
+        voiced = sum(clip.is_made for clip in self.others)
+        if voiced == len(self.others) > 0:
             found.append(
                 "made voices alone say the other words: what people say sets it off more often; "
                 "give recordings of people with --others"
             )
-        elif made:
+        elif voiced:
             found.append(
-                f"made voices say {made:,} of {len(self.others):,} recordings of the other words, "
-                "and set it off less often than people do"
+                f"made voices say {voiced:,} of {len(self.others):,} recordings of the other "
+                "words, and set it off less often than people do"
             )
         if self.split_by == "files":
             found.append(

@@ -131,7 +131,7 @@ def measuring_task(
     language, spoken = _one_language(clips), spotted(labels)
     clips, moved, people = as_before(clips, known or {}, spoken)
     if _words(clips).isdisjoint(spoken):
-        refuse_missing(sorted(spoken), clips, "; is it of the right language, or adapter?")
+        refuse_missing(spoken, clips, "; is it of the right language, or adapter?")
     if not spoken:
         raise UsageError(f"the recordings in {language} hold no word to spot; record some words")
     drawing = _Drawing.of(clips, labels, pool, people, seed, closed=closed)

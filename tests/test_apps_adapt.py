@@ -211,6 +211,28 @@ def test_a_card_says_what_a_folder_of_recordings_does_not(
     assert "  - said at a fair\n- Licences of the recordings: CC0-1.0\n" in card
 
 
+@pytest.mark.parametrize(("limit", "is_told"), [(1.0, False), (-0.1, True)])
+def test_what_is_taken_for_a_keyword_is_told(
+    kws: Kws,
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: float,
+    is_told: bool,
+) -> None:
+    """Where there is one word, being right on it is easy."""
+    for take in range(8):
+        record(tmp_path / "data" / "low" / f"me_{take}.wav", 300 + 10 * take)
+    monkeypatch.setattr("apps.learn.TAKEN", limit)
+    command = ["adapt", "--base", tiny / "base", "--data", tmp_path / "data", "--method", "head"]
+    command += ["--language", "x-tone", "--epochs", 1, "--out", tmp_path / "out"]
+    code, _, err = kws(*command)
+    assert code == 0, err
+    report = read_adapter_config(tmp_path / "out").metrics["validation"]
+    told = f"{report['silence_false_accept_rate']:.0%} of the silence in validation is taken"
+    assert (told in " ".join(err.split())) == is_told
+
+
 def test_one_speaker_alone_is_trained_with_a_note(kws: Kws, tiny: Path, tmp_path: Path) -> None:
     for take in range(8):
         record(tmp_path / "data" / "low" / f"me_{take}.wav", 300 + 10 * take)

@@ -174,6 +174,28 @@ def test_keywords_among_the_negatives_are_suspected(
     assert any("no keyword is heard at these thresholds" in note for note in found["notes"])
 
 
+@pytest.mark.parametrize(
+    ("deaf", "told"),
+    [
+        (set(), []),
+        ({"ja"}, ["ja: never heard at"]),
+        ({"ja", "nein"}, ["ja, nein: never heard at"]),
+        (WORDS, ["no keyword is heard at"]),
+    ],
+)
+def test_keywords_that_are_never_heard_are_named(
+    kws: Kws,
+    command: list[object],
+    monkeypatch: pytest.MonkeyPatch,
+    deaf: set[str],
+    told: list[str],
+) -> None:
+    monkeypatch.setattr("apps.calibrate._is_never_heard", lambda word, said: word in deaf)
+    notes = succeed(kws, *command, *SHORT)["notes"]
+    heard = [note.partition(" these")[0].partition(" the t")[0] for note in notes]
+    assert [note for note in heard if "heard at" in note] == told
+
+
 def test_a_table_for_people(kws: Kws, adapter: Path, command: list[object]) -> None:
     code, out, err = kws(*command, *SHORT, "--per-word", 1)
     assert (code, err) == (0, "")

@@ -35,6 +35,14 @@ def device(name: str, kind: bytes) -> tarfile.TarInfo:
     return info
 
 
+def test_folders_can_be_entered_whatever_their_rights(tmp_path: Path) -> None:
+    """Else nobody but root could unpack what is in them."""
+    folder = tarfile.TarInfo("a")
+    folder.type, folder.mode = tarfile.DIRTYPE, 0o644
+    out = unpack(packed(tmp_path / "x.tar.gz", {}, folder), tmp_path / "out")
+    assert (out / "a").stat().st_mode & 0o700 == 0o700
+
+
 def test_an_archive_is_unpacked(tmp_path: Path) -> None:
     seen: list[tuple[int, int | None]] = []
     files = {"./a/1.wav": b"one", "a/ü 2.wav": b"two", "top.txt": b""}
