@@ -20,7 +20,7 @@ from kws.adapter import Adapter, load_adapter
 from kws.base import CONFIG, Base
 from kws.errors import KwsError, UsageError
 from kws.files import read_json, refuse_unwritable, write_json
-from kws.train import Plan
+from kws.train import Plan, Stage
 from policy.methods import method_of
 from policy.transfer import RATE
 
@@ -134,17 +134,19 @@ def run_grid(
     if jobs and is_part:
         raise UsageError("--jobs and --part exclude each other: each job is a part")
     trainings, spanned = read_grid(grid)
-    groups = shared(run for run in spanned if fnmatch(run.name, only))
-    if not groups:
+    everything = shared(run for run in spanned if fnmatch(run.name, only))
+    if not everything:
         names = ", ".join(run.name for run in spanned[:3])
         raise UsageError(f"--only {only} names no run of {grid}; runs are called {names}, ...")
-    groups = groups[part[0] - 1 :: part[1]]
+    groups = everything[part[0] - 1 :: part[1]]
     if ray and any(isinstance(cell, Cell) and cell.before for group in groups for cell in group):
         raise UsageError("languages that build on one another run one after another: no --ray")
     folder = records / grid.stem
     recorded = {run for run in spanned if (folder / f"{run.name}.json").is_file()}
     chosen = set(chain.from_iterable(groups))
-    refuse_others(trainings, folder, recorded - chosen if again else recorded)
+    # What other parts replace is no obstacle to this one.
+    replaced = set(chain.from_iterable(everything)) if again else set()
+    refuse_others(trainings, folder, recorded - replaced)
     missing = [[run for run in group if again or run not in recorded] for group in groups]
     todo = sum(map(len, missing))
     say(f"{len(chosen)} runs, {len(chosen & recorded)} recorded already")
@@ -152,6 +154,8 @@ def run_grid(
         say("give --again for the networks that they left, where these are gone")
     if todo:
         _refuse_without_base(trainings, chain.from_iterable(missing))
+        if not again:
+            _refuse_over_bases(chain.from_iterable(missing), work / grid.stem)
         refuse_unwritable(folder)
     jobs = 1 if ray or is_part else min(jobs or os.cpu_count() or 1, sum(map(bool, missing)))
     if jobs > 1:
@@ -187,6 +191,18 @@ def _refuse_without_base(grid: Grid | None, runs: Iterable[Run]) -> None:
             f"the grid's base is to be in {grid.base}, where none is; make it first, as the grid "
             "says beside it or by kws pretrain, or name another in the grid"
         )
+
+
+def _refuse_over_bases(runs: Iterable[Run], work: Path) -> None:
+    """Raise a UsageError where a pretraining would replace a base that others stand on."""
+    for run in runs:
+        out = work / run.name
+        unfinished = Stage(out, pretrain.STAGE, "").path.exists()
+        if isinstance(run, Cell) and run.tau and (out / CONFIG).exists() and not unfinished:
+            raise UsageError(
+                f"{out} holds a base, which is never changed; give --again to make it anew, or "
+                "name another --work"
+            )
 
 
 def refuse_others(grid: Grid | None, folder: Path, recorded: Iterable[Run]) -> None:

@@ -183,6 +183,11 @@ def _doubts(
             f"no thresholds keep {per_hour:g} per hour on this sound; these come nearest: "
             "train with more words and noise that are no keyword"
         )
+    if unsaid := [word for word in heard.negatives.keywords if _is_never_said(word, said)]:
+        found.append(
+            f"{', '.join(unsaid)}: said by nobody on whom thresholds are chosen, so that it has "
+            "what suits the others; record it by more people"
+        )
     deaf = [word for word in heard.negatives.keywords if _is_never_heard(word, said)]
     if len(deaf) == len(heard.negatives.keywords):
         found.append(
@@ -197,6 +202,10 @@ def _doubts(
     if short := heard.too_short(per_hour):
         found.append(f"{short}; give more with --negatives")
     return found
+
+
+def _is_never_said(word: str, said: Iterable[Mapping[str, Any]]) -> bool:
+    return not any(report["per_keyword"][word]["count"] for report in said)
 
 
 def _is_never_heard(word: str, said: Iterable[Mapping[str, Any]]) -> bool:

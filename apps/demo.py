@@ -123,7 +123,7 @@ def run(out: Path, size: Size, seed: int, device: str, data: Path | None = None)
     right = sum(is_right(said, events) for said, events in heard)
     console.print(f"{right} of {len(heard)} words were heard as they were said.")
     if not all(events for _, events in heard):
-        console.print("Those missed were not sure enough, for long enough: other words are kept out.")
+        console.print("Those missed were not sure enough, for long enough.")
     console.print()
     console.print(_table(rows))
     _print_next(out, folders)

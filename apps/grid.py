@@ -87,6 +87,7 @@ class Group:
         right = all(0 < rate <= HIGHEST for rate in self.rates)
         check(CELLS, "rates", right, f"positive, and {HIGHEST:g} at most")
         check_seeds(CELLS, self.seeds)
+        check(CELLS, "sequences", all(self.sequences), "lists of tasks, none of them empty")
         for budget in self.budgets:
             Budget.parse(budget)
         known = [METHODS[name] for name in self.methods]
@@ -174,7 +175,9 @@ class Grid:
         check("the grid", "epochs", enough, f"{SHORTEST} at least, for methods in stages")
         for name, filters in self.tasks.items():
             check_name("[tasks]", name)
-            right = isinstance(filters, list) and all("=" in str(text) for text in filters)
+            right = isinstance(filters, list) and all(
+                isinstance(text, str) and "=" in text for text in filters
+            )
             check("[tasks]", name, right, 'like ["column=value"]')
         for name in ("epochs", "steps", "per_word", "lr"):
             value = getattr(self, name)
@@ -190,11 +193,11 @@ class Grid:
         """Raise a UsageError where a run was recorded with other settings than these."""
         if "tasks" not in made:
             raise UsageError(f"{where} is no record of a training; delete it, and run it again")
-        pairs = {name: (made[name], getattr(self, name)) for name in ALIKE if name in made}
+        pairs = [(name, made[name], getattr(self, name)) for name in ALIKE if name in made]
         together = cell.method and METHODS[cell.method].together
-        for name in {*made["tasks"], *self.tasks} if together else (*cell.before, cell.task):
-            pairs[name] = made["tasks"].get(name), self.tasks.get(name)
-        for name, (theirs, ours) in pairs.items():
+        heard = {*made["tasks"], *self.tasks} if together else (*cell.before, cell.task)
+        pairs += [(name, made["tasks"].get(name), self.tasks.get(name)) for name in heard]
+        for name, theirs, ours in pairs:
             if theirs != ours:
                 raise UsageError(
                     f"{where} was recorded with {name} {theirs}, not {ours}; delete it, or name "

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from statistics import mean, stdev
+from statistics import mean
 from typing import Final
 
 from .tables import (
@@ -17,8 +17,10 @@ from .tables import (
     method_of,
     rate_of,
     run_of,
+    settings_in,
     signed_mean,
     spread_of,
+    standard_error,
     task_of,
     width_of,
 )
@@ -64,10 +66,8 @@ def causality(records: Sequence[Record]) -> str:
 def _but_hearing(record: Record) -> tuple[str, ...]:
     """All that a run went by but its seed and whether it hears what comes later."""
     what = (*method_of(record), task_of(record), width_of(record), length_of(record))
-    if record["cell"]["tau"]:
-        return what
-    settings = record["settings"]
-    return *what, base_of(record), *map(str, map(settings.get, ("closed", "per_word", "bits")))
+    base = str(rate_of(record)) if record["cell"]["tau"] else base_of(record)
+    return *what, base, *settings_in(record)
 
 
 PAIRED: Final = (
@@ -138,14 +138,12 @@ def _difference(pairs: Pairs) -> tuple[str, str]:
     points = [ahead for some in by_task.values() for ahead in some]
     wins, ties = sum(p > 0 for p in points), sum(p == 0 for p in points)
     means = [mean(some) for some in by_task.values()] if len(by_task) > 1 else points
+    error = standard_error(means)
     if pairs[0][1]["cell"]["method"] == DRAWN:
-        means = max(means, [mean(some) for some in by_seed.values()], key=_error)
-    return signed_mean(means), f"{wins} better, {ties} equal, {len(points) - wins - ties} worse"
-
-
-def _error(values: Sequence[float]) -> float:
-    """Standard error of the mean, of which one value alone says nothing."""
-    return stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
+        error = max(error, standard_error([mean(some) for some in by_seed.values()]))
+    return signed_mean(
+        means, error
+    ), f"{wins} better, {ties} equal, {len(points) - wins - ties} worse"
 
 
 SEQUENCE: Final = (
@@ -182,10 +180,17 @@ def sequences(records: Sequence[Record]) -> str:
     return markdown(["method", "seed", *map(str, range(1, longest + 1)), "mean"], rows)
 
 
-def _kind_of(record: Record) -> tuple[str, str, int, str, str, float]:
+def _kind_of(record: Record) -> tuple[str, str, int, str, str, float, tuple[str, ...]]:
     """What all runs of a sequence have in common; of one language alone there may be others."""
     seed, made_on = record["cell"]["seed"], record.get("base_sha256", "")
-    return (*method_of(record), seed, made_on, length_of(record), rate_of(record))
+    return (
+        *method_of(record),
+        seed,
+        made_on,
+        length_of(record),
+        rate_of(record),
+        settings_in(record),
+    )
 
 
 def _order_of(record: Record) -> tuple[str, ...]:

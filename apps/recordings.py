@@ -156,10 +156,13 @@ class Recordings:
         return self._once(split, split, lambda: self._read(split))
 
     def _once(self, key: object, split: Split, make: Callable[[], T]) -> T:
-        """What is kept of the same examples: runs of a task may hear people in other splits."""
+        """What is kept of the same examples: runs of a task may hear people in other splits.
+
+        Bases may hear more or less of what comes before them.
+        """
         if self.kept is None:
             return make()
-        key = key, self.task.splits[split]
+        key = key, self.features, self.context, self.task.splits[split]
         if key not in self.kept:
             self.kept[key] = make()
         found: T = self.kept[key]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import mean
-from typing import Final
+from typing import Any, Final
 
 from kws.errors import KwsError
 from kws.files import write_text
@@ -34,6 +34,7 @@ from .tables import (
     rate_of,
     run_of,
     spread_of,
+    steps_of,
     task_of,
 )
 from .zoo_results import zoo_rows
@@ -200,7 +201,7 @@ def _alike(records: Sequence[Record]) -> list[list[Record]]:
         key=lambda some: (
             is_causal(some[0]),
             -len(tasks_of(some)),
-            -(some[0]["settings"].get("steps") or 0),
+            -steps_of(some[0]),
         )
     )
     return alike or [[]]
@@ -228,24 +229,39 @@ def _compared(
     return parts
 
 
-def _bases(records: Sequence[Record]) -> str:
-    groups = grouped(
-        records,
-        lambda r: (r["cell"]["tau"], is_causal(r), task_of(r), length_of(r), _is_closed(r)),
+def _base_kind(record: Record) -> tuple[Any, ...]:
+    """Width, whether it is causal, and what its name in the table is made of."""
+    rate, clips = (record["settings"].get(name) for name in ("lr", "per_word"))
+    return (
+        record["cell"]["tau"],
+        is_causal(record),
+        task_of(record),
+        length_of(record),
+        f"{clips} clips a word" if clips else "",
+        f"rate {rate:g}" if rate else "",
+        "closed" if _is_closed(record) else "",
     )
-    rows = [
-        [
-            f"{task}, {length}{', closed' if closed else ''}",
-            f"τ={tau:g}, causal" if causal else f"τ={tau:g}",
-            f"{some[0]['result']['parameters']:,}",
-            spread_of(accuracies(some)),
-            spread_of(100 * r["validation"]["accuracy"] for r in some),
-            f"{min(100 * r['test']['worst_speaker']['accuracy'] for r in some):.1f}",
-            f"{mean(r['result']['seconds'] for r in some) / 60:.0f}",
-            str(len(some)),
-        ]
-        for (tau, causal, task, length, closed), some in sorted(groups.items())
-    ]
+
+
+def _bases(records: Sequence[Record]) -> str:
+    groups: dict[tuple[Any, ...], dict[int, Record]] = {}
+    for record in records:  # a run that is part of two grids counts once
+        groups.setdefault(_base_kind(record), {})[record["cell"]["seed"]] = record
+    rows = []
+    for (tau, causal, *named), by_seed in sorted(groups.items()):
+        some = list(by_seed.values())
+        rows.append(
+            [
+                ", ".join(filter(None, named)),
+                f"τ={tau:g}, causal" if causal else f"τ={tau:g}",
+                f"{some[0]['result']['parameters']:,}",
+                spread_of(accuracies(some)),
+                spread_of(100 * r["validation"]["accuracy"] for r in some),
+                f"{min(100 * r['test']['worst_speaker']['accuracy'] for r in some):.1f}",
+                f"{mean(r['result']['seconds'] for r in some) / 60:.0f}",
+                str(len(some)),
+            ]
+        )
     titles = [
         "base",
         "width",

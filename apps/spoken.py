@@ -9,7 +9,7 @@ from typing import Any, Final
 from audio_data.clips import UNTOLD, Clip
 from audio_data.corpus import find_manifest
 from audio_data.material import Half, Material, read_material
-from audio_data.mixture import make_mixture
+from audio_data.mixture import as_spelt, make_mixture
 from audio_data.task import only_language
 from kws.adapter import AdapterConfig
 from kws.config import Where
@@ -50,7 +50,7 @@ def speak(
     language = selection.language or said
     if language is None:
         raise UsageError(WHOSE)
-    if data and not {clip.word for clip in recorded} & {*words}:
+    if data and not {clip.word for clip in as_spelt(recorded, words)} & {*words}:
         note(
             f"none of the {len(recorded)} recordings in {data} is of {', '.join(words)}: they are "
             "learnt as unknown words, and made voices alone say the keywords"

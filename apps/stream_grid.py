@@ -101,6 +101,7 @@ def _span(grid: Mapping[str, Any]) -> Iterator[StreamCell]:
         stream = table(Stream, common | own, where)
         stream = replace(stream, snrs=tuple(map(float, stream.snrs)))
         check(where, "filter", all("=" in text for text in stream.filter), 'like ["column=value"]')
+        check(where, "keywords", stream.keywords is None or bool(stream.keywords), "at least one")
         hours, ratios = (trial.SHORTEST, trial.LONGEST), trial.RATIOS
         right = hours[0] <= stream.hours <= hours[1]
         check(where, "hours", right, f"from {hours[0]:g} to {hours[1]:g}")

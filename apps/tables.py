@@ -51,6 +51,11 @@ def length_of(record: Record) -> str:
     return f"{epochs} epochs" if epochs else f"{steps or STEPS:,} steps"
 
 
+def steps_of(record: Record) -> int:
+    """For how many steps it was trained; 0 where it was for so many epochs instead."""
+    return 0 if _effective(record, "epochs") else int(_effective(record, "steps") or STEPS)
+
+
 def rate_of(record: Record) -> float:
     """The peak learning rate of everything; fewer numbers are trained faster."""
     return float(_effective(record, "lr") or RATE)
@@ -65,6 +70,12 @@ def _effective(record: Record, name: str) -> Any:
     """What a run went by; older records tell only what their grids spelt out."""
     told = (record.get("recipe", {}), record["cell"], record["settings"])
     return next((found for one in told if (found := one.get(name)) is not None), None)
+
+
+def settings_in(record: Record) -> tuple[str, ...]:
+    """What runs may differ in beside what they are called after."""
+    found = [record["settings"].get(name) for name in ("closed", "bits")]
+    return tuple(map(str, [*found, _effective(record, "per_word")]))
 
 
 def width_of(record: Record) -> str:
@@ -89,11 +100,20 @@ def spread_of(values: Iterable[float]) -> str:
     return f"{mean(given):.1f} ± {stdev(given):.1f}" if len(given) > 1 else f"{given[0]:.1f}"
 
 
-def signed_mean(values: Sequence[float]) -> str:
-    """Mean and its standard error, of which one value alone says nothing."""
-    if len(values) < 2:
-        return f"{mean(values):+.2f}"
-    return f"{mean(values):+.2f} ± {stdev(values) / len(values) ** 0.5:.2f} (standard error)"
+def standard_error(values: Sequence[float]) -> float:
+    """Of the mean, of which one value alone says nothing: 0."""
+    return stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
+
+
+def signed_mean(values: Sequence[float], error: float | None = None) -> str:
+    """Mean and its standard error, if no larger one is given.
+
+    >>> signed_mean([1.0]), signed_mean([1.0, 3.0]), signed_mean([1.0, 3.0], 2.0)
+    ('+1.00', '+2.00 ± 1.00 (standard error)', '+2.00 ± 2.00 (standard error)')
+    """
+    error = standard_error(values) if error is None else error
+    told = f" ± {error:.2f} (standard error)" if error or len(values) > 1 else ""
+    return f"{mean(values):+.2f}{told}"
 
 
 def least_and_most(values: Iterable[int]) -> str:

@@ -4,7 +4,7 @@ People's recordings train beside made voices; a word that people say in validati
 there by them alone, since an accuracy on made voices says little about people.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from kws.config import UNKNOWN, Where
 from kws.errors import UsageError
 
 from .clips import Clip, Split
+from .espeak import language_file, speak
 from .manifest import MANIFEST, read_manifest, write_manifest
 from .splits import as_split, assign_splits, people_in
 from .synthesis import DEFAULT_WORDS, make_corpus, write_noises
@@ -65,25 +66,49 @@ def make_mixture(
         raise UsageError("no words are given; give --words, as --words ja,nein")
     if (out / MANIFEST).exists() and not (out / KEYWORDS).exists():
         raise UsageError(f"{out} already holds another corpus; name another folder")
-    speak = partial(make_corpus, speakers=SPEAKERS, seed=seed, progress=progress)
-    said = speak(out / KEYWORDS, {language: words}, takes=TAKES, respelt=respelt)
-    keywords = {word.casefold() for word in words}
-    others = {
-        tongue: left
-        for tongue, some in DEFAULT_WORDS.items()
-        if (left := [word for word in some if word.casefold() not in keywords])
-    }
-    rest = speak(out / "others", others, takes=1)
+    make = partial(make_corpus, speakers=SPEAKERS, seed=seed, progress=progress)
+    said = make(out / KEYWORDS, {language: words}, takes=TAKES, respelt=respelt)
+    rest = make(out / "others", _others(words, language, respelt or {}), takes=1)
     write_noises(out / "noise", seed=seed)
     given = [  # made voices among them may be called as ours are
         replace(c, speaker=f"given-{c.speaker}") if c.is_made and c.speaker else c for c in recorded
     ]
-    people, warnings = _people(given, words, as_split(known or {}))
+    people, warnings = _people(as_spelt(given, words), words, as_split(known or {}))
     spoken = {(clip.word, clip.split) for clip in people if clip.split != "train"}
     made = [clip for clip in read_manifest(said) if (clip.word, clip.split) not in spoken]
     strangers = [replace(clip, word=UNKNOWN, language=language) for clip in read_manifest(rest)]
     write_manifest(out / MANIFEST, [*made, *strangers, *with_language(people, language)])
     return out / MANIFEST, warnings
+
+
+def as_spelt(clips: Iterable[Clip], words: Collection[str]) -> list[Clip]:
+    """Recordings of words that differ from the given ones in capitals alone, called as these are.
+
+    >>> said = Clip(path=Path("a.wav"), word="Ja", language="de")
+    >>> [as_spelt([said], some)[0].word for some in (["ja"], ["JA", "ja"], ["nein"])]
+    ['ja', 'Ja', 'Ja']
+    """
+    alike: dict[str, list[str]] = {}
+    for word in words:
+        alike.setdefault(word.casefold(), []).append(word)
+    only = {folded: some[0] for folded, some in alike.items() if len(some) == 1}
+    return [replace(clip, word=only.get(clip.word.casefold(), clip.word)) for clip in clips]
+
+
+def _others(
+    words: Sequence[str], language: str, respelt: Mapping[str, str]
+) -> dict[str, list[str]]:
+    """The demonstration vocabulary without what is spelt, or in this language sounds, as a word."""
+    keywords = {word.casefold() for word in words}
+    sounds = {speak(respelt.get(word, word), language).tobytes() for word in words}
+    others = {}
+    for tongue, some in DEFAULT_WORDS.items():
+        left = [word for word in some if word.casefold() not in keywords]
+        if language_file(tongue) == language_file(language):
+            left = [word for word in left if speak(word, language).tobytes() not in sounds]
+        if left:
+            others[tongue] = left
+    return others
 
 
 def _people(

@@ -41,6 +41,18 @@ class Sweep:
     said: Counts
 
     @property
+    def shares(self) -> NDArray[np.float64]:
+        """Misses of each time that a keyword is said, ``[G, K]``; of one that is not, as of others.
+
+        Else its misses would cost nothing, and no threshold would be too high for it.
+        """
+        shares: NDArray[np.float64] = self.misses / np.maximum(1, self.said)
+        unsaid = self.said == 0
+        if unsaid.any() and not unsaid.all():
+            shares[:, unsaid] = shares[:, ~unsaid].mean(axis=1, keepdims=True)
+        return shares
+
+    @property
     def det(self) -> list[dict[str, float]]:
         """The points of the detection error trade-off, by rising threshold."""
         return [
@@ -148,7 +160,7 @@ def choose(
 
 def _spent(tried: Sweep, best: DetectorConfig, allowed: float, keeps: Keeps) -> DetectorConfig:
     """Spend what one price for all leaves over, on the thresholds that win most for it."""
-    shares = tried.misses / np.maximum(1, tried.said)  # [G, K]
+    shares = tried.shares
     while True:
         at = [tried.thresholds.index(best.levels(word).threshold) for word in tried.keywords]
         now = at, range(len(at))
@@ -181,7 +193,7 @@ def _lifted(tried: Sweep, best: DetectorConfig, keeps: Keeps) -> Choice:
 def _at_price(tried: Sweep, config: DetectorConfig, price: float) -> DetectorConfig:
     others = np.minimum(1, tried.false_accepts.mean(axis=1, keepdims=True))
     expected = tried.false_accepts + others  # [G, K]
-    cost = tried.misses / np.maximum(1, tried.said) + price * expected
+    cost = tried.shares + price * expected
     keywords = {}
     for column, word in enumerate(tried.keywords):
         least = np.flatnonzero(cost[:, column] <= cost[:, column].min() + 1e-12)

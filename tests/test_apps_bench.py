@@ -2,14 +2,14 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
 
 import pytest
 
-from apps.bench import Run, _in_turn, run_cell, shared
+from apps.bench import Run, _in_turn, read_grid, run_cell, shared
 from apps.grid import Cell, Grid
 from apps.recordings import Recordings, Selection
 from apps.results import write_results
@@ -202,6 +202,65 @@ def test_what_is_recorded_is_run_again_if_asked_for(
     assert code == 0, err
     assert (folder / "adapter_config.json").is_file()
     assert read_json(record) == first | {"result": ANY}  # but for its seconds
+
+
+def test_each_part_runs_again_what_is_its_own(
+    tiny: Path, spoken: Path, tmp_path: Path, kws: Kws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records of another base that other parts replace are no obstacle."""
+    grid, records = tmp_path / "grid.toml", tmp_path / "records"
+    text = GRID.format(data=spoken, base=tiny / "base", epochs=1).replace(
+        '"head", "norms"', '"head"'
+    )
+    grid.write_text(text, encoding="utf-8")
+    run = ["bench", "run", grid, "--records", records, "--work", tmp_path / "work", "--again"]
+    trainings, _ = read_grid(grid)
+    assert trainings
+    old = {"settings": asdict(trainings), "base_sha256": "0" * 64}
+    for task in ("german", "spanish"):
+        write_json(records / "grid" / f"{task}-head-fixed-0.json", old)
+    ran: list[str] = []
+    monkeypatch.setattr(
+        "apps.bench._in_turn", lambda groups, _: iter([(c, "stop") for g in groups for c in g])
+    )
+    for part in (1, 2):
+        code, _, err = kws(*run, "--part", part, 2)
+        assert code == 1, err
+        ran += [line.split()[1] for line in err.splitlines() if " failed: stop" in line]
+    assert sorted(ran) == ["german-head-fixed-0", "spanish-head-fixed-0"]
+
+
+def test_a_base_that_stands_is_not_pretrained_over(
+    tiny: Path, spoken: Path, tmp_path: Path, kws: Kws
+) -> None:
+    """Adapters of other grids belong to it; its own record may lie elsewhere."""
+    grid, work = tmp_path / "grid.toml", tmp_path / "work"
+    text = GRID.format(data=spoken, base=tiny / "base", epochs=1).replace(
+        'methods = ["head", "norms"]', "taus = [1]"
+    )
+    grid.write_text(text, encoding="utf-8")
+    there = work / "grid" / "german-tau1-0"
+    shutil.copytree(tiny / "base", there)
+    before = (there / "base_model.safetensors").read_bytes()
+    run = ["bench", "run", grid, "--records", tmp_path / "records", "--work", work]
+    code, _, err = kws(*run, "--only", "german-*")
+    assert (code, "holds a base, which is never changed; give --again" in err) == (2, True), err
+    assert (there / "base_model.safetensors").read_bytes() == before
+    code, _, err = kws(*run, "--only", "german-*", "--again")
+    assert code == 0, err
+    assert (there / "base_model.safetensors").read_bytes() != before
+
+
+def test_kept_features_are_those_of_what_the_base_hears(tiny: Path, spoken: Path) -> None:
+    """One grid may pretrain a base and adapt another, which hears what comes before."""
+    config = read_base_config(tiny / "base")
+    kept: dict[object, Any] = {}
+    selection = Selection(data=spoken, filters=(("language", "de"),), closed=True)
+    frames = [
+        Recordings.select(selection, one, kept=kept).fixed("test")[0].shape[-1]
+        for one in (config, replace(config, causal=True, span=40), config)
+    ]
+    assert frames[0] == frames[2] < frames[1]
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,8 @@ filter = ["language=de"]
         (TEXT, 'data = "manifest.csv"', "", "the grid wants 'data'"),
         (TEXT, '"language=de"', '"language"', r"'german' must be like \[.column=value.\]"),
         (TEXT, '["language=de"]', '"language=de"', r"'german' must be like"),
+        (TEXT, '["language=de"]', '[["language=de"]]', r"'german' must be like"),
+        (TEXT, "seeds = [0]", "seeds = [0]\nsequences = [[]]", "none of them empty"),
         (TEXT, 'tasks = ["german"]', 'tasks = ["dutch"]', "names no task of .*: dutch"),
         (TEXT, "german = [", '"../x" = ["a=b"]\ngerman = [', "'../x' must be a name of letters"),
         (TEXT, "[[cells]]", "[cells]", "'cells' must be tables"),
@@ -140,6 +142,7 @@ filter = ["language=de"]
         (TEXT, "[tasks]", "[tasks", "is no grid that can be read"),
         (STREAMS, "streams.german", 'streams."../x"', "'../x' must be a name of letters"),
         (STREAMS, "hours", "hour", r"\[streams.german\] has an unknown 'hour'; it may have data, "),
+        (STREAMS, "hours = 1", "keywords = []", "'keywords' must be at least one"),
         (STREAMS, "hours = 1", "hours = 0", "'hours' must be from 0.001 to 1000"),
         (STREAMS, "hours = 1", "snrs = []", "'snrs' must be at least one, from -20 to 60"),
         (STREAMS, "hours = 1", "snrs = [10, 500]", "'snrs' must be at least one, from -20 to 60"),
@@ -229,6 +232,20 @@ def test_a_record_of_other_settings_is_refused(
     after, runs = read_grid(path)
     assert after
     with pytest.raises(UsageError, match=message):
+        refuse_others(after, tmp_path, runs[:1])
+
+
+def test_a_task_called_as_a_setting_hides_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "grid.toml"
+    text = TEXT.replace("german", "steps")
+    path.write_text(text, encoding="utf-8")
+    before, runs = read_grid(path)
+    assert before
+    write_json(tmp_path / f"{runs[0].name}.json", {"settings": asdict(before)})
+    path.write_text(text.replace("steps = 100", "steps = 200"), encoding="utf-8")
+    after, _ = read_grid(path)
+    assert after
+    with pytest.raises(UsageError, match="was recorded with steps 100, not 200"):
         refuse_others(after, tmp_path, runs[:1])
 
 

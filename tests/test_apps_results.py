@@ -256,6 +256,17 @@ def test_causal_runs_are_paired_with_whole_ones_of_the_same_settings(tmp_path: P
     assert "What hearing nothing later costs" not in (tmp_path / "results.md").read_text("utf-8")
 
 
+def test_closed_bases_are_paired_with_closed_ones(tmp_path: Path) -> None:
+    records = [record("", None, "a", 0, right, tau=2) for right in (0.96, 0.97, 0.8)]
+    for run, other in zip(records, ({}, {}, {"closed": False}), strict=True):
+        run["result"] = {"parameters": 29_104, "seconds": 60.0}
+        run["settings"] |= other
+    records[0]["causal"] = True
+    write_results(records, tmp_path / "results.md")
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "| a | base τ=2 | 96.0 | 97.0 | -1.00 | 1 |" in page
+
+
 def test_settings_of_one_base_and_length_have_pictures_of_their_own(tmp_path: Path) -> None:
     records = []
     for closed, bits, right in ((True, None, 0.9), (False, None, 0.8), (True, 16, 0.7)):
@@ -304,6 +315,17 @@ def test_bases_of_another_language_or_length_are_other_bases(tmp_path: Path) -> 
         assert f"| {named} | τ=2 | 29,104 | 90.0 | 90.0 | 90.0 | 1 | 1 |" in page
 
 
+def test_a_base_of_two_grids_counts_once_and_other_rates_are_other_bases(tmp_path: Path) -> None:
+    records = [record("", None, "a", 0, right, tau=2) for right in (0.9, 0.9, 0.5)]
+    for run in records:
+        run["result"] = {"parameters": 29_104, "seconds": 60.0}
+    records[2]["settings"] |= {"lr": 0.1, "per_word": 5}
+    write_results(records, tmp_path / "results.md")
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "| a, 4,000 steps, closed | τ=2 | 29,104 | 90.0 | 90.0 | 90.0 | 1 | 1 |" in page
+    assert "| a, 4,000 steps, 5 clips a word, rate 0.1, closed | τ=2 | 29,104 | 50.0 |" in page
+
+
 def test_few_recordings_of_other_settings_have_a_table_of_their_own(tmp_path: Path) -> None:
     records = [record("full", None, "a", seed, 0.9, per_word=5) for seed in (0, 1)]
     records[1]["settings"]["steps"] = 100
@@ -326,6 +348,30 @@ def test_the_error_beside_drawn_sites_is_over_draws_where_it_is_larger(tmp_path:
     page = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert "| swr 10% - random 10% | +15.00 ± 5.00 (standard error) |" in page
     assert "| swr 10% - last 10% | +15.00 ± 0.00 (standard error) |" in page
+
+
+def test_the_larger_error_beside_drawn_sites_changes_no_mean(tmp_path: Path) -> None:
+    """Languages may have run with different seeds."""
+    ran = [("a", 0), ("a", 1), ("a", 2), ("b", 0)]
+    records = [record("swr", "10%", *run, 0.9) for run in ran]
+    for method in ("random", "last"):
+        rivals = zip(ran, (0.8, 0.8, 1.0, 0.88), strict=True)
+        records += [record(method, "10%", *run, right) for run, right in rivals]
+    write_results(records, tmp_path / "results.md")
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "| swr 10% - last 10% | +2.67 ± 0.67 (standard error) |" in page
+    assert "| swr 10% - random 10% | +2.67 ± 6.11 (standard error) |" in page
+
+
+def test_what_was_trained_longest_comes_first(tmp_path: Path) -> None:
+    """Also where the length is the usual one, which no grid spells out."""
+    records = [record("swr", "10%", task, 0, 0.9) for task in "ab"]
+    for task in "ab":
+        records.append(record("swr", "10%", task, 0, 0.5))
+        records[-1]["settings"]["steps"] = 100
+    write_results(records, tmp_path / "results.md")
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert page.index("4,000 steps for every method") < page.index("100 steps for every method")
 
 
 def test_a_grid_that_is_not_finished_can_be_reported(tmp_path: Path) -> None:
@@ -353,6 +399,20 @@ def test_a_sequence_begins_with_its_own_first_run(tmp_path: Path) -> None:
         write_results(some, tmp_path / "results.md")
         page = (tmp_path / "results.md").read_text(encoding="utf-8")
         assert "| cacl 10% | 0 | a 80.0 (100) | b 60.0 (0) | 70.0 |" in page
+
+
+def test_a_sequence_is_of_one_number_of_clips(tmp_path: Path) -> None:
+    records = [
+        record("cacl", "10%", task, 0, right - 0.1 * bool(before), before=before, per_word=clips)
+        for clips, right in ((5, 0.6), (20, 0.9))
+        for task, before in (("a", []), ("b", ["a"]))
+    ]
+    records.append(record("cacl", "10%", "a", 0, 0.3))
+    for some in (records, records[::-1]):
+        write_results(some, tmp_path / "results.md")
+        page = (tmp_path / "results.md").read_text(encoding="utf-8")
+        for first, second, mean in ((60, 50, 55), (90, 80, 85)):
+            assert f"| a {first}.0 (100) | b {second}.0 (0) | {mean}.0 |" in page
 
 
 def test_orders_of_languages_may_be_of_different_lengths(tmp_path: Path) -> None:

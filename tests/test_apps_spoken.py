@@ -20,7 +20,7 @@ from apps import spoken as tts
 from apps.card import is_of_strangers
 from audio_data import mixture
 from audio_data.augment import AugmentConfig
-from audio_data.clips import MADE, Clip, Split
+from audio_data.clips import MADE, SPLITS, Clip, Split
 from audio_data.manifest import read_manifest, write_manifest
 from audio_data.splits import check_disjoint
 from kws.adapter import read_adapter_config, save_adapter_config
@@ -266,6 +266,37 @@ def test_all_of_a_demonstration_vocabulary_may_be_keywords(tmp_path: Path) -> No
     """Then the other languages' words are the unknown ones."""
     clips = read_manifest(mixture.make_mixture(tmp_path, ["ja", "los"], "de")[0])
     assert sum(clip.word == UNKNOWN for clip in clips) == 2 * 4  # stop and NEIN
+
+
+def test_what_sounds_as_a_keyword_is_not_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the same language: eSpeak NG says both alike. Respelt, a word sounds otherwise."""
+    words = {"de": ("stopp", "los"), "en": ("stop",)}
+    monkeypatch.setattr(mixture, "DEFAULT_WORDS", words)
+    for name, language, spelt, left in (
+        ("de", "de", {}, 1),  # los
+        ("deu", "deu", {}, 1),
+        ("spelt", "de", {"Stop": "halt"}, 2),  # and stopp
+        ("fr", "fr", {}, 2),
+    ):
+        made = mixture.make_mixture(tmp_path / name, ["Stop", "weiter"], language, respelt=spelt)
+        clips = read_manifest(made[0])
+        assert sum(clip.word == UNKNOWN for clip in clips) == left * 4, name
+
+
+def test_people_may_write_words_in_other_capitals(tmp_path: Path) -> None:
+    recorded = [
+        Clip(path=tmp_path / f"{split}.wav", word="Ja", speaker=split, split=split)
+        for split in SPLITS
+    ]
+    for clip in recorded:
+        clip.path.write_bytes(b"")
+    clips = read_manifest(mixture.make_mixture(tmp_path / "out", WORDS, "de", recorded)[0])
+    said = {(clip.word, clip.split) for clip in clips if clip.path.parent == tmp_path}
+    assert said == {("ja", split) for split in SPLITS}
+    tested = {clip.path.name for clip in clips if (clip.word, clip.split) == ("ja", "test")}
+    assert tested == {"test.wav"}
 
 
 def test_a_mixture_is_in_one_language_and_other_words_are_unknown(tmp_path: Path) -> None:

@@ -168,6 +168,22 @@ def test_where_others_fire_none_so_far_is_not_never() -> None:
     }
 
 
+def test_a_keyword_that_nobody_said_has_what_suits_the_others() -> None:
+    """Else its misses would cost nothing, and it would stand as high as the grid goes."""
+    tried = Sweep(
+        thresholds=(0.3, 0.6, 0.9),
+        keywords=("said", "unsaid"),
+        hours=1.0,
+        false_accepts=np.array([[2, 2], [1, 1], [0, 0]]),
+        misses=np.array([[0, 0], [1, 0], [8, 0]]),
+        said=np.array([10, 0]),
+    )
+    found = _at_price(tried, CONFIG, 0.2)
+    assert [found.levels(word).threshold for word in tried.keywords] == [0.6, 0.6]
+    nobody = replace(tried, misses=0 * tried.misses, said=np.array([0, 0]))
+    assert nobody.shares.tolist() == [[0.0, 0.0]] * 3
+
+
 def test_hours_needed_is_what_bounds_a_rate_without_any_event() -> None:
     assert hours_needed(3.0) == pytest.approx(1.0, abs=2e-3)
 
