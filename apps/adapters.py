@@ -14,7 +14,7 @@ from kws.errors import KwsError, UsageError
 from kws.files import below
 
 from . import options
-from .terminal import json_line
+from .terminal import complain, json_line
 
 MADE: Final = {"made voices": " made", "people, made voices": " mixed"}
 WIDE: Final = 100  # columns, in which there is room for some words
@@ -157,5 +157,5 @@ def _configs(folder: Path) -> tuple[list[tuple[Path, AdapterConfig]], bool]:
             found.append((path.parent, load_adapter(path.parent).config))
         except KwsError as error:
             broken = True
-            click.echo(f"kws: {error}", err=True)
+            complain(error)
     return found, broken

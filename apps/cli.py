@@ -11,7 +11,7 @@ import click
 from kws import __version__
 from kws.errors import KwsError, UsageError
 
-from .terminal import terminable, write_any_script
+from .terminal import complain, terminable, write_any_script
 
 COMMANDS: Final = {
     "demo": "Hear the languages that come along, learn one that does not, and hear it too.",
@@ -74,27 +74,27 @@ def main() -> None:
         sys.exit(code if isinstance(code, int) else 0)
     except (click.Abort, KeyboardInterrupt):
         begun = "; the same command goes on with what it has begun"
-        _complain(f"stopped{begun if {*sys.argv[1:2]} <= RESUMED else ''}")
+        complain(f"stopped{begun if {*sys.argv[1:2]} <= RESUMED else ''}")
         sys.exit(130)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()  # the help itself
         sys.exit(2)
     except click.ClickException as error:
-        _complain(error.format_message())
+        complain(error.format_message())
         sys.exit(2)
     except KwsError as error:
-        _complain(str(error))
+        complain(str(error))
         sys.exit(2 if isinstance(error, UsageError) else 1)
     except OSError as error:  # a name that is too long, or a full disk behind standard output
         where = error.filename or ("standard output" if error.errno in UNWRITTEN else None)
-        _complain(f"{f'{where}: ' if where else ''}{error.strerror or error}")
+        complain(f"{f'{where}: ' if where else ''}{error.strerror or error}")
         _give_up_output()
         sys.exit(1)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] in OURS:
             raise
         extra = "runtime" if error.name.partition(".")[0] in LISTENING else "train"
-        _complain(f"this needs {error.name}, which is not installed; pip install 'kws[{extra}]'")
+        complain(f"this needs {error.name}, which is not installed; pip install 'kws[{extra}]'")
         sys.exit(1)
 
 
@@ -105,8 +105,3 @@ def _give_up_output() -> None:
     except OSError:
         with suppress(OSError):
             sys.stdout.close()
-
-
-def _complain(sentence: str) -> None:
-    """One line, whatever a file name or a library put into it."""
-    click.echo(f"kws: {' '.join(sentence.splitlines())}", err=True)

@@ -12,7 +12,7 @@ from kws.errors import KwsError
 
 from . import options
 from .screen import line
-from .terminal import json_line
+from .terminal import complain, json_line
 from .zoo import Named, to_hear
 
 
@@ -79,7 +79,7 @@ def detect(
             found = hear(engine, file)
             report(file, found, engine.language, as_json=as_json, named=len(files) > 1)
         except KwsError as error:  # the other files are heard all the same
-            click.echo(f"kws: {error}", err=True)
+            complain(error)
             failed = True
     if failed:
         sys.exit(1)

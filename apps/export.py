@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from audio_data.logmel import hann, mel_filters
 from kws.adapter import AdapterConfig, check_base, check_heard, load_adapter
-from kws.base import MODEL, BaseConfig, read_base_config
+from kws.base import BaseConfig, read_base_config, read_base_tensors
 from kws.config import FeatureConfig
 from kws.engine import HOP
 from kws.errors import KwsError, UsageError
-from kws.files import read_tensors, write_bytes
+from kws.files import write_bytes
 from kws.runtime import merged
 from models.folded import Folded, fold
 from models.session import FILE
@@ -49,7 +49,7 @@ def export(base: Path, adapter: Path | None, out: Path | None) -> None:
     if out and (out.suffix != ".onnx" or out.name == FILE):
         raise UsageError(f"--out {out} must end in .onnx and not be {FILE}, which is the base's")
     config = read_base_config(base)
-    tensors = read_tensors(base / MODEL)
+    tensors = read_base_tensors(base)
     if out is None:
         if adapter:
             raise UsageError("--adapter needs --out, the file to write")

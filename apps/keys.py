@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
-from typing import Any, Final, Self, TextIO
+from typing import IO, Any, Final, Self, TextIO
 
 SEQUENCE: Final = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|.?)", re.DOTALL)  # arrows, F1, Alt-x
 BEGUN: Final = re.compile(r"\x1b(\[[0-?]*[ -/]*|O)?\Z")  # its rest may come at the next look
@@ -67,7 +67,10 @@ class Keys:
             self._take_again()
         if self._input is None or not select.select([self._input], [], [], 0)[0]:
             return ""
-        typed = os.read(self._input, 1024)
+        try:
+            typed = os.read(self._input, 1024)
+        except OSError:  # of a terminal that is gone
+            typed = b""
         if not typed:
             self._input = None
         keys = begun + typed.decode(errors="ignore")
@@ -82,7 +85,7 @@ class Keys:
         except ImportError:  # not on Windows: without keys, then
             self._input = None
             return
-        if _in_background(terminal):  # touching it would stop the program
+        if in_background(terminal):  # touching it would stop the program
             self._input = None
             return
         self._before = termios.tcgetattr(terminal)
@@ -96,11 +99,14 @@ class Keys:
 
         self._away = not self._in_front()
         if self._input is not None and not self._away:
-            tty.setcbreak(self._input, termios.TCSADRAIN)
+            try:
+                tty.setcbreak(self._input, termios.TCSADRAIN)
+            except termios.error:  # it is gone: its window was closed meanwhile
+                self._input = None
 
     def _in_front(self) -> bool:
         """Whether the terminal, if it is one, may be touched without stopping the program."""
-        return self._before is None or self._input is None or not _in_background(self._input)
+        return self._before is None or self._input is None or not in_background(self._input)
 
 
 @contextmanager
@@ -132,7 +138,16 @@ def suspendable(leave: Callable[[], object], enter: Callable[[], object]) -> Ite
         signal.signal(number, outer)
 
 
-def _in_background(terminal: int) -> bool:
+def is_behind(stream: IO[str]) -> bool:
+    """Whether a stream is a terminal that another program has."""
+    try:
+        return stream.isatty() and in_background(stream.fileno())
+    except (OSError, ValueError):  # no file behind it
+        return False
+
+
+def in_background(terminal: int) -> bool:
+    """Whether another program has the terminal that controls this one."""
     try:
         return os.tcgetpgrp(terminal) != os.getpgrp()
     except OSError:  # not the terminal that controls this program

@@ -135,6 +135,7 @@ class Microphone:
 
     def __iter__(self) -> Iterator[Wave]:
         """Yield what is heard until the reader stops iterating."""
+        lost = self.name
         waited = pause = 0.0  # counted, not read from a clock: a suspended process has not waited
         while True:
             try:
@@ -145,6 +146,7 @@ class Microphone:
                 if waited < (LOST_SECONDS if self._delivers() else pause):
                     continue
                 if not self.trouble:
+                    lost = self.name
                     self.trouble = f"the microphone is lost: {self.name}; looking for it"
                     self.overruns += 1  # what was being said is cut
                     self.tell(self.trouble)
@@ -152,8 +154,10 @@ class Microphone:
                 waited, pause = 0.0, min(max(2 * pause, RETRY_SECONDS), LONGEST_SECONDS)
                 self._reopen()
             else:
-                if self.trouble:
+                if self.trouble and CARD.sub("", self.name) == CARD.sub("", lost):
                     self.tell(f"the microphone is back: {self.name}")
+                elif self.trouble:
+                    self.tell(f"{lost} is not there; the microphone is {self.name} from now on")
                 waited, pause, self.trouble = 0.0, 0.0, ""
                 yield self._converted(block)
 

@@ -18,6 +18,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from .terminal import one_line
+
 if TYPE_CHECKING:
     from kws.train import Watch
 
@@ -31,7 +33,7 @@ def note(sentence: str) -> None:
 
 def say(sentence: str, style: str | None = None) -> None:
     """One line, however long, and whatever words are in it."""
-    CONSOLE.print(" ".join(sentence.splitlines()), style=style, soft_wrap=True)
+    CONSOLE.print(one_line(sentence), style=style, soft_wrap=True)
 
 
 def _bar(*columns: ProgressColumn) -> Progress:

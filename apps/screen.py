@@ -20,7 +20,7 @@ from rich.terminal_theme import DIMMED_MONOKAI
 from kws.detector import Detection
 from kws.files import write_text
 
-from .keys import suspendable
+from .keys import is_behind, suspendable
 from .live import LiveEngine
 from .panels import KEYS, Picture, State, Traces, apart, keyed, losses
 from .terminal import json_line
@@ -164,6 +164,7 @@ class Screen:
         self._found: deque[Detection] = deque(maxlen=KEPT)
         self._note, self._noted = "", clock()
         self._suspended = ExitStack()
+        self._away = False  # from the terminal, in the background
         self._console = console or Console()
         self._live = Live(
             self._picture(), console=self._console, screen=True, auto_refresh=False, transient=True
@@ -189,6 +190,10 @@ class Screen:
         self._wrap(on=True)
 
     def _come_back(self) -> None:
+        """After a stop; in the background not before it comes back to the front."""
+        self._away = is_behind(self._console.file)
+        if self._away:
+            return
         self._wrap(on=False)
         self._console.set_alt_screen(True)
         self._console.show_cursor(False)
@@ -235,7 +240,10 @@ class Screen:
 
     def _draw(self) -> None:
         self._drawn = self._clock()
-        self._live.update(self._picture(), refresh=True)
+        if self._away:
+            self._come_back()
+        if not self._away:
+            self._live.update(self._picture(), refresh=True)
 
     def _picture(self) -> Picture:
         state = State(

@@ -10,6 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, TextIO
 
+import click
+
+from kws.config import steers
+
 ENDS: Final = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
@@ -18,6 +22,21 @@ def write_any_script() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def one_line(sentence: str) -> str:
+    r"""A sentence in one line that steers no terminal, whatever a file's name put into it.
+
+    >>> print(one_line("a\nb \x1b[2J नहीं\u200d"))
+    a b \x1b[2J नहीं‍
+    """
+    line = " ".join(sentence.splitlines())
+    return "".join(ascii(letter)[1:-1] if steers(letter) else letter for letter in line)
+
+
+def complain(sentence: object) -> None:
+    """Say on standard error what is wrong."""
+    click.echo(f"kws: {one_line(str(sentence))}", err=True)
 
 
 def json_line(record: object) -> str:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from audio_data import frontend
 from audio_data.logmel import log_mel
 from kws.adapter import AdapterConfig, load_adapter, read_adapter_config
-from kws.base import MODEL, BaseConfig, read_base_config
+from kws.base import BaseConfig, read_base_config, read_base_tensors
 from kws.config import FeatureConfig
 from kws.errors import KwsError, UsageError
-from kws.files import Arrays, read_tensors
+from kws.files import Arrays
 from kws.languages import Languages
 from kws.runtime import Network, Runtime
 from models import compiled
@@ -81,7 +81,7 @@ def open_runtime(
     """Open the same without torch, for listening; without ``kernels`` by NumPy and ONNX Runtime."""
     base = Path(base)
     config = read_base_config(base)
-    tensors = read_tensors(base / MODEL)
+    tensors = read_base_tensors(base)
     build = _network_builder(base, kernels and compiled.library() is not None)
     front_end = partial(_front_end, config.features, kernels)
     runtime = Runtime(config, tensors, build, front_end)

@@ -128,6 +128,8 @@ class Collection:
         if not self.manifest.exists():
             return list(REQUIRED), []
         columns, numbered = read_rows(self.manifest)
+        if columns.count("") > 1:
+            raise KwsError(f"{self.manifest} has columns without a name; name or delete them")
         missing = [name for name in REQUIRED if name not in columns]
         if missing:
             raise KwsError(

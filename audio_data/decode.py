@@ -23,6 +23,8 @@ _ENDLESS: Final = 0x7FFF_0000  # WAV data sizes from here on are written by pipe
 _HEADER: Final = 4_096  # bytes of a WAV that holds no sound, at most
 _PAGE: Final = 27 + 255 + 255 * 255  # bytes, the longest Ogg page
 _XING: Final = (13, 21, 36)  # bytes of a frame before its tag, by version and channels
+_TAG: Final = 16  # bytes of it: its name, what it holds, how many frames, how many bytes
+_REST: Final = 0.1  # of an MP3, what may come after its sound: a title, words
 _MP3_FRAME: Final = 1_152  # samples; MP3 lengths are known only to a frame
 
 
@@ -98,13 +100,13 @@ def whole(path: Path) -> Path:
     if not size:
         raise KwsError(f"{path} is empty: 0 bytes; record or download it again")
     if cut:
-        raise _truncated(path)
+        raise _truncated(path, head)
     try:
         with path.open("rb") as opened, soundfile.SoundFile(opened) as sound:  # whatever its name
             _refuse_endless(path, sound)
     except soundfile.LibsndfileError:
         if _known(head):
-            raise _truncated(path) from None
+            raise _truncated(path, head) from None
         raise KwsError(
             f"{path} is not audio this program reads; use wav, flac, ogg, opus or mp3"
         ) from None
@@ -114,10 +116,29 @@ def whole(path: Path) -> Path:
 def _refuse_endless(path: Path, file: soundfile.SoundFile) -> None:
     """Raise a KwsError where a file does not say how long it is: it cannot be read to its end."""
     if file.frames >= _NOT_TOLD:
-        raise KwsError(
-            f"{path} does not say how long it is, as what was written into a pipe does not; "
-            f"convert it: ffmpeg -i {path.name} {path.stem}.wav"
-        )
+        raise _endless(path)
+
+
+def _endless(path: Path) -> KwsError:
+    return KwsError(
+        f"{path} does not say how long it is, as what was written into a pipe does not; "
+        f"convert it: ffmpeg -i {path.name} {path.stem}.wav"
+    )
+
+
+def _refuse_other_length(path: Path, opened: BinaryIO, missing: int) -> None:
+    """Raise a KwsError where an MP3 that was read holds less than it says, or more.
+
+    Without a count of frames in the first, libsndfile guesses how many there are: by its guess
+    none is missing, but it stops there.
+    """
+    stopped, size = opened.tell(), os.fstat(opened.fileno()).st_size
+    opened.seek(0)
+    if not _mp3_counted(opened, opened.read(12)):
+        if size - stopped > _REST * size:
+            raise _endless(path)
+    elif missing > _MP3_FRAME:
+        raise _truncated(path)
 
 
 def _pieces(path: Path) -> Iterator[tuple[NDArray[np.float32], int]]:
@@ -129,9 +150,9 @@ def _pieces(path: Path) -> Iterator[tuple[NDArray[np.float32], int]]:
                 read += len(block)
                 _refuse_numbers(path, block, file.samplerate)
                 yield block.mean(axis=1), int(file.samplerate)
-            if file.format == "MP3" and file.frames - read > _MP3_FRAME:
-                raise _truncated(path)
             size = os.fstat(opened.fileno()).st_size
+            if file.format == "MP3":
+                _refuse_other_length(path, opened, file.frames - read)
             if not read and size > _HEADER and file.format in ("WAV", "WAVEX", "RF64"):
                 raise KwsError(
                     f"{path} says that it holds no samples, as a recording that was broken off "
@@ -157,7 +178,12 @@ def _refuse_numbers(path: Path, block: NDArray[np.float32], rate: int) -> None:
         )
 
 
-def _truncated(path: Path) -> KwsError:
+def _truncated(path: Path, head: bytes = b"") -> KwsError:
+    if head[:4] == b"OggS":
+        return KwsError(
+            f"{path} is truncated or damaged, or was never closed, as some phones leave it: its "
+            f"end is missing; copy it again, or convert it: ffmpeg -i {path.name} {path.stem}.wav"
+        )
     return KwsError(
         f"{path} is truncated or damaged: it ends before its own header says; "
         "copy or download it again"
@@ -213,16 +239,28 @@ def _mp3_is_cut(file: BinaryIO, head: bytes, size: int) -> bool:
 
     Of fewer libsndfile tells; of so many its decoder complains on standard error, by itself.
     """
+    start, tag = _mp3_begin(file, head)
+    if len(tag) < _TAG or not tag[7] & 2:
+        return False
+    field = 8 + 4 * (tag[7] & 1)  # after the number of frames, if there is one
+    return size - start < 0.99 * int.from_bytes(tag[field : field + 4], "big")
+
+
+def _mp3_counted(file: BinaryIO, head: bytes) -> bool:
+    """Whether the first frame says how many there are."""
+    _, tag = _mp3_begin(file, head)
+    return len(tag) >= _TAG and bool(tag[7] & 1)
+
+
+def _mp3_begin(file: BinaryIO, head: bytes) -> tuple[int, bytes]:
+    """Where the first frame begins, and the tag in it that counts frames and bytes, if any."""
     start = 0
     if head[:3] == b"ID3":  # ends after so many bytes, written in seven bits each
         start = 10 + sum(byte << 7 * place for place, byte in enumerate(reversed(head[6:10])))
     file.seek(start)
-    frame = file.read(max(_XING) + 16).ljust(max(_XING) + 16, b"\0")
-    for at in _XING:
-        if frame[at : at + 4] in (b"Xing", b"Info") and frame[at + 7] & 2:
-            field = at + 8 + 4 * (frame[at + 7] & 1)  # after the number of frames, if there is one
-            return size - start < 0.99 * int.from_bytes(frame[field : field + 4], "big")
-    return False
+    frame = file.read(max(_XING) + _TAG)
+    tags = (frame[at : at + _TAG] for at in _XING if frame[at : at + 4] in (b"Xing", b"Info"))
+    return start, next(tags, b"")
 
 
 def _ogg_is_cut(tail: bytes) -> bool:

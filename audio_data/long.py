@@ -49,14 +49,8 @@ class Recordings:
                 yield block, ()
 
 
-def _open(path: Path) -> soundfile.SoundFile:
-    file = soundfile.SoundFile(whole(path))
-    if file.samplerate not in RATES or not file.frames:
-        file.close()
-        raise KwsError(f"{path} is empty or not of 8000 to 192000 Hz; record or convert it again")
-    return file
-
-
 def _seconds(path: Path) -> float:
-    with _open(path) as file:
-        return float(file.frames / file.samplerate)
+    with whole(path).open("rb") as opened, soundfile.SoundFile(opened) as file:  # whatever its name
+        if file.samplerate in RATES and file.frames:
+            return float(file.frames / file.samplerate)
+    raise KwsError(f"{path} is empty or not of 8000 to 192000 Hz; record or convert it again")

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from .config import Where, check_names
+from .config import Where, check_names, check_shown
 from .detector import DetectorConfig
 from .errors import KwsError
 from .files import (
@@ -156,6 +156,8 @@ def read_adapter_config(folder: str | Path) -> AdapterConfig:
         detector = DetectorConfig.from_dict(checked(DetectorConfig, raw["detector"]))
         config = AdapterConfig(**checked(AdapterConfig, raw | {"detector": detector}))
         check_names(config.language, config.labels)
+        told = config.base_sha256, config.base_language, config.features_digest, *config.sites
+        check_shown(config.method, config.budget or "", *told)
         detector.refuse_strangers(config.labels)
         return config
     except (TypeError, KeyError, KwsError) as error:

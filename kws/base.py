@@ -5,7 +5,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .config import FeatureConfig, Where, check_names
+import numpy as np
+
+from .config import FeatureConfig, Where, check_names, check_shown
 from .detector import DetectorConfig
 from .errors import KwsError
 from .files import Arrays, read_json, read_tensors, sha256, write_json, write_tensors
@@ -94,6 +96,7 @@ def read_base_config(folder: str | Path) -> BaseConfig:
         parts = {"features": features, "detector": detector}
         config = BaseConfig(**checked(BaseConfig, raw | parts))
         check_names(config.language, config.labels)
+        check_shown(config.architecture, config.sha256)
         detector.refuse_strangers(config.labels)
     except (TypeError, KeyError, KwsError) as error:
         what = f"it lacks {error}" if isinstance(error, KeyError) else error
@@ -101,6 +104,20 @@ def read_base_config(folder: str | Path) -> BaseConfig:
     if sha256(folder / MODEL) != config.sha256:
         raise KwsError(f"{folder / MODEL} is damaged or of another base; pretrain or copy it again")
     return config
+
+
+def read_base_tensors(folder: str | Path) -> Arrays:
+    """The weights of the base in ``folder``, by name.
+
+    Raises:
+        KwsError: the file is missing or damaged, or holds what is no number.
+
+    """
+    path = Path(folder) / MODEL
+    tensors = read_tensors(path)
+    if not all(np.isfinite(array).all() for array in tensors.values()):
+        raise KwsError(f"{path} holds weights that are no numbers; pretrain or copy it again")
+    return tensors
 
 
 def load_base(folder: str | Path, build: Build) -> Base:
@@ -115,7 +132,7 @@ def load_base(folder: str | Path, build: Build) -> Base:
     folder = Path(folder)
     config = read_base_config(folder)
     network = build(config)
-    tensors = {n: torch.from_numpy(a) for n, a in read_tensors(folder / MODEL).items()}
+    tensors = {n: torch.from_numpy(a) for n, a in read_base_tensors(folder).items()}
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:

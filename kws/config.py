@@ -10,6 +10,7 @@ from typing import Final, Literal
 from .errors import KwsError
 
 SAMPLE_RATE = 16_000  # Hz, of every waveform inside the project
+LOUDEST: Final = 1e6  # times full scale; powers of what is far beyond are no numbers
 
 UNKNOWN = "_unknown_"
 SILENCE = "_silence_"
@@ -47,6 +48,18 @@ def steers(text: str) -> bool:
     """
     odd = INVISIBLE + TURNING
     return any(unicodedata.category(letter) in STEERING or letter in odd for letter in text)
+
+
+def check_shown(*texts: str) -> None:
+    """Refuse texts that are shown to people, and hold what steers a terminal.
+
+    Raises:
+        KwsError: one does.
+
+    """
+    for text in texts:
+        if steers(text):
+            raise KwsError(f"{text!r} holds what cannot be shown")
 
 
 def check_names(language: str, labels: Sequence[str]) -> None:

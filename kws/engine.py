@@ -7,7 +7,7 @@ from typing import Final, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .config import SAMPLE_RATE, FeatureConfig
+from .config import LOUDEST, SAMPLE_RATE, FeatureConfig
 from .detector import Detection, Detector, DetectorConfig
 from .errors import KwsError
 
@@ -15,7 +15,6 @@ VIEW: Final = FeatureConfig.view  # samples a decision looks at
 HOP: Final = 0.08  # seconds between two decisions
 TAIL: Final = 0.72  # seconds of silence that end a stream: the last word passes mid-view
 LONGEST_TAIL: Final = 60.0  # seconds
-LOUDEST: Final = 1e6  # times full scale; powers of what is far beyond are no numbers
 QUIETEST: Final = -100.0  # dBFS, the level of digital silence
 
 

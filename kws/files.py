@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -23,13 +24,20 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replace ``path`` by ``data`` in one step; a full disk leaves the old file as it was."""
+    """Replace ``path`` by ``data`` in one step; a full disk leaves the old file as it was.
+
+    What it links to is replaced, not the link; who may read the old file may read the new one.
+    """
     if os.path.isdir(path):  # unlike a path's own method it bears names of any length
         raise KwsError(f"cannot write {path}: it is a folder; name a file")
+    if os.path.islink(path):
+        path = Path(os.path.realpath(path))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
+            with suppress(OSError):  # there is no old file, or one of somebody else
+                temporary.chmod(stat.S_IMODE(path.stat().st_mode))
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -94,6 +94,13 @@ def fold(config: BaseConfig, tensors: Arrays) -> Folded:
         ) from error
 
 
+def state_shapes(network: Folded) -> list[tuple[int, ...]]:
+    """What a causal graph remembers of every convolution over time, and of the mean."""
+    inner = [(1, len(block.point), 1, 2 * block.dilation) for block in network.blocks]
+    deep = (1, len(network.neck), network.neck.shape[1], 4)
+    return [(1, 1, MELS, 4), *inner, deep, (1, network.head[0].shape[1], network.span - 1)]
+
+
 def order(tensors: Arrays) -> tuple[str, ...]:
     """Names of all weights but the head's, layer after layer, as a vector holds them."""
     named = (f"{layer}.{kind}" for layer in LAYERS for kind in ("weight", "bias"))

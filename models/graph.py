@@ -15,7 +15,9 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from .folded import Array, Folded
+from kws.config import LOUDEST
+
+from .folded import Array, Folded, state_shapes
 from .folded import weights as weights_of
 from .layout import MELS
 
@@ -96,13 +98,6 @@ class _State:
         """The state that follows."""
         name: str = self._graph.add("Concat", *self._after, axis=0)
         return name
-
-
-def state_shapes(network: Folded) -> list[tuple[int, ...]]:
-    """What a causal graph remembers of every convolution over time, and of the mean."""
-    inner = [(1, len(block.point), 1, 2 * block.dilation) for block in network.blocks]
-    deep = (1, len(network.neck), network.neck.shape[1], 4)
-    return [(1, 1, MELS, 4), *inner, deep, (1, network.head[0].shape[1], network.span - 1)]
 
 
 def base_model(network: Folded) -> bytes:
@@ -206,10 +201,15 @@ def _stream(
 
 
 def _finite(graph: Graph, sound: str) -> str:
-    """Sound in which samples that are no number are silence; they would stay in the state."""
+    """Sound in which samples that are no number are silence, and none is too loud, as engines hear.
+
+    They would stay in the state.
+    """
     odd = graph.add("Or", graph.add("IsNaN", sound), graph.add("IsInf", sound))
-    finite: str = graph.add("Where", odd, graph.constant(0.0), sound)
-    return finite
+    finite = graph.add("Where", odd, graph.constant(0.0), sound)
+    bounds = graph.constant(-LOUDEST), graph.constant(LOUDEST)
+    bounded: str = graph.add("Clip", finite, *bounds)
+    return bounded
 
 
 def _features(graph: Graph, front: Mapping[str, Array], sound: str, hop: int) -> str:

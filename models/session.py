@@ -1,5 +1,6 @@
 """The network in ONNX Runtime: one session for every language, whose weights are its inputs."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +13,7 @@ from kws.base import BaseConfig
 from kws.errors import KwsError
 from kws.files import Arrays, read_bytes
 
-from .folded import Array, Folded, fixed, fold, order, weights
+from .folded import Array, Folded, fixed, fold, order, state_shapes, weights
 
 FILE: Final = "base_model.onnx"  # beside the base's weights
 CPU: Final = "cpu"
@@ -64,11 +65,12 @@ class SessionNetwork:
         self._fixed = fixed(tensors)
         self._session, self._binding = session, session.io_binding()
         given = {one.name: one.shape for one in session.get_inputs()}
-        alike = network.causal == ("state" in given)
+        size = sum(map(math.prod, state_shapes(network))) if network.causal else None
+        alike = size == given.get("state", [None])[0]
         wanted = {name: array.shape for name, array in weights(network).items()}
         if not (alike and _alike(given, wanted)):
             raise KwsError("the exported network is another than the base's; kws export it again")
-        self._state_size = given["state"][0] if network.causal else 0
+        self._state_size = size or 0
         self._bound: Arrays = {}
         self._bind(network)
 

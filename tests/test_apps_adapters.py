@@ -13,6 +13,7 @@ import pytest
 from helpers import said, succeed
 
 from kws.adapter import MODEL, load_adapter, save_adapter
+from kws.files import read_json, write_json
 
 Kws = Callable[..., tuple[int, str, str]]
 
@@ -135,3 +136,17 @@ def test_an_adapter_that_cannot_be_drawn_is_told(kws: Kws, tiny: Path, tmp_path:
     assert (code, out) == (1, f"{picture}: 1 adapters\n")
     assert str(cut) in err
     assert picture.is_file()
+
+
+def test_what_steers_a_terminal_is_not_shown(kws: Kws, tiny: Path, tmp_path: Path) -> None:
+    """Adapters come from anybody: not what is in them, nor in their names."""
+    shutil.copytree(tiny / "de", tmp_path / "own")
+    path = tmp_path / "own" / "adapter_config.json"
+    for name in ("method", "base_language", "budget"):
+        odd = read_json(tiny / "de" / "adapter_config.json") | {name: "swr\x1b]0;owned\x07"}
+        write_json(path, odd)
+        code, out, err = kws("adapters", "list", tmp_path)
+        assert (code, "\x1b" in out + err, "\x07" in out + err) == (1, False, False)
+        assert "holds what cannot be shown" in " ".join(err.split())
+    code, _, err = kws("detect", tmp_path / "a\x1b[2J.wav", "--base", tiny / "base")
+    assert (code, "\x1b" in err, r"a\x1b[2J.wav" in err) == (1, False, True)

@@ -19,7 +19,7 @@ from apps.wiring import open_runtime
 from audio_data.logmel import log_mel
 from kws.adapter import Adapter, AdapterConfig, save_adapter
 from kws.base import BaseConfig, read_base_config, save_base
-from kws.config import FeatureConfig
+from kws.config import LOUDEST, FeatureConfig
 from kws.detector import DetectorConfig, Levels, Timing
 from kws.forms import SHIFT, WHOLE, Part, Rank
 from kws.runtime import Runtime
@@ -218,6 +218,11 @@ def test_samples_that_are_no_number_are_silence(exported: Any) -> None:
     odd, silent = wave.copy(), wave.copy()
     odd[8_000:8_003], silent[8_000:8_003] = [np.nan, np.inf, -np.inf], 0.0
     found, expected = (heard(exported, cut(some, lambda: HOP)) for some in (odd, silent))
+    np.testing.assert_array_equal(np.concatenate(found), np.concatenate(expected))
+    odd[8_000:8_003] = [1e30, -3e38, 3e38]
+    silent[8_000:8_003] = [LOUDEST, -LOUDEST, LOUDEST]  # as loud as anything is
+    found, expected = (heard(exported, cut(some, lambda: HOP)) for some in (odd, silent))
+    assert np.isfinite(np.concatenate(found)).all()
     np.testing.assert_array_equal(np.concatenate(found), np.concatenate(expected))
 
 

@@ -127,6 +127,18 @@ def test_a_word_at_the_very_end_is_kept(tmp_path: Path) -> None:
     assert soundfile.info(tmp_path / record["file"]).duration == pytest.approx(0.4)
 
 
+def test_samples_that_are_no_number_are_kept_as_the_silence_that_they_were_heard_as(
+    tmp_path: Path,
+) -> None:
+    """In files they would be clicks at full scale."""
+    wave = said(0.8)
+    wave[:2_000:7] = np.nan
+    hear(tmp_path, wave)
+    (record,) = kept(tmp_path)
+    heard, _ = soundfile.read(tmp_path / record["file"], dtype="float32")
+    assert np.abs(heard).max() <= np.nanmax(np.abs(wave)) + 1e-3
+
+
 def test_the_oldest_of_each_kind_make_way(tmp_path: Path) -> None:
     """Over several runs; and near misses do not displace hits."""
     hear(tmp_path, said(0.8), *[said(0.4)] * 5, limit=3)

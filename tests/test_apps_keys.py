@@ -93,7 +93,7 @@ def test_in_the_background_a_terminal_is_left_alone_until_it_is_in_front_again(
     typing, terminal = pty.openpty()
     with open(terminal) as stream, Keys(stream) as keys:
         behind: list[bool] = []  # true while there is something in it
-        monkeypatch.setattr("apps.keys._in_background", lambda terminal: bool(behind))
+        monkeypatch.setattr("apps.keys.in_background", lambda terminal: bool(behind))
         shells = termios.tcgetattr(terminal)
         shells[3] |= termios.ICANON | termios.ECHO
 
@@ -110,6 +110,23 @@ def test_in_the_background_a_terminal_is_left_alone_until_it_is_in_front_again(
         assert keys.poll() == "q\n"
         assert not termios.tcgetattr(terminal)[3] & termios.ICANON
     os.close(typing)
+
+
+def test_a_terminal_that_is_gone_when_it_would_be_in_front_ends_the_keys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As of a program in the background whose window is closed."""
+    typing, terminal = pty.openpty()
+    with open(terminal) as stream, Keys(stream) as keys:
+        behind = [True]
+        monkeypatch.setattr("apps.keys.in_background", lambda terminal: bool(behind))
+        monkeypatch.setattr("apps.keys.os.kill", lambda *_: None)
+        signal.raise_signal(signal.SIGTSTP)
+        assert keys.poll() == ""
+        os.close(typing)
+        behind.clear()
+        assert keys.poll() == ""
+        assert keys.closed
 
 
 def test_where_terminals_cannot_be_set_there_are_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import io
 import os
 import pty
+import signal
 import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,6 +27,7 @@ from kws.detector import Detection, DetectorConfig, Levels
 Wave = NDArray[np.float32]
 
 ARABIC = ("خلف", "أمام", "توقف")
+ENTERED = "\x1b[?1049h"  # another screen
 MANDARIN = ("北京", "语音识别系统打开空调关闭向左转", "中国")
 
 
@@ -425,3 +427,24 @@ def test_marks_that_take_room_are_drawn_as_wide_as_they_are(tmp_path: Path) -> N
     (hindi,) = [line for line in drawn.splitlines() if "तीन" in line]
     assert "textLength" in drawn
     assert "textLength" not in hindi[: hindi.index("तीन")].rpartition("<text")[2]
+
+
+def test_in_the_background_nothing_is_drawn_until_it_is_in_front_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As after Ctrl-Z and bg: the terminal is another program's."""
+    out, behind = io.StringIO(), [False]
+    monkeypatch.setattr("apps.screen.is_behind", lambda stream: behind[0])
+    monkeypatch.setattr("apps.keys.os.kill", lambda *_: None)  # stops, and goes on at once
+    console = Console(file=out, force_terminal=True, width=80, height=24)
+    with Screen(LiveEngine(Loud()), Source(), console) as screen:
+        behind[0] = True
+        signal.raise_signal(signal.SIGTSTP)
+        left = out.tell()
+        screen.ready()
+        screen.switched()
+        assert out.tell() == left
+        behind[0] = False
+        screen.ready()
+        assert ENTERED in out.getvalue()[left:]
+        assert "Built-in Audio" in out.getvalue()[left:]

@@ -302,12 +302,19 @@ def test_another_default_takes_the_place_of_a_lost_one_but_not_of_one_asked_for(
     for wanted in (None, "usb"):
         sound = install(Sound([device(0, "USB Audio")], coming=[[device(0, "Built-in")]]))
         with Microphone(wanted) as microphone:
+            said: list[str] = []
+            microphone.tell = said.append
             blocks = iter(microphone)
             sound.streams[0].active = False
             for _ in range(100):
                 next(blocks)
             assert microphone.name == ("USB Audio" if wanted else "Built-in")
             assert (len(sound.streams) == 1) == (wanted == "usb")
+            if not wanted:
+                sound.streams[1].hear(tone(SAMPLE_RATE)[:640, None])
+                heard_until(blocks, lambda block: len(block) > 0)
+                told = "USB Audio is not there; the microphone is Built-in from now on"
+                assert said[1:] == [told]
 
 
 @pytest.mark.usefixtures("impatient")

@@ -10,6 +10,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from audio_data.decode import _chunks_are_cut, decode, decode_blocks, resample
+from kws.config import SAMPLE_RATE
 from kws.errors import KwsError
 
 FORMATS = {
@@ -168,6 +169,28 @@ def test_an_mp3_with_a_title_cut_short_is_refused_in_silence(
     assert capfd.readouterr().err == ""
 
 
+def uncounted(path: Path, wave: NDArray[np.float32]) -> Path:
+    """An MP3 of varying rate without the first frame, which counts the others."""
+    soundfile.write(path, wave, SAMPLE_RATE, format="MP3", bitrate_mode="VARIABLE")
+    data = path.read_bytes()
+    assert b"Xing" in data[:64]
+    path.write_bytes(data[data.index(data[:2], 4) :])
+    return path
+
+
+def test_an_mp3_that_counts_no_frames_is_read_where_it_can_be(tmp_path: Path) -> None:
+    """Its length is a guess: one that is too long does no harm, one that is too short would."""
+    silence = np.zeros(8 * SAMPLE_RATE, np.float32)
+    path = uncounted(tmp_path / "a.mp3", np.r_[silence, noisy(3.0)])
+    with soundfile.SoundFile(path) as file:
+        assert file.frames > 12 * SAMPLE_RATE
+    assert len(decode(path)) == pytest.approx(11 * SAMPLE_RATE, abs=3_000)
+    path = uncounted(tmp_path / "b.mp3", np.r_[noisy(3.0), silence])
+    with soundfile.SoundFile(path) as file:
+        assert file.frames < 8 * SAMPLE_RATE
+    assert refusal(path).endswith("convert it: ffmpeg -i b.mp3 b.wav")
+
+
 @pytest.mark.parametrize("kept", [20, 40, 43])
 def test_a_wav_cut_within_its_header_is_refused(tmp_path: Path, kept: int) -> None:
     path = write(tmp_path / "a.wav", tone(0.1))
@@ -186,6 +209,7 @@ def test_an_opus_file_cut_between_pages_is_refused(tmp_path: Path) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: data.rfind(b"OggS")])
     assert "truncated" in refusal(path)
+    assert refusal(path).endswith("convert it: ffmpeg -i a.opus a.wav")  # a phone may leave it so
 
 
 @pytest.mark.parametrize("size", [0xFFFF_FFFF, 0x7FFF_F000])

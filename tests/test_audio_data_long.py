@@ -56,3 +56,9 @@ def test_what_was_thrown_away_is_not_heard(tmp_path: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         soundfile.write(path, np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE)
     assert [path.name for path in Recordings(tmp_path).paths] == ["a.wav"]
+
+
+def test_a_recording_may_have_a_name_that_is_no_text(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE)
+    (tmp_path / "a.wav").rename(tmp_path / "caf\udce9.wav")
+    assert Recordings(tmp_path).expected_seconds == 1

@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from kws.base import CONFIG, MODEL, Base, load_base, read_base_config, save_base, save_base_config
+from kws.base import (
+    CONFIG,
+    MODEL,
+    Base,
+    load_base,
+    read_base_config,
+    read_base_tensors,
+    save_base,
+    save_base_config,
+    tensors_of,
+)
 from kws.config import FeatureConfig
 from kws.detector import DetectorConfig, Levels, Timing
 from kws.errors import KwsError
@@ -184,3 +194,14 @@ def test_every_setting_is_written(folder: Path) -> None:
     raw = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     config = read_base_config(folder)
     assert raw == json.loads(json.dumps(asdict(config)))
+
+
+def test_weights_that_are_no_numbers_are_refused(folder: Path, base: Base) -> None:
+    """They would be heard as silence."""
+    tensors = tensors_of(base.network)
+    tensors["stem.0.weight"] = tensors["stem.0.weight"] * np.nan
+    write_tensors(folder / MODEL, tensors)
+    rewrite(folder, sha256=sha256(folder / MODEL))
+    for read in (read_base_tensors, lambda path: load_base(path, build)):
+        with pytest.raises(KwsError, match="holds weights that are no numbers; pretrain or copy"):
+            read(folder)

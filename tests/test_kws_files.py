@@ -90,6 +90,18 @@ def test_replacing_leaves_one_file(tmp_path: Path) -> None:
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("x", "new")]
 
 
+def test_what_a_link_leads_to_is_replaced_and_stays_as_private_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    own, link = tmp_path / "own" / "manifest.csv", tmp_path / "manifest.csv"
+    own.write_text("old")
+    own.chmod(0o600)
+    link.symlink_to(own)
+    write_text(link, "new")
+    assert link.is_symlink()
+    assert (own.read_text(), own.stat().st_mode & 0o777) == ("new", 0o600)
+    assert [path.name for path in own.parent.iterdir()] == ["manifest.csv"]
+
+
 def test_readers_never_see_half_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The name is given only to what has reached the disk whole."""
     write_bytes(tmp_path / "x", b"old")

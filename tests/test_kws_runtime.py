@@ -19,8 +19,8 @@ from audio_data.logmel import log_mel
 from kws.adapter import Adapter, AdapterConfig, stored_bytes
 from kws.bank import Bank
 from kws.base import Base, BaseConfig
-from kws.config import SAMPLE_RATE
-from kws.engine import LOUDEST, Engine
+from kws.config import LOUDEST, SAMPLE_RATE
+from kws.engine import Engine
 from kws.errors import KwsError
 from kws.files import Arrays
 from kws.forms import MASK, SHIFT, Mix, Part, Tied
@@ -83,6 +83,18 @@ def runtime_of(tmp_path: Path) -> Callable[[Base, str], Runtime]:
         )
 
     return make
+
+
+def test_a_graph_of_another_span_is_refused(base: Base, tmp_path: Path) -> None:
+    """All its weights are the same, but it would take its decisions over other frames."""
+    path, network = tmp_path / "base.onnx", tensors(base)
+    config = replace(base.config, causal=True, span=40)
+    path.write_bytes(base_file(fold(config, network)))
+    session = open_session(path)
+    SessionNetwork(session, config, network)
+    for other in (replace(config, span=98), replace(config, causal=False, span=None)):
+        with pytest.raises(KwsError, match="is another than the base's; kws export it again"):
+            SessionNetwork(session, other, network)
 
 
 def test_a_graph_of_another_width_is_refused(base: Base, tmp_path: Path) -> None:
