@@ -8,12 +8,14 @@ from typing import Any, Final
 
 import click
 
+from audio_data.clips import UNTOLD
 from audio_data.task import only_language
+from kws.adapter import AdapterConfig
 from kws.base import CONFIG as BASE
 from kws.budget import Budget
 from kws.config import spotted
 from kws.errors import UsageError
-from kws.files import refuse_unwritable
+from kws.files import plain_name, refuse_unwritable
 from kws.quantized import ROUNDINGS
 from kws.train import HIGHEST, Optimizer
 from policy.methods import METHODS, method_of, those
@@ -180,9 +182,13 @@ def adapt(
     device = pick_device(device)
     opened = open_base(base)
     if out is None:
-        out = RUNS / (language or only_language({clip.language for clip in selection.clips()}))
+        told = {clip.language for clip in selection.clips()} if language is None else {language}
+        spoken_in = only_language(told - {UNTOLD} or told)
+        out = RUNS / (plain_name(spoken_in, "_.") or UNTOLD)  # which a manifest writes as it likes
     if (out / BASE).exists():
         raise UsageError(f"{out} holds a base, which is never changed; name another --out")
+    if after and after.resolve() == out.resolve():
+        raise UsageError(f"--after {after} is what --out would replace; name another --out")
     refuse_foreign(out)
     before = heard_before(after)
     if words:
@@ -192,7 +198,10 @@ def adapt(
         known = {**opened.config.people, **before}
         selection = spoken.speak(selection, words, data, out / spoken.SPEECH, respelt, known)
     recordings = Recordings.select(selection, opened.config, known=before)
-    others_too = [replace(selection, filters=(pair,), keywords=None) for pair in beside]
+    others_too = []
+    for pair in beside:
+        rest = [other for other in selection.filters if other[0] != pair[0]]
+        others_too.append(replace(selection, filters=(*rest, pair), keywords=None))
     recipe = Recipe(
         method=method,
         budget=budget,
@@ -203,6 +212,11 @@ def adapt(
         optimizer=optimizer,
         seed=seed,
     )
+    thresholds: dict[str, Any] = {}
+
+    def calibrate(config: AdapterConfig) -> None:
+        thresholds.update(spoken.calibrated(base, out, selection, config))
+
     config = learn_language(
         opened,
         recordings,
@@ -213,10 +227,10 @@ def adapt(
         device=device,
         made_by=command(),
         about=note and " ".join(note.split()),
+        finish=calibrate if words else None,
     )
-    result = summary(config)
+    result = summary(config) | thresholds
     if words:
-        result |= spoken.calibrated(base, out, selection, config)
         result["trust"] = spoken.trust(config, recordings)
     if as_json:
         click.echo(json_line(result))

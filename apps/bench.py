@@ -17,7 +17,8 @@ import click
 
 from audio_data.clips import Split
 from kws.adapter import Adapter, load_adapter
-from kws.base import CONFIG, Base
+from kws.base import CONFIG, Base, read_base_config
+from kws.config import UNKNOWN
 from kws.errors import KwsError, UsageError
 from kws.files import read_json, refuse_unwritable, write_json
 from kws.train import Plan, Stage
@@ -154,15 +155,15 @@ def run_grid(
         say("give --again for the networks that they left, where these are gone")
     if todo:
         _refuse_without_base(trainings, chain.from_iterable(missing))
-        if not again:
-            _refuse_over_bases(chain.from_iterable(missing), work / grid.stem)
+        if trainings and not again:
+            _refuse_over_bases(trainings, chain.from_iterable(missing), work / grid.stem)
         refuse_unwritable(folder)
     jobs = 1 if ray or is_part else min(jobs or os.cpu_count() or 1, sum(map(bool, missing)))
     if jobs > 1:
         passed = ["--records", records, "--work", work, "--only", only, "--device", device]
         side_by_side(jobs, [grid, *passed, *(["--again"] if again else [])])
         return
-    do = partial(_run, grid=trainings, work=work / grid.stem, device=device)
+    do = partial(_run, grid=trainings, work=work / grid.stem, device=device, again=again)
     found: Iterable[tuple[Run, dict[str, Any] | str]]
     if ray:
         found = spread([cell for group in missing for cell in group], do, ray)
@@ -193,16 +194,34 @@ def _refuse_without_base(grid: Grid | None, runs: Iterable[Run]) -> None:
         )
 
 
-def _refuse_over_bases(runs: Iterable[Run], work: Path) -> None:
-    """Raise a UsageError where a pretraining would replace a base that others stand on."""
+def _refuse_over_bases(grid: Grid, runs: Iterable[Run], work: Path) -> None:
+    """Raise a UsageError where a pretraining would replace another base, that others stand on."""
     for run in runs:
         out = work / run.name
-        unfinished = Stage(out, pretrain.STAGE, "").path.exists()
-        if isinstance(run, Cell) and run.tau and (out / CONFIG).exists() and not unfinished:
+        taken = isinstance(run, Cell) and run.tau and (out / CONFIG).exists()
+        if isinstance(run, Cell) and taken and not (_unfinished(out) or _is_made(run, grid, out)):
             raise UsageError(
-                f"{out} holds a base, which is never changed; give --again to make it anew, or "
-                "name another --work"
+                f"{out} holds another base, which is never changed; give --again to make it anew, "
+                "or name another --work"
             )
+
+
+def _unfinished(out: Path) -> bool:
+    return Stage(out, pretrain.STAGE, "").path.exists()
+
+
+def _is_made(cell: Cell, grid: Grid, out: Path) -> bool:
+    """Whether the base of a run is there; it may have been killed before it was recorded."""
+    if not (out / CONFIG).exists() or _unfinished(out):
+        return False
+    config = read_base_config(out)
+    settings = config.tau, config.causal, UNKNOWN not in config.labels, config.training.get("plan")
+    return settings == (cell.tau, grid.causal, grid.closed, asdict(_plan(cell, grid)))
+
+
+def _plan(cell: Cell, grid: Grid) -> Plan:
+    assert grid.epochs is not None
+    return Plan(epochs=grid.epochs, lr=grid.lr or pretrain.LR, seed=cell.seed)
 
 
 def refuse_others(grid: Grid | None, folder: Path, recorded: Iterable[Run]) -> None:
@@ -250,6 +269,7 @@ def _run(
     grid: Grid | None,
     work: Path,
     device: str,
+    again: bool = False,
     kept: dict[object, Any] | None = None,
 ) -> dict[str, Any]:
     """The record of one run of either kind."""
@@ -257,7 +277,7 @@ def _run(
     if isinstance(cell, StreamCell):
         return {"commit": _commit(), **run_stream(cell, out)}
     assert grid is not None
-    return run_cell(cell, grid, out, pick_device(device), kept)
+    return run_cell(cell, grid, out, pick_device(device), kept, again=again)
 
 
 def side_by_side(jobs: int, arguments: Sequence[object]) -> None:
@@ -293,6 +313,8 @@ def run_cell(
     out: Path,
     device: str,
     kept: dict[object, Any] | None = None,
+    *,
+    again: bool = False,
 ) -> dict[str, Any]:
     """One run with its measures on validation and on test.
 
@@ -302,28 +324,38 @@ def run_cell(
         out: folder for what it leaves.
         device: where to train.
         kept: what runs on the same recordings read and made, for the next of them.
+        again: pretrain anew where the base is there.
 
     """
     record: dict[str, Any] = {"cell": asdict(cell), "settings": asdict(grid), "commit": _commit()}
-    train = _pretrained if cell.tau else _adapted
-    base, adapter, recordings, made = train(cell, grid, out, device, kept)
+    if cell.tau:
+        found = _pretrained(cell, grid, out, device, kept, again=again)
+    else:
+        found = _adapted(cell, grid, out, device, kept)
+    base, adapter, recordings, made = found
     record |= made | {"causal": base.config.causal, "base_sha256": base.config.sha256}
     for split in MEASURED:
-        found = measure(merged(base, adapter), recordings, split).report
-        record[split] = found | recordings.origin(split)
+        report = measure(merged(base, adapter), recordings, split).report
+        record[split] = report | recordings.origin(split)
     return record
 
 
 def _pretrained(
-    cell: Cell, grid: Grid, out: Path, device: str, kept: dict[object, Any] | None
+    cell: Cell,
+    grid: Grid,
+    out: Path,
+    device: str,
+    kept: dict[object, Any] | None,
+    *,
+    again: bool,
 ) -> Trained:
     assert cell.tau is not None
-    assert grid.epochs is not None
     selection = grid.selection(cell)
-    plan = Plan(epochs=grid.epochs, lr=grid.lr or pretrain.LR, seed=cell.seed)
-    result = pretrain.run(selection, cell.tau, plan, device, out, causal=grid.causal)
+    if again or not _is_made(cell, grid, out):
+        pretrain.run(selection, cell.tau, _plan(cell, grid), device, out, causal=grid.causal)
     base = open_base(out)
     config = base.config
+    result = pretrain.summary(config)
     recordings = Recordings.select(selection, config, config.labels, config.people, kept)
     return base, None, recordings, {"result": result}
 

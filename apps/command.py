@@ -109,8 +109,12 @@ class Command:
 
 def parse(text: str) -> list[str]:
     """Split a command into its words, and make sure that there is such a program."""
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=False)
+    lexer.whitespace_split, lexer.commenters = True, ""
+    if os.name == "nt":  # where they part folders
+        lexer.escape = ""
     try:
-        arguments = shlex.split(text)
+        arguments = list(lexer)
     except ValueError as error:
         raise UsageError(f"--exec {text!r} is badly quoted: {error}") from None
     if not arguments:
@@ -136,6 +140,9 @@ def _environmental(text: str) -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and what it started."""
+    """End a process and, but for Windows, what it started."""
+    if not hasattr(os, "killpg"):
+        process.kill()
+        return
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

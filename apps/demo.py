@@ -149,8 +149,8 @@ def _spoken(folder: Path, folders: Mapping[str, Path]) -> list[Clip]:
 
 def _recorded(data: Path, folders: Mapping[str, Path]) -> list[Clip]:
     """What test people say of the words of each language, that of the base among them."""
-    known = {name: set(read_adapter_config(path).labels) for name, path in folders.items()}
-    known[OWN] = set(read_base_config(BASE).labels)
+    known = {name: spotted(read_adapter_config(path).labels) for name, path in folders.items()}
+    known[OWN] = spotted(read_base_config(BASE).labels)
     held = [clip for clip in read_corpus(data) if clip.split == "test"]
     clips = [clip for clip in held if clip.word in known.get(clip.language, ())]
     if missing := known.keys() - {clip.language for clip in clips}:

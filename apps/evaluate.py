@@ -13,7 +13,7 @@ from audio_data.material import read_material
 from audio_data.task import refuse_missing
 from kws.adapter import AdapterConfig, load_adapter
 from kws.base import BaseConfig
-from kws.config import Where
+from kws.config import Where, spotted
 from kws.errors import KwsError, UsageError
 from kws.files import refuse_unwritable
 from kws.runtime import Runtime
@@ -86,6 +86,8 @@ def evaluate(
     """
     _refuse(CLIPS_ONLY if stream else STREAM_ONLY, stream=stream)
     config = read_config(base, adapter)
+    if closed and len(spotted(config.labels)) == 1:
+        raise UsageError("one keyword alone is always right --closed; leave --closed out")
     if keep:
         options.refuse_to_change_ours(adapter, "whose figures are kept")
         _refuse_to_keep(adapter or base, split, closed=closed, filters=filters, keywords=keywords)

@@ -1,7 +1,7 @@
 """Learn one more language, and keep all that belongs to it in one folder."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -75,6 +75,7 @@ def learn_language(
     device: str = "cpu",
     made_by: str | None = None,
     about: str | None = None,
+    finish: Callable[[AdapterConfig], object] | None = None,
 ) -> AdapterConfig:
     """Adapt, and save adapter, record and pictures in ``out``.
 
@@ -89,6 +90,7 @@ def learn_language(
         device: where to train.
         made_by: the command that the card names.
         about: what the card says of the recordings.
+        finish: is called once the adapter is saved; killed before its end, a run goes on from here.
 
     Raises:
         KwsError: the folder holds something else, or cannot be written.
@@ -101,7 +103,7 @@ def learn_language(
     earlier = open_earlier(base, after, recipe.method) if after else None
     course = _Course(base, recordings, recipe, out, after, earlier, beside, device)
     allowed = course.allowed()
-    _prepare(out, recordings)
+    _prepare(out, recordings, beside)
     budgeted = method_of(recipe.method).budgeted
     if not budgeted:
         note(f"{recipe.method} owns what it owns, whatever the budget")
@@ -141,6 +143,8 @@ def learn_language(
     pictures.learning_curves(trainer.history, out / "learning_curves.png")
     pictures.confusion(measured, out / "confusion.png")
     pictures.choices([pictures.row_of(config)], find_sites(base.network), out / "sites.png")
+    if finish:
+        finish(config)
     _forget(trainer)
     return config
 
@@ -161,14 +165,15 @@ def summary(config: AdapterConfig) -> dict[str, Any]:
     } | ({"earlier_parameters": before} if before else {})
 
 
-def _prepare(out: Path, recordings: Recordings) -> None:
+def _prepare(out: Path, recordings: Recordings, beside: Sequence[Recordings]) -> None:
     """Say what the folder and the recordings give cause to say, before anything is learnt."""
     refuse_taken(out, recordings.task.language, recordings.task.keywords)
     tell_unfinished(out)
     if (out / ADAPTER).exists():
         note(f"{out} holds an adapter, which the new one replaces, its thresholds with it")
-    for warning in recordings.task.warnings:
-        note(warning)
+    for one in (recordings, *beside):
+        for warning in one.task.warnings:
+            note(warning if one is recordings else f"{one.task.language}: {warning}")
 
 
 @dataclass(frozen=True)

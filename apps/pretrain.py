@@ -29,6 +29,7 @@ from .terminal import json_line
 LR = 6e-3
 BATCH = 32
 STAGE = "pretrain"
+MEASURED = ("parameters", "validation_accuracy", "seconds", "compute_share")
 SPAN = 40  # frames that a causal decision averages (decision 13)
 
 
@@ -158,7 +159,13 @@ def run(
     pictures.learning_curves({"pretrain": history}, out / "learning_curves.png")
     pictures.confusion(measure(network, recordings, "validation"), out / "confusion.png")
     stage.remove()
-    return {"language": task.language, "tau": tau, "sha256": saved.sha256} | metrics
+    return summary(saved)
+
+
+def summary(config: BaseConfig) -> dict[str, Any]:
+    """What ``kws pretrain`` prints."""
+    found = {"language": config.language, "tau": config.tau, "sha256": config.sha256}
+    return found | {name: config.metrics[name] for name in MEASURED}
 
 
 def _metrics(network: torch.nn.Module, history: list[Epoch]) -> dict[str, Any]:

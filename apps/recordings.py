@@ -1,5 +1,6 @@
 """From what the command line says about data to what training and evaluation read."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -186,7 +187,9 @@ class Recordings:
     def learnt(self) -> list[str]:
         """What is trained on, the same however the path of the corpus is spelt."""
         examples = self.task.splits["train"]
-        clips = [e.clip and replace(e.clip, path=e.clip.path.resolve()) for e in examples]
+        clips = [
+            e.clip and replace(e.clip, path=Path(os.path.realpath(e.clip.path))) for e in examples
+        ]
         return [f"{clip} {e.label}" for clip, e in zip(clips, examples, strict=True)]
 
     def said(self, split: Split) -> list[Clip]:

@@ -130,6 +130,11 @@ def trust(config: AdapterConfig, recordings: Recordings) -> str:
         )
     said = recordings.said("validation")
     people = {clip.speaker for clip in said if not clip.is_made}
+    if None in people and any(clip.is_made and clip.speaker is None for clip in said):
+        return (
+            "little: made voices and people who are not named validate together, so that nobody "
+            "knows how well people are understood; give the names of those who speak"
+        )
     theirs = [found["per_speaker"][speaker or NAMELESS] for speaker in people]
     right = sum(person["accuracy"] * person["count"] for person in theirs)
     low, high = interval(right / by_people, by_people)

@@ -11,7 +11,6 @@ from audio_data.manifest import few
 from audio_data.task import Task
 from kws.adapter import (
     CARD,
-    STORED,
     Adapter,
     AdapterConfig,
     check_base,
@@ -26,7 +25,7 @@ from kws.config import Where, spotted
 from kws.deltas import Adaptation, restored
 from kws.errors import KwsError, UsageError
 from kws.forms import MASK
-from kws.quantized import Bits, quantize
+from kws.quantized import Bits, halved, quantize
 from policy.methods import method_of
 from policy.spottune import stored_router
 
@@ -149,6 +148,6 @@ def pack(base: Base, trained: Adaptation, task: Task, bits: Bits) -> Adapter:
         sites=tuple(site.name for site in trained.chosen),
         licences=task.licences,
     )
-    head = weight.astype(STORED), bias.astype(STORED)
+    head = halved(weight), halved(bias)
     adapter = Adapter(config, deltas, *head, peaks, stored_router(trained))
     return replace(adapter, config=replace(config, stored_bytes=file_bytes(adapter.arrays())))

@@ -72,7 +72,7 @@ def load_views(
 def _key(paths: Sequence[Path], length: int, margin: int) -> str:
     digest = hashlib.sha256(f"{VERSION} {length} {margin}".encode())
     for path in paths:
-        digest.update(os.fsencode(path.resolve()) + b" ")
+        digest.update(os.fsencode(os.path.realpath(path)) + b" ")
         with suppress(OSError):  # decoding names what is wrong with it
             stat = path.stat()
             digest.update(f"{stat.st_size} {stat.st_mtime_ns}\n".encode())

@@ -72,7 +72,10 @@ def read_others(
     if filters:
         found += read_corpus(path, None, language, speaker_pattern, partial=True)
     if others:
-        found += read_corpus(others, partial=True)
+        beside = read_corpus(others, partial=True)
+        if not beside:
+            raise UsageError(f"no recording that {others} names is there; check its paths")
+        found += beside
     chosen = {(clip.language, clip.word) for clip in clips if clip.word != UNKNOWN}
     left = [clip for clip in found if (clip.language, clip.word) not in chosen]
     taken, free = {*_places(clips)}, []

@@ -1,5 +1,6 @@
 """Get public speech corpora, laid out as their readers expect."""
 
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -56,9 +57,9 @@ def get_speech_commands(
     folder = Path(folder)
     if folder.name in ("", ".."):  # is there, and will not be replaced
         raise UsageError(f"the corpus becomes a folder of its own: name one, as {folder / 'words'}")
-    packed = folder.with_name(f"{folder.name}.tar.gz")
+    place = Path(os.path.realpath(folder))  # it may be a link to a larger disk
+    packed = place.with_name(f"{place.name}.tar.gz")
     if (folder / "testing_list.txt").is_file():
-        packed.unlink(missing_ok=True)  # of a run that was killed at its very end
         return folder
     refuse_taken(folder)
     _fetch_archive("speech-commands", packed, base_url, "", watch, how)
@@ -92,13 +93,12 @@ def get_mswc(
     if not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z]{2,8})?", language):
         raise UsageError(f"{language!r} is no language of the corpus; write it as de or zh-CN")
     folder = Path(out) / language
+    place = Path(os.path.realpath(folder))  # it may be a link to a larger disk
     table = f"{language}_splits.csv"
-    stage = folder.with_name(f".{language}.unpacked")
+    stage = place.with_name(f".{language}.unpacked")
     shutil.rmtree(stage, ignore_errors=True)
-    packed = {kind: folder.with_name(f"{language}-{kind}.tar.gz") for kind in ("splits", "audio")}
+    packed = {kind: place.with_name(f"{language}-{kind}.tar.gz") for kind in ("splits", "audio")}
     if (folder / "clips").is_dir() and (folder / table).is_file():
-        for file in packed.values():
-            file.unlink(missing_ok=True)  # of a run that was killed at its very end
         return folder
     refuse_taken(folder)
     for kind, file in packed.items():
@@ -106,7 +106,7 @@ def get_mswc(
         unpack(file, stage / kind, progress=_told(watch, f"unpacking {file.name}"))
     _find(stage / "splits", table, packed["splits"]).parent.rename(stage / "corpus")
     _find(stage / "audio", "clips", packed["audio"]).rename(stage / "corpus" / "clips")
-    move_into(stage / "corpus", folder)
+    move_into(stage / "corpus", place)
     shutil.rmtree(stage)
     for file in packed.values():
         file.unlink()

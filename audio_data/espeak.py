@@ -167,6 +167,19 @@ def language_file(tag: str) -> str:
     return voices().languages[_known_tag(tag)]
 
 
+def same_language(first: str, second: str) -> bool:
+    """Whether two tags are of one language, wherever it is spoken.
+
+    Raises:
+        UsageError: no voice speaks one of them.
+
+    >>> same_language("es", "es-419"), same_language("deu", "de-AT"), same_language("en", "fr")
+    (True, True, False)
+
+    """
+    return _known_tag(first).split("-")[0] == _known_tag(second).split("-")[0]
+
+
 @cache
 def accents(tag: str) -> tuple[str, ...]:
     """Tags under which a language is spoken, itself first: ``en`` is said as ``en-us`` too.

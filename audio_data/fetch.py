@@ -93,7 +93,8 @@ def _is_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError:  # such as brackets that hold no number, or a port that is none
+        (parts.hostname or "").encode("idna")
+    except ValueError:  # such as brackets that hold no number, a port or a name that is none
         return False
     return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
 

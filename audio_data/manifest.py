@@ -52,6 +52,7 @@ def read_manifest(
         raise KwsError(f"{path} has a header but no rows; add at least one clip")
     for _, row in rows:
         row["language"] = row["language"] or UNTOLD
+        row["split"] = row["split"] or UNSPLIT
     chosen = select(rows, filters or {}, str(path))
     clips = [_clip(row, number, path) for number, row in chosen]
     if partial:

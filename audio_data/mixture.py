@@ -14,7 +14,7 @@ from kws.config import UNKNOWN, Where
 from kws.errors import UsageError
 
 from .clips import Clip, Split
-from .espeak import language_file, speak
+from .espeak import same_language, speak
 from .manifest import MANIFEST, read_manifest, write_manifest
 from .splits import as_split, assign_splits, people_in
 from .synthesis import DEFAULT_WORDS, make_corpus, write_noises
@@ -104,7 +104,7 @@ def _others(
     others = {}
     for tongue, some in DEFAULT_WORDS.items():
         left = [word for word in some if word.casefold() not in keywords]
-        if language_file(tongue) == language_file(language):
+        if same_language(tongue, language):
             left = [word for word in left if speak(word, language).tobytes() not in sounds]
         if left:
             others[tongue] = left

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Final
 
+from kws.config import composed
 from kws.errors import KwsError
 
 from .clips import Clip, Split
@@ -31,7 +32,7 @@ def read_speech_commands(root: Path) -> list[Clip]:
             word=folder.name,
             language="en",
             speaker=_speaker(path),
-            split=listed.get(f"{folder.name}/{path.name}", "train"),
+            split=listed.get(composed(f"{folder.name}/{path.name}"), "train"),
             licence=LICENCE,
         )
         for folder in word_folders(root)
@@ -44,9 +45,10 @@ def read_speech_commands(root: Path) -> list[Clip]:
 
 def _read_list(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").split()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise KwsError(f"{path} cannot be read ({error}); unpack the archive again") from None
+    return [composed(line.strip()) for line in lines]
 
 
 def _speaker(path: Path) -> str | None:

@@ -5,15 +5,17 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
-from kws.config import Where
+from kws.config import Where, composed
 from kws.errors import KwsError, UsageError
 
 from .clips import SPLITS, Clip, Split
 from .manifest import few
 
 LEARNT: Final = ("train", "several")  # where people are who were learnt from
+DEEPEST: Final = 4  # a file and the folders that name it
 FEWEST = 3  # people, or clips of a word: one for each split
 
 
@@ -290,23 +292,37 @@ def _follow(clip: Clip, people: Mapping[str, Split]) -> Clip:
 
 def _split_files(clips: Sequence[Clip], shares: Mapping[Split, float]) -> list[Clip]:
     """Split what is left by file name, word by word."""
+    called = _names_of_files([clip.path for clip in clips if not clip.split])
     names: dict[str, set[str]] = defaultdict(set)
     filled: dict[str, set[Split]] = defaultdict(set)
     for clip in clips:
         if clip.split:
             filled[clip.word].add(clip.split)
         else:
-            names[clip.word].add(_file(clip))
+            names[clip.word].add(called[clip.path])
     chosen = {word: _share(files, shares, filled[word]) for word, files in names.items()}
     return [
-        clip if clip.split else replace(clip, split=chosen[clip.word][_file(clip)])
+        clip if clip.split else replace(clip, split=chosen[clip.word][called[clip.path]])
         for clip in clips
     ]
 
 
-def _file(clip: Clip) -> str:
-    """Name a clip wherever its corpus lies: its folder and file name."""
-    return f"{clip.path.parent.name}/{clip.path.name}"
+def _names_of_files(paths: Iterable[Path]) -> dict[Path, str]:
+    """Name files wherever their corpus lies, and in whichever form of Unicode: folder and file.
+
+    Where several would have one name, with more of the folders above.
+
+    >>> list(_names_of_files([Path("a/ja/1.wav"), Path("b/ja/2.wav")]).values())
+    ['ja/1.wav', 'ja/2.wav']
+    >>> list(_names_of_files([Path("a/ja/1.wav"), Path("b/ja/1.wav")]).values())
+    ['a/ja/1.wav', 'b/ja/1.wav']
+    """
+    different = dict.fromkeys(paths)
+    for count in range(2, DEEPEST + 1):
+        names = {path: composed("/".join(path.parts[-count:])) for path in different}
+        if len({*names.values()}) == len(different):
+            break
+    return names
 
 
 def _shortages(before: Sequence[Clip], after: Sequence[Clip]) -> list[str]:

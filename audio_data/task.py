@@ -89,7 +89,7 @@ def make_task(
         raise UsageError("one keyword alone cannot be trained --closed; leave --closed out")
     drawing, warnings = _keeping(clips, labels, pool, as_split(known or {}), seed)
     learnt = drawing.examples("train", per_word, DIFFERENT)
-    if not learnt:
+    if not any(example.label < len(spoken) for example in learnt):
         raise UsageError("no clip is left to train on; give recordings of more people")
     if not closed and not any(clip.split == "train" for some in drawing.strangers for clip in some):
         warnings.append(

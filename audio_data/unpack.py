@@ -1,6 +1,7 @@
 """Unpack an archive without letting a member out of its folder."""
 
 import gzip
+import os
 import shutil
 import tarfile
 import zlib
@@ -34,12 +35,13 @@ def unpack(archive: Path, folder: Path, *, progress: Progress | None = None) -> 
 
     """
     refuse_taken(folder)
-    stage = folder.with_name(f".{folder.name}.part")
+    place = Path(os.path.realpath(folder))  # it may be a link to a larger disk
+    stage = place.with_name(f".{place.name}.part")
     shutil.rmtree(stage, ignore_errors=True)
     try:
         stage.mkdir(parents=True)
         _extract(archive, stage, progress)
-        move_into(stage, folder)
+        move_into(stage, place)
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise KwsError(f"cannot unpack {archive} into {folder}: {error.strerror}") from error
@@ -58,7 +60,12 @@ def refuse_taken(folder: Path) -> None:
 
 
 def move_into(stage: Path, folder: Path) -> None:
-    """Rename ``stage`` to ``folder``, which is absent or empty."""
+    """Rename ``stage`` to ``folder``, which is absent or empty; it may be a disk of its own."""
+    if os.path.ismount(folder):
+        for path in [*stage.iterdir()]:
+            shutil.move(path, folder / path.name)
+        stage.rmdir()
+        return
     if folder.exists():
         folder.rmdir()  # it is empty
     stage.rename(folder)

@@ -229,9 +229,13 @@ def _resume(stage: Stage, model: nn.Module, optimizer: torch.optim.Optimizer) ->
         return []
     record = records[stage.path]
     tensors = {name: torch.from_numpy(a) for name, a in read_tensors(stage.path).items()}
-    model.load_state_dict(
-        {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
-    )
+    found = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
+    try:
+        model.load_state_dict(found)
+    except RuntimeError as error:
+        raise KwsError(
+            f"{stage.path} is of another version of this program; delete it and begin again"
+        ) from error
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):

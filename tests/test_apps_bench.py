@@ -244,11 +244,32 @@ def test_a_base_that_stands_is_not_pretrained_over(
     before = (there / "base_model.safetensors").read_bytes()
     run = ["bench", "run", grid, "--records", tmp_path / "records", "--work", work]
     code, _, err = kws(*run, "--only", "german-*")
-    assert (code, "holds a base, which is never changed; give --again" in err) == (2, True), err
+    assert (code, "holds another base, which is never changed; give --again" in err) == (2, True), (
+        err
+    )
     assert (there / "base_model.safetensors").read_bytes() == before
     code, _, err = kws(*run, "--only", "german-*", "--again")
     assert code == 0, err
     assert (there / "base_model.safetensors").read_bytes() != before
+
+
+def test_a_base_that_was_made_before_its_record_is_measured_alone(
+    spoken: Path, tmp_path: Path, kws: Kws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a run was killed at its end."""
+    grid = tmp_path / "grid.toml"
+    text = GRID.format(data=spoken, base="none", epochs=1)
+    grid.write_text(text.replace('methods = ["head", "norms"]', "taus = [1]"), encoding="utf-8")
+    only = ["--only", "german-*", "--work", tmp_path / "work", "--records", tmp_path / "records"]
+    assert kws("bench", "run", grid, *only)[0] == 0
+    (path,) = (tmp_path / "records" / "grid").iterdir()
+    first = read_json(path)
+    path.unlink()
+    with monkeypatch.context() as untrained:
+        untrained.setattr("apps.pretrain.run", None)  # is not called
+        code, _, err = kws("bench", "run", grid, *only)
+    assert code == 0, err
+    assert read_json(path) == first
 
 
 def test_kept_features_are_those_of_what_the_base_hears(tiny: Path, spoken: Path) -> None:

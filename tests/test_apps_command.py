@@ -114,6 +114,17 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_started(said: list[str])
     assert not is_running(child)
 
 
+def test_where_there_are_no_groups_of_processes_it_is_ended_alone(
+    said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows."""
+    monkeypatch.delattr("os.killpg")
+    command = Command("sleep 600", said.append, seconds=0.5)
+    command.hear(NOTHING, [event()])
+    command.close()
+    assert said == ["--exec: sleep took more than 0.5 s and was ended"]
+
+
 def test_a_command_that_hangs_holds_up_neither_the_listener_nor_the_end(said: list[str]) -> None:
     threads = set(threading.enumerate())
     command = Command(python("import time; time.sleep(600)"), said.append, seconds=600, capacity=2)

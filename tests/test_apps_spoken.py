@@ -8,7 +8,8 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,15 +19,16 @@ from helpers import fail, succeed
 from apps import learn as learning
 from apps import spoken as tts
 from apps.card import is_of_strangers
+from apps.recordings import Recordings
 from audio_data import mixture
 from audio_data.augment import AugmentConfig
 from audio_data.clips import MADE, SPLITS, Clip, Split
 from audio_data.manifest import read_manifest, write_manifest
 from audio_data.splits import check_disjoint
-from kws.adapter import read_adapter_config, save_adapter_config
+from kws.adapter import AdapterConfig, read_adapter_config, save_adapter_config
 from kws.base import read_base_config, save_base_config
 from kws.config import UNKNOWN
-from kws.metrics import interval
+from kws.metrics import NAMELESS, interval
 
 Kws = Callable[..., tuple[int, str, str]]
 WORDS = ("nein", "ja")
@@ -91,6 +93,26 @@ def test_thresholds_by_what_people_say_are_chosen_as_is_told(
     assert code == 0, err
     assert "- Thresholds by `kws calibrate" in card.read_text(encoding="utf-8")
     assert doubt not in card.read_text(encoding="utf-8")
+
+
+def test_who_is_stopped_while_thresholds_are_chosen_learns_nothing_twice(
+    tiny: Path, kws: Kws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "de"
+    with monkeypatch.context() as stopping:
+        stopping.setattr(tts, "set_thresholds", stop)
+        assert "the same command goes on" in kws(*learn(tiny, out))[2]
+    left = list(out.glob("checkpoint-*"))
+    assert left
+    with monkeypatch.context() as known:
+        known.setattr("kws.train.ahead", stop)  # what makes a batch
+        succeed(kws, *learn(tiny, out))
+    assert not list(out.glob("checkpoint-*"))
+    assert "calibration" in read_adapter_config(out).metrics
+
+
+def stop(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_recordings_that_are_there_are_not_written_over(
@@ -277,12 +299,23 @@ def test_what_sounds_as_a_keyword_is_not_unknown(
     for name, language, spelt, left in (
         ("de", "de", {}, 1),  # los
         ("deu", "deu", {}, 1),
+        ("de-AT", "de-AT", {}, 1),
         ("spelt", "de", {"Stop": "halt"}, 2),  # and stopp
         ("fr", "fr", {}, 2),
     ):
         made = mixture.make_mixture(tmp_path / name, ["Stop", "weiter"], language, respelt=spelt)
         clips = read_manifest(made[0])
         assert sum(clip.word == UNKNOWN for clip in clips) == left * 4, name
+
+
+def test_who_is_nobody_among_made_voices_shows_nothing(tmp_path: Path) -> None:
+    """Whose recordings are right is not known then."""
+    clips = [Clip(path=tmp_path / "a.wav", word="ja", licence=made) for made in (MADE, None)]
+    found = {"made": 9, "count": 10, "per_speaker": {NAMELESS: {"accuracy": 1.0, "count": 10}}}
+    config = SimpleNamespace(metrics={"validation": found})
+    recordings = SimpleNamespace(said=lambda split: clips)
+    told = tts.trust(cast(AdapterConfig, config), cast(Recordings, recordings))
+    assert told.startswith("little: made voices and people who are not named")
 
 
 def test_people_may_write_words_in_other_capitals(tmp_path: Path) -> None:

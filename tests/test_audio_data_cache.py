@@ -227,3 +227,10 @@ def test_what_was_not_used_for_longest_makes_room(
     assert decoded == [clips[1]]
     load(clips, folder)  # more than all that is allowed stays while it is the newest
     assert len(list(folder.iterdir())) == 1
+
+
+def test_a_link_to_itself_is_named(folder: Path, tmp_path: Path) -> None:
+    loop = tmp_path / "loop.wav"
+    loop.symlink_to(loop)
+    with pytest.raises(KwsError, match=r"loop\.wav cannot be read"):
+        load_views([loop], length=16_000, margin=0)

@@ -43,6 +43,31 @@ def test_speech_commands_are_laid_out(site: Site, tmp_path: Path, unpinned: None
     assert len(site.asked) == asked  # it is there already
 
 
+def test_an_archive_beside_a_corpus_that_is_there_stays(tmp_path: Path) -> None:
+    """It may be somebody's who unpacked it by hand."""
+    archives = [tmp_path / name for name in ("sc.tar.gz", "de-audio.tar.gz", "de-splits.tar.gz")]
+    for path in archives:
+        path.write_bytes(b"mine")
+    (tmp_path / "sc").mkdir()
+    (tmp_path / "sc" / "testing_list.txt").touch()
+    (tmp_path / "de" / "clips").mkdir(parents=True)
+    (tmp_path / "de" / "de_splits.csv").touch()
+    get_speech_commands(tmp_path / "sc")
+    get_mswc(tmp_path, "de")
+    assert all(path.exists() for path in archives)
+
+
+def test_a_folder_may_be_a_link_to_a_larger_disk(
+    site: Site, tmp_path: Path, unpinned: None
+) -> None:
+    site.files["/speech_commands_v0.02.tar.gz"] = archive_bytes(tmp_path, {"testing_list.txt": b""})
+    (tmp_path / "large").mkdir()
+    (tmp_path / "speech").symlink_to(tmp_path / "large")
+    get_speech_commands(tmp_path / "speech", base_url=site.root, **QUICK)
+    assert (tmp_path / "speech").is_symlink()
+    assert (tmp_path / "large" / "testing_list.txt").exists()
+
+
 def test_speech_commands_from_anywhere_are_checked(site: Site, tmp_path: Path) -> None:
     site.files["/speech_commands_v0.02.tar.gz"] = archive_bytes(tmp_path, {"testing_list.txt": b""})
     with pytest.raises(KwsError, match="expected 2,428,923,189"):

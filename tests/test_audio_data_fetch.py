@@ -333,6 +333,7 @@ def test_nobody_listens(site: Site, target: Path) -> None:
         "http://127.0.0.1:abc/x",
         "http://127.0.0.1:99999/x",
         "http://127.0.0.1/a b",
+        "http://a..b/x",
     ],
 )
 def test_only_web_addresses(target: Path, url: str) -> None:

@@ -202,7 +202,7 @@ def test_an_absolute_path_works(tmp_path: Path) -> None:
         ({"corpus": ["one"]}, ["yes", "no"]),
         ({"corpus": ["one", "three"]}, ["yes", "no", "yes"]),
         ({"corpus": ["one", "three"], "word": ["yes"]}, ["yes", "yes"]),
-        ({"split": ["unsplit"]}, ["no"]),
+        ({"split": ["unsplit"]}, ["no", "yes"]),  # and where none is told
         ({}, ["yes", "no", "sí", "no", "yes"]),
     ],
 )
@@ -307,6 +307,18 @@ def test_speech_commands_lists_say_the_split(speech_commands: Path) -> None:
     assert found["no/ben_nohash_0.wav"] == ("ben", "validation")
     assert found["no/odd.wav"] == (None, "test")
     assert found["yes/odd.wav"] == (None, "train")
+
+
+def test_lists_name_words_of_two_parts_and_in_whichever_form(tmp_path: Path) -> None:
+    for word in ("oh no", "si\u0301"):
+        (tmp_path / word).mkdir()
+        for speaker in ("a", "b"):
+            (tmp_path / word / f"{speaker}_nohash_0.wav").touch()
+    (tmp_path / "validation_list.txt").touch()
+    text = "oh no/a_nohash_0.wav\ns\u00ed/a_nohash_0.wav\n"
+    (tmp_path / "testing_list.txt").write_text(text, encoding="utf-8")
+    clips = read_speech_commands(tmp_path)
+    assert {(clip.speaker, clip.split) for clip in clips} == {("a", "test"), ("b", "train")}
 
 
 def test_background_noise_is_no_word(speech_commands: Path) -> None:
@@ -556,3 +568,19 @@ def test_a_file_whose_name_is_no_text_is_in_no_manifest(tmp_path: Path) -> None:
     with pytest.raises(KwsError, match=r"caf\\udce9\.wav' cannot be written into a manifest"):
         write_manifest(tmp_path / "manifest.csv", [odd])
     assert not list(tmp_path.iterdir())
+
+
+def test_rows_without_a_split_are_unsplit_to_filters_too(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").touch()
+    path = tmp_path / "manifest.csv"
+    path.write_text("path,language,word,speaker,split\na.wav,de,ja,s1,\n", encoding="utf-8")
+    (clip,) = read_manifest(path, {"split": ["unsplit"]})
+    assert clip.split is None
+
+
+def test_other_words_of_which_no_file_is_there_are_refused(tmp_path: Path) -> None:
+    """Else nothing would be learnt to be no keyword."""
+    path = tmp_path / "others.csv"
+    path.write_text("path,language,word,speaker,split\nx/a.wav,de,ja,s1,\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"no recording that .*others\.csv names is there"):
+        read_others([], tmp_path, others=path)

@@ -299,3 +299,25 @@ def test_a_split_that_a_corpus_gives_goes_before_what_is_known() -> None:
     found = assign_splits([given, free, *crowd(3)], known={"ada": "test"})[0]
     assert {one.split for one in found if one.speaker == "ada"} == {"train"}
     assert [one.split for one in split_pool([free], [given], {"ada": "test"})] == ["train"]
+
+
+def test_files_are_split_alike_in_either_form_of_unicode() -> None:
+    """As where a corpus was copied from another system."""
+    both = [
+        [Clip(path=Path(f"{folder}/{n}.wav"), word="s\u00ed", language="es") for n in range(40)]
+        for folder in ("s\u00ed", "si\u0301")
+    ]
+    composed, decomposed = ([clip.split for clip in assign_splits(some)[0]] for some in both)
+    assert composed == decomposed
+    assert {*composed} == {"train", "validation", "test"}
+
+
+def test_files_of_one_name_are_told_apart_by_the_folders_above() -> None:
+    clips = [
+        Clip(path=Path(f"s{n}/{word}/1.wav"), word=word, language="de")
+        for n in range(20)
+        for word in ("ja", "nein")
+    ]
+    counts = Counter(clip.split for clip in assign_splits(clips)[0])
+    assert 20 <= counts["train"] <= 36
+    assert min(counts["validation"], counts["test"]) >= 2

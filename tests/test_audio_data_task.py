@@ -384,6 +384,11 @@ def test_one_speaker_alone_is_said_so() -> None:
         (record([UNKNOWN, SILENCE]), {}, "no word to spot"),
         (record(["yes", UNKNOWN]), {"keywords": ["yes", UNKNOWN]}, "no recordings of '_unknown_'"),
         (record(["yes", "no"], people={"e": "test"}), {}, "no clip is left to train on"),
+        (
+            record(["yes"], people={"e": "test"}) + record(["no"]),
+            {"keywords": ["yes"]},
+            "no clip is left to train on",
+        ),
     ],
 )
 def test_tasks_that_cannot_be_are_refused(

@@ -98,6 +98,21 @@ def test_permissions_of_an_archive_are_tamed(tmp_path: Path) -> None:
     assert (folder / "tool").stat().st_mode & 0o7777 == 0o755
 
 
+def test_a_disk_of_its_own_is_filled_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be renamed."""
+    archive = packed(tmp_path / "x.tar.gz", {"a.txt": b"text", "b/c.txt": b"more"})
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    before = disk.stat().st_ino
+    monkeypatch.setattr("os.path.ismount", lambda path: Path(path) == disk)
+    unpack(archive, disk)
+    assert [(disk / name).read_bytes() for name in ("a.txt", "b/c.txt")] == [b"text", b"more"]
+    assert disk.stat().st_ino == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "x.tar.gz"]
+
+
 def test_a_link_inside_stays(tmp_path: Path) -> None:
     archive = packed(tmp_path / "x.tar.gz", {"a.txt": b"text"}, link("b.txt", "a.txt"))
     assert (unpack(archive, tmp_path / "out") / "b.txt").read_bytes() == b"text"

@@ -129,6 +129,15 @@ def test_a_checkpoint_of_other_settings_is_refused(
     assert (tmp_path / "checkpoint-x.safetensors").read_bytes() == before
 
 
+def test_a_checkpoint_of_another_network_is_named(toy: EpochBatches, tmp_path: Path) -> None:
+    """As of another version of this program, which calls the same settings by the same names."""
+    stage = Stage(tmp_path, "x", fingerprint({}))
+    fit(pretraining(), toy, plan(epochs=1), stage=stage)
+    other = nn.Linear(3, 4)
+    with pytest.raises(KwsError, match="is of another version of this program; delete it"):
+        fit(other, toy, plan(), stage=stage)
+
+
 def test_a_truncated_checkpoint_is_named(toy: EpochBatches, tmp_path: Path) -> None:
     stage = Stage(tmp_path, "x", "settings")
     fit(pretraining(), toy, plan(epochs=1), stage=stage)
