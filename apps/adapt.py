@@ -201,7 +201,7 @@ def adapt(
     others_too = []
     for pair in beside:
         rest = [other for other in selection.filters if other[0] != pair[0]]
-        others_too.append(replace(selection, filters=(*rest, pair), keywords=None))
+        others_too.append(replace(selection, filters=(pair, *rest), keywords=None))
     recipe = Recipe(
         method=method,
         budget=budget,

@@ -434,3 +434,35 @@ def test_a_language_is_a_tag_of_bcp_47(kws: Kws) -> None:
         assert f"'{language}' is no language; write it as de, cmn or pt-BR" in told
     for language in ("de", "cmn", "pt-BR", "x-tone", "ZH-Hans"):
         assert "x does not exist" in fail(kws, 1, "adapt", "--data", "x", "--language", language)
+
+
+def test_a_language_that_a_manifest_names_leads_out_of_no_folder(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without --out the adapter goes where it says."""
+    monkeypatch.chdir(tmp_path)
+    path = spoken.with_name("odd.csv")  # next to its recordings
+    text = spoken.read_text(encoding="utf-8").replace(",de,", f",{tmp_path}/../evil,")
+    path.write_text(text, encoding="utf-8")
+    chosen = ["--data", path, "--filter", f"language={tmp_path}/../evil"]
+    succeed(kws, "adapt", "--base", tiny / "base", *chosen, "--method", "head", "--epochs", 1)
+    (made,) = tmp_path.glob("runs/*")
+    assert (made / "adapter_config.json").is_file()
+    assert not (tmp_path.parent / "evil").exists()
+
+
+def test_the_language_before_is_not_replaced(kws: Kws, tmp_path: Path) -> None:
+    """It would be lost where the new one is stopped."""
+    chosen = ["--tts", "--words", "ja", "--language", "de", "--method", "cacl", "--out", tmp_path]
+    told = fail(kws, 2, "adapt", *chosen, "--after", tmp_path / "." / "x" / "..")
+    assert "is what --out would replace; name another --out" in told
+
+
+def test_languages_beside_keep_the_other_filters(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path
+) -> None:
+    """As a licence, by which everything is to be chosen."""
+    chosen = ["--base", tiny / "base", "--data", spoken, "--filter", "language=de", "--closed"]
+    chosen += ["--method", "joint", "--beside", "language=es", "--epochs", 1, "--out", tmp_path]
+    told = kws("adapt", *chosen, "--filter", "word=ja", "--filter", "word=nein")[2]
+    assert "word=ja or word=nein selects nothing" in " ".join(told.split())

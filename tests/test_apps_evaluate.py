@@ -198,6 +198,17 @@ def test_closed_measures_keywords_alone(kws: Kws, spoken: Path, tiny: Path) -> N
     assert closed["accuracy"] >= whole["accuracy"]
 
 
+def test_one_keyword_alone_is_not_measured_closed(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path
+) -> None:
+    """It would always be right."""
+    language = ["--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    out = ["--method", "head", "--epochs", 1, "--keywords", "ja", "--out", tmp_path / "ja"]
+    succeed(kws, "adapt", *language, *out)
+    told = fail(kws, 2, "evaluate", *language, "--adapter", tmp_path / "ja", "--closed")
+    assert "one keyword alone is always right --closed; leave --closed out" in told
+
+
 def test_trained_closed_is_closed(kws: Kws, spoken: Path, tiny: Path, tmp_path: Path) -> None:
     """With or without ``--closed`` when it is evaluated."""
     command = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
