@@ -17,8 +17,7 @@ import click
 
 from audio_data.clips import Split
 from kws.adapter import Adapter, load_adapter
-from kws.base import CONFIG, Base, read_base_config
-from kws.config import UNKNOWN
+from kws.base import CONFIG, Base, BaseConfig, read_base_config
 from kws.errors import KwsError, UsageError
 from kws.files import read_json, refuse_unwritable, write_json
 from kws.train import Plan, Stage
@@ -155,8 +154,6 @@ def run_grid(
         say("give --again for the networks that they left, where these are gone")
     if todo:
         _refuse_without_base(trainings, chain.from_iterable(missing))
-        if trainings and not again:
-            _refuse_over_bases(trainings, chain.from_iterable(missing), work / grid.stem)
         refuse_unwritable(folder)
     jobs = 1 if ray or is_part else min(jobs or os.cpu_count() or 1, sum(map(bool, missing)))
     if jobs > 1:
@@ -192,36 +189,6 @@ def _refuse_without_base(grid: Grid | None, runs: Iterable[Run]) -> None:
             f"the grid's base is to be in {grid.base}, where none is; make it first, as the grid "
             "says beside it or by kws pretrain, or name another in the grid"
         )
-
-
-def _refuse_over_bases(grid: Grid, runs: Iterable[Run], work: Path) -> None:
-    """Raise a UsageError where a pretraining would replace another base, that others stand on."""
-    for run in runs:
-        out = work / run.name
-        taken = isinstance(run, Cell) and run.tau and (out / CONFIG).exists()
-        if isinstance(run, Cell) and taken and not (_unfinished(out) or _is_made(run, grid, out)):
-            raise UsageError(
-                f"{out} holds another base, which is never changed; give --again to make it anew, "
-                "or name another --work"
-            )
-
-
-def _unfinished(out: Path) -> bool:
-    return Stage(out, pretrain.STAGE, "").path.exists()
-
-
-def _is_made(cell: Cell, grid: Grid, out: Path) -> bool:
-    """Whether the base of a run is there; it may have been killed before it was recorded."""
-    if not (out / CONFIG).exists() or _unfinished(out):
-        return False
-    config = read_base_config(out)
-    settings = config.tau, config.causal, UNKNOWN not in config.labels, config.training.get("plan")
-    return settings == (cell.tau, grid.causal, grid.closed, asdict(_plan(cell, grid)))
-
-
-def _plan(cell: Cell, grid: Grid) -> Plan:
-    assert grid.epochs is not None
-    return Plan(epochs=grid.epochs, lr=grid.lr or pretrain.LR, seed=cell.seed)
 
 
 def refuse_others(grid: Grid | None, folder: Path, recorded: Iterable[Run]) -> None:
@@ -350,14 +317,33 @@ def _pretrained(
     again: bool,
 ) -> Trained:
     assert cell.tau is not None
+    assert grid.epochs is not None
     selection = grid.selection(cell)
-    if again or not _is_made(cell, grid, out):
-        pretrain.run(selection, cell.tau, _plan(cell, grid), device, out, causal=grid.causal)
+    plan = Plan(epochs=grid.epochs, lr=grid.lr or pretrain.LR, seed=cell.seed)
+    unfinished = Stage(out, pretrain.STAGE, "").path.exists()
+    if again or unfinished or not (out / CONFIG).exists():
+        pretrain.run(selection, cell.tau, plan, device, out, causal=grid.causal)
+    elif not _is_of(read_base_config(out), cell, grid, plan):
+        raise UsageError(
+            f"{out} holds another base, which is never changed; give --again to make it anew, or "
+            "name another --work"
+        )
     base = open_base(out)
     config = base.config
     result = pretrain.summary(config)
     recordings = Recordings.select(selection, config, config.labels, config.people, kept)
     return base, None, recordings, {"result": result}
+
+
+def _is_of(config: BaseConfig, cell: Cell, grid: Grid, plan: Plan) -> bool:
+    """Whether a base is what a run makes: it may have been killed before it was recorded."""
+    learnt = Recordings.select(grid.selection(cell), config)
+    made = {"plan": asdict(plan), "recordings": learnt.amount}
+    return (config.tau, config.causal, config.labels) == (
+        cell.tau,
+        grid.causal,
+        learnt.task.labels,
+    ) and all(config.training.get(name) == value for name, value in made.items())
 
 
 def _adapted(

@@ -310,18 +310,17 @@ def _split_files(clips: Sequence[Clip], shares: Mapping[Split, float]) -> list[C
 def _names_of_files(paths: Iterable[Path]) -> dict[Path, str]:
     """Name files wherever their corpus lies, and in whichever form of Unicode: folder and file.
 
-    Where several would have one name, with more of the folders above.
+    Those that would have one name have more of the folders above in it.
 
-    >>> list(_names_of_files([Path("a/ja/1.wav"), Path("b/ja/2.wav")]).values())
-    ['ja/1.wav', 'ja/2.wav']
-    >>> list(_names_of_files([Path("a/ja/1.wav"), Path("b/ja/1.wav")]).values())
-    ['a/ja/1.wav', 'b/ja/1.wav']
+    >>> paths = [Path("a/ja/1.wav"), Path("b/ja/1.wav"), Path("b/ja/2.wav")]
+    >>> list(_names_of_files(paths).values())
+    ['a/ja/1.wav', 'b/ja/1.wav', 'ja/2.wav']
     """
-    different = dict.fromkeys(paths)
+    names = dict.fromkeys(paths, "")
     for count in range(2, DEEPEST + 1):
-        names = {path: composed("/".join(path.parts[-count:])) for path in different}
-        if len({*names.values()}) == len(different):
-            break
+        shared = Counter(names.values())
+        for path in [path for path, name in names.items() if shared[name] > 1 or not name]:
+            names[path] = composed("/".join(path.parts[-count:]))
     return names
 
 
