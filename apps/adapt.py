@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -184,7 +185,9 @@ def adapt(
     if out is None:
         told = {clip.language for clip in selection.clips()} if language is None else {language}
         spoken_in = only_language(told - {UNTOLD} or told)
-        out = RUNS / (plain_name(spoken_in, "_.") or UNTOLD)  # which a manifest writes as it likes
+        out = RUNS / (
+            plain_name(spoken_in, "_.").strip(".") or UNTOLD
+        )  # which a manifest writes as it likes
     if (out / BASE).exists():
         raise UsageError(f"{out} holds a base, which is never changed; name another --out")
     if after and after.resolve() == out.resolve():
@@ -198,10 +201,10 @@ def adapt(
         known = {**opened.config.people, **before}
         selection = spoken.speak(selection, words, data, out / spoken.SPEECH, respelt, known)
     recordings = Recordings.select(selection, opened.config, known=before)
-    others_too = []
-    for pair in beside:
-        rest = [other for other in selection.filters if other[0] != pair[0]]
-        others_too.append(replace(selection, filters=(pair, *rest), keywords=None))
+    others_too = [
+        replace(selection, filters=_beside(pair, selection.filters), keywords=None)
+        for pair in beside
+    ]
     recipe = Recipe(
         method=method,
         budget=budget,
@@ -241,6 +244,22 @@ def adapt(
             click.echo(f"{name:20} {_text(value)}")
     if method_of(method).streams:
         click.echo(_next(base if options.is_given("base") else None, out, selection, tts=tts))
+
+
+def _beside(
+    pair: tuple[str, str], filters: Sequence[tuple[str, str]]
+) -> tuple[tuple[str, str], ...]:
+    """What selects a neighbour: other words, of another language or corpus if that is not said too.
+
+    >>> _beside(("corpus", "b"), [("language", "de"), ("licence", "CC0-1.0")])
+    (('corpus', 'b'), ('licence', 'CC0-1.0'))
+    >>> _beside(("language", "fr"), [("language", "de"), ("corpus", "a"), ("word", "ja")])
+    (('language', 'fr'), ('corpus', 'a'))
+    """
+    own = {pair[0], "word"}
+    if pair[0] not in {column for column, _ in filters}:
+        own |= {"language", "corpus"}
+    return (pair, *(other for other in filters if other[0] not in own))
 
 
 def _next(base: Path | None, out: Path, selection: Selection, *, tts: bool) -> str:

@@ -14,7 +14,7 @@ from kws.errors import KwsError, UsageError
 from kws.files import below
 
 from . import options
-from .terminal import complain, json_line
+from .terminal import complain, json_line, one_line
 
 MADE: Final = {"made voices": " made", "people, made voices": " mixed"}
 WIDE: Final = 100  # columns, in which there is room for some words
@@ -104,7 +104,7 @@ def _table(rows: Sequence[Mapping[str, Any]], folder: Path, width: int) -> Table
         "bytes": lambda row: f"{row['stored_bytes']:,}",
         "validation": _validation,
         "base": lambda row: row["base_sha256"][:8],
-        "folder": lambda row: str(Path(row["folder"]).relative_to(folder)),
+        "folder": lambda row: one_line(str(Path(row["folder"]).relative_to(folder))),
     }
     left_out = [*([] if several else ["base"]), *(["numbers"] if width < NARROW else [])]
     table = Table()

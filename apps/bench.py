@@ -298,7 +298,7 @@ def run_cell(
     if cell.tau:
         found = _pretrained(cell, grid, out, device, kept, again=again)
     else:
-        found = _adapted(cell, grid, out, device, kept)
+        found = _adapted(cell, grid, out, device, kept, again=again)
     base, adapter, recordings, made = found
     record |= made | {"causal": base.config.causal, "base_sha256": base.config.sha256}
     for split in MEASURED:
@@ -339,15 +339,22 @@ def _is_of(config: BaseConfig, cell: Cell, grid: Grid, plan: Plan) -> bool:
     """Whether a base is what a run makes: it may have been killed before it was recorded."""
     learnt = Recordings.select(grid.selection(cell), config)
     made = {"plan": asdict(plan), "recordings": learnt.amount}
-    return (config.tau, config.causal, config.labels) == (
+    return (config.tau, config.causal, config.labels, config.people) == (
         cell.tau,
         grid.causal,
         learnt.task.labels,
+        learnt.people,
     ) and all(config.training.get(name) == value for name, value in made.items())
 
 
 def _adapted(
-    cell: Cell, grid: Grid, out: Path, device: str, kept: dict[object, Any] | None
+    cell: Cell,
+    grid: Grid,
+    out: Path,
+    device: str,
+    kept: dict[object, Any] | None,
+    *,
+    again: bool,
 ) -> Trained:
     base = open_base(Path(str(grid.base)))
     after = out.with_name(cell.earlier.name) if cell.earlier else None
@@ -372,6 +379,7 @@ def _adapted(
         after=after,
         beside=recordings.beside(others, base.config),
         device=device,
+        replaces=again,
     )
     made = {"recipe": asdict(recipe), "result": learn.summary(config)}
     return base, load_adapter(out), recordings, made

@@ -189,7 +189,7 @@ def _doubts(
             "what suits the others; record it by more people"
         )
     deaf = [word for word in heard.negatives.keywords if _is_never_heard(word, said)]
-    if len(deaf) == len(heard.negatives.keywords):
+    if deaf and len(deaf) + len(unsaid) == len(heard.negatives.keywords):
         found.append(
             "no keyword is heard at these thresholds: is one of them said in the sound that holds "
             "none?"

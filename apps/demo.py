@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -181,8 +182,8 @@ def _learn(folder: Path, size: Size, seed: int, device: str) -> str:
     selection = spoken.speak(wanted, WORDS, None, folder / spoken.SPEECH)
     recordings = Recordings.select(selection, base.config)
     recipe = Recipe(budget=BUDGET, steps=size.steps, seed=seed)
-    config = learn_language(base, recordings, recipe, folder, device=device)
-    spoken.calibrated(BASE, folder, selection, config)
+    finish = partial(spoken.calibrated, BASE, folder, selection)  # before that, a run goes on
+    config = learn_language(base, recordings, recipe, folder, device=device, finish=finish)
     return spoken.trust(config, recordings)
 
 

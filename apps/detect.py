@@ -12,7 +12,7 @@ from kws.errors import KwsError
 
 from . import options
 from .screen import line
-from .terminal import complain, json_line
+from .terminal import complain, json_line, one_line
 from .zoo import Named, to_hear
 
 
@@ -38,7 +38,7 @@ def report(
     events = iter(found)
     first = next(events, None)
     if named:
-        click.echo(f"{file}:")
+        click.echo(f"{one_line(str(file))}:")
     click.echo(line(first) if first else f"no keyword of {language} found")
     for event in events:
         click.echo(line(event))

@@ -26,7 +26,7 @@ from .recordings import Recordings, Selection
 from .scoring import LiveScorer
 from .stream_report import evaluate_stream
 from .stream_report import table as stream_table
-from .terminal import folded, json_line
+from .terminal import folded, json_line, one_line
 from .wiring import open_base, open_runtime, read_again, read_config
 
 STREAM_ONLY = ("snrs", "hours", "out", "per_word", "seed", "keywords")
@@ -249,5 +249,5 @@ def _table(result: dict[str, Any]) -> str:
     for title in ("per_word", "per_speaker"):
         lines.append(title.replace("_", " "))
         ranked = sorted(result[title].items(), key=lambda item: item[1]["accuracy"])
-        lines += [f"  {v['accuracy']:6.1%}  {v['count']:5}  {name}" for name, v in ranked]
+        lines += [f"  {v['accuracy']:6.1%}  {v['count']:5}  {one_line(name)}" for name, v in ranked]
     return "\n".join(lines)

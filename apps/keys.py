@@ -9,7 +9,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
-from typing import IO, Any, Final, Self, TextIO
+from typing import Any, Final, Self, TextIO
+
+from .terminal import in_background
 
 SEQUENCE: Final = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|.?)", re.DOTALL)  # arrows, F1, Alt-x
 BEGUN: Final = re.compile(r"\x1b(\[[0-?]*[ -/]*|O)?\Z")  # its rest may come at the next look
@@ -136,19 +138,3 @@ def suspendable(leave: Callable[[], object], enter: Callable[[], object]) -> Ite
         yield
     finally:
         signal.signal(number, outer)
-
-
-def is_behind(stream: IO[str]) -> bool:
-    """Whether a stream is a terminal that another program has."""
-    try:
-        return stream.isatty() and in_background(stream.fileno())
-    except (OSError, ValueError):  # no file behind it
-        return False
-
-
-def in_background(terminal: int) -> bool:
-    """Whether another program has the terminal that controls this one."""
-    try:
-        return os.tcgetpgrp(terminal) != os.getpgrp()
-    except OSError:  # not the terminal that controls this program
-        return False

@@ -76,6 +76,7 @@ def learn_language(
     made_by: str | None = None,
     about: str | None = None,
     finish: Callable[[AdapterConfig], object] | None = None,
+    replaces: bool = False,
 ) -> AdapterConfig:
     """Adapt, and save adapter, record and pictures in ``out``.
 
@@ -91,6 +92,7 @@ def learn_language(
         made_by: the command that the card names.
         about: what the card says of the recordings.
         finish: is called once the adapter is saved; killed before its end, a run goes on from here.
+        replaces: whatever adapter the folder holds, also one of other words.
 
     Raises:
         KwsError: the folder holds something else, or cannot be written.
@@ -103,7 +105,9 @@ def learn_language(
     earlier = open_earlier(base, after, recipe.method) if after else None
     course = _Course(base, recordings, recipe, out, after, earlier, beside, device)
     allowed = course.allowed()
-    _prepare(out, recordings, beside)
+    if not replaces:
+        refuse_taken(out, recordings.task.language, recordings.task.keywords)
+    _tell(out, recordings, beside)
     budgeted = method_of(recipe.method).budgeted
     if not budgeted:
         note(f"{recipe.method} owns what it owns, whatever the budget")
@@ -165,9 +169,8 @@ def summary(config: AdapterConfig) -> dict[str, Any]:
     } | ({"earlier_parameters": before} if before else {})
 
 
-def _prepare(out: Path, recordings: Recordings, beside: Sequence[Recordings]) -> None:
+def _tell(out: Path, recordings: Recordings, beside: Sequence[Recordings]) -> None:
     """Say what the folder and the recordings give cause to say, before anything is learnt."""
-    refuse_taken(out, recordings.task.language, recordings.task.keywords)
     tell_unfinished(out)
     if (out / ADAPTER).exists():
         note(f"{out} holds an adapter, which the new one replaces, its thresholds with it")

@@ -22,7 +22,7 @@ from kws.files import refuse_unwritable
 from . import options
 from .command import MOST_SECONDS, SECONDS, Command, parse
 from .keep import LIMIT, Keeper
-from .keys import Keys, is_behind
+from .keys import Keys
 from .live import LiveEngine
 from .microphone import Microphone, list_devices
 from .panels import thresholds
@@ -275,7 +275,7 @@ def listen(
 def _show(
     engine: LiveEngine, source: Source, as_json: bool, picture: Path | None
 ) -> Iterator[Show]:
-    seen = can_draw(sys.stdout) and not as_json and not is_behind(sys.stdout)
+    seen = can_draw(sys.stdout) and not as_json
     lines = Lines(engine, source, as_json=as_json)
     if not (seen or picture):
         yield lines

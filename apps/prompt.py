@@ -1,8 +1,10 @@
 """What a person sees who is asked for words: lines, or a small live picture."""
 
+import io
 import sys
 from collections import deque
 from contextlib import ExitStack
+from functools import partial
 from typing import Final, Protocol, Self
 
 import click
@@ -17,6 +19,7 @@ from audio_data.takes import FLOOR, Take
 from .keys import suspendable
 from .panels import Line, fitted, level_line, piece, spark
 from .screen import Source
+from .terminal import is_behind
 
 WAVE: Final = 60  # columns of a waveform, at most
 NOTES: Final = 3  # sentences that stay on the screen
@@ -100,13 +103,15 @@ class Screen:
     def __enter__(self) -> Self:
         """Take the lower part of the terminal."""
         self._live.start(refresh=True)
-        show = self._console.show_cursor
-        self._suspended.enter_context(suspendable(lambda: show(True), lambda: show(False)))
+        leave, come_back = partial(self._show_cursor, True), partial(self._show_cursor, False)
+        self._suspended.enter_context(suspendable(leave, come_back))
         return self
 
     def __exit__(self, *exception: object) -> None:
         """Leave the last picture standing."""
         self._suspended.close()
+        if is_behind(self._console.file):
+            self._console.file = io.StringIO()
         self._live.stop()
 
     def word(self, word: str, number: int, total: int) -> None:
@@ -138,7 +143,12 @@ class Screen:
         self._draw()
 
     def _draw(self) -> None:
-        self._live.refresh()
+        if not is_behind(self._console.file):
+            self._live.refresh()
+
+    def _show_cursor(self, show: bool) -> None:
+        if not is_behind(self._console.file):
+            self._console.show_cursor(show)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw ten lines, none longer than the terminal is wide."""

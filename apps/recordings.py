@@ -15,6 +15,7 @@ from audio_data.batches import Kept, Training, Views, fixed_features
 from audio_data.cache import load_views
 from audio_data.clips import Clip, Split
 from audio_data.corpus import read_corpus, read_others
+from audio_data.decode import lasts_longer
 from audio_data.manifest import by_column
 from audio_data.material import SplitBy, split_by
 from audio_data.noise import find_noise, load_noise
@@ -27,10 +28,11 @@ from kws.metrics import accuracy
 from kws.train import predict
 from models.registry import context
 
-from .progress import counting
+from .progress import counting, note
 
 T = TypeVar("T")
 
+LONG = 5.0  # seconds; no word lasts so long, and pauses around it hardly do
 MARGIN = 2_800  # samples kept on either side of a view: the farthest shift at the highest speed
 
 
@@ -178,6 +180,7 @@ class Recordings:
                 f"there are no {split} recordings of {self.task.language}, only {others}; select "
                 "others, or give recordings of at least three people or a manifest that splits them"
             )
+        _tell_long([clip.path for clip in self.said(split)])
         with counting(f"reading {split} recordings") as progress:
             waves = load_views(paths, length=self.features.view, margin=MARGIN, progress=progress)
         labels = [example.label for example in examples]
@@ -261,6 +264,16 @@ class Recordings:
     def speakers(self, split: Split) -> list[str | None]:
         """Who is heard in each example of a split."""
         return [e.clip.speaker if e.clip else None for e in self.task.splits[split]]
+
+
+def _tell_long(paths: Sequence[Path]) -> None:
+    """Say which recordings of one word surely hold more, of which only a second is heard."""
+    if long := [path for path in paths if lasts_longer(path, LONG)]:
+        more = f", as do {len(long) - 1} more" if len(long) > 1 else ""
+        note(
+            f"{long[0]} lasts more than {LONG:g} s{more}: of a word's recording only the loudest "
+            "second is heard; cut it where it holds several"
+        )
 
 
 def _named(clips: Sequence[Clip], pool: Sequence[Clip]) -> frozenset[str]:

@@ -22,6 +22,7 @@ from .method_results import (
     tasks_of,
 )
 from .paired import CAUSALITY, PAIRED, SEQUENCE, causality, paired, sequences
+from .pretrain import LR
 from .tables import (
     Record,
     accuracies,
@@ -231,14 +232,14 @@ def _compared(
 
 def _base_kind(record: Record) -> tuple[Any, ...]:
     """Width, whether it is causal, and what its name in the table is made of."""
-    rate, clips = (record["settings"].get(name) for name in ("lr", "per_word"))
+    rate, clips = rate_of(record), record["settings"].get("per_word")
     return (
         record["cell"]["tau"],
         is_causal(record),
         task_of(record),
         length_of(record),
         f"{clips} clips a word" if clips else "",
-        f"rate {rate:g}" if rate else "",
+        f"rate {rate:g}" if rate != LR else "",
         "closed" if _is_closed(record) else "",
     )
 

@@ -20,10 +20,10 @@ from rich.terminal_theme import DIMMED_MONOKAI
 from kws.detector import Detection
 from kws.files import write_text
 
-from .keys import is_behind, suspendable
+from .keys import suspendable
 from .live import LiveEngine
 from .panels import KEYS, Picture, State, Traces, apart, keyed, losses
-from .terminal import json_line
+from .terminal import is_behind, json_line, one_line
 
 FRAME_SECONDS: Final = 0.1  # between two drawings, at least
 METER_SECONDS: Final = 1.0  # over which the processor's share is taken
@@ -104,7 +104,7 @@ class Lines:
 
     def note(self, sentence: str) -> None:
         with suppress(OSError):  # a log that cannot be written ends no listening
-            click.echo(sentence, err=True)
+            click.echo(one_line(sentence), err=True)
 
     def update(self, found: Sequence[Detection]) -> None:
         for event in found:
@@ -178,13 +178,17 @@ class Screen:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Give the terminal back, and leave the last picture on it."""
+        """Give the terminal back, the last picture on it, unless another program has it."""
         self._suspended.close()
+        if is_behind(self._console.file):
+            self._console.file = io.StringIO()
         self._live.stop()
         self._console.print(self._picture(), height=self._console.height - 1, end="")
         self._wrap(on=True)
 
     def _leave(self) -> None:
+        if is_behind(self._console.file):  # it was left before
+            return
         self._console.set_alt_screen(False)
         self._console.show_cursor(True)
         self._wrap(on=True)

@@ -1,6 +1,7 @@
 """From text to an adapter: speech is made for words, thresholds are set, and doubts are told."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, Final
 
 from audio_data.clips import UNTOLD, Clip
 from audio_data.corpus import find_manifest
+from audio_data.espeak import same_language
 from audio_data.material import Half, Material, read_material
 from audio_data.mixture import as_spelt, make_mixture
 from audio_data.task import only_language
@@ -41,7 +43,7 @@ def speak(
     them in.
 
     Raises:
-        UsageError: no language is given nor said by recordings, or they are of several.
+        UsageError: no language is given nor said by recordings, or they are of several or another.
 
     """
     recorded = _by_people(selection, data) if data else []
@@ -50,6 +52,11 @@ def speak(
     language = selection.language or said
     if language is None:
         raise UsageError(WHOSE)
+    if said and not _agree(said, language):
+        raise UsageError(
+            f"the recordings in {data} are in {said}, not in {language}; leave --language out, or "
+            f"choose others with --filter language={language}"
+        )
     if data and not {clip.word for clip in as_spelt(recorded, words)} & {*words}:
         note(
             f"none of the {len(recorded)} recordings in {data} is of {', '.join(words)}: they are "
@@ -77,6 +84,13 @@ def speak(
         speaker_pattern=None,
         keywords=tuple(words),
     )
+
+
+def _agree(said: str, language: str) -> bool:
+    """Whether a manifest's tag is of the language that is to be spoken."""
+    with suppress(UsageError):  # a tag that no voice has
+        return same_language(said, language)
+    return said == language
 
 
 def _by_people(selection: Selection, data: Path) -> list[Clip]:

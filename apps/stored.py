@@ -68,7 +68,7 @@ def refuse_taken(out: Path, language: str, words: Collection[str]) -> None:
             "or delete it"
         )
     theirs = spotted(there.labels)
-    if not {*theirs} & {*words}:
+    if {*map(str.casefold, theirs)}.isdisjoint(map(str.casefold, words)):
         raise UsageError(
             f"{out} holds an adapter of other words, {few(theirs, FEW)}; name another --out, or "
             "delete it"

@@ -10,6 +10,7 @@ from kws.budget import Budget
 from policy.transfer import RATE
 
 from .learn import ROUNDED, STEPS
+from .pretrain import LR
 
 Record = dict[str, Any]
 LAST = "~"  # sorts behind every kind of budget
@@ -57,8 +58,8 @@ def steps_of(record: Record) -> int:
 
 
 def rate_of(record: Record) -> float:
-    """The peak learning rate of everything; fewer numbers are trained faster."""
-    return float(_effective(record, "lr") or RATE)
+    """The peak learning rate; of adaptations that of everything, as fewer numbers learn faster."""
+    return float(_effective(record, "lr") or (LR if record["cell"]["tau"] else RATE))
 
 
 def base_of(record: Record) -> str:
@@ -74,8 +75,8 @@ def _effective(record: Record, name: str) -> Any:
 
 def settings_in(record: Record) -> tuple[str, ...]:
     """What runs may differ in beside what they are called after."""
-    found = [record["settings"].get(name) for name in ("closed", "bits")]
-    return tuple(map(str, [*found, _effective(record, "per_word")]))
+    closed, bits = (record["settings"].get(name) for name in ("closed", "bits"))
+    return tuple(map(str, [closed, bits or ROUNDED, _effective(record, "per_word")]))
 
 
 def width_of(record: Record) -> str:

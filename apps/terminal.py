@@ -2,13 +2,14 @@
 
 import io
 import json
+import os
 import shutil
 import signal
 import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, TextIO
+from typing import IO, Final, TextIO
 
 import click
 
@@ -75,10 +76,33 @@ def folded(text: str, width: int | None = None) -> str:
 
 
 def can_draw(stream: TextIO | None) -> bool:
-    """Whether a picture can be drawn there again and again: on a terminal that moves its cursor."""
+    """Whether a picture can be drawn there again and again.
+
+    It can on a terminal that moves its cursor, and that no other program has.
+    """
     from rich.console import Console  # which --help does without
 
-    return stream is not None and stream.isatty() and not Console(file=stream).is_dumb_terminal
+    if stream is None or not stream.isatty() or is_behind(stream):
+        return False
+    return not Console(file=stream).is_dumb_terminal
+
+
+def is_behind(stream: IO[str]) -> bool:
+    """Whether a stream is a terminal that another program has."""
+    try:
+        return stream.isatty() and in_background(stream.fileno())
+    except (OSError, ValueError):  # no file behind it
+        return False
+
+
+def in_background(terminal: int) -> bool:
+    """Whether another program has the terminal that controls this one; not told on Windows."""
+    if not hasattr(os, "tcgetpgrp"):
+        return False
+    try:
+        return os.tcgetpgrp(terminal) != os.getpgrp()
+    except OSError:  # not the terminal that controls this program
+        return False
 
 
 @contextmanager

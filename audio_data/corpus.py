@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -66,13 +67,13 @@ def read_others(
     """Read what is recorded of other words than ``clips``, in whichever language.
 
     It is what ``filters`` leave out of the corpus at ``path``, and the corpus ``others``, as far as
-    it is there; each file once.
+    it is there; each file once. The pattern finds speakers there too, where it matches.
     """
     found = []
     if filters:
         found += read_corpus(path, None, language, speaker_pattern, partial=True)
     if others:
-        beside = read_corpus(others, partial=True)
+        beside = _of_others(others, speaker_pattern)
         if not beside:
             raise UsageError(f"no recording that {others} names is there; check its paths")
         found += beside
@@ -84,6 +85,13 @@ def read_others(
             taken.add(place)
             free.append(clip)
     return free
+
+
+def _of_others(path: Path, speaker_pattern: str | None) -> list[Clip]:
+    if speaker_pattern is not None:
+        with suppress(UsageError):  # it says by itself who speaks, or names its files otherwise
+            return read_corpus(path, None, None, speaker_pattern, partial=True)
+    return read_corpus(path, partial=True)
 
 
 def _places(clips: Iterable[Clip]) -> list[str]:

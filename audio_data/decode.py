@@ -24,7 +24,10 @@ _HEADER: Final = 4_096  # bytes of a WAV that holds no sound, at most
 _PAGE: Final = 27 + 255 + 255 * 255  # bytes, the longest Ogg page
 _XING: Final = (13, 21, 36)  # bytes of a frame before its tag, by version and channels
 _TAG: Final = 16  # bytes of it: its name, what it holds, how many frames, how many bytes
+_TITLE: Final = 128  # bytes at the end
 _REST: Final = 0.1  # of an MP3, what may come after its sound: a title, words
+_SECOND: Final = 8_000  # bytes, the least that lasts a second: one byte at the lowest rate
+_PACKED: Final = 2_000  # likewise, where it is compressed
 _MP3_FRAME: Final = 1_152  # samples; MP3 lengths are known only to a frame
 
 
@@ -64,6 +67,18 @@ def _resampled(path: Path) -> Iterator[NDArray[np.float32]]:
         yield stream.resample_chunk(piece)
     if stream:
         yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def lasts_longer(path: Path, seconds: float) -> bool:
+    """Whether a file says that it lasts longer; one that cannot be read does not."""
+    least = seconds * (_SECOND if path.suffix.lower() == ".wav" else _PACKED)
+    try:
+        if path.stat().st_size < least:  # as nearly all are, so that they need not be opened
+            return False
+        found = soundfile.info(path)
+    except (OSError, soundfile.LibsndfileError):
+        return False
+    return bool(seconds * found.samplerate < found.frames < _NOT_TOLD)
 
 
 def resample(wave: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
@@ -119,6 +134,13 @@ def _refuse_endless(path: Path, file: soundfile.SoundFile) -> None:
         raise _endless(path)
 
 
+def _joined(path: Path) -> KwsError:
+    return KwsError(
+        f"{path} holds several recordings that were joined, of which only the first can be read; "
+        f"convert it: ffmpeg -i {path.name} {path.stem}-whole.wav"
+    )
+
+
 def _endless(path: Path) -> KwsError:
     return KwsError(
         f"{path} does not say how long it is, as what was written into a pipe does not; "
@@ -127,18 +149,27 @@ def _endless(path: Path) -> KwsError:
 
 
 def _refuse_other_length(path: Path, opened: BinaryIO, missing: int) -> None:
-    """Raise a KwsError where an MP3 that was read holds less than it says, or more.
+    """Raise a KwsError where an MP3 or Ogg that was read holds less than it says, or more.
 
-    Without a count of frames in the first, libsndfile guesses how many there are: by its guess
-    none is missing, but it stops there.
+    Without a count of frames in the first, libsndfile guesses how many an MP3 has: by its guess
+    none is missing, but it stops there. Of several files that were joined it reads one.
     """
-    stopped, size = opened.tell(), os.fstat(opened.fileno()).st_size
+    stopped, end = opened.tell(), _without_title(opened)
     opened.seek(0)
-    if not _mp3_counted(opened, opened.read(12)):
-        if size - stopped > _REST * size:
-            raise _endless(path)
-    elif missing > _MP3_FRAME:
+    head = opened.read(12)
+    ogg = head[:4] == b"OggS"
+    counted = ogg or _mp3_counted(opened, head)
+    if counted and not ogg and missing > _MP3_FRAME:
         raise _truncated(path)
+    if end - stopped > _REST * end:
+        raise _joined(path) if counted else _endless(path)
+
+
+def _without_title(file: BinaryIO) -> int:
+    """How many bytes a file has before the title at its end (ID3v1), if it has one."""
+    end = os.fstat(file.fileno()).st_size
+    file.seek(max(0, end - _TITLE))
+    return end - _TITLE if file.read(3) == b"TAG" else end
 
 
 def _pieces(path: Path) -> Iterator[tuple[NDArray[np.float32], int]]:
@@ -151,7 +182,7 @@ def _pieces(path: Path) -> Iterator[tuple[NDArray[np.float32], int]]:
                 _refuse_numbers(path, block, file.samplerate)
                 yield block.mean(axis=1), int(file.samplerate)
             size = os.fstat(opened.fileno()).st_size
-            if file.format == "MP3":
+            if file.format in ("MP3", "OGG"):
                 _refuse_other_length(path, opened, file.frames - read)
             if not read and size > _HEADER and file.format in ("WAV", "WAVEX", "RF64"):
                 raise KwsError(

@@ -11,7 +11,7 @@ from typing import Any, Final
 from kws.errors import KwsError, UsageError
 
 from .fetch import Progress, fetch
-from .unpack import move_into, refuse_taken, unpack
+from .unpack import move_into, refuse_taken, stage_for, unpack
 
 Watch = Callable[[str], Progress]  # what is being done -> its progress
 
@@ -95,7 +95,7 @@ def get_mswc(
     folder = Path(out) / language
     place = Path(os.path.realpath(folder))  # it may be a link to a larger disk
     table = f"{language}_splits.csv"
-    stage = place.with_name(f".{language}.unpacked")
+    stage = stage_for(place)
     shutil.rmtree(stage, ignore_errors=True)
     packed = {kind: place.with_name(f"{language}-{kind}.tar.gz") for kind in ("splits", "audio")}
     if (folder / "clips").is_dir() and (folder / table).is_file():

@@ -175,9 +175,13 @@ def same_language(first: str, second: str) -> bool:
 
     >>> same_language("es", "es-419"), same_language("deu", "de-AT"), same_language("en", "fr")
     (True, True, False)
+    >>> same_language("cmn", "zh-TW"), same_language("cmn", "yue")
+    (True, False)
 
     """
-    return _known_tag(first).split("-")[0] == _known_tag(second).split("-")[0]
+    one, other = _known_tag(first), _known_tag(second)
+    known = voices().languages
+    return one.split("-")[0] == other.split("-")[0] or known[one] == known[other]
 
 
 @cache

@@ -1,13 +1,19 @@
 """Which files of a folder are recordings."""
 
+import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from kws.errors import KwsError
+from kws.files import below
 
 SUFFIXES: Final = (".wav", ".flac", ".ogg", ".opus", ".mp3")
-UNREAD: Final = (".m4a", ".aac", ".amr", ".3gp", ".webm", ".wma", ".aif", ".aiff", ".caf", ".mp4")
+UNREAD: Final = re.compile(
+    r"\.(m4a|aac|amr|3gp|webm|wma|aiff?|aifc|caf|mp4|mov|mka|oga|wave|mp2|mpga|au|w64|wv|spx|ape)",
+    re.IGNORECASE,
+)
 
 
 def is_recording(file: Path) -> bool:
@@ -19,15 +25,21 @@ def audio_files(folder: Path) -> list[Path]:
     """List the recordings directly in ``folder``, sorted by name, without hidden files.
 
     Raises:
-        KwsError: there are some that cannot be read, or all of them lie deeper.
+        KwsError: there are some that cannot be read, or some that lie deeper.
 
     """
-    there = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    found = sorted(path for path in there if is_recording(path))
-    refuse_unread(there, folder)
-    if not found and (deep := [path for path in folder.rglob("*") if is_recording(path)]):
-        raise KwsError(f"{min(deep)} lies too deep; put the recordings into {folder}")
-    return found
+    with os.scandir(folder) as entries:
+        there = [entry for entry in entries if not entry.name.startswith(".")]
+    paths = [folder / entry.name for entry in there]
+    refuse_unread(paths, folder)
+    deeper = [path for entry in there if entry.is_dir() for path in below(folder / entry.name)]
+    refuse_unread(deeper, folder)
+    if deep := sorted(path for path in deeper if is_recording(path)):
+        raise KwsError(
+            f"{deep[0]} lies too deep, with {len(deep)} such in {folder}; put them into {folder} "
+            "itself, or list them in a manifest.csv"
+        )
+    return sorted(path for path in paths if is_recording(path))
 
 
 def refuse_unread(files: Iterable[Path], folder: Path) -> None:
@@ -36,7 +48,7 @@ def refuse_unread(files: Iterable[Path], folder: Path) -> None:
     Hidden ones are nobody's.
     """
     there = (path for path in files if not path.name.startswith("."))
-    if other := sorted(path for path in there if path.suffix.lower() in UNREAD):
+    if other := sorted(path for path in there if UNREAD.fullmatch(path.suffix)):
         raise KwsError(
             f"{other[0]} is in a format that is not read, with {len(other)} such in {folder}; "
             f"convert it: ffmpeg -i {other[0].name} {other[0].stem}.wav"

@@ -8,6 +8,7 @@ from kws.errors import KwsError, UsageError
 
 from .clips import UNTOLD, Clip
 from .files import SUFFIXES, audio_files
+from .manifest import named
 from .noise import FOLDERS
 
 
@@ -30,7 +31,12 @@ def read_folder(
     """
     pattern = _compile(speaker_pattern) if speaker_pattern is not None else None
     clips = [
-        Clip(path=path, word=folder.name, language=language, speaker=_speaker(path.name, pattern))
+        Clip(
+            path=path,
+            word=folder.name.strip(),
+            language=language,
+            speaker=_speaker(path.name, pattern),
+        )
         for folder in word_folders(root)
         for path in audio_files(folder)
     ]
@@ -56,7 +62,7 @@ def word_folders(root: Path) -> list[Path]:
 
 
 def _is_word(name: str) -> bool:
-    return name in (UNKNOWN, SILENCE) or (name[0] not in "_." and name not in FOLDERS)
+    return name in (UNKNOWN, SILENCE) or (name[0] not in "_." and name.casefold() not in FOLDERS)
 
 
 def _compile(text: str) -> re.Pattern[str]:
@@ -73,4 +79,4 @@ def _speaker(name: str, pattern: re.Pattern[str] | None) -> str | None:
     match = pattern.search(name) if pattern else None
     if not match:
         return None
-    return match["speaker" if "speaker" in match.re.groupindex else 1] or None
+    return named(match["speaker" if "speaker" in match.re.groupindex else 1] or "")

@@ -1,5 +1,6 @@
 """Long recordings as a stream, a piece at a time."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from .streams import Chunk, Ledger
 
 
 class Recordings:
-    """Long recordings as they are, one after another.
+    """Long recordings as they are, one after another, each once however many links lead to it.
 
     Args:
         path: a folder, read with those below it, or one file.
@@ -31,7 +32,8 @@ class Recordings:
             raise UsageError(f"{path} is not there; name a folder of recordings, or one")
         found = sorted(below(path)) if path.is_dir() else [path]
         refuse_unread(found, path)
-        self.paths = [file for file in found if is_recording(file) and file.is_file()]
+        there = (file for file in found if is_recording(file) and file.is_file())
+        self.paths = [*{os.path.realpath(file): file for file in there}.values()]
         if not self.paths:
             raise UsageError(
                 f"{path} holds no recordings; give a folder of wav, flac, ogg, opus or mp3 files"

@@ -29,6 +29,8 @@ def read_manifest(
 ) -> list[Clip]:
     """Read the rows that ``filters`` select, in the order of the file; what is there twice, once.
 
+    Who has a split in some rows of a language and corpus has it in all of them.
+
     Args:
         path: a UTF-8 CSV with the columns path (relative to the CSV, or absolute), language,
             word, speaker and split; ``licence`` is kept, further columns serve as filters.
@@ -53,6 +55,7 @@ def read_manifest(
     for _, row in rows:
         row["language"] = row["language"] or UNTOLD
         row["split"] = row["split"] or UNSPLIT
+    _complete(row for _, row in rows)
     chosen = select(rows, filters or {}, str(path))
     clips = [_clip(row, number, path) for number, row in chosen]
     if partial:
@@ -138,6 +141,20 @@ def read_rows(path: Path) -> tuple[list[str], list[tuple[int, Row]]]:
     if twice := [name for name, count in Counter(columns).items() if name and count > 1]:
         raise KwsError(f"{path} has two columns {twice[0]!r}; delete or rename one of them")
     return columns, rows
+
+
+def _complete(rows: Iterable[Row]) -> None:
+    """Give people who have a split in some rows of a corpus that split in its others."""
+    found: dict[tuple[str | None, ...], list[Row]] = {}
+    for row in rows:
+        if named(row["speaker"]):
+            who = row["speaker"], row["language"], row.get("corpus")
+            found.setdefault(who, []).append(row)
+    for same in found.values():
+        if len(given := {row["split"] for row in same} - {UNSPLIT}) == 1:
+            (split,) = given
+            for row in same:
+                row["split"] = split
 
 
 def _whole(row: dict[str, str], number: int, manifest: Path) -> Row:

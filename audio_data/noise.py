@@ -23,6 +23,8 @@ FOLDERS = ("noise", "_background_noise_")
 def find_noise(*corpora: Path | None) -> tuple[Path, ...]:
     """The noise beside the corpora that are given, in ``noise/`` or ``_background_noise_/``.
 
+    Capitals do not matter.
+
     Raises:
         KwsError: a recording there cannot be read, or all of a folder's lie deeper.
 
@@ -32,7 +34,9 @@ def find_noise(*corpora: Path | None) -> tuple[Path, ...]:
     for data in there:
         root = data if data.is_dir() else data.parent
         roots.setdefault(os.path.realpath(root), root)
-    folders = [root / name for root in roots.values() for name in FOLDERS if (root / name).is_dir()]
+    readable = [root for root in roots.values() if os.access(root, os.R_OK)]
+    beside = [path for root in readable for path in root.iterdir()]
+    folders = [path for path in beside if path.name.casefold() in FOLDERS and path.is_dir()]
     return tuple(sorted(file for folder in folders for file in audio_files(folder)))
 
 

@@ -5,7 +5,6 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 from kws.config import Where, composed
@@ -15,7 +14,6 @@ from .clips import SPLITS, Clip, Split
 from .manifest import few
 
 LEARNT: Final = ("train", "several")  # where people are who were learnt from
-DEEPEST: Final = 4  # a file and the folders that name it
 FEWEST = 3  # people, or clips of a word: one for each split
 
 
@@ -72,11 +70,13 @@ def split_pool(
 ) -> list[Clip]:
     """Give a split to those of a pool that have none; people of ``clips`` stay in theirs.
 
-    The splits that the pool has are left as they are: its corpora may use one name for two people.
+    The splits that the pool has are left as they are, as its corpora may use one name for two
+    people; who has one there stays in it.
     """
     pool = list(pool)
     free = [clip for clip in pool if clip.split is None]
-    decided = iter(assign_splits(free, known={**known, **people_in(clips)})[0])
+    stay = {**people_in(pool), **known, **people_in(clips)}
+    decided = iter(assign_splits(free, known=stay)[0])
     return [clip if clip.split else next(decided) for clip in pool]
 
 
@@ -179,7 +179,7 @@ def check_disjoint(clips: Iterable[Clip]) -> None:
     people: dict[str, Split] = {}
     files: dict[str, Clip] = {}
     for clip in clips:
-        known = files.setdefault(os.path.normpath(clip.path), clip)
+        known = files.setdefault(os.path.abspath(clip.path), clip)
         for what in ("word", "speaker", "split"):
             first, second = (getattr(one, what) or "nothing" for one in (known, clip))
             if first != second:
@@ -205,6 +205,12 @@ def _people(
     free = {clip.speaker for clip in clips if clip.speaker} - given.keys()
     nobody = sum(clip.speaker is None and clip.split is None for clip in clips)
     warnings = []
+    folded = Counter(name.casefold() for name in free | given.keys())
+    if alike := sorted(name for name in free if folded[name.casefold()] > 1):
+        warnings.append(
+            f"these are speakers apart, but for capitals alike: {', '.join(alike[:6])}; write each "
+            "in one way"
+        )
     if nobody:
         warnings.append(
             f"{nobody} clips do not say who speaks: splits may share people, "
@@ -292,36 +298,23 @@ def _follow(clip: Clip, people: Mapping[str, Split]) -> Clip:
 
 def _split_files(clips: Sequence[Clip], shares: Mapping[Split, float]) -> list[Clip]:
     """Split what is left by file name, word by word."""
-    called = _names_of_files([clip.path for clip in clips if not clip.split])
     names: dict[str, set[str]] = defaultdict(set)
     filled: dict[str, set[Split]] = defaultdict(set)
     for clip in clips:
         if clip.split:
             filled[clip.word].add(clip.split)
         else:
-            names[clip.word].add(called[clip.path])
+            names[clip.word].add(_file(clip))
     chosen = {word: _share(files, shares, filled[word]) for word, files in names.items()}
     return [
-        clip if clip.split else replace(clip, split=chosen[clip.word][called[clip.path]])
+        clip if clip.split else replace(clip, split=chosen[clip.word][_file(clip)])
         for clip in clips
     ]
 
 
-def _names_of_files(paths: Iterable[Path]) -> dict[Path, str]:
-    """Name files wherever their corpus lies, and in whichever form of Unicode: folder and file.
-
-    Those that would have one name have more of the folders above in it.
-
-    >>> paths = [Path("a/ja/1.wav"), Path("b/ja/1.wav"), Path("b/ja/2.wav")]
-    >>> list(_names_of_files(paths).values())
-    ['a/ja/1.wav', 'b/ja/1.wav', 'ja/2.wav']
-    """
-    names = dict.fromkeys(paths, "")
-    for count in range(2, DEEPEST + 1):
-        shared = Counter(names.values())
-        for path in [path for path, name in names.items() if shared[name] > 1 or not name]:
-            names[path] = composed("/".join(path.parts[-count:]))
-    return names
+def _file(clip: Clip) -> str:
+    """Name a clip by its folder and file, wherever its corpus lies and whatever else is chosen."""
+    return composed(f"{clip.path.parent.name}/{clip.path.name}")
 
 
 def _shortages(before: Sequence[Clip], after: Sequence[Clip]) -> list[str]:

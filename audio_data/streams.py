@@ -85,14 +85,23 @@ class Noise:
         self._names = [str(path) for path in paths] or ["made"]
         self._pieces = [piece / (_rms(piece) or 1.0) for piece in self._pieces]
 
-    def draw(self, samples: int, rng: np.random.Generator, ledger: Ledger | None = None) -> Wave:
-        """Return ``samples`` of one noise from anywhere in it, to and fro where it is shorter."""
+    def draw(
+        self,
+        samples: int,
+        rng: np.random.Generator,
+        ledger: Ledger | None = None,
+        heard: int | None = None,
+    ) -> Wave:
+        """Return ``samples`` of one noise from anywhere in it, to and fro where it is shorter.
+
+        The ledger notes the first ``heard`` of them, or all.
+        """
         index = int(rng.integers(len(self._pieces)))
         piece = self._pieces[index]
         at = int(rng.integers(len(piece))) + np.arange(samples)
         at = np.abs((at + len(piece) - 1) % max(1, 2 * len(piece) - 2) - (len(piece) - 1))
         if ledger:
-            ledger.add_part("noise", self._names[index], at)
+            ledger.add_part("noise", self._names[index], at[:heard])
         return np.asarray(piece[at], np.float32)
 
 
@@ -130,29 +139,32 @@ class NegativeStream:
         while left > 0:
             kind = min(shares, key=lambda kind: played[kind] / shares[kind])
             if kind == "speech":
-                wave = self._speech(words, rng)
+                wave = self._speech(words, rng, left)
             else:
-                wave = self._hum(rng) if kind == "noise" else _silence(rng)
+                wave = self._hum(rng, left) if kind == "noise" else _silence(rng)
             played[kind] += len(wave)
             yield wave[:left], ()
             left -= len(wave)
 
-    def _speech(self, words: Iterator[Clip], rng: np.random.Generator) -> Wave:
+    def _speech(self, words: Iterator[Clip], rng: np.random.Generator, left: int) -> Wave:
         level = rng.uniform(-36, -16)  # dBFS of speech
         pieces: list[Wave] = []
         while sum(map(len, pieces)) < STRETCH * SAMPLE_RATE:
             clip = next(words)
             wave = decode(clip.path)
-            self.ledger.add("words", str(clip.path), *[len(wave) / SAMPLE_RATE] * 2)
             pieces += [_gap(rng, 0.1, 1.0), _at_level(wave, level + rng.uniform(-4, 4))]
+            heard = np.clip(left - sum(map(len, pieces[:-1])), 0, len(wave))
+            if heard:
+                whole = len(wave) / SAMPLE_RATE
+                self.ledger.add("words", str(clip.path), heard / SAMPLE_RATE, whole)
         speech = np.concatenate(pieces)
         below = rng.uniform(0, 40)  # dB
         noise = self._noise.draw(len(speech), rng)  # below words: their time is theirs
         return _bounded(_soft(speech + _gain(level - below) * noise))
 
-    def _hum(self, rng: np.random.Generator) -> Wave:
+    def _hum(self, rng: np.random.Generator, left: int) -> Wave:
         samples = round(rng.uniform(0.3, 0.7) * STRETCH * SAMPLE_RATE)
-        noise = self._noise.draw(samples, rng, self.ledger)
+        noise = self._noise.draw(samples, rng, self.ledger, left)
         return _bounded(_soft(_gain(rng.uniform(-50, -16)) * noise))
 
 

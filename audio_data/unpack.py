@@ -34,10 +34,10 @@ def unpack(archive: Path, folder: Path, *, progress: Progress | None = None) -> 
         KwsError: a dangerous member, a damaged archive, or a full disk.
 
     """
-    refuse_taken(folder)
     place = Path(os.path.realpath(folder))  # it may be a link to a larger disk
-    stage = place.with_name(f".{place.name}.part")
+    stage = stage_for(place)
     shutil.rmtree(stage, ignore_errors=True)
+    refuse_taken(folder)
     try:
         stage.mkdir(parents=True)
         _extract(archive, stage, progress)
@@ -59,11 +59,20 @@ def refuse_taken(folder: Path) -> None:
         raise UsageError(f"{folder} already holds something else; name another folder")
 
 
+def stage_for(folder: Path) -> Path:
+    """Where to prepare what :func:`move_into` moves to ``folder``: on the same disk."""
+    name = f".{folder.name}.part"
+    return folder / name if os.path.ismount(folder) else folder.with_name(name)
+
+
 def move_into(stage: Path, folder: Path) -> None:
-    """Rename ``stage`` to ``folder``, which is absent or empty; it may be a disk of its own."""
+    """Rename ``stage`` to ``folder``, which is absent or empty.
+
+    One that is a disk of its own takes what the stage holds, files last: by them a corpus is known.
+    """
     if os.path.ismount(folder):
-        for path in [*stage.iterdir()]:
-            shutil.move(path, folder / path.name)
+        for path in sorted(stage.iterdir(), key=Path.is_file):
+            path.rename(folder / path.name)
         stage.rmdir()
         return
     if folder.exists():

@@ -1,6 +1,7 @@
 """Learning another language: what is printed, kept, and refused."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -236,13 +237,16 @@ def test_what_is_taken_for_a_keyword_is_told(
 def test_one_speaker_alone_is_trained_with_a_note(kws: Kws, tiny: Path, tmp_path: Path) -> None:
     for take in range(8):
         record(tmp_path / "data" / "low" / f"me_{take}.wav", 300 + 10 * take)
-        record(tmp_path / "data" / "high" / f"me_{take}.wav", 2_000 + 10 * take)
+        record(tmp_path / "data" / "high" / f"me_{take}.wav", 2_000 + 10 * take, 6)
     command = ["adapt", "--base", tiny / "base", "--data", tmp_path / "data"]
     command += ["--speaker-pattern", "(me)_", "--language", "x-tone", "--method", "head"]
     code, out, err = kws(*command, "--epochs", 1, "--out", tmp_path / "out", "--json")
     assert code == 0, err
     assert json.loads(out)["language"] == "x-tone"
     assert "note: 1 speaker only: splits share people" in err
+    assert re.search(
+        r"me_\d\.wav lasts more than 5 s, as do \d more: .* only the loudest", " ".join(err.split())
+    )
     assert "holds an adapter" not in err
     who = "of people who may have been trained on: it is not known who speaks, or too few do"
     assert who in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
@@ -461,8 +465,34 @@ def test_the_language_before_is_not_replaced(kws: Kws, tmp_path: Path) -> None:
 def test_languages_beside_keep_the_other_filters(
     kws: Kws, spoken: Path, tiny: Path, tmp_path: Path
 ) -> None:
-    """As a licence, by which everything is to be chosen."""
+    """As a licence, by which everything is to be chosen; but they have words of their own."""
     chosen = ["--base", tiny / "base", "--data", spoken, "--filter", "language=de", "--closed"]
     chosen += ["--method", "joint", "--beside", "language=es", "--epochs", 1, "--out", tmp_path]
-    told = kws("adapt", *chosen, "--filter", "word=ja", "--filter", "word=nein")[2]
-    assert "word=ja or word=nein selects nothing" in " ".join(told.split())
+    succeed(kws, "adapt", *chosen, "--filter", "word=ja", "--filter", "word=nein")
+    ones = {clip.speaker for clip in read_manifest(spoken, {"language": ["de"]})}
+    spanish = {clip.speaker for clip in read_manifest(spoken, {"language": ["es"]})}
+    only = [f"--filter=speaker={name}" for name in sorted(map(str, ones - spanish))]
+    if not only:  # whoever says one says the other
+        only = ["--filter=licence=none"]
+    told = kws("adapt", *chosen, *only)[2]
+    assert "selects nothing" in " ".join(told.split())
+
+
+@pytest.mark.parametrize("language", ["..", "."])
+def test_a_language_that_is_a_folder_leads_nowhere(
+    kws: Kws,
+    spoken: Path,
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    language: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = spoken.with_name("dots.csv")  # next to its recordings
+    text = spoken.read_text(encoding="utf-8").replace(",de,", f",{language},")
+    path.write_text(text, encoding="utf-8")
+    chosen = ["--data", path, "--filter", f"language={language}", "--method", "head"]
+    succeed(kws, "adapt", "--base", tiny / "base", *chosen, "--epochs", 1)
+    assert [*tmp_path.rglob("adapter_config.json")] == [
+        tmp_path / "runs" / "und" / "adapter_config.json"
+    ]

@@ -148,5 +148,9 @@ def test_what_steers_a_terminal_is_not_shown(kws: Kws, tiny: Path, tmp_path: Pat
         code, out, err = kws("adapters", "list", tmp_path)
         assert (code, "\x1b" in out + err, "\x07" in out + err) == (1, False, False)
         assert "holds what cannot be shown" in " ".join(err.split())
+    (tmp_path / "own").rename(tmp_path / "own\x1b[2J")
+    shutil.copy(tiny / "de" / "adapter_config.json", tmp_path / "own\x1b[2J")
+    shown = kws("adapters", "list", tmp_path)[1]
+    assert ("\x1b" in shown, r"own\x1b[2J" in shown) == (False, True)
     code, _, err = kws("detect", tmp_path / "a\x1b[2J.wav", "--base", tiny / "base")
     assert (code, "\x1b" in err, r"a\x1b[2J.wav" in err) == (1, False, True)

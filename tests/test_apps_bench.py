@@ -13,7 +13,7 @@ from apps.bench import Run, _in_turn, read_grid, run_cell, shared
 from apps.grid import Cell, Grid
 from apps.recordings import Recordings, Selection
 from apps.results import write_results
-from audio_data.clips import SPLITS, Split
+from audio_data.clips import MADE, SPLITS, Split
 from audio_data.manifest import read_manifest, write_manifest
 from kws.base import read_base_config
 from kws.config import FeatureConfig
@@ -256,8 +256,9 @@ def test_a_base_that_was_made_before_its_record_is_measured_alone(
     spoken: Path, tmp_path: Path, kws: Kws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where a run was killed at its end."""
-    grid = tmp_path / "grid.toml"
-    text = GRID.format(data=spoken, base="none", epochs=1)
+    grid, people = tmp_path / "grid.toml", spoken.with_name("people.csv")
+    people.write_text(spoken.read_text(encoding="utf-8").replace(MADE, "CC0-1.0"), "utf-8")
+    text = GRID.format(data=people, base="none", epochs=1)
     grid.write_text(text.replace('methods = ["head", "norms"]', "taus = [1]"), encoding="utf-8")
     only = ["--only", "german-*", "--work", tmp_path / "work", "--records", tmp_path / "records"]
     assert kws("bench", "run", grid, *only)[0] == 0
@@ -272,6 +273,15 @@ def test_a_base_that_was_made_before_its_record_is_measured_alone(
         path.unlink()
         fewer = grid.read_text(encoding="utf-8").replace("epochs = 1", "epochs = 1\nper_word = 2")
         grid.write_text(fewer, encoding="utf-8")  # of other recordings it is another
+        assert "holds another base" in kws("bench", "run", grid, *only)[2]
+        others = spoken.with_name("others.csv")  # as many recordings of the same words
+        text = people.read_text(encoding="utf-8")
+        names = {str(clip.speaker) for clip in read_manifest(people)}
+        for name in names:
+            text = text.replace(f",{name},", f",other {name},")
+        others.write_text(text, encoding="utf-8")
+        same = fewer.replace("per_word = 2", "").replace(str(people), str(others))
+        grid.write_text(same, encoding="utf-8")
         assert "holds another base" in kws("bench", "run", grid, *only)[2]
 
 

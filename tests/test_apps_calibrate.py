@@ -7,12 +7,15 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 from helpers import fail, succeed
 
+from apps.calibrate import _doubts
 from apps.card import base_card
 from apps.trial import Trial, play
 from apps.wiring import open_runtime
@@ -302,6 +305,18 @@ def test_what_others_write_meanwhile_is_not_lost(
     else:
         error = fail(kws, 1, *command, *SHORT)
         assert "was changed while it was measured, so nothing is kept of that" in error
+
+
+@pytest.mark.parametrize("misses", [3, 2])
+def test_where_nothing_is_heard_a_keyword_that_nobody_said_changes_no_advice(misses: int) -> None:
+    keywords = SimpleNamespace(keywords=("ja", "nein"))
+    heard: Any = SimpleNamespace(negatives=keywords, too_short=lambda _: "")
+    choice: Any = SimpleNamespace(kept=True)
+    said = {"ja": {"count": 3, "misses": misses}, "nein": {"count": 0, "misses": 0}}
+    found = _doubts(heard, choice, 0.5, [{"per_keyword": said}])
+    assert len(found) == (2 if misses == 3 else 1)
+    assert "nein: said by nobody" in found[0]
+    assert all("no keyword is heard at these thresholds" in told for told in found[1:])
 
 
 def test_thresholds_are_chosen_on_what_validation_people_say(

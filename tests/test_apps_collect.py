@@ -234,6 +234,19 @@ def test_the_picture_fits_every_terminal(width: int, height: int) -> None:
     assert "\x1b" not in file.getvalue()
 
 
+def test_in_the_background_it_leaves_the_terminal_to_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file, behind = io.StringIO(), [False]
+    monkeypatch.setattr("apps.prompt.is_behind", lambda stream: behind[0])
+    with Screen(Person(), Console(file=file, force_terminal=True, width=80)) as screen:
+        behind[0] = True
+        left = file.tell()
+        screen.word("ja", 1, 2)
+        screen.level(word())
+    assert file.tell() == left
+
+
 def test_the_picture_shows_the_word_its_shape_and_what_to_do() -> None:
     file = io.StringIO()
     console = Console(file=file, width=80, height=24)

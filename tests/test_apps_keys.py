@@ -10,6 +10,7 @@ import termios
 import pytest
 
 from apps.keys import Keys, suspendable
+from apps.terminal import can_draw, is_behind
 
 
 def test_a_pipe_is_read_as_it_comes_and_its_end_is_no_key() -> None:
@@ -127,6 +128,18 @@ def test_a_terminal_that_is_gone_when_it_would_be_in_front_ends_the_keys(
         behind.clear()
         assert keys.poll() == ""
         assert keys.closed
+
+
+def test_where_nobody_can_be_in_the_background_all_is_in_front(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on Windows."""
+    monkeypatch.delattr("os.tcgetpgrp")
+    typing, terminal = pty.openpty()
+    with open(terminal, "r+b", buffering=0) as raw, io.TextIOWrapper(raw) as stream:
+        assert not is_behind(stream)
+        assert can_draw(stream) == (os.environ.get("TERM", "dumb") not in ("dumb", "unknown"))
+    os.close(typing)
 
 
 def test_where_terminals_cannot_be_set_there_are_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:

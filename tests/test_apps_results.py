@@ -319,6 +319,7 @@ def test_a_base_of_two_grids_counts_once_and_other_rates_are_other_bases(tmp_pat
     records = [record("", None, "a", 0, right, tau=2) for right in (0.9, 0.9, 0.5)]
     for run in records:
         run["result"] = {"parameters": 29_104, "seconds": 60.0}
+    records[1]["settings"]["lr"] = 6e-3  # the usual one, spelt out
     records[2]["settings"] |= {"lr": 0.1, "per_word": 5}
     write_results(records, tmp_path / "results.md")
     page = (tmp_path / "results.md").read_text(encoding="utf-8")

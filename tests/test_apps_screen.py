@@ -448,3 +448,7 @@ def test_in_the_background_nothing_is_drawn_until_it_is_in_front_again(
         screen.ready()
         assert ENTERED in out.getvalue()[left:]
         assert "Built-in Audio" in out.getvalue()[left:]
+        behind[0] = True
+        left = out.tell()
+        signal.raise_signal(signal.SIGTSTP)  # once more
+    assert out.tell() == left  # ended there, it leaves nothing on another's screen

@@ -270,6 +270,15 @@ def test_people_speak_one_language(tiny: Path, spoken: Path, kws: Kws, tmp_path:
         assert "several languages (de, en, es); select one" in err
 
 
+def test_people_speak_the_language_that_is_asked_for(
+    tiny: Path, spoken: Path, kws: Kws, tmp_path: Path
+) -> None:
+    command = ["adapt", "--base", tiny / "base", "--tts", "--words", "ja", "--out", tmp_path]
+    some = ["--data", spoken, "--filter", "language=de", "--language", "tr"]
+    err = fail(kws, 2, *command, *some)
+    assert "are in de, not in tr; leave --language out" in err
+
+
 def test_a_folder_of_people_is_told_the_language(
     tiny: Path, people: Path, kws: Kws, tmp_path: Path
 ) -> None:

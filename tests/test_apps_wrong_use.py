@@ -18,7 +18,7 @@ from helpers import fail, record, rows, succeed
 
 from apps import cli
 from apps.progress import note, say
-from apps.stored import pack
+from apps.stored import pack, refuse_taken
 from kws.adapter import MODEL, Adapter
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -133,6 +133,7 @@ def test_an_adapter_of_other_words_is_not_written_over(
     assert "holds an adapter of other words, " in told
     assert "; name another --out, or delete it" in told
     assert before == (tiny / "de" / "adapter_config.json").read_bytes()
+    refuse_taken(tiny / "de", "de", ["NEIN"])  # not so words in other capitals
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,22 @@ def test_an_mp3_that_counts_no_frames_is_read_where_it_can_be(tmp_path: Path) ->
     assert refusal(path).endswith("convert it: ffmpeg -i b.mp3 b.wav")
 
 
+@pytest.mark.parametrize("kind", ["OGG", "MP3"])
+def test_recordings_that_were_joined_are_told(tmp_path: Path, kind: str) -> None:
+    """Of them only the first could be read."""
+    path = tmp_path / f"a.{kind.lower()}"
+    soundfile.write(path, noisy(2.0), SAMPLE_RATE, format=kind)
+    path.write_bytes(2 * path.read_bytes())
+    assert "holds several recordings that were joined" in refusal(path)
+
+
+def test_the_title_at_the_end_of_a_short_mp3_is_no_sound(tmp_path: Path) -> None:
+    path = uncounted(tmp_path / "a.mp3", np.zeros(SAMPLE_RATE // 2, np.float32))
+    before = len(decode(path))
+    path.write_bytes(path.read_bytes() + b"TAG" + bytes(125))
+    assert len(decode(path)) == before
+
+
 @pytest.mark.parametrize("kept", [20, 40, 43])
 def test_a_wav_cut_within_its_header_is_refused(tmp_path: Path, kept: int) -> None:
     path = write(tmp_path / "a.wav", tone(0.1))

@@ -1,6 +1,7 @@
 """Readers: every form of corpus becomes the same clips; what is wrong is named."""
 
 import os
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -410,19 +411,65 @@ def test_a_plain_folder_has_words_and_nobody(plain: Path) -> None:
 def test_recordings_that_would_go_unheard_are_told(plain: Path) -> None:
     """Of a format that is not read, or in folders of folders."""
     touch(plain / "up" / "ann" / "1.wav")
-    with pytest.raises(KwsError, match=r"ann/1\.wav lies too deep; put the recordings into"):
+    with pytest.raises(
+        KwsError, match=r"ann/1\.wav lies too deep, with 1 such in .*up; put them into"
+    ):
         read_folder(plain)
     touch(plain / "up" / "1.wav")
+    with pytest.raises(KwsError, match=r"ann/1\.wav lies too deep"):  # whatever lies beside it
+        read_folder(plain)
+    shutil.rmtree(plain / "up" / "ann")
     assert {clip.word for clip in read_folder(plain)} == {"on", "off", "up"}
+    touch(plain / "up" / "ann" / "ben.Wave")
+    with pytest.raises(KwsError, match=r"ben\.Wave is in a format"):
+        read_folder(plain)
+    shutil.rmtree(plain / "up" / "ann")
     touch(plain / "off" / "ben.M4A")
     with pytest.raises(KwsError, match=r"ben\.M4A is in a format .* ffmpeg -i ben\.M4A ben\.wav"):
         read_folder(plain)
 
 
+def test_a_word_has_no_blanks_around_it_and_nobody_has_no_name(plain: Path) -> None:
+    """As in a manifest."""
+    touch(plain / "on " / "NA-1.wav")
+    (one,) = [c for c in read_folder(plain, "eo", "^([A-Za-z]+)-") if c.path.name == "NA-1.wav"]
+    assert (one.word, one.speaker) == ("on", None)
+
+
+def test_who_has_a_split_in_some_rows_has_it_in_all_of_a_corpus(tmp_path: Path) -> None:
+    """Also where those rows are not selected."""
+    rows = [("a", "dog", "ada", "train"), ("a", "cat", "ada", ""), ("b", "cat", "ada", "")]
+    lines = ["path,language,corpus,word,speaker,split"]
+    for number, (corpus, word, speaker, split) in enumerate(rows):
+        touch(tmp_path / f"{number}.wav")
+        lines.append(f"{number}.wav,en,{corpus},{word},{speaker},{split}")
+    (tmp_path / "m.csv").write_text("\n".join(lines), encoding="utf-8")
+    found = read_manifest(tmp_path / "m.csv", {"word": ["cat"]})
+    assert [clip.split for clip in found] == ["train", None]
+
+
+def test_speakers_of_other_words_are_found_by_the_same_pattern_where_it_matches(
+    tmp_path: Path,
+) -> None:
+    for name in ("s1_0.wav", "s2_0.wav"):
+        touch(tmp_path / "more" / "dog" / name)
+    for pattern, names in (("^(s[0-9])_", ["s1", "s2"]), ("^(x[0-9])_", [None, None])):
+        others = read_others([], tmp_path, speaker_pattern=pattern, others=tmp_path / "more")
+        assert [clip.speaker for clip in others] == names
+
+
 def test_noise_and_hidden_folders_are_no_words_of_a_plain_folder(plain: Path) -> None:
     """But recordings of unknown words and of silence are read as such."""
     before = read_folder(plain)
-    for name in ("noise", "_background_noise_", "_old", ".cache", "_unknown_", "_silence_"):
+    for name in (
+        "Noise",
+        "noise",
+        "_background_noise_",
+        "_old",
+        ".cache",
+        "_unknown_",
+        "_silence_",
+    ):
         touch(plain / name / "a.wav")
     added = [clip.word for clip in read_folder(plain) if clip not in before]
     assert added == ["_silence_", "_unknown_"]

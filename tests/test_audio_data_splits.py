@@ -1,5 +1,6 @@
 """Splits: nobody trains and tests, the same person always lands in the same place."""
 
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -312,12 +313,36 @@ def test_files_are_split_alike_in_either_form_of_unicode() -> None:
     assert {*composed} == {"train", "validation", "test"}
 
 
-def test_files_of_one_name_are_told_apart_by_the_folders_above() -> None:
-    clips = [
-        Clip(path=Path(f"s{n}/{word}/1.wav"), word=word, language="de")
-        for n in range(20)
-        for word in ("ja", "nein")
+def test_a_file_is_in_one_split_whatever_else_is_selected() -> None:
+    """Else what was trained on would be tested where a filter chooses of it."""
+    days = [
+        Clip(path=Path(f"{day}/ja/{n}.wav"), word="ja", language="de")
+        for day in ("monday", "tuesday")
+        for n in range(60)
     ]
-    counts = Counter(clip.split for clip in assign_splits(clips)[0])
-    assert 20 <= counts["train"] <= 36
-    assert min(counts["validation"], counts["test"]) >= 2
+    every = {clip.path: clip.split for clip in assign_splits(days)[0]}
+    assert {*every.values()} == {"train", "validation", "test"}
+    for clip in assign_splits(days[60:])[0]:
+        assert clip.split == every[clip.path]
+
+
+def test_a_file_has_one_split_however_its_path_is_spelt(tmp_path: Path) -> None:
+    path = tmp_path / "ja" / "1.wav"
+    relative = Path(os.path.relpath(path))
+    twice = [Clip(path=path, word="ja", split="train"), Clip(path=relative, word="ja")]
+    with pytest.raises(KwsError, match="is there twice, with split 'train' and with 'nothing'"):
+        check_disjoint(twice)
+
+
+def test_who_has_a_split_in_a_pool_stays_in_it() -> None:
+    given = [clip("dog", f"{name}.wav", name, "train") for name in ("p1", "p2", "p3")]
+    free = [clip("cat", f"{name}.wav", name) for name in ("p1", "p2", "p3")]
+    assert {one.split for one in split_pool([*given, *free], [], {})} == {"train"}
+
+
+def test_speakers_that_capitals_alone_tell_apart_are_told() -> None:
+    some = [*crowd(3), clip("yes", "a.wav", "Ada"), clip("yes", "b.wav", "ada")]
+    told = [one for one in assign_splits(some)[1] if "capitals" in one]
+    assert told == [
+        "these are speakers apart, but for capitals alike: Ada, ada; write each in one way"
+    ]

@@ -296,6 +296,14 @@ def test_what_repeats_is_told(material: Material) -> None:
     assert 140 < stream.ledger.played_seconds < 200  # noise under words has no time of its own
 
 
+def test_what_is_cut_off_at_the_end_is_not_counted(material: Material) -> None:
+    """A stretch is made as a whole."""
+    stream = NegativeStream(material, 2)
+    (heard,) = (len(wave) for wave, _ in stream)
+    assert heard == 2 * SAMPLE_RATE
+    assert 0.8 <= stream.ledger.played_seconds <= 2.0
+
+
 def test_every_word_is_played_before_one_comes_again(material: Material) -> None:
     """At other levels each time."""
     stream = NegativeStream(material, 30)

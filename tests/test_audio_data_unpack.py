@@ -113,6 +113,27 @@ def test_a_disk_of_its_own_is_filled_where_it_is(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "x.tar.gz"]
 
 
+def test_a_disk_that_fills_up_has_all_of_a_corpus_or_nothing_that_tells_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files come last, and nothing is copied."""
+    archive = packed(tmp_path / "x.tar.gz", {"list.txt": b"text", "b/c.txt": b"more"})
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    moved: list[str] = []
+    rename = Path.rename
+
+    def watched(self: Path, target: Path) -> Path:
+        assert disk in self.parents
+        moved.append(target.name)
+        return rename(self, target)
+
+    monkeypatch.setattr("os.path.ismount", lambda path: Path(path) == disk)
+    monkeypatch.setattr(Path, "rename", watched)
+    unpack(archive, disk)
+    assert moved == ["b", "list.txt"]
+
+
 def test_a_link_inside_stays(tmp_path: Path) -> None:
     archive = packed(tmp_path / "x.tar.gz", {"a.txt": b"text"}, link("b.txt", "a.txt"))
     assert (unpack(archive, tmp_path / "out") / "b.txt").read_bytes() == b"text"
