@@ -23,7 +23,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt $(wildcard */*.c */*.h)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found;" \
 		"install it, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
-	@echo "installing into .venv with $(PYTHON): about 5 GB, a few minutes the first time"
+	@echo "installing into .venv with $(PYTHON): about 6 GB, a few minutes the first time"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
 		-c constraints.txt -e '.[dev]'

@@ -41,7 +41,7 @@ def draw_det(result: Mapping[str, Any], path: Path) -> None:
                 max(fewest, 100 * (found["miss_rate"] or 0)),
                 mark,
                 color=color,
-                markersize=9,
+                markersize=6 if point["aim_per_hour"] is None else 12,  # they may be the same
                 markeredgecolor="black",
                 label=f"{ratio} dB, {_aim(point)}",
             )

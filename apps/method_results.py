@@ -4,13 +4,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Final
+from typing import Any, Final
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from kws.sites import find_sites
 from models.bcresnet import BCResNet
+from policy.methods import METHODS
 
 from .learn import ROUNDED
 from .pictures import choices, save
@@ -142,8 +143,7 @@ def draw_accuracy(records: Sequence[Record], path: Path) -> bool:
         return False
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.subplots()
-    colors = mpl.color_sequences["tab20"]
-    for number, name in enumerate(sorted({method for method, _ in groups}, key=_ours_first)):
+    for name in sorted({method for method, _ in groups}, key=_ours_first):
         some = [runs for (method, _), runs in groups.items() if method == name]
         stored = [mean(r["result"]["stored_bytes"] for r in runs) for runs in some]
         means = [_means(runs) for runs in some]
@@ -152,12 +152,11 @@ def draw_accuracy(records: Sequence[Record], path: Path) -> bool:
             [stored[index] for index in order],
             [mean(means[index]) for index in order],
             [stdev(means[index]) if len(means[index]) > 1 else 0 for index in order],
-            marker="os^Dv<>"[number % 7],
             capsize=2,
             linewidth=2.5 if name == SHOWN else 1,
             label=name,
-            color=colors[number % len(colors)],
             zorder=3 if name == SHOWN else 2,
+            **_style(name),
         )
     axes.set_xscale("log")
     for numbers in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
@@ -174,6 +173,15 @@ def draw_accuracy(records: Sequence[Record], path: Path) -> bool:
     return True
 
 
+def _style(name: str) -> dict[str, Any]:
+    """How a method is drawn, the same in every picture; in other bits it is dashed."""
+    method, _, bits = name.partition(", ")
+    number = [*METHODS].index(method)
+    colors = mpl.color_sequences["tab20"] + mpl.color_sequences["tab20b"]
+    marker = "os^Dv<>"[(number + bool(bits)) % 7]
+    return {"color": colors[number], "marker": marker, "linestyle": "--" if bits else "-"}
+
+
 def draw_choices(records: Sequence[Record], bases: Sequence[Record], path: Path) -> bool:
     """What SWR's policy gave to which site, mean of seeds; False where the base has no record."""
     name = base_of(records[0])
@@ -181,14 +189,14 @@ def draw_choices(records: Sequence[Record], bases: Sequence[Record], path: Path)
     ours = [r for r in records if r["cell"]["method"] == SHOWN]
     if width is None or not ours:
         return False
-    rows: Mapping[tuple[str, str], list[Record]] = grouped(
-        ours, lambda r: (task_of(r), r["cell"]["budget"])
+    rows: Mapping[tuple[str, str, str], list[Record]] = grouped(
+        ours, lambda r: (task_of(r), r["cell"]["budget"], _bits(r))
     )
     choices(
         [
-            (f"{task} {budget}", [r["result"]["sites"] for r in some])
-            for (task, budget), some in sorted(
-                rows.items(), key=lambda row: (budget_size(row[0][1]), row[0][0])
+            (f"{task} {budget}{bits}", [r["result"]["sites"] for r in some])
+            for (task, budget, bits), some in sorted(
+                rows.items(), key=lambda row: (budget_size(row[0][1]), row[0])
             )
         ],
         find_sites(BCResNet(2, width)),
@@ -201,6 +209,16 @@ def _name_of(record: Record) -> str:
     """Of the folder that a pretraining left."""
     cell = record["cell"]
     return f"{cell['task']}-tau{cell['tau']:g}-{cell['seed']}"
+
+
+def _bits(record: Record) -> str:
+    """In which a number is stored where not in those of its grid.
+
+    >>> _bits({"cell": {"method": "swr", "budget": "10%", "bits": 4}, "settings": {}})
+    ', 4 bits'
+    """
+    _, mark, bits = method_of(record)[0].partition(", ")
+    return mark + bits
 
 
 def _on_all_tasks(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:

@@ -135,7 +135,8 @@ def choices(rows: Sequence[Row], sites: Sequence[Site], path: Path) -> None:
         mpl.patches.Patch(color=COLORS["conv"], label="convolution"),
         mpl.patches.Patch(color=COLORS["norm"], label="normalisation"),
         mpl.patches.Patch(
-            color="0.93", label="shared; a row is darkest where it owns the largest share"
+            color="0.93",
+            label="shared: the darker, the larger the owned part, darkest the largest of a row",
         ),
     ]
     figure.legend(handles=patches, loc="outside upper right", ncols=3)

@@ -39,7 +39,10 @@ def introduction(records: Sequence[Record]) -> str:
         "this and other languages, noise and silence. The 95 % bound counts only hours of "
         "different recordings, since repeats tell nothing new. Keywords are mixed with noise; "
         "brackets give the share missed of those said alone, then of those close to other words. "
-        "Latency runs from the end of a word to its event: median, 90th percentile."
+        "Latency runs from the end of a word to its event: median, 90th percentile. Thresholds are "
+        "chosen anew here, and so may differ from those stored in a network. In the pictures "
+        "misses rise again where nearly anything is heard: for a while after an event no other is "
+        "reported."
     )
 
 
