@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from audio_data.logmel import hann, mel_filters
 from kws.adapter import AdapterConfig, check_base, check_heard, load_adapter
-from kws.base import BaseConfig, read_base_config, read_base_tensors
+from kws.base import BaseConfig, check_classes, read_base_config, read_base_tensors
 from kws.config import FeatureConfig
 from kws.engine import HOP
 from kws.errors import KwsError, UsageError
@@ -54,8 +54,10 @@ def export(base: Path, adapter: Path | None, out: Path | None) -> None:
         if adapter:
             raise UsageError("--adapter needs --out, the file to write")
         out, data = base / FILE, base_file(fold(config, tensors))
+        check_classes(config, tensors)
     elif adapter is None:
         data = language_file(config.features, fold(config, tensors), config)
+        check_classes(config, tensors)
     else:
         language, features = load_adapter(adapter), config.features
         check_base(language, config.sha256, features.digest, config.language)

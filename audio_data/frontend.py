@@ -17,6 +17,7 @@ from . import logmel
 from .logmel import Array
 
 MAX_STAGES: Final = 12  # as in logmel.c
+LARGEST: Final = 128  # factor of a window; a table grows as its square
 LANES: Final = 8  # most frames of one vector
 
 
@@ -116,12 +117,12 @@ def plan(config: FeatureConfig) -> tuple[NDArray[np.int32], Array, NDArray[np.in
     """What ``logmel.c`` calls plan, tables and spans.
 
     Raises:
-        KwsError: the window is odd or has too many factors.
+        KwsError: the window is odd, or has too many factors or too large a one.
 
     """
     half = config.window // 2
     stages = factors(half)
-    if config.window % 2 or len(stages) > MAX_STAGES:
+    if config.window % 2 or len(stages) > MAX_STAGES or max(stages, default=1) > LARGEST:
         raise KwsError(f"the compiled front end takes no window of {config.window} samples")
     head = np.zeros(4 + MAX_STAGES, np.int32)
     head[: 4 + len(stages)] = (config.window, config.hop, config.mels, len(stages), *stages)

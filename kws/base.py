@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CONFIG, MODEL = "base_config.json", "base_model.safetensors"
 FORMAT = 1
+HEAD: Final = "head"  # as in kws/sites.py, which needs torch
 WIDEST = 4_096  # frames that a decision averages at most
 
 
@@ -118,6 +119,20 @@ def read_base_tensors(folder: str | Path) -> Arrays:
     if not all(np.isfinite(array).all() for array in tensors.values()):
         raise KwsError(f"{path} holds weights that are no numbers; pretrain or copy it again")
     return tensors
+
+
+def check_classes(config: BaseConfig, tensors: Arrays) -> None:
+    """Refuse weights that tell other classes apart than the base has names for.
+
+    Raises:
+        KwsError: says so.
+
+    """
+    if len(tensors[f"{HEAD}.bias"]) != len(config.labels):
+        raise KwsError(
+            f"the base has {len(config.labels)} labels and a head for "
+            f"{len(tensors[f'{HEAD}.bias'])}; pretrain or copy it again"
+        )
 
 
 def load_base(folder: str | Path, build: Build) -> Base:

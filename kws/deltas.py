@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from .adapter import Adapter, numbers_of, pieces
+from .adapter import Adapter, check_head, numbers_of, pieces
 from .forms import MASK, WHOLE
 from .sites import HEAD, Site, find_sites, flatten, lone_weights, unflatten
 from .templates import Templates
@@ -160,9 +160,10 @@ def restored(network: nn.Module, adapter: Adapter) -> Adaptation:
     """An adapter as the adaptation that it was stored from, rounded as it is.
 
     Raises:
-        KwsError: the adapter names other sites than the base has.
+        KwsError: the adapter names other sites than the base has, or its head is of another width.
 
     """
+    check_head(adapter, network.get_parameter(f"{HEAD}.weight").shape[1])
     sites = {site.place: site for site in find_sites(network)}
     shapes = {place: site.tensor_shapes for place, site in sites.items()}
     found = pieces(adapter, shapes, Templates(lone_weights(network, tuple(sites.values()))))

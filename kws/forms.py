@@ -243,8 +243,8 @@ class _OfMatrix(Form):
         return self._of(*_matrix(shapes))
 
     @abstractmethod
-    def _of(self, rows: int, columns: int) -> int:
-        """Numbers for a matrix of so many rows and columns."""
+    def _of(self, rows: int, columns: int) -> int | None:
+        """Numbers for a matrix of so many rows and columns; None where it does not suit."""
 
 
 class _Factored(_OfMatrix):
@@ -304,8 +304,8 @@ class Vera(_Factored):
 
     kind = "vera"
 
-    def _of(self, rows: int, columns: int) -> int:
-        return rows + self.count
+    def _of(self, rows: int, columns: int) -> int | None:
+        return rows + self.count if self.count <= rows * columns else None
 
     def _left(self, rows: int) -> int:
         return rows

@@ -85,8 +85,7 @@ class Languages(ABC):
 
         """
         if language not in self.languages:
-            known = ", ".join(self.languages)
-            raise UsageError(f"no adapter for '{language}' is loaded; there are {known}")
+            raise self._unknown(language)
         self._activate(self._adapters.get(language))
 
     def delete_adapter(self, language: str) -> None:
@@ -102,6 +101,7 @@ class Languages(ABC):
     def disable_adapter(self) -> Iterator[None]:
         """The base's own language inside the ``with``, the one before after it.
 
+        An engine that hears meanwhile takes the bank to the engine's language.
         If another adapter has its name by then, that one is heard; if none has, the base's own.
         """
         before = self._active
@@ -112,10 +112,21 @@ class Languages(ABC):
             self._activate(before and self._adapters.get(before.config.language))
 
     def detector_config(self, language: str) -> DetectorConfig:
-        """A language's thresholds; of the active one those that suit its labels."""
+        """A language's thresholds; of the active one those that suit its labels.
+
+        Raises:
+            UsageError: it is not loaded.
+
+        """
+        if language not in self.languages:
+            raise self._unknown(language)
         active = language == self.active_adapter
         adapter = self._active if active else self._adapters.get(language)
         return (adapter or self).config.detector
+
+    def _unknown(self, language: str) -> UsageError:
+        known = ", ".join(self.languages)
+        return UsageError(f"no adapter for '{language}' is loaded; there are {known}")
 
     @abstractmethod
     def _admit(self, adapter: Adapter) -> None:

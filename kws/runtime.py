@@ -10,20 +10,19 @@ are computed is passed in.
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .adapter import Adapter, Piece, check_head, numbers_of, pieces
-from .base import BaseConfig
+from .base import HEAD, BaseConfig, check_classes
 from .engine import Ear, Views, sound
 from .errors import KwsError
 from .files import Arrays
 from .languages import Languages
 from .templates import Templates
 
-HEAD: Final = "head"  # as in kws/sites.py, which needs torch
 Array = NDArray[np.float32]
 
 
@@ -93,6 +92,7 @@ class Runtime(Languages):
         self._places = _Places.of(self.network.names, tensors)
         self._live = self._places.vector.copy()
         self._head = tensors[f"{HEAD}.weight"], tensors[f"{HEAD}.bias"]
+        check_classes(config, tensors)
         self._activate(None)
 
     @property

@@ -149,7 +149,8 @@ class Switchable(Compiled):
         found.kws_needs(self._shape.ctypes.data, config.features.frames, needs.ctypes.data)
         raw, normalised, self._trunk, _ = needs.tolist()
         sizes = sum(tensors[name].size for name in self.names), self._statistics.size
-        assert sizes == (raw, normalised), "other weights than the compiled code folds"
+        if sizes != (raw, normalised):  # it would read beyond them
+            raise KwsError("the compiled code is of another network; install this version again")
 
     def put(self, vector: Array, weight: Array, bias: Array) -> None:
         """Hear with these weights from now on: ``[n]``, and the head's ``[K, D], [K]``."""

@@ -4,6 +4,7 @@ In evaluation a normalisation is a scale and a shift. Those after a convolution 
 weights; that of a sub-band becomes one filter for each channel and band.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,10 +18,12 @@ from kws.files import Arrays
 from .layout import BANDS, BLOCKS, MELS, STRIDES
 
 Array = NDArray[np.float32]
+Shape = tuple[int, ...]
 
 EPSILON: Final = 1e-5  # of every normalisation, PyTorch's default
 ROWS: Final = MELS // 2  # bands after the stem
 RUNNING: Final = "running_"  # statistics
+COUNTED: Final = "num_batches_tracked"  # of no use here
 DEVIATION: Final = "deviation"  # root of variance and EPSILON, where it is known already
 
 
@@ -86,6 +89,7 @@ def fold(config: BaseConfig, tensors: Arrays) -> Folded:
     if config.features.mels != 2 * ROWS:
         raise KwsError(f"bcresnet hears {2 * ROWS} bands, not {config.features.mels}")
     try:
+        _check(tensors)
         return _fold(config, tensors)
     except (KeyError, ValueError, IndexError) as error:
         raise KwsError(
@@ -152,6 +156,45 @@ def weights(network: Folded) -> Arrays:
         found[f"{name}.time.b"] = block.time[1]
         found[f"{name}.point"] = block.point[:, :, None, None]
     return found
+
+
+def shapes(stem: int, blocks: Sequence[int], last: int, classes: int) -> dict[str, Shape]:
+    """All tensors of a network by its widths: the stem's, each block's, D and K."""
+    found: dict[str, Shape] = {"stem.0.weight": (stem, 1, 5, 5), **_norms("stem.1", stem)}
+    channels = stem
+    for index, out in enumerate(blocks):
+        name = f"blocks.{index}"
+        if channels != out:
+            found[f"{name}.widen.0.weight"] = (out, channels, 1, 1)
+            found |= _norms(f"{name}.widen.1", out)
+        found[f"{name}.frequency.weight"] = (out, 1, 3, 1)
+        found |= _norms(f"{name}.subnorm.norm", out * BANDS)
+        found[f"{name}.time.weight"] = (out, 1, 1, 3)
+        found |= _norms(f"{name}.norm", out)
+        found[f"{name}.point.weight"] = (out, out, 1, 1)
+        channels = out
+    found["neck.0.weight"] = (channels, 1, 5, 5)
+    found |= {"neck.1.weight": (last, channels, 1, 1), **_norms("neck.2", last)}
+    return found | {"head.weight": (classes, last), "head.bias": (classes,)}
+
+
+def _norms(name: str, size: int) -> dict[str, Shape]:
+    kinds = "weight", "bias", f"{RUNNING}mean", f"{RUNNING}var"
+    return {f"{name}.{kind}": (size,) for kind in kinds}
+
+
+def _check(tensors: Arrays) -> None:
+    """Raise a ValueError where tensors do not belong to one network, or a variance is none."""
+    points = [len(tensors[f"blocks.{index}.point.weight"]) for index in range(sum(BLOCKS))]
+    ends = (len(tensors[name]) for name in ("neck.1.weight", "head.bias"))
+    wanted = shapes(len(tensors["stem.0.weight"]), points, *ends)
+    for name, array in tensors.items():
+        if name.endswith((COUNTED, DEVIATION)):
+            continue
+        if array.shape != wanted.get(name):
+            raise ValueError(f"{name} of shape {list(array.shape)} is none of its weights")
+        if name.endswith(f"{RUNNING}var") and (array < 0).any():
+            raise ValueError(f"{name} has negative numbers")
 
 
 def _fold(config: BaseConfig, tensors: Arrays) -> Folded:

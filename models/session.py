@@ -14,6 +14,7 @@ from kws.errors import KwsError
 from kws.files import Arrays, read_bytes
 
 from .folded import Array, Folded, fixed, fold, order, state_shapes, weights
+from .layout import MELS
 
 FILE: Final = "base_model.onnx"  # beside the base's weights
 CPU: Final = "cpu"
@@ -65,12 +66,18 @@ class SessionNetwork:
         self._fixed = fixed(tensors)
         self._session, self._binding = session, session.io_binding()
         given = {one.name: one.shape for one in session.get_inputs()}
-        size = sum(map(math.prod, state_shapes(network))) if network.causal else None
-        alike = size == given.get("state", [None])[0]
-        wanted = {name: array.shape for name, array in weights(network).items()}
-        if not (alike and _alike(given, wanted)):
+        told = [one.name for one in session.get_outputs()]
+        wanted: dict[str, tuple[int | str, ...]] = {
+            name: array.shape for name, array in weights(network).items()
+        }
+        wanted["features"] = (MELS, "frames" if network.causal else network.span)
+        size = sum(map(math.prod, state_shapes(network))) if network.causal else 0
+        if network.causal:
+            wanted["state"] = (size,)
+        outputs = ["next_state", "scores"] if network.causal else ["scores"]
+        if not (_alike(given, wanted) and sorted(told) == outputs):
             raise KwsError("the exported network is another than the base's; kws export it again")
-        self._state_size = size or 0
+        self._state_size = size
         self._bound: Arrays = {}
         self._bind(network)
 
@@ -116,9 +123,11 @@ class SessionNetwork:
         return last
 
 
-def _alike(given: Mapping[str, Sequence[int | str]], wanted: Mapping[str, tuple[int, ...]]) -> bool:
-    """Whether a graph's inputs are these weights; dimensions that have names may be any."""
-    return set(given) - {"state", "features"} == set(wanted) and all(
+def _alike(
+    given: Mapping[str, Sequence[int | str]], wanted: Mapping[str, tuple[int | str, ...]]
+) -> bool:
+    """Whether a graph's inputs are these; dimensions that have names may be any."""
+    return set(given) == set(wanted) and all(
         len(given[name]) == len(shape)
         and all(isinstance(a, str) or a == b for a, b in zip(given[name], shape, strict=True))
         for name, shape in wanted.items()

@@ -154,11 +154,19 @@ def test_less_than_a_window_has_no_frame(size: int) -> None:
         assert features(wave).shape == (CONFIG.mels, 0)
 
 
+@pytest.mark.parametrize("name", ["view", "window", "mels"])
+def test_a_front_end_has_an_end(name: str) -> None:
+    """Else a broken base would take all memory."""
+    with pytest.raises(KwsError, match="sample rate, view, window, hop and bands cannot be"):
+        FeatureConfig(**{"view": 100_000} | {name: 10**9})
+
+
 def test_where_compiled_code_takes_no_such_window_there_is_another() -> None:
     """Only a base of somebody else's has one."""
     odd = FeatureConfig(window=401)
-    with pytest.raises(KwsError, match="no window of 401 samples"):
-        CompiledFrontEnd(odd)
+    for window in (401, 2 * 2_003):  # a large prime factor, whose table would be its square
+        with pytest.raises(KwsError, match=f"no window of {window} samples"):
+            CompiledFrontEnd(replace(odd, window=window))
     assert type(_front_end(odd, kernels=True)) is FrontEnd
     assert type(_front_end(CONFIG, kernels=True)) is CompiledFrontEnd
 

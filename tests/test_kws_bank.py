@@ -18,7 +18,7 @@ from kws.bank import Bank
 from kws.base import Base
 from kws.detector import DetectorConfig
 from kws.engine import Engine
-from kws.errors import KwsError
+from kws.errors import KwsError, UsageError
 from kws.sites import HEAD, find_sites
 from models.cost import macs, operations
 
@@ -363,6 +363,8 @@ def test_every_language_has_its_own_thresholds(bank: Bank, make_adapter: Make) -
     bank.load_adapter(make_adapter("sw", detector=strict))
     assert bank.detector_config("sw") == strict
     assert bank.detector_config("ar") == DetectorConfig()
+    with pytest.raises(UsageError, match="no adapter for 'xx' is loaded"):
+        bank.detector_config("xx")
     own = replace(bank.base.config, detector=DetectorConfig(patience=7))
     again = Bank(replace(bank.base, config=own), partial(log_mel, config=own.features))
     assert again.detector_config("ar") == DetectorConfig(patience=7)

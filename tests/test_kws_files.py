@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,15 @@ def test_json_keeps_every_script_readable(tmp_path: Path) -> None:
     write_json(tmp_path / "x.json", {"words": ["نعم", "是"], "score": 0.1})
     assert "نعم" in (tmp_path / "x.json").read_text(encoding="utf-8")
     assert read_json(tmp_path / "x.json") == {"words": ["نعم", "是"], "score": 0.1}
+
+
+def test_two_may_write_one_file_at_once(tmp_path: Path) -> None:
+    """Threads of one program too: one of them is the last."""
+    path = tmp_path / "a.json"
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda number: write_json(path, {"a": number}), range(200)))
+    assert read_json(path)["a"] in range(200)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_replacing_leaves_one_file(tmp_path: Path) -> None:

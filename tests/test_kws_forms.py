@@ -57,6 +57,7 @@ def test_arrays_and_tensors_change_the_same_weights_alike(
         ("shift", CONV),
         ("mask", NORM),
         ("mask4", CONV),
+        ("vera999999", CONV),
         ("part960", CONV),
         ("part0", CONV),
         ("rank0", CONV),

@@ -19,7 +19,8 @@ from audio_data.logmel import log_mel
 from kws.adapter import Adapter, AdapterConfig, stored_bytes
 from kws.bank import Bank
 from kws.base import Base, BaseConfig
-from kws.config import LOUDEST, SAMPLE_RATE
+from kws.config import LOUDEST, SAMPLE_RATE, FeatureConfig
+from kws.detector import DetectorConfig
 from kws.engine import Engine
 from kws.errors import KwsError
 from kws.files import Arrays
@@ -29,7 +30,8 @@ from kws.runtime import Network, Runtime, merged
 from kws.sites import find_sites
 from models import compiled
 from models.bcresnet import BCResNet
-from models.folded import Folded, fold, order
+from models.folded import Folded, fold, order, shapes
+from models.layout import TAUS
 from models.session import SessionNetwork, open_session
 
 Wave = NDArray[np.float32]
@@ -95,6 +97,14 @@ def test_a_graph_of_another_span_is_refused(base: Base, tmp_path: Path) -> None:
     for other in (replace(config, span=98), replace(config, causal=False, span=None)):
         with pytest.raises(KwsError, match="is another than the base's; kws export it again"):
             SessionNetwork(session, other, network)
+
+
+def test_a_graph_of_another_view_is_refused(base: Base, tmp_path: Path) -> None:
+    path, network = tmp_path / "base.onnx", tensors(base)
+    short = replace(base.config, features=FeatureConfig(view=12_800))
+    path.write_bytes(base_file(fold(short, network)))
+    with pytest.raises(KwsError, match="is another than the base's; kws export it again"):
+        SessionNetwork(open_session(path), base.config, network)
 
 
 def test_a_graph_of_another_width_is_refused(base: Base, tmp_path: Path) -> None:
@@ -376,6 +386,46 @@ def test_weights_of_another_shape_are_refused() -> None:
     arrays["stem.0.weight"] = arrays["stem.0.weight"].ravel()
     with pytest.raises(KwsError, match="are not those of bcresnet of width 1"):
         fold(config_of(1.0, causal=True), arrays)
+
+
+@pytest.mark.parametrize("tau", TAUS)
+def test_every_weight_has_its_shape(tau: float) -> None:
+    network = BCResNet(5, tau)
+    points = [len(network.get_parameter(f"blocks.{index}.point.weight")) for index in range(12)]
+    found = shapes(len(network.get_parameter("stem.0.weight")), points, network.width, 5)
+    whole = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    assert found == {name: shape for name, shape in whole.items() if not name.endswith("tracked")}
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("stem.1.running_mean", np.zeros(1)),  # which NumPy would take for all channels
+        ("blocks.3.subnorm.norm.weight", np.ones(())),
+        ("head.weight", np.ones((5, 32, 1))),
+        ("stem.0.weight", np.ones((16, 2, 5, 5))),
+        ("neck.0.bias", np.zeros(16)),
+        ("neck.2.running_var", -np.ones(32)),
+    ],
+)
+def test_weights_of_no_one_network_are_refused(name: str, array: NDArray[np.float64]) -> None:
+    """The compiled code would read beyond them, or hear what the others do not."""
+    arrays = arrays_of(1.0) | {name: array.astype(np.float32)}
+    for make in (compiled.Switchable, fold):
+        with pytest.raises(KwsError, match=f"the weights are not those of bcresnet .*{name}"):
+            make(config_of(1.0, causal=True), arrays)
+
+
+def test_a_base_has_a_name_for_each_class(base: Base) -> None:
+    config = replace(base.config, labels=base.config.labels[1:], detector=DetectorConfig())
+    told = f"{len(config.labels)} labels and a head for {len(base.config.labels)}"
+    with pytest.raises(KwsError, match=told):
+        Runtime(
+            config,
+            tensors(base),
+            compiled.Switchable,
+            lambda: frontend.FrontEnd(config.features),
+        )
 
 
 def folded(tau: float, *, causal: bool) -> Folded:
