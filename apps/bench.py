@@ -5,8 +5,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import asdict
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from functools import partial
 from itertools import chain
@@ -14,33 +13,27 @@ from pathlib import Path
 from typing import Any
 
 import click
+import torch
 
-from audio_data.clips import Split
-from kws.adapter import Adapter, load_adapter
-from kws.base import CONFIG, Base, BaseConfig, read_base_config
+from kws.base import CONFIG
 from kws.errors import KwsError, UsageError
 from kws.files import read_json, refuse_unwritable, write_json
-from kws.train import Plan, Stage
-from policy.methods import method_of
-from policy.transfer import RATE
+from kws.train import DivergedError
 
-from . import learn, options, pretrain
+from . import options
+from .cell import MEASURED, commit, head_of, run_cell
 from .cluster import spread
 from .grid import Cell, Grid
-from .measure import measure, merged
 from .progress import say
-from .recordings import Recordings, pick_device
-from .stored import heard_before
+from .recordings import pick_device
 from .stream_grid import KEY, StreamCell, run_stream, stream_cells
 from .stream_results import summary
-from .wiring import open_base
+from .tables import DIVERGED
 from .zoo import ZOO
 
 RECORDS, RESULTS, SUMMARY = Path("docs/records"), Path("docs/results.md"), Path("README.md")
-MEASURED: tuple[Split, ...] = ("validation", "test")
 
 Run = Cell | StreamCell
-Trained = tuple[Base, Adapter | None, Recordings, dict[str, Any]]
 
 
 def read_grid(path: Path) -> tuple[Grid | None, list[Run]]:
@@ -88,7 +81,6 @@ def bench() -> None:
 @click.option("--work", default=Path("runs/bench"), type=options.PATH)
 @click.option(
     "--part",
-    default=(1, 1),
     type=(int, int),
     metavar="I N",
     help="every N-th group of runs that share recordings, from the I-th on, for one of N "
@@ -99,6 +91,7 @@ def bench() -> None:
     type=click.IntRange(1),
     help="processes side by side on this machine, which share its cores; if not given, one on each",
 )
+@click.option("--groups", multiple=True, type=int, hidden=True)  # of a job, by number
 @click.option(
     "--ray",
     is_flag=False,
@@ -118,36 +111,38 @@ def run_grid(
     grid: Path,
     records: Path,
     work: Path,
-    part: tuple[int, int],
+    part: tuple[int, int] | None,
     jobs: int | None,
+    groups: tuple[int, ...],
     ray: str | None,
     only: str,
     again: bool,
     device: str,
 ) -> None:
     """Run every cell of GRID that has no record yet, or with --again every cell."""
-    is_part = part != (1, 1)
-    if ray and (jobs or is_part):
+    if ray and (jobs or part):
         raise UsageError("--ray spreads the whole grid; leave --jobs and --part out")
-    if not 1 <= part[0] <= part[1]:
+    if part and not 1 <= part[0] <= part[1]:
         raise UsageError(f"--part {part[0]} {part[1]} is not a part: give I from 1 to N")
-    if jobs and is_part:
+    if jobs and part:
         raise UsageError("--jobs and --part exclude each other: each job is a part")
     trainings, spanned = read_grid(grid)
     everything = shared(run for run in spanned if fnmatch(run.name, only))
     if not everything:
         names = ", ".join(run.name for run in spanned[:3])
         raise UsageError(f"--only {only} names no run of {grid}; runs are called {names}, ...")
-    groups = everything[part[0] - 1 :: part[1]]
-    if ray and any(isinstance(cell, Cell) and cell.before for group in groups for cell in group):
+    first, step = part or (1, 1)
+    numbers = groups or range(first - 1, len(everything), step)
+    ours = [everything[number] for number in numbers]
+    if ray and any(isinstance(cell, Cell) and cell.before for group in ours for cell in group):
         raise UsageError("languages that build on one another run one after another: no --ray")
     folder = records / grid.stem
     recorded = {run for run in spanned if (folder / f"{run.name}.json").is_file()}
-    chosen = set(chain.from_iterable(groups))
+    chosen = set(chain.from_iterable(ours))
     # What other parts replace is no obstacle to this one.
     replaced = set(chain.from_iterable(everything)) if again else set()
     refuse_others(trainings, folder, recorded - replaced)
-    missing = [[run for run in group if again or run not in recorded] for group in groups]
+    missing = [[run for run in group if again or run not in recorded] for group in ours]
     todo = sum(map(len, missing))
     say(f"{len(chosen)} runs, {len(chosen & recorded)} recorded already")
     if trainings and chosen and not todo:
@@ -155,10 +150,12 @@ def run_grid(
     if todo:
         _refuse_without_base(trainings, chain.from_iterable(missing))
         refuse_unwritable(folder)
-    jobs = 1 if ray or is_part else min(jobs or os.cpu_count() or 1, sum(map(bool, missing)))
-    if jobs > 1:
+    begun = [number for number, runs in zip(numbers, missing, strict=True) if runs]
+    most = 1 if ray or part or groups else jobs or os.cpu_count() or 1
+    if most > 1 and len(begun) > 1:
         passed = ["--records", records, "--work", work, "--only", only, "--device", device]
-        side_by_side(jobs, [grid, *passed, *(["--again"] if again else [])])
+        shares = [begun[job::most] for job in range(min(most, len(begun)))]
+        side_by_side(shares, [grid, *passed, *(["--again"] if again else [])], most)
         return
     do = partial(_run, grid=trainings, work=work / grid.stem, device=device, again=again)
     found: Iterable[tuple[Run, dict[str, Any] | str]]
@@ -166,6 +163,15 @@ def run_grid(
         found = spread([cell for group in missing for cell in group], do, ray)
     else:
         found = _in_turn(missing, do)
+    with _threads(most):
+        failed = _record(found, folder, todo)
+    if failed:
+        rest = "--only runs them alone" if again else "run the grid again to go on"
+        raise KwsError(f"{failed} of {todo} runs failed, as they said; {rest}")
+
+
+def _record(found: Iterable[tuple[Run, dict[str, Any] | str]], folder: Path, todo: int) -> int:
+    """Write what comes of runs, and tell it; how many failed."""
     failed = 0
     for done, (cell, record) in enumerate(found, 1):
         if isinstance(record, str):
@@ -173,12 +179,25 @@ def run_grid(
             say(f"{done}/{todo} {cell.name} failed: {record}")
             continue
         write_json(folder / f"{cell.name}.json", record)
+        if DIVERGED in record:
+            say(f"{done}/{todo} {cell.name} is recorded as such: {record[DIVERGED]}")
+            continue
         stream = isinstance(cell, StreamCell)
         result = summary(record) if stream else f"test {record['test']['accuracy']:.1%}"
         say(f"{done}/{todo} {cell.name}: {result}")
-    if failed:
-        rest = "--only runs them alone" if again else "run the grid again to go on"
-        raise KwsError(f"{failed} of {todo} runs failed, as they said; {rest}")
+    return failed
+
+
+@contextmanager
+def _threads(jobs: int) -> Iterator[None]:
+    """Take as many threads as one of so many jobs, however few are left: results depend on them."""
+    before = torch.get_num_threads()
+    if jobs > 1:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _refuse_without_base(grid: Grid | None, runs: Iterable[Run]) -> None:
@@ -242,13 +261,18 @@ def _run(
     """The record of one run of either kind."""
     out = work / cell.name
     if isinstance(cell, StreamCell):
-        return {"commit": _commit(), **run_stream(cell, out)}
+        return {"commit": commit(), **run_stream(cell, out)}
     assert grid is not None
-    return run_cell(cell, grid, out, pick_device(device), kept, again=again)
+    try:
+        return run_cell(cell, grid, out, pick_device(device), kept, again=again)
+    except DivergedError as error:  # as it would again
+        return head_of(cell, grid) | {DIVERGED: str(error)}
 
 
-def side_by_side(jobs: int, arguments: Sequence[object]) -> None:
-    """Run a grid in so many processes, none of which takes more threads than its share of cores.
+def side_by_side(shares: Sequence[Sequence[int]], arguments: Sequence[object], jobs: int) -> None:
+    """Run a grid's groups in a process for each share of them.
+
+    None takes more threads than its part of the cores where there are so many ``jobs``.
 
     Raises:
         KwsError: one of them failed; the others went on to their end.
@@ -259,10 +283,10 @@ def side_by_side(jobs: int, arguments: Sequence[object]) -> None:
     command += map(str, arguments)
     started = [
         subprocess.Popen(
-            [*command, "--part", str(number), str(jobs)],
+            [*command, *(f"--groups={number}" for number in share)],
             env=os.environ | {"OMP_NUM_THREADS": threads},
         )
-        for number in range(1, jobs + 1)
+        for share in shares
     ]
     try:
         failed = sum(process.wait() != 0 for process in started)
@@ -271,127 +295,7 @@ def side_by_side(jobs: int, arguments: Sequence[object]) -> None:
             process.terminate()
         raise
     if failed:
-        raise KwsError(f"{failed} of {jobs} jobs failed; what they said tells how to go on")
-
-
-def run_cell(
-    cell: Cell,
-    grid: Grid,
-    out: Path,
-    device: str,
-    kept: dict[object, Any] | None = None,
-    *,
-    again: bool = False,
-) -> dict[str, Any]:
-    """One run with its measures on validation and on test.
-
-    Args:
-        cell: the run.
-        grid: that it is of.
-        out: folder for what it leaves.
-        device: where to train.
-        kept: what runs on the same recordings read and made, for the next of them.
-        again: pretrain anew where the base is there.
-
-    """
-    record: dict[str, Any] = {"cell": asdict(cell), "settings": asdict(grid), "commit": _commit()}
-    if cell.tau:
-        found = _pretrained(cell, grid, out, device, kept, again=again)
-    else:
-        found = _adapted(cell, grid, out, device, kept, again=again)
-    base, adapter, recordings, made = found
-    record |= made | {"causal": base.config.causal, "base_sha256": base.config.sha256}
-    for split in MEASURED:
-        report = measure(merged(base, adapter), recordings, split).report
-        record[split] = report | recordings.origin(split)
-    return record
-
-
-def _pretrained(
-    cell: Cell,
-    grid: Grid,
-    out: Path,
-    device: str,
-    kept: dict[object, Any] | None,
-    *,
-    again: bool,
-) -> Trained:
-    assert cell.tau is not None
-    assert grid.epochs is not None
-    selection = grid.selection(cell)
-    plan = Plan(epochs=grid.epochs, lr=grid.lr or pretrain.LR, seed=cell.seed)
-    unfinished = Stage(out, pretrain.STAGE, "").path.exists()
-    if again or unfinished or not (out / CONFIG).exists():
-        pretrain.run(selection, cell.tau, plan, device, out, causal=grid.causal)
-    elif not _is_of(read_base_config(out), cell, grid, plan):
-        raise UsageError(
-            f"{out} holds another base, which is never changed; give --again to make it anew, or "
-            "name another --work"
-        )
-    base = open_base(out)
-    config = base.config
-    result = pretrain.summary(config)
-    recordings = Recordings.select(selection, config, config.labels, config.people, kept)
-    return base, None, recordings, {"result": result}
-
-
-def _is_of(config: BaseConfig, cell: Cell, grid: Grid, plan: Plan) -> bool:
-    """Whether a base is what a run makes: it may have been killed before it was recorded."""
-    learnt = Recordings.select(grid.selection(cell), config)
-    made = {"plan": asdict(plan), "recordings": learnt.amount}
-    return (config.tau, config.causal, config.labels, config.people) == (
-        cell.tau,
-        grid.causal,
-        learnt.task.labels,
-        learnt.people,
-    ) and all(config.training.get(name) == value for name, value in made.items())
-
-
-def _adapted(
-    cell: Cell,
-    grid: Grid,
-    out: Path,
-    device: str,
-    kept: dict[object, Any] | None,
-    *,
-    again: bool,
-) -> Trained:
-    base = open_base(Path(str(grid.base)))
-    after = out.with_name(cell.earlier.name) if cell.earlier else None
-    known = heard_before(after)
-    recordings = Recordings.select(grid.selection(cell), base.config, known=known, kept=kept)
-    together = grid.tasks if method_of(str(cell.method)).together else ()
-    others = [grid.selection(cell, task) for task in together if task != cell.task]
-    recipe = learn.Recipe(
-        method=str(cell.method),
-        budget=cell.budget or "100%",
-        bits=cell.bits or grid.bits or learn.ROUNDED,
-        epochs=grid.epochs,
-        steps=grid.steps or learn.STEPS,
-        lr=cell.lr or grid.lr or RATE,
-        seed=cell.seed,
-    )
-    config = learn.learn_language(
-        base,
-        recordings,
-        recipe,
-        out,
-        after=after,
-        beside=recordings.beside(others, base.config),
-        device=device,
-        replaces=again,
-    )
-    made = {"recipe": asdict(recipe), "result": learn.summary(config)}
-    return base, load_adapter(out), recordings, made
-
-
-def _commit() -> str:
-    told = ""
-    with suppress(OSError):  # there is no git
-        told = subprocess.run(
-            ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-        ).stdout.strip()
-    return told or "unknown"
+        raise KwsError(f"{failed} of {len(shares)} jobs failed; what they said tells how to go on")
 
 
 @bench.command("report")
@@ -417,7 +321,8 @@ def _read_record(path: Path) -> dict[str, Any]:
     record = read_json(path)
     is_stream = "stream" in record
     found = record["stream"] if is_stream else record
-    wanted = {"split_by"} if is_stream else {"cell", "settings", "result", *MEASURED}
+    ended = {DIVERGED} if DIVERGED in record else {"result", *MEASURED}
+    wanted = {"split_by"} if is_stream else {"cell", "settings"} | ended
     if not (isinstance(found, dict) and wanted <= found.keys()):
         raise KwsError(f"{path} is no record of a run; name records alone with --records")
     return record

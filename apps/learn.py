@@ -122,6 +122,8 @@ def learn_language(
         _forget(trainer)
         raise DivergedError("training ended in numbers too large to store; lower --lr")
     measured = measure(merged(base, adapter), recordings, "validation")
+    stages = sum(epoch.seconds for epochs in trainer.history.values() for epoch in epochs)
+    seconds = max(time.perf_counter() - begin, stages)  # more, where it was stopped in between
     _tell_rounding(adapter, recipe, trainer.history, measured)
     _tell_taken(measured)
     config = replace(
@@ -137,7 +139,7 @@ def learn_language(
             "command": made_by,
             "note": about,
             "earlier_parameters": course.before,
-            "seconds": round(time.perf_counter() - begin, 1),
+            "seconds": round(seconds, 1),
         },
         metrics={"validation": measured.report | recordings.origin("validation")},
         people=(beside or [recordings])[-1].people,

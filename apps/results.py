@@ -24,6 +24,7 @@ from .method_results import (
 from .paired import CAUSALITY, PAIRED, SEQUENCE, causality, paired, sequences
 from .pretrain import LR
 from .tables import (
+    DIVERGED,
     Record,
     accuracies,
     base_of,
@@ -52,12 +53,14 @@ def write_results(
     The page says that the records are those in ``source``.
 
     Raises:
-        KwsError: two grids call different recordings by one name.
+        KwsError: two grids call different recordings by one name, or different bases.
 
     """
+    records = without_diverged(records)
     streams = [record for record in records if "stream" in record]
     trained = [record for record in records if "stream" not in record]
     _refuse_namesakes(trained)
+    _refuse_bases(trained)
     _refuse_streams_twice(streams)
     bases = [record for record in trained if record["cell"]["tau"]]
     chained = [record for record in trained if record["cell"].get("before")]
@@ -129,6 +132,18 @@ def _refuse_namesakes(records: Iterable[Record]) -> None:
             )
 
 
+def _refuse_bases(records: Iterable[Record]) -> None:
+    """Raise a KwsError where runs cannot be compared: of one name, but on different bases."""
+    known: dict[str, str] = {}
+    for record in records:
+        base, digest = record["settings"].get("base"), record.get("base_sha256")
+        if record["cell"]["method"] and digest and known.setdefault(base, digest) != digest:
+            raise KwsError(
+                f"runs on {base} are of two bases ({known[base][:8]} and {digest[:8]}): make those "
+                "of one of them anew, or report them apart, with --records and --out"
+            )
+
+
 def _refuse_streams_twice(records: Iterable[Record]) -> None:
     """A row and a picture are called after what was heard."""
     names = Counter((record["cell"]["task"], record["cell"]["seed"]) for record in records)
@@ -137,6 +152,17 @@ def _refuse_streams_twice(records: Iterable[Record]) -> None:
             f"two grids have streams '{twice[0]}': name them otherwise in one of them, or report "
             "them apart, with --records and --out"
         )
+
+
+def without_diverged(records: Sequence[Record]) -> list[Record]:
+    """Leave out the learning rates at which a run of the same kind diverged."""
+
+    def kind(record: Record) -> tuple[Any, ...]:
+        return (*method_of(record), settings_of(record), rate_of(record))
+
+    trained = [record for record in records if "stream" not in record]
+    lost = {kind(record) for record in trained if DIVERGED in record}
+    return [r for r in records if "stream" in r or kind(r) not in lost]
 
 
 def at_best_rates(records: Iterable[Record]) -> list[Record]:
@@ -173,7 +199,7 @@ MARKS: Final = re.compile(r"(<!-- results: [^>]*-->\n).*?(<!-- /results -->)", r
 
 def write_summary(records: Sequence[Record], page: Path) -> None:
     """Put the table over several languages where a page has the marks for it."""
-    broad, *_ = _alike(_to_everything(_adaptations(records)))
+    broad, *_ = _alike(_to_everything(_adaptations(without_diverged(records))))
     if not broad:
         return
     found = (

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from kws.budget import Budget
 from policy.transfer import RATE
@@ -13,6 +13,7 @@ from .learn import ROUNDED, STEPS
 from .pretrain import LR
 
 Record = dict[str, Any]
+DIVERGED: Final = "diverged"  # in the record of a run without an end: the sentence that says so
 LAST = "~"  # sorts behind every kind of budget
 
 

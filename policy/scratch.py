@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kws.deltas import Adaptation
+from kws.errors import UsageError
 from kws.sites import HEAD
 
 from .transfer import RATE, Transfer
@@ -20,7 +21,16 @@ PLAIN = 6e-3  # peak rate of weights themselves, as in pretraining, where RATE i
 
 
 def scratch(transfer: Transfer) -> Adaptation:
-    """Train a network of the base's form that knows nothing of the base."""
+    """Train a network of the base's form that knows nothing of the base.
+
+    Raises:
+        UsageError: the network learns elsewhere than in its sites and head, which nothing stores.
+
+    """
+    kept = {name for site in transfer.sites for name in site.shapes}
+    for name, _ in transfer.network.named_parameters():
+        if name not in kept and name.partition(".")[0] != HEAD:
+            raise UsageError(f"--method scratch does not store {name}; choose another method")
     network = copy.deepcopy(transfer.network).requires_grad_(True).to(transfer.device)
     for layer in network.modules():
         reset = getattr(layer, "reset_parameters", None)

@@ -1,15 +1,18 @@
 """Every run of a grid leaves its record, once."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
 
 import pytest
+import torch
 
-from apps.bench import Run, _in_turn, read_grid, run_cell, shared
+from apps.bench import Run, _in_turn, read_grid, shared
+from apps.cell import run_cell
 from apps.grid import Cell, Grid
 from apps.recordings import Recordings, Selection
 from apps.results import write_results
@@ -321,10 +324,63 @@ def test_a_grid_takes_as_many_cores_as_it_has_recordings_for(
     grid, asked = tmp_path / "grid.toml", []
     grid.write_text(GRID.format(data=spoken, base=tiny / "base", epochs=1), encoding="utf-8")
     monkeypatch.setattr("os.cpu_count", lambda: cores)
-    monkeypatch.setattr("apps.bench.side_by_side", lambda jobs, _: asked.append(jobs))
+    monkeypatch.setattr("apps.bench.side_by_side", lambda shares, *_: asked.append(len(shares)))
     monkeypatch.setattr("apps.bench._in_turn", lambda *_: iter(()))
     code, _, err = kws("bench", "run", grid, "--records", tmp_path / "records", *given)
     assert (code, asked) == (0, jobs), err
+
+
+def test_jobs_share_what_is_left(
+    tiny: Path, spoken: Path, tmp_path: Path, kws: Kws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where some were killed; and a run has the threads that it would have beside all."""
+    grid, asked = tmp_path / "grid.toml", []
+    text = GRID.format(data=spoken, base=tiny / "base", epochs=1)
+    grid.write_text(text.replace("seeds = [0]", "seeds = [0, 1]"), encoding="utf-8")
+    trainings, runs = read_grid(grid)
+    assert trainings
+    groups = shared(runs)
+    assert len(groups) == 4
+    records = tmp_path / "records"
+    for run in (*groups[0], *groups[2]):
+        write_json(records / "grid" / f"{run.name}.json", {"settings": asdict(trainings)})
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("apps.bench.side_by_side", lambda shares, *_: asked.extend(shares))
+    run_all = ["bench", "run", grid, "--records", records, "--work", tmp_path / "work"]
+    assert kws(*run_all)[0] == 0
+    assert [*map(list, asked)] == [[1], [3]]
+    ran: list[tuple[str, int]] = []
+
+    def do(groups: list[list[Run]], _: object) -> Iterator[tuple[Run, str]]:
+        for run in chain.from_iterable(groups):
+            ran.append((run.name, torch.get_num_threads()))
+            yield run, "stop"
+
+    monkeypatch.setattr("apps.bench._in_turn", do)
+    kws(*run_all, "--groups", 3)
+    assert {name for name, _ in ran} == {run.name for run in groups[3]}
+    for run in groups[1]:
+        write_json(records / "grid" / f"{run.name}.json", {"settings": asdict(trainings)})
+    ran.clear()
+    kws(*run_all)
+    assert {threads for _, threads in ran} == {1}
+
+
+def test_a_run_that_diverges_is_recorded_as_such(
+    tiny: Path, spoken: Path, tmp_path: Path, kws: Kws
+) -> None:
+    """It would again; the report leaves its rate out."""
+    grid = tmp_path / "grid.toml"
+    text = GRID.format(data=spoken, base=tiny / "base", epochs=1)
+    text = text.replace('"head", "norms"', '"norms"').replace("seeds", "rates = [1e25]\nseeds")
+    grid.write_text(text, encoding="utf-8")
+    run = ["bench", "run", grid, "--only", "german-*", "--work", tmp_path / "work"]
+    run += ["--records", tmp_path / "records"]
+    code, _, err = kws(*run)
+    assert (code, "is recorded as such" in err) == (0, True), err
+    assert "1 runs, 1 recorded already" in kws(*run)[2]
+    report = ["bench", "report", "--records", tmp_path / "records", "--out", tmp_path / "x.md"]
+    assert kws(*report)[0] == 0
 
 
 def test_a_job_is_a_part(tmp_path: Path, kws: Kws) -> None:

@@ -376,7 +376,9 @@ def test_jobs_run_what_was_asked_for_and_no_more(
     tmp_path: Path, kws: Kws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[object] = []
-    monkeypatch.setattr("apps.bench.side_by_side", lambda jobs, arguments: given.extend(arguments))
+    monkeypatch.setattr(
+        "apps.bench.side_by_side", lambda _, arguments, jobs: given.extend(arguments)
+    )
     write_json(tmp_path / "base" / "base_config.json", {})
     tasks = 'spanish = ["language=es"]\n[[cells]]\ntasks = ["german", "spanish"]'
     text = TEXT.replace('[[cells]]\ntasks = ["german"]', tasks)

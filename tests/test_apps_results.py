@@ -396,6 +396,7 @@ def test_a_sequence_begins_with_its_own_first_run(tmp_path: Path) -> None:
         record("cacl", "10%", "a", 0, 0.9, lr=0.04) | {"base_sha256": "own"},
         record("cacl", "10%", "a", 0, 0.9) | {"base_sha256": "another"},
     ]
+    records[3]["settings"]["base"] = "runs/other"
     for some in (records, records[::-1]):
         write_results(some, tmp_path / "results.md")
         page = (tmp_path / "results.md").read_text(encoding="utf-8")
@@ -454,3 +455,32 @@ def test_each_width_of_bits_is_a_row_of_its_own(tmp_path: Path) -> None:
     assert "| swr, 4 bits | 80 | 0.02 | 70.0 | 70.0 |" in page
     assert "| swr 80 - full | -10.00 ± 0.00" in page
     assert "swr 80 - swr, 4 bits" not in page
+
+
+def test_a_rate_that_diverged_anywhere_is_not_the_best(tmp_path: Path) -> None:
+    """Else it would be left out of the comparison of the others, too."""
+    records = []
+    for task, lr, validation, test in (
+        ("a", 0.01, 0.80, 0.80),
+        ("b", 0.01, 0.95, 0.95),
+        ("a", 0.02, 0.82, 0.82),
+        ("b", 0.02, 0.60, 0.60),
+        ("a", 0.08, 0.99, 0.99),
+    ):
+        run = record("full", None, task, 0, test, lr=lr)
+        run["validation"] = {"accuracy": validation}
+        records.append(run)
+    lost = record("full", None, "b", 0, 0.0, lr=0.08)
+    records.append({name: lost[name] for name in ("cell", "settings")} | {"diverged": "so it is"})
+    write_results(records, tmp_path / "results.md")
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "| full | - | 0.01 | 80.0 | 95.0 | **87.50** |" in page
+
+
+def test_runs_on_two_bases_of_one_folder_are_not_compared(tmp_path: Path) -> None:
+    records = [record(method, None, "a", 0, 0.9) for method in ("full", "head")]
+    for run, digest in zip(records, "ab", strict=True):
+        run["base_sha256"] = 64 * digest
+    told = r"runs on runs/base are of two bases \(aaaaaaaa and bbbbbbbb\)"
+    with pytest.raises(KwsError, match=told):
+        write_results(records, tmp_path / "results.md")

@@ -1,0 +1,152 @@
+"""One training of a grid: a base or an adaptation, and its record."""
+
+import subprocess
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from audio_data.clips import Split
+from kws.adapter import Adapter, load_adapter
+from kws.base import CONFIG, Base, BaseConfig, read_base_config
+from kws.errors import UsageError
+from kws.train import Plan, Stage
+from policy.methods import method_of
+from policy.transfer import RATE
+
+from . import learn, pretrain
+from .grid import Cell, Grid
+from .measure import measure, merged
+from .recordings import Recordings
+from .stored import heard_before
+from .wiring import open_base
+
+MEASURED: tuple[Split, ...] = ("validation", "test")
+
+Trained = tuple[Base, Adapter | None, Recordings, dict[str, Any]]
+
+
+def run_cell(
+    cell: Cell,
+    grid: Grid,
+    out: Path,
+    device: str,
+    kept: dict[object, Any] | None = None,
+    *,
+    again: bool = False,
+) -> dict[str, Any]:
+    """One run with its measures on validation and on test.
+
+    Args:
+        cell: the run.
+        grid: that it is of.
+        out: folder for what it leaves.
+        device: where to train.
+        kept: what runs on the same recordings read and made, for the next of them.
+        again: pretrain anew where the base is there.
+
+    """
+    record = head_of(cell, grid)
+    if cell.tau:
+        found = _pretrained(cell, grid, out, device, kept, again=again)
+    else:
+        found = _adapted(cell, grid, out, device, kept, again=again)
+    base, adapter, recordings, made = found
+    record |= made | {"causal": base.config.causal, "base_sha256": base.config.sha256}
+    for split in MEASURED:
+        report = measure(merged(base, adapter), recordings, split).report
+        record[split] = report | recordings.origin(split)
+    return record
+
+
+def _pretrained(
+    cell: Cell,
+    grid: Grid,
+    out: Path,
+    device: str,
+    kept: dict[object, Any] | None,
+    *,
+    again: bool,
+) -> Trained:
+    assert cell.tau is not None
+    assert grid.epochs is not None
+    selection = grid.selection(cell)
+    plan = Plan(epochs=grid.epochs, lr=grid.lr or pretrain.LR, seed=cell.seed)
+    unfinished = Stage(out, pretrain.STAGE, "").path.exists()
+    if again or unfinished or not (out / CONFIG).exists():
+        pretrain.run(selection, cell.tau, plan, device, out, causal=grid.causal)
+    elif not _is_of(read_base_config(out), cell, grid, plan):
+        raise UsageError(
+            f"{out} holds another base, which is never changed; give --again to make it anew, or "
+            "name another --work"
+        )
+    base = open_base(out)
+    config = base.config
+    result = pretrain.summary(config)
+    recordings = Recordings.select(selection, config, config.labels, config.people, kept)
+    return base, None, recordings, {"result": result}
+
+
+def _is_of(config: BaseConfig, cell: Cell, grid: Grid, plan: Plan) -> bool:
+    """Whether a base is what a run makes: it may have been killed before it was recorded."""
+    learnt = Recordings.select(grid.selection(cell), config)
+    made = {"plan": asdict(plan), "recordings": learnt.amount}
+    return (config.tau, config.causal, config.labels, config.people) == (
+        cell.tau,
+        grid.causal,
+        learnt.task.labels,
+        learnt.people,
+    ) and all(config.training.get(name) == value for name, value in made.items())
+
+
+def _adapted(
+    cell: Cell,
+    grid: Grid,
+    out: Path,
+    device: str,
+    kept: dict[object, Any] | None,
+    *,
+    again: bool,
+) -> Trained:
+    base = open_base(Path(str(grid.base)))
+    after = out.with_name(cell.earlier.name) if cell.earlier else None
+    known = heard_before(after)
+    recordings = Recordings.select(grid.selection(cell), base.config, known=known, kept=kept)
+    together = grid.tasks if method_of(str(cell.method)).together else ()
+    others = [grid.selection(cell, task) for task in together if task != cell.task]
+    recipe = learn.Recipe(
+        method=str(cell.method),
+        budget=cell.budget or "100%",
+        bits=cell.bits or grid.bits or learn.ROUNDED,
+        epochs=grid.epochs,
+        steps=grid.steps or learn.STEPS,
+        lr=cell.lr or grid.lr or RATE,
+        seed=cell.seed,
+    )
+    config = learn.learn_language(
+        base,
+        recordings,
+        recipe,
+        out,
+        after=after,
+        beside=recordings.beside(others, base.config),
+        device=device,
+        replaces=again,
+    )
+    made = {"recipe": asdict(recipe), "result": learn.summary(config)}
+    return base, load_adapter(out), recordings, made
+
+
+def head_of(cell: Cell, grid: Grid) -> dict[str, Any]:
+    """What every record of a run says."""
+    return {"cell": asdict(cell), "settings": asdict(grid), "commit": commit()}
+
+
+def commit() -> str:
+    """Of the program, as git tells it."""
+    told = ""
+    with suppress(OSError):  # there is no git
+        told = subprocess.run(
+            ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+        ).stdout.strip()
+    return told or "unknown"
