@@ -157,12 +157,13 @@ def _refuse_streams_twice(records: Iterable[Record]) -> None:
 def without_diverged(records: Sequence[Record]) -> list[Record]:
     """Leave out the learning rates at which a run of the same kind diverged."""
 
-    def kind(record: Record) -> tuple[Any, ...]:
+    def kind(record: Record) -> tuple[Any, ...] | None:
+        if "stream" in record or not record["cell"]["method"]:
+            return None
         return (*method_of(record), settings_of(record), rate_of(record))
 
-    trained = [record for record in records if "stream" not in record]
-    lost = {kind(record) for record in trained if DIVERGED in record}
-    return [r for r in records if "stream" in r or kind(r) not in lost]
+    lost = {kind(record) for record in records if DIVERGED in record}
+    return [r for r in records if DIVERGED not in r and (kind(r) is None or kind(r) not in lost)]
 
 
 def at_best_rates(records: Iterable[Record]) -> list[Record]:
