@@ -19,6 +19,7 @@ from .terminal import complain, json_line, one_line
 MADE: Final = {"made voices": " made", "people, made voices": " mixed"}
 WIDE: Final = 100  # columns, in which there is room for some words
 NARROW: Final = 76  # in which there is none for all figures
+SLIM: Final = 60  # in which there is room for what tells adapters apart
 FLEXIBLE: Final = ("words", "method", "folder")  # columns that may take several lines
 FEW: Final = 3  # of these
 
@@ -107,6 +108,8 @@ def _table(rows: Sequence[Mapping[str, Any]], folder: Path, width: int) -> Table
         "folder": lambda row: one_line(str(Path(row["folder"]).relative_to(folder))),
     }
     left_out = [*([] if several else ["base"]), *(["numbers"] if width < NARROW else [])]
+    if width < SLIM:
+        left_out += ["method", "bytes"]
     table = Table()
     for name in (shown := [name for name in columns if name not in left_out]):
         table.add_column(name, no_wrap=name not in FLEXIBLE, overflow="fold")

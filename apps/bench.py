@@ -78,7 +78,13 @@ def bench() -> None:
 @bench.command("run")
 @click.argument("grid", type=options.PATH)
 @click.option("--records", default=RECORDS, show_default=True, type=options.PATH)
-@click.option("--work", default=Path("runs/bench"), type=options.PATH)
+@click.option(
+    "--work",
+    default=Path("runs/bench"),
+    show_default=True,
+    type=options.PATH,
+    help="folder for the networks that runs leave",
+)
 @click.option(
     "--part",
     type=(int, int),

@@ -9,6 +9,7 @@ from typing import Any
 from kws.adapter import CARD, AdapterConfig, save_adapter_config
 from kws.base import BaseConfig, save_base_config
 from kws.files import write_text
+from kws.metrics import NAMELESS
 
 Figures = Mapping[str, Any]
 SPLITS = ("validation", "test")  # of people not trained on
@@ -175,7 +176,7 @@ def _splits(config: AdapterConfig | BaseConfig) -> list[str]:
             f"- Accuracy {found['accuracy']:.1%} over {found['count']} {split} clips of "
             f"{_strangers(found, _who(found['count'], found.get('made', 0)), config)}{between}"
         )
-        if worst := found["worst_speaker"]:
+        if (worst := found["worst_speaker"]) and worst["speaker"] != NAMELESS:
             lines.append(f"  - Worst speaker: {worst['speaker']} with {worst['accuracy']:.1%}")
         for kind, name in (("unknown", "other words"), ("silence", "silence")):
             rate = found.get(f"{kind}_false_accept_rate")
@@ -202,6 +203,8 @@ def _unproven(config: AdapterConfig | BaseConfig) -> list[str]:
         )
     if found.get("count") and found.get("made") == found["count"]:
         lines.append("how it does with people: made voices alone were measured")
+    elif NAMELESS in (found.get("per_speaker") or ()):
+        lines.append("how far people differ: it is not known who speaks")
     elif len(found.get("per_speaker") or ()) == 1:
         lines.append("how far people differ: one alone was measured")
     return ["Not proven:", "", *(f"- {line}" for line in lines)]

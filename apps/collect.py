@@ -15,6 +15,7 @@ from audio_data.takes import Take, judge
 from kws.config import SAMPLE_RATE
 from kws.engine import sound
 from kws.errors import KwsError, UsageError
+from kws.files import refuse_unwritable
 
 from .keys import Keys
 from .listen import Typed
@@ -251,6 +252,7 @@ def collect(
     if not remaining(wanted, repeats, collection.counts()):
         report(collection, wanted, repeats, as_json=as_json)
         return
+    refuse_unwritable(out)
     with suppress(KeyboardInterrupt), ExitStack() as stack:
         keys = stack.enter_context(Keys())
         microphone = stack.enter_context(Microphone(device))

@@ -1,5 +1,6 @@
 """Run a program when a keyword is heard."""
 
+import errno
 import os
 import shlex
 import shutil
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kws.detector import Detection
-from kws.errors import UsageError
+from kws.errors import KwsError, UsageError
 
 from .terminal import json_line
 from .worker import CAPACITY, Tell, Worker
@@ -77,17 +78,25 @@ class Command:
                 _end(process)
             self._worker.close(BURIAL)
 
+    def _begin(self, event: Detection) -> "subprocess.Popen[bytes]":
+        try:
+            return subprocess.Popen(
+                self._arguments,
+                stdin=subprocess.PIPE,
+                stdout=self._output,
+                stderr=self._output,
+                env=os.environ | variables(event),
+                start_new_session=True,  # so that it can be ended as a whole, and Ctrl-C spares it
+            )
+        except OSError as error:
+            odd = error.errno in (errno.ENOENT, errno.ENOEXEC)  # it was there when it was named
+            what = "its first line names no program that is there" if odd else error.strerror
+            raise KwsError(f"{self._arguments[0]} cannot be run: {what}") from error
+
     def _run(self, event: Detection) -> None:
         if self._ended:
             return
-        with subprocess.Popen(
-            self._arguments,
-            stdin=subprocess.PIPE,
-            stdout=self._output,
-            stderr=self._output,
-            env=os.environ | variables(event),
-            start_new_session=True,  # so that it can be ended as a whole, and Ctrl-C spares it
-        ) as process:
+        with self._begin(event) as process:
             self._running = process
             if self._ended:  # while it was being started
                 _end(process)

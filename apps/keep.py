@@ -2,8 +2,8 @@
 
 import re
 from collections import deque
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -191,24 +191,41 @@ class Shelf:
 
     def add(self, moment: Moment, wave: Wave, record: dict[str, Any]) -> None:
         """Write one clip, and delete the oldest of its kind if that is one too many."""
-        while any(self._folder.glob(f"{self._next:06}-*")):  # of another program that keeps here
-            self._next += 1
-        number, self._next = self._next, self._next + 1
         keyword = plain_name(moment.keyword[:LETTERS]) or "keyword"
-        path = self._folder / f"{number:06}-{moment.kind}-{keyword}.wav"
-        try:
-            write_bytes(path, encode(wave))
-            write_json(path.with_suffix(".json"), {"file": path.name, **record})
-        except BaseException:
-            with suppress(OSError):
-                path.unlink()  # a clip without its record is none
-            raise
+        with self._number() as number:
+            path = self._folder / f"{number:06}-{moment.kind}-{keyword}.wav"
+            try:
+                write_bytes(path, encode(wave))
+                write_json(path.with_suffix(".json"), {"file": path.name, **record})
+            except BaseException:
+                with suppress(OSError):
+                    path.unlink()  # a clip without its record is none
+                raise
         kept = self._kept[moment.kind]
         kept.append(number)
         while len(kept) > self._limit:
-            self._remove(kept.popleft())
+            self._remove(kept.popleft(), moment.kind)
 
-    def _remove(self, number: int) -> None:
-        for path in self._folder.glob(f"{number:06}-*"):
+    @contextmanager
+    def _number(self) -> Iterator[int]:
+        """One that no clip has, and that no other program which keeps here takes meanwhile."""
+        while True:
+            number, self._next = self._next, self._next + 1
+            mark = self._folder / f".{number:06}"
+            try:
+                mark.touch(exist_ok=False)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise KwsError(f"cannot write in {self._folder}: {error.strerror}") from error
+            try:
+                if not any(self._folder.glob(f"{number:06}-*")):
+                    yield number
+                    return
+            finally:
+                mark.unlink(missing_ok=True)
+
+    def _remove(self, number: int, kind: str) -> None:
+        for path in self._folder.glob(f"{number:06}-{kind}-*"):
             if NAME.fullmatch(path.name):
                 path.unlink(missing_ok=True)

@@ -138,7 +138,8 @@ def tag(context: click.Context, parameter: click.Parameter, value: str | None) -
     """Refuse what is no BCP 47 tag."""
     if value is not None and not TAG.fullmatch(value):
         raise click.BadParameter(f"'{value}' is no language; write it as de, cmn or pt-BR")
-    return value
+    first, mark, rest = (value or "").partition("-")
+    return value and first.lower() + mark + rest  # capitals mean nothing there
 
 
 def png(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:

@@ -18,7 +18,7 @@ from audio_data.takes import FLOOR, Take
 
 from .keys import suspendable
 from .panels import Line, fitted, level_line, piece, spark
-from .screen import Source
+from .screen import Source, wrap
 from .terminal import is_behind
 
 WAVE: Final = 60  # columns of a waveform, at most
@@ -102,8 +102,9 @@ class Screen:
 
     def __enter__(self) -> Self:
         """Take the lower part of the terminal."""
+        wrap(self._console, on=False)
         self._live.start(refresh=True)
-        leave, come_back = partial(self._show_cursor, True), partial(self._show_cursor, False)
+        leave, come_back = partial(self._leave, True), partial(self._leave, False)
         self._suspended.enter_context(suspendable(leave, come_back))
         return self
 
@@ -113,6 +114,7 @@ class Screen:
         if is_behind(self._console.file):
             self._console.file = io.StringIO()
         self._live.stop()
+        wrap(self._console, on=True)
 
     def word(self, word: str, number: int, total: int) -> None:
         self._word, self._place, self._sign = word, f"{number} of {total}", "wait"
@@ -146,9 +148,11 @@ class Screen:
         if not is_behind(self._console.file):
             self._live.refresh()
 
-    def _show_cursor(self, show: bool) -> None:
+    def _leave(self, leaves: bool) -> None:
+        """Give the terminal to others, or take it again, where it is not another's."""
         if not is_behind(self._console.file):
-            self._console.show_cursor(show)
+            self._console.show_cursor(leaves)
+            wrap(self._console, on=leaves)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw ten lines, none longer than the terminal is wide."""

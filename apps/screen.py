@@ -138,6 +138,16 @@ class Both:
             show.update(found)
 
 
+def wrap(console: Console, *, on: bool) -> None:
+    """Whether a line that is too long goes on in the next.
+
+    Terminals give some marks of Indic scripts a cell that Rich does not count.
+    """
+    if console.is_terminal and not console.legacy_windows:
+        console.file.write(WRAP if on else NO_WRAP)
+        console.file.flush()
+
+
 class Screen:
     """The whole terminal, drawn anew at most ten times a second; the last picture stays behind.
 
@@ -172,7 +182,7 @@ class Screen:
 
     def __enter__(self) -> Self:
         """Take the terminal."""
-        self._wrap(on=False)
+        wrap(self._console, on=False)
         self._live.start(refresh=True)
         self._suspended.enter_context(suspendable(self._leave, self._come_back))
         return self
@@ -184,33 +194,24 @@ class Screen:
             self._console.file = io.StringIO()
         self._live.stop()
         self._console.print(self._picture(), height=self._console.height - 1, end="")
-        self._wrap(on=True)
+        wrap(self._console, on=True)
 
     def _leave(self) -> None:
         if is_behind(self._console.file):  # it was left before
             return
         self._console.set_alt_screen(False)
         self._console.show_cursor(True)
-        self._wrap(on=True)
+        wrap(self._console, on=True)
 
     def _come_back(self) -> None:
         """After a stop; in the background not before it comes back to the front."""
         self._away = is_behind(self._console.file)
         if self._away:
             return
-        self._wrap(on=False)
+        wrap(self._console, on=False)
         self._console.set_alt_screen(True)
         self._console.show_cursor(False)
         self._live.refresh()
-
-    def _wrap(self, *, on: bool) -> None:
-        """Whether a line that is too long goes on in the next.
-
-        Terminals give some marks of Indic scripts a cell that Rich does not count.
-        """
-        if self._console.is_terminal and not self._console.legacy_windows:
-            self._console.file.write(WRAP if on else NO_WRAP)
-            self._console.file.flush()
 
     @property
     def found(self) -> tuple[Detection, ...]:

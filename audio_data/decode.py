@@ -75,10 +75,10 @@ def lasts_longer(path: Path, seconds: float) -> bool:
     try:
         if path.stat().st_size < least:  # as nearly all are, so that they need not be opened
             return False
-        found = soundfile.info(path)
+        with path.open("rb") as opened, sound_of(opened) as sound:
+            return bool(seconds * sound.samplerate < sound.frames < _NOT_TOLD)
     except (OSError, soundfile.LibsndfileError):
         return False
-    return bool(seconds * found.samplerate < found.frames < _NOT_TOLD)
 
 
 def resample(wave: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
@@ -117,7 +117,7 @@ def whole(path: Path) -> Path:
     if cut:
         raise _truncated(path, head)
     try:
-        with path.open("rb") as opened, soundfile.SoundFile(opened) as sound:  # whatever its name
+        with path.open("rb") as opened, sound_of(opened) as sound:
             _refuse_endless(path, sound)
     except soundfile.LibsndfileError:
         if _known(head):
@@ -126,6 +126,14 @@ def whole(path: Path) -> Path:
             f"{path} is not audio this program reads; use wav, flac, ogg, opus or mp3"
         ) from None
     return path
+
+
+def sound_of(file: BinaryIO) -> soundfile.SoundFile:
+    """An open file as sound, whatever its name.
+
+    libsndfile reads it by itself where it can: an interrupt is lost in what it calls back.
+    """
+    return soundfile.SoundFile(file if os.name == "nt" else file.fileno(), closefd=False)
 
 
 def _refuse_endless(path: Path, file: soundfile.SoundFile) -> None:
@@ -154,7 +162,7 @@ def _refuse_other_length(path: Path, opened: BinaryIO, missing: int) -> None:
     Without a count of frames in the first, libsndfile guesses how many an MP3 has: by its guess
     none is missing, but it stops there. Of several files that were joined it reads one.
     """
-    stopped, end = opened.tell(), _without_title(opened)
+    stopped, end = os.lseek(opened.fileno(), 0, os.SEEK_CUR), _without_title(opened)
     opened.seek(0)
     head = opened.read(12)
     ogg = head[:4] == b"OggS"
@@ -176,7 +184,7 @@ def _pieces(path: Path) -> Iterator[tuple[NDArray[np.float32], int]]:
     """Mono samples ``[T]`` piece by piece, each with their rate; at least one sample in all."""
     read = 0
     try:
-        with path.open("rb") as opened, soundfile.SoundFile(opened) as file:
+        with path.open("rb") as opened, sound_of(opened) as file:
             while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
                 read += len(block)
                 _refuse_numbers(path, block, file.samplerate)

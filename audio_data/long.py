@@ -4,13 +4,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import soundfile
-
 from kws.config import SAMPLE_RATE
 from kws.errors import KwsError, UsageError
 from kws.files import below
 
-from .decode import RATES, decode_blocks, whole
+from .decode import RATES, decode_blocks, sound_of, whole
 from .files import is_recording, refuse_unread
 from .streams import Chunk, Ledger
 
@@ -52,7 +50,7 @@ class Recordings:
 
 
 def _seconds(path: Path) -> float:
-    with whole(path).open("rb") as opened, soundfile.SoundFile(opened) as file:  # whatever its name
+    with whole(path).open("rb") as opened, sound_of(opened) as file:
         if file.samplerate in RATES and file.frames:
             return float(file.frames / file.samplerate)
     raise KwsError(f"{path} is empty or not of 8000 to 192000 Hz; record or convert it again")

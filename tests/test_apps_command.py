@@ -216,3 +216,14 @@ def test_a_worker_tells_of_errors_and_goes_on() -> None:
     assert worker.close()
     assert done.is_set()
     assert told == ["work: it cannot be"]
+
+
+def test_a_script_whose_program_is_not_there_is_told_in_a_sentence(said: list[str]) -> None:
+    """As one whose lines end as on Windows."""
+    Path("script").write_text("#!/nowhere/sh\n")
+    Path("script").chmod(0o755)
+    command = Command("./script", said.append)
+    command.hear(NOTHING, [event()])
+    command.close()
+    (told,) = said
+    assert told.endswith("script cannot be run: its first line names no program that is there")

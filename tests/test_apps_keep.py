@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -365,3 +366,19 @@ def test_the_oldest_of_what_was_there_makes_way_first(tmp_path: Path) -> None:
     Shelf(tmp_path, 3).add(Moment("hit", "ja", "deu", ("ja",), 0.9, 0.5, 1.0), SILENCE, {})
     left = sorted(path.name[:6] for path in tmp_path.glob("*.wav"))
     assert left == ["000064", "001000", "001001"]
+
+
+def test_two_programs_may_keep_in_one_folder(tmp_path: Path) -> None:
+    """Neither writes over the other's clips, nor deletes them with its own oldest."""
+    moment = Moment("hit", "ja", "de", ("ja",), score=0.9, threshold=0.5, time=1.0)
+    near = replace(moment, kind="near")
+    one, other = Shelf(tmp_path, 1), Shelf(tmp_path, 1)
+    for shelf, kept in ((one, moment), (other, near), (one, moment)):
+        shelf.add(kept, np.zeros(100, np.float32), {})
+    assert sorted(path.name for path in tmp_path.glob("*.wav")) == [
+        "000002-near-ja.wav",
+        "000003-hit-ja.wav",
+    ]
+    (tmp_path / ".000004").touch()  # another is writing it
+    one.add(near, np.zeros(100, np.float32), {})
+    assert (tmp_path / "000005-near-ja.wav").exists()

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from audio_data.decode import _chunks_are_cut, decode, decode_blocks, resample
+from audio_data.decode import _chunks_are_cut, decode, decode_blocks, lasts_longer, resample
 from kws.config import SAMPLE_RATE
 from kws.errors import KwsError
 
@@ -329,3 +329,14 @@ def test_a_header_before_nothing_but_zeros_is_cut_without_a_long_walk(tmp_path: 
         assert _chunks_are_cut(file, 1 << 16, b"data", "little")
     assert looks < 4
     assert refusal(path)
+
+
+@pytest.mark.parametrize("name", ["a.raw", "A.RAW"])
+def test_a_name_says_nothing_of_what_a_file_holds(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    soundfile.write(path, noisy(1.0), SAMPLE_RATE, format="WAV")
+    assert len(decode(path)) == SAMPLE_RATE
+    assert lasts_longer(path, 0.5)
+    path.write_bytes(bytes(40_000))
+    assert "is not audio this program reads" in refusal(path)
+    assert not lasts_longer(path, 0.5)

@@ -39,7 +39,6 @@ def test_recordings_behind_a_link_are_heard_and_sound_that_is_not_read_is_named(
         Recordings(tmp_path / "given")
 
 
-@pytest.mark.parametrize(("share", "message"), [(0.5, "is truncated"), (0, "is empty: 0 bytes")])
 def test_a_recording_is_heard_once_however_many_links_lead_to_it(tmp_path: Path) -> None:
     path = tmp_path / "day.wav"
     soundfile.write(path, np.zeros(SAMPLE_RATE), SAMPLE_RATE)
@@ -50,6 +49,7 @@ def test_a_recording_is_heard_once_however_many_links_lead_to_it(tmp_path: Path)
     assert found.ledger.distinct_seconds == {"recordings": 1.0}
 
 
+@pytest.mark.parametrize(("share", "message"), [(0.5, "is truncated"), (0, "is empty: 0 bytes")])
 def test_a_recording_that_is_cut_is_told_before_any_is_heard(
     share: float, message: str, tmp_path: Path
 ) -> None:
