@@ -25,6 +25,7 @@ from policy.transfer import RATE, SHORTEST, Trainer
 from . import pictures
 from .card import card
 from .measure import Measured, measure, merged
+from .options import TAG
 from .progress import note, training
 from .recordings import Recordings, validator
 from .stored import HISTORY, open_earlier, pack, refuse_taken, tell_unfinished
@@ -174,6 +175,8 @@ def summary(config: AdapterConfig) -> dict[str, Any]:
 def _tell(out: Path, recordings: Recordings, beside: Sequence[Recordings]) -> None:
     """Say what the folder and the recordings give cause to say, before anything is learnt."""
     tell_unfinished(out)
+    if not TAG.fullmatch(language := recordings.task.language):
+        note(f"the recordings' language is called '{language}'; others look for de, cmn or pt-BR")
     if (out / ADAPTER).exists():
         note(f"{out} holds an adapter, which the new one replaces, its thresholds with it")
     for one in (recordings, *beside):

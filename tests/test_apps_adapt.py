@@ -492,7 +492,9 @@ def test_a_language_that_is_a_folder_leads_nowhere(
     text = spoken.read_text(encoding="utf-8").replace(",de,", f",{language},")
     path.write_text(text, encoding="utf-8")
     chosen = ["--data", path, "--filter", f"language={language}", "--method", "head"]
-    succeed(kws, "adapt", "--base", tiny / "base", *chosen, "--epochs", 1)
+    code, _, err = kws("adapt", "--base", tiny / "base", *chosen, "--epochs", 1)
+    assert code == 0, err
+    assert f"language is called '{language}'; others look for de" in " ".join(err.split())
     assert [*tmp_path.rglob("adapter_config.json")] == [
         tmp_path / "runs" / "und" / "adapter_config.json"
     ]
