@@ -185,9 +185,8 @@ def adapt(
     if out is None:
         told = {clip.language for clip in selection.clips()} if language is None else {language}
         spoken_in = only_language(told - {UNTOLD} or told)
-        out = RUNS / (
-            plain_name(spoken_in, "_.").strip(".") or UNTOLD
-        )  # which a manifest writes as it likes
+        # A manifest writes it as it likes.
+        out = RUNS / (plain_name(spoken_in, "_.").strip(".") or UNTOLD)
     if (out / BASE).exists():
         raise UsageError(f"{out} holds a base, which is never changed; name another --out")
     if after and after.resolve() == out.resolve():

@@ -43,7 +43,7 @@ def run_cell(
         out: folder for what it leaves.
         device: where to train.
         kept: what runs on the same recordings read and made, for the next of them.
-        again: pretrain anew where the base is there.
+        again: replace the base, or the adapter of other words, that is there.
 
     """
     record = head_of(cell, grid)

@@ -15,7 +15,7 @@ from kws.base import BaseConfig, check_classes, read_base_config, read_base_tens
 from kws.config import FeatureConfig
 from kws.engine import HOP
 from kws.errors import KwsError, UsageError
-from kws.files import write_bytes
+from kws.files import Arrays, write_bytes
 from kws.runtime import merged
 from models.folded import Folded, fold
 from models.session import FILE
@@ -53,11 +53,9 @@ def export(base: Path, adapter: Path | None, out: Path | None) -> None:
     if out is None:
         if adapter:
             raise UsageError("--adapter needs --out, the file to write")
-        out, data = base / FILE, base_file(fold(config, tensors))
-        check_classes(config, tensors)
+        out, data = base / FILE, base_file(_own(config, tensors))
     elif adapter is None:
-        data = language_file(config.features, fold(config, tensors), config)
-        check_classes(config, tensors)
+        data = language_file(config.features, _own(config, tensors), config)
     else:
         language, features = load_adapter(adapter), config.features
         check_base(language, config.sha256, features.digest, config.language)
@@ -66,6 +64,13 @@ def export(base: Path, adapter: Path | None, out: Path | None) -> None:
         data = language_file(features, network, language.config)
     write_bytes(out, data)
     click.echo(f"{out}: {out.stat().st_size:,} bytes")
+
+
+def _own(config: BaseConfig, tensors: Arrays) -> Folded:
+    """The network of the base's own language."""
+    network = fold(config, tensors)
+    check_classes(config, tensors)
+    return network
 
 
 def base_file(network: Folded) -> bytes:

@@ -104,7 +104,7 @@ class Screen:
         """Take the lower part of the terminal."""
         wrap(self._console, on=False)
         self._live.start(refresh=True)
-        leave, come_back = partial(self._leave, True), partial(self._leave, False)
+        leave, come_back = partial(self._give, away=True), partial(self._give, away=False)
         self._suspended.enter_context(suspendable(leave, come_back))
         return self
 
@@ -148,11 +148,11 @@ class Screen:
         if not is_behind(self._console.file):
             self._live.refresh()
 
-    def _leave(self, leaves: bool) -> None:
-        """Give the terminal to others, or take it again, where it is not another's."""
+    def _give(self, *, away: bool) -> None:
+        """Give the terminal away, or take it again, where it is not another's."""
         if not is_behind(self._console.file):
-            self._console.show_cursor(leaves)
-            wrap(self._console, on=leaves)
+            self._console.show_cursor(away)
+            wrap(self._console, on=away)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw ten lines, none longer than the terminal is wide."""

@@ -152,9 +152,10 @@ class NegativeStream:
         while sum(map(len, pieces)) < STRETCH * SAMPLE_RATE:
             clip = next(words)
             wave = decode(clip.path)
-            pieces += [_gap(rng, 0.1, 1.0), _at_level(wave, level + rng.uniform(-4, 4))]
-            heard = np.clip(left - sum(map(len, pieces[:-1])), 0, len(wave))
-            if heard:
+            pieces.append(_gap(rng, 0.1, 1.0))
+            heard = min(len(wave), left - sum(map(len, pieces)))
+            pieces.append(_at_level(wave, level + rng.uniform(-4, 4)))
+            if heard > 0:
                 whole = len(wave) / SAMPLE_RATE
                 self.ledger.add("words", str(clip.path), heard / SAMPLE_RATE, whole)
         speech = np.concatenate(pieces)

@@ -10,9 +10,9 @@ from typing import Final, Literal
 from .errors import KwsError
 
 SAMPLE_RATE = 16_000  # Hz, of every waveform inside the project
-VIEW: Final = 160_000  # samples of a view, at most
-WINDOW: Final = 4_096  # of a window
-BANDS: Final = 256
+LONGEST_VIEW: Final = 160_000  # samples
+LONGEST_WINDOW: Final = 4_096  # samples
+MOST_MELS: Final = 256
 LOUDEST: Final = 1e6  # times full scale; powers of what is far beyond are no numbers
 
 UNKNOWN = "_unknown_"
@@ -105,8 +105,10 @@ class FeatureConfig:
     def __post_init__(self) -> None:
         """Refuse what no sound could be heard through."""
         sizes = self.sample_rate, self.view, self.window, self.hop, self.mels
-        ordered = 1 <= self.hop <= self.window <= min(self.view, WINDOW) and self.view <= VIEW
-        if not (ordered and 1 <= self.mels <= BANDS and self.sample_rate == SAMPLE_RATE):
+        ordered = 1 <= self.hop <= self.window <= self.view
+        ends = self.window <= LONGEST_WINDOW and self.view <= LONGEST_VIEW
+        bands = 1 <= self.mels <= MOST_MELS
+        if not (ordered and ends and bands and self.sample_rate == SAMPLE_RATE):
             raise KwsError(f"sample rate, view, window, hop and bands cannot be {sizes}")
         levels = self.low, self.high, self.floor, self.scale
         if not (0 <= self.low < self.high <= SAMPLE_RATE / 2 and min(levels[2:]) > 0):

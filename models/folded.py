@@ -90,7 +90,7 @@ def fold(config: BaseConfig, tensors: Arrays) -> Folded:
         raise KwsError(f"bcresnet hears {2 * ROWS} bands, not {config.features.mels}")
     try:
         _check(tensors)
-        return _fold(config, tensors)
+        return fold_known(config, tensors)
     except (KeyError, ValueError, IndexError) as error:
         raise KwsError(
             f"the weights are not those of {config.architecture} of width {config.tau:g} "
@@ -197,7 +197,8 @@ def _check(tensors: Arrays) -> None:
             raise ValueError(f"{name} has negative numbers")
 
 
-def _fold(config: BaseConfig, tensors: Arrays) -> Folded:
+def fold_known(config: BaseConfig, tensors: Arrays) -> Folded:
+    """The same at a switch, of tensors whose shapes :func:`fold` has seen: checking takes time."""
     get = {name: np.asarray(array, np.float64) for name, array in tensors.items()}
     blocks: list[Block] = []
     for stage, count in enumerate(BLOCKS):

@@ -13,7 +13,7 @@ from kws.base import BaseConfig
 from kws.errors import KwsError
 from kws.files import Arrays, read_bytes
 
-from .folded import Array, Folded, fixed, fold, order, state_shapes, weights
+from .folded import Array, Folded, fixed, fold, fold_known, order, state_shapes, weights
 from .layout import MELS
 
 FILE: Final = "base_model.onnx"  # beside the base's weights
@@ -88,7 +88,7 @@ class SessionNetwork:
         found = {name: exact[a:b].reshape(shape) for (name, shape), (a, b) in layout}
         tensors: dict[str, NDArray[Any]] = self._fixed | found
         tensors |= {"head.weight": weight, "head.bias": bias}
-        self._bind(fold(self._config, tensors))
+        self._bind(fold_known(self._config, tensors))
 
     def _bind(self, network: Folded) -> None:
         for name, array in weights(network).items():

@@ -101,25 +101,11 @@ def test_permissions_of_an_archive_are_tamed(tmp_path: Path) -> None:
 def test_a_disk_of_its_own_is_filled_where_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It cannot be renamed."""
-    archive = packed(tmp_path / "x.tar.gz", {"a.txt": b"text", "b/c.txt": b"more"})
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    before = disk.stat().st_ino
-    monkeypatch.setattr("os.path.ismount", lambda path: Path(path) == disk)
-    unpack(archive, disk)
-    assert [(disk / name).read_bytes() for name in ("a.txt", "b/c.txt")] == [b"text", b"more"]
-    assert disk.stat().st_ino == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "x.tar.gz"]
-
-
-def test_a_disk_that_fills_up_has_all_of_a_corpus_or_nothing_that_tells_of_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Files come last, and nothing is copied."""
+    """It cannot be renamed; and nothing is copied, of which a full disk would leave a half."""
     archive = packed(tmp_path / "x.tar.gz", {"list.txt": b"text", "b/c.txt": b"more"})
     disk = tmp_path / "disk"
     disk.mkdir()
+    before = disk.stat().st_ino
     moved: list[str] = []
     rename = Path.rename
 
@@ -131,7 +117,11 @@ def test_a_disk_that_fills_up_has_all_of_a_corpus_or_nothing_that_tells_of_one(
     monkeypatch.setattr("os.path.ismount", lambda path: Path(path) == disk)
     monkeypatch.setattr(Path, "rename", watched)
     unpack(archive, disk)
-    assert moved == ["b", "list.txt"]
+    assert moved == ["b", "list.txt"]  # by its files a corpus is known
+    assert [(disk / name).read_bytes() for name in ("list.txt", "b/c.txt")] == [b"text", b"more"]
+    assert sorted(path.name for path in disk.iterdir()) == ["b", "list.txt"]
+    assert disk.stat().st_ino == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "x.tar.gz"]
 
 
 def test_a_link_inside_stays(tmp_path: Path) -> None:
