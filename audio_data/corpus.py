@@ -7,12 +7,13 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from kws.config import UNKNOWN
+from kws.config import UNKNOWN, composed
 from kws.errors import KwsError, UsageError
 
 from .clips import UNTOLD, Clip
+from .files import is_recording
 from .folder import read_folder, word_folders
-from .manifest import MANIFEST, UNSPLIT, Filters, Row, read_manifest, select
+from .manifest import MANIFEST, UNSPLIT, Filters, Row, read_manifest, read_rows, select
 from .mswc import ENDING, read_mswc
 from .speech_commands import LISTS, read_speech_commands
 
@@ -103,6 +104,21 @@ def _places(clips: Iterable[Clip]) -> list[str]:
         else os.path.join(folder(path.parent), path.name)
         for path in (clip.path for clip in clips)
     ]
+
+
+def unlisted(path: Path) -> list[Path]:
+    """Recordings beside those that a folder's manifest lists, which nothing reads, by path.
+
+    Empty for a manifest that is given itself, and for a folder without one.
+    """
+    manifest = find_manifest(path)
+    if manifest is None or manifest == path:
+        return []
+    listed = [path / row["path"] for _, row in read_rows(manifest)[1] if row.get("path")]
+    folders = sorted({file.parent for file in listed})
+    names = {composed(str(file)) for file in listed}
+    beside = (file for folder in folders if folder.is_dir() for file in folder.iterdir())
+    return sorted(f for f in beside if is_recording(f) and composed(str(f)) not in names)
 
 
 def find_manifest(path: Path) -> Path | None:

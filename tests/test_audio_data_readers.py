@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from audio_data.clips import Clip
-from audio_data.corpus import read_corpus, read_others
+from audio_data.corpus import read_corpus, read_others, unlisted
 from audio_data.decode import decode
 from audio_data.folder import read_folder
 from audio_data.manifest import read_manifest, write_manifest
@@ -138,6 +138,16 @@ def test_a_part_of_a_corpus_serves_for_other_words(tmp_path: Path) -> None:
         read_corpus(path)
     clips = read_corpus(path, {"language": ["eng"]})
     assert {clip.word for clip in read_others(clips, path, {"language": ["eng"]})} == {"sí", "no"}
+
+
+def test_what_a_folder_holds_beside_its_manifest_is_found(tmp_path: Path) -> None:
+    path = manifest(tmp_path, *ROWS)
+    assert unlisted(tmp_path) == []
+    left = [touch(tmp_path / "a" / name) for name in ("6.wav", "7.flac")]
+    for name in ("a/notes.txt", "a/.8.wav", "b/9.wav"):  # no recordings, and another's folder
+        touch(tmp_path / name)
+    assert unlisted(tmp_path) == left
+    assert unlisted(path) == []  # who names a manifest means it
 
 
 def test_a_row_that_is_there_twice_is_one_recording(tmp_path: Path) -> None:
