@@ -92,10 +92,17 @@ def parse_filters(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
 class Recordings:
     """A task and its decoded sound, read when asked for.
 
-    ``context`` is what a network hears before the view, in frames; ``named`` are the people whose
-    splits are to be remembered, with those ``known`` before; the base, or a language before, was
-    trained on those ``heard``. What was read and made is ``kept``, if
-    given, for other runs on the same.
+    Attributes:
+        task: labels, and the examples of each split.
+        features: the front end of the base.
+        noise: ``[M]``, for training.
+        held_noise: ``[M]``, for validation and test.
+        context: frames that the network hears before a view.
+        named: people whose splits are to be remembered.
+        known: people whose splits were decided before.
+        heard: people on whom the base, or a language before, was trained.
+        kept: caches what was read and made, for other runs on the same; None caches nothing.
+
     """
 
     task: Task
@@ -117,11 +124,20 @@ class Recordings:
         known: Mapping[str, Where] | None = None,
         kept: dict[object, Any] | None = None,
     ) -> "Recordings":
-        """Read the corpus and choose for what ``base`` hears; no sound is decoded yet.
+        """Read the corpus and make the task; no sound is decoded yet.
 
-        Whose split was decided when something was learnt that this is part of, or builds on, is
-        ``known``, as those are whom the base heard. Given labels are measured: then filters may
-        leave some people or words alone.
+        Args:
+            selection: which recordings.
+            base: whose front end and context are used, and whose people keep their splits.
+            labels: of a network that is measured, some of whose words or people may be filtered
+                out; None makes a task to learn, with the labels that the selection gives.
+            known: further people who keep the splits they had, such as those of a language before.
+            kept: what other runs on the same recordings have cached.
+
+        Raises:
+            UsageError: the selection makes no task.
+            KwsError: the corpus cannot be read.
+
         """
         before = [*base.people.items(), *(known or {}).items()]
         heard = frozenset(name for name, where in before if where in LEARNT)

@@ -78,7 +78,16 @@ def open_runtime(
     *,
     kernels: bool = True,
 ) -> Runtime:
-    """Open the same without torch, for listening; without ``kernels`` by NumPy and ONNX Runtime."""
+    """A base with adapters for listening, without torch; arguments as of :func:`open_bank`.
+
+    It runs as compiled code. Where that was not built, or ``kernels`` is false, NumPy and ONNX
+    Runtime take its place.
+
+    Raises:
+        UsageError: the language is not loaded, or two adapters have one name.
+        KwsError: a folder holds no base or no adapter of it, or ONNX Runtime lacks its file.
+
+    """
     base = Path(base)
     config = read_base_config(base)
     tensors = read_base_tensors(base)

@@ -28,8 +28,8 @@ from .augment import (
 from .features import LogMel
 
 CHAIN = 4  # words of a row where words are heard one after another
-LATE = 24  # frames after a view's end, at most, at which a decision on it is trained
-LAG = LATE // 2  # and at which one decision on it is taken
+LATE = 24  # frames: training takes the decision on a view from its end to so many later
+LAG = LATE // 2  # frames after a view's end at which evaluation takes the decision on it
 QUIET, LOUD = -70.0, -25.0  # dB full scale, the levels at which silence is heard
 
 
@@ -210,8 +210,9 @@ def fixed_features(
 ) -> tuple[Tensor, Tensor]:
     """All views as they are, silence drawn once: features ``[N, F, T]`` and labels ``[N]``.
 
-    Before each view comes a ``context`` of so many frames, the end of one that is drawn, and after
-    it as many as a decision lags behind, the begin of one that is drawn: mostly another's.
+    With a ``context``, for a causal network, T grows by that many frames before the view and by
+    ``LAG`` after it, and the decision is that at the last frame. Before is the end of another view,
+    drawn once, and zeros where the context is longer; after is the beginning of a third.
     """
     log_mel, pieces = LogMel(features), []
     lead, tail = context * features.hop, LAG * features.hop if context else 0  # samples

@@ -16,8 +16,8 @@ from .clips import SPLITS, UNTOLD, Clip, Split
 
 REQUIRED: Final = ("path", "language", "word", "speaker", "split")
 UNSPLIT: Final = "unsplit"
-# Speakers that say nothing, in small letters; spreadsheets and R write some of them.
 MANIFEST: Final = "manifest.csv"
+# Values of the speaker column that name nobody, in lower case; spreadsheets and R write some.
 NOBODY: Final = ("", "?", "unknown", "na", "n/a", "nan", "none", "null")
 
 Filters = Mapping[str, Collection[str]]

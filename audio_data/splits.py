@@ -123,12 +123,14 @@ def as_split(known: Mapping[str, Where], *, alone: bool = False) -> dict[str, Sp
 def as_before(
     clips: Sequence[Clip], known: Mapping[str, Where], keywords: Collection[str]
 ) -> tuple[list[Clip], list[str], dict[str, Split]]:
-    """Keep people as :func:`as_learnt` does, for measuring what was learnt from some of them.
+    """Keep people in the splits of training, as :func:`as_learnt` does, to measure what was learnt.
 
-    Who was in several splits is tested only where the others say no keyword in one of them.
+    People who were in several splits stay in train, unless without them some split has nobody who
+    says a keyword; then their clips are split anew.
 
     Returns:
-        What that returns, and those who are kept, with their splits.
+        The clips in their order, sentences about people who were moved, and the split of everyone
+        who is kept.
 
     """
     people = as_split(known)

@@ -106,9 +106,15 @@ def _finite(arrays: Arrays) -> bool:
 
 
 def stored_bytes(spent: int, classes: int, width: int, bits: Bits = 16, sites: int = 0) -> int:
-    """Size of the file of so many deltas in so many bits, of so many sites.
+    """Size in bytes of the file of an adapter's tensors.
 
-    The head is ``[classes, width]``.
+    Args:
+        spent: numbers beside the head.
+        classes: K, rows of the head.
+        width: D, columns of the head.
+        bits: of each of these numbers; the head's are of 16.
+        sites: that have numbers; in fewer than 16 bits each stores a peak.
+
     """
     deltas = np.zeros(length(spent, bits), CODES[bits])
     head = np.zeros((classes, width), STORED), np.zeros(classes, STORED)
@@ -225,7 +231,9 @@ class Piece(NamedTuple):
 def pieces(
     adapter: Adapter, shapes: Mapping[str, Shapes], templates: Templates
 ) -> tuple[Piece, ...]:
-    """Where an adapter's numbers belong in a base; what several forms of a place change, adds up.
+    """What an adapter changes in a base: one piece for each of its sites, in their order.
+
+    A place may come in several forms, whose changes add up.
 
     Args:
         adapter: of that base.
@@ -268,7 +276,12 @@ def numbers_of(adapter: Adapter, found: Sequence[Piece]) -> NDArray[np.float32]:
 
 
 def check_heard(adapter: Adapter) -> None:
-    """Refuse an adapter that decides for each recording anew, which no stream knows as a whole."""
+    """Refuse an adapter with a router, which needs a whole clip to choose weights for it.
+
+    Raises:
+        KwsError: it has one.
+
+    """
     if len(adapter.router):
         raise KwsError(
             f"the adapter for {adapter.config.language}, by {adapter.config.method}, decides "

@@ -27,10 +27,11 @@ Keeps = Callable[[DetectorConfig], bool]
 
 @dataclass(frozen=True)
 class Sweep:
-    """What one threshold for all keywords gives, for each of several.
+    """Counts at each of G thresholds, where all K keywords have the same threshold.
 
     Shape:
-        false_accepts and misses ``[G, K]``, by keyword; said ``[K]``.
+        false_accepts ``[G, K]`` in ``hours`` without keywords; misses ``[G, K]``; said ``[K]``, how
+        often each keyword was said.
     """
 
     thresholds: tuple[float, ...]
@@ -42,9 +43,10 @@ class Sweep:
 
     @property
     def shares(self) -> NDArray[np.float64]:
-        """Misses of each time that a keyword is said, ``[G, K]``; of one that is not, as of others.
+        """Miss rate of each keyword at each threshold, ``[G, K]``.
 
-        Else its misses would cost nothing, and no threshold would be too high for it.
+        A keyword that is never said has the mean of the others: else its misses would cost nothing,
+        and no threshold would be too high for it.
         """
         shares: NDArray[np.float64] = self.misses / np.maximum(1, self.said)
         unsaid = self.said == 0
@@ -132,10 +134,25 @@ def choose(
 ) -> Choice:
     """Find a threshold for each keyword so that all together keep the rate.
 
-    One price is set for a false accept, the same for all keywords, and each keyword takes the
-    threshold at which misses and false accepts together cost least; the price is the lowest at
-    which the detector keeps the rate on ``negatives``. High up, a keyword's own false accepts are
-    few, and none does not mean never; so up to one is added, as other keywords have it there.
+    By Lagrangian relaxation: each keyword takes the threshold at which its miss rate plus price
+    times false accepts is least. The price is the same for all, and the lowest of ``PRICES`` at
+    which the detector keeps the rate on ``negatives``, found by bisection. What the rate still
+    allows then lowers those thresholds that gain most by it. At high thresholds a keyword's own
+    count is small, and 0 does not mean never; so the mean count of all keywords there, at most 1,
+    is added to it.
+
+    Args:
+        negatives: a stream without keywords.
+        tried: counts on that stream, and misses on others.
+        config: all other settings.
+        per_hour: false accepts per hour that all keywords together may have.
+
+    Returns:
+        The settings. If no thresholds keep the rate, the nearest ones, with ``kept`` false.
+
+    Raises:
+        KwsError: the rate is not above 0.
+
     """
     if not per_hour > 0:
         raise KwsError(f"the false accepts per hour must be above 0, not {per_hour}")

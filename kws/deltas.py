@@ -126,10 +126,11 @@ class Adaptation(nn.Module):
         return list(self.changes().detach().split(self._lengths))
 
     def take(self, other: "Adaptation") -> Self:
-        """Continue from another adaptation: its head, and its numbers where both own a place.
+        """Begin from another adaptation, in place: copy its head, and what it learnt of each site.
 
-        Where ``other`` owned a site whole and this one owns it tied or in part, each number begins
-        as the mean, with signs undone, of the changes of its weights.
+        Of a site that both own in the same form, numbers are copied. Where ``other`` owned it whole
+        and this one has it tied or in part, each number begins as the mean of sign times change
+        over its weights. All others stay as they are.
         """
         with torch.no_grad():
             self.head.load_state_dict(other.head.state_dict())
@@ -177,9 +178,10 @@ def restored(network: nn.Module, adapter: Adapter) -> Adaptation:
 
 
 def _begin(chosen: Sequence[Site]) -> Tensor:
-    """Numbers that change nothing yet; of factors the left are zero and the right drawn.
+    """Numbers ``[n]`` that change nothing yet: zeros, but right factors are drawn from N(0, 1).
 
-    So both of them receive gradients.
+    As in LoRA: the left factor learns from the first step on, the right one as soon as the left is
+    not zero. Were both zero, neither would ever receive a gradient.
     """
     pieces = [torch.zeros(site.size) for site in chosen]
     for site, piece in zip(chosen, pieces, strict=True):

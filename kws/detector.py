@@ -198,13 +198,19 @@ class Detector:
         self._peak = np.zeros(len(self.labels), np.float32)  # [K], highest of the utterance
 
     def turn(self, config: DetectorConfig) -> None:
-        """Take other levels from the next decision on; timings, and what was heard, stay."""
+        """Use the thresholds and release levels of ``config`` from the next decision on.
+
+        Its timings are ignored: those given at the start stay, and so does what was heard.
+        """
         self.config = config
         self._set_levels()
         self._bar = np.where(np.isinf(self._bar), self._bar, self._threshold)
 
     def keep_silent(self, before: "Detector") -> None:
-        """Report nothing that ``before`` has reported, as if it were its own; of the same words."""
+        """Take over from ``before`` which keywords may not fire again yet, and until when.
+
+        So what it has reported is not reported twice. Nothing happens if its labels are others.
+        """
         if before.labels == self.labels:
             self._armed, self._silent_until = before._armed.copy(), before._silent_until.copy()
             self._reported, self._muted = before._reported, before._muted
@@ -221,11 +227,14 @@ class Detector:
         return self._take(self._each(self._mean), time)
 
     def replay(self, scores: NDArray[np.float32], times: NDArray[np.float64]) -> list[Detection]:
-        """Take the recorded decisions ``[N, K]`` of a whole stream: what stepping through gives.
+        """Return the events that :meth:`step` gives for all decisions of a recorded stream.
 
-        Quick where little is heard. Between stretches that are loud for long enough to make an
-        event, keywords can only be armed, and utterances end. What was heard before and what would
-        come after are forgotten.
+        Only stretches in which scores reach a threshold for at least the shortest patience are
+        stepped through; elsewhere no event can begin, and keywords are merely armed again. The
+        detector is reset before and after.
+
+        Shape:
+            scores ``[N, K]``, not averaged; times ``[N]``, in seconds.
         """
         self.reset()
         scores = scores.astype(np.float32)

@@ -88,15 +88,18 @@ class Views:
 
 
 class Hearing:
-    """Lets an ear hear a stream hop by hop, however the stream is cut into blocks.
+    """Cuts a stream that comes in blocks of any length into hops, and gives each to an ear.
 
     A decision falls on every multiple of the hop, counted in samples since the start; before the
-    stream there was silence. Samples that are no numbers are heard as silence.
+    stream there was silence. Samples that are NaN or infinite count as silence.
 
     Attributes:
         hop: samples between two decisions.
-        last: ``[hop]``, what was heard last.
+        last: ``[hop]``, the samples of the last whole hop.
         non_finite: samples so far that were NaN or infinite.
+
+    Raises:
+        KwsError: the hop is shorter than a sample or longer than a view.
 
     """
 
@@ -132,13 +135,16 @@ class Hearing:
 
 
 def sound(samples: ArrayLike) -> tuple[NDArray[np.float32], int]:
-    """Samples ``[T]`` that all ears hear alike, and how many were NaN or infinite: these are 0.
+    """Check samples ``[T]``, set NaN and infinity to 0, and clip the rest to ±``LOUDEST``.
+
+    Returns:
+        The samples as float32, and how many of them were NaN or infinite.
+
+    Raises:
+        KwsError: they are not one-dimensional, or not floating-point.
 
     >>> sound([0.5, float("nan"), 1e30])
     (array([5.e-01, 0.e+00, 1.e+06], dtype=float32), 1)
-
-    Raises:
-        KwsError: they are not mono, or whole numbers.
 
     """
     array = np.asarray(samples)
@@ -242,9 +248,10 @@ class Engine:
     def set_language(self, language: str) -> None:
         """Listen in another language from the next decision on; no sample is lost.
 
-        What is heard already goes on as it is; what was reported in that language within the last
-        view is not reported again. An adapter that was loaded for the base's own
-        language takes its place now.
+        The sound of the last view is kept, so a word that is being said can be detected in the new
+        language. If that language was active within the last view, what was reported then is not
+        reported again. Given the active language, this takes up an adapter that was loaded under
+        its name meanwhile.
 
         Raises:
             KwsError: the language is not loaded.

@@ -95,7 +95,10 @@ def read_bytes(path: Path) -> bytes:
 
 
 def write_text(path: Path, text: str) -> None:
-    """:func:`write_bytes` in UTF-8; what names of files have that is none, as JSON writes it."""
+    """:func:`write_bytes` of a text in UTF-8.
+
+    Lone surrogates, which names of files that are no UTF-8 have, become backslash escapes.
+    """
     write_bytes(path, text.encode(errors="backslashreplace"))
 
 

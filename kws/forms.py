@@ -74,7 +74,7 @@ class Form(ABC):
         """The same, or None where it does not suit."""
 
     def places(self, shapes: Shapes) -> Indices:
-        """Which of a site's weights change, counted flat, each once.
+        """Indices ``[c]`` of the weights that change, each once, in all of a site's weights, flat.
 
         >>> form_of("part4").places([(2, 5)]), form_of("rank1").places([(2, 2)])
         (array([5, 3, 1, 8]), array([0, 1, 2, 3]))
@@ -82,9 +82,10 @@ class Form(ABC):
         return _every(_weights(shapes))
 
     def sources(self, shapes: Shapes) -> tuple[Indices, Signs] | None:
-        """Which number is added at each of these places, and with which sign: ``[c], [c]``.
+        """For each weight that changes, the index of its number, and the sign: ``[c], [c]``.
 
-        None where a change is not one number with a sign: factors, mixtures and masks.
+        So that changes are ``signs * owned[indices]``. None for forms that are not of this kind:
+        factors, mixtures and masks.
 
         >>> form_of("tied2").sources([(2, 2)])
         (array([0, 1, 1, 0]), array([ 1., -1.,  1., -1.], dtype=float32))
@@ -103,19 +104,21 @@ class Form(ABC):
 
     @abstractmethod
     def scaled(self, shapes: Shapes) -> Indices:
-        """For each number that is measured in units of weights, in turn: a weight that it changes.
+        """Of each number that is trained relative to the base, one weight that it changes: ``[m]``.
 
-        That weight's tensor supplies the unit. All numbers are measured so, but of low-rank factors
-        the left ones alone, which begin at zero, and of a mask none.
+        The root mean square of that weight's tensor is the number's unit (:mod:`kws.deltas`). The m
+        such numbers come first: all n of them, but of low-rank factors only those of the left
+        factor, which begins at zero, and of a mask none.
 
         >>> form_of("part2").scaled([(2, 5)]), form_of("rank1").scaled([(2, 5)])
         (array([5, 3]), array([0, 0]))
         """
 
     def balanced(self, owned: NDArray[np.float32], shapes: Shapes) -> NDArray[np.float32]:
-        """Numbers that make the same changes, of which no factor is much larger than the other.
+        """Rescale low-rank factors, without altering their product, so that both are as large.
 
-        Low-rank factors are stored under one peak, so that the smaller would lose what it holds.
+        A site has one quantization scale (:mod:`kws.quantized`), under which the smaller factor
+        would lose precision. The numbers of other forms are returned as they are.
 
         >>> form_of("rank1").balanced(np.array([0.01, 100.0]), [(1, 1)])
         array([1., 1.])
@@ -186,13 +189,13 @@ class Part(_Direct):
 
 
 class Tied(_Added):
-    """All weights change and share the numbers.
+    """Weight sharing: all weights change, by fewer numbers than there are weights.
 
-    Each is added to some weights and taken from others by a fixed draw (HashedNets, Chen et al.,
-    https://arxiv.org/abs/1504.04788, eq. 3 and 7; here all numbers have equally many weights, and
-    none has weights of two tensors). They are dealt to the site's tensors evenly, no more to any
-    than it has weights, and then to a tensor's weights in their order; a tensor that gets none does
-    not change.
+    Each weight changes by plus or minus one of the numbers; which one, and the sign, is a fixed
+    pseudo-random draw (HashedNets, Chen et al., https://arxiv.org/abs/1504.04788, eq. 3 and 7).
+    Unlike there, no number is shared by weights of two tensors, and those of a tensor are shared by
+    equally many weights, to within one. Tensors get numbers evenly, at most as many as they have
+    weights; a tensor that gets none does not change.
     """
 
     kind = "tied"

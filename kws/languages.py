@@ -99,10 +99,11 @@ class Languages(ABC):
 
     @contextmanager
     def disable_adapter(self) -> Iterator[None]:
-        """The base's own language inside the ``with``, the one before after it.
+        """Activate the base's own language inside the ``with``, and the one before after it.
 
-        An engine that hears meanwhile takes the bank to the engine's language.
-        If another adapter has its name by then, that one is heard; if none has, the base's own.
+        That one is looked up by name: an adapter loaded under it meanwhile is activated, and if it
+        was deleted, the base's own language. An engine that is fed inside the ``with`` switches the
+        bank to its own language.
         """
         before = self._active
         self._activate(None)

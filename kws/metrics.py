@@ -24,7 +24,9 @@ def accuracy(predicted: Ints, truth: Ints) -> float:
 
 
 def interval(share: float, count: int) -> tuple[float, float]:
-    """Where the true share lies with 95 % confidence, if cases are independent (Wilson 1927).
+    """Wilson score interval, at 95 %, of a share seen in ``count`` independent cases.
+
+    Wilson, 1927, https://doi.org/10.1080/01621459.1927.10502953; 0 to 1 where there is no case.
 
     >>> [round(end, 3) for end in interval(0.9, 40)]
     [0.769, 0.96]

@@ -1,7 +1,8 @@
-"""Numbers in few bits: what a language owns, rounded site by site.
+"""Numbers in few bits: symmetric uniform quantization, with one scale for each site.
 
-A site's numbers are whole multiples of its largest one over 7 or 127, in 4 or 8 bits; or, in 16,
-each is a float16 of its own. In one bit, which is for masks, they are its largest one or zero.
+A number is code * peak / 127 in 8 bits and code * peak / 7 in 4, where peak is the largest
+magnitude of the site's numbers. In 16 bits each number is a float16 of its own, and there is no
+peak. In one bit, which is for masks, a number is the peak or zero.
 """
 
 from collections.abc import Sequence

@@ -1,10 +1,10 @@
 """The bank that listens: one base and many languages, without torch.
 
-Its verbs are those of :class:`kws.bank.Bank`, but that networks are merged by :func:`merged`; its
-scores are those of the network with the adapter
-merged. There is one network: switching copies the base's weights, adds the language's deltas, and
-puts them there, so that a loaded language costs its own numbers alone. How features and networks
-are computed is passed in.
+Its methods are those of :class:`kws.bank.Bank`, except that merging is the function :func:`merged`;
+its scores are those of the network with the adapter merged. There is one network: switching copies
+the base's weights, adds the language's deltas and hands the sum to the network, so that a loaded
+language costs the memory of its own numbers alone. How features and networks are computed is passed
+in.
 """
 
 from collections import deque
@@ -44,8 +44,9 @@ class Network(Protocol):
     def hear(self, state: Array, features: Array) -> Array:
         """Take frames ``[F, n]``; return the probabilities ``[K]`` at the last of them.
 
-        A causal network goes on from ``state``; another sees the ``history`` frames given, alone,
-        and may keep in it what saves time at the next, heard with the same weights.
+        A causal network continues from ``state`` and updates it in place. Any other network takes
+        exactly ``history`` frames and may use ``state`` as a cache between calls. A state is for
+        the weights that it was begun with.
         """
         ...
 
@@ -121,7 +122,12 @@ class Runtime(Languages):
         return network.hear(network.start(), self._clips.clip(sound(view)[0]))
 
     def ear(self, hop: int) -> Ear:
-        """What hears a stream with a decision every ``hop`` samples."""
+        """What hears a stream with a decision every ``hop`` samples.
+
+        Raises:
+            KwsError: the base is causal, and the hop no multiple of the features' hop.
+
+        """
         if hop % self.config.features.hop:
             if self.network.causal:
                 raise KwsError(f"decisions must fall on frames, not every {hop} samples")

@@ -18,8 +18,8 @@ HEAD = "head"  # a language's classifier is always its own and never a site
 class Site:
     """A convolution's weight, or a normalisation's scale and shift, and the form it is owned in.
 
-    ``start`` and ``span`` place its weights in the vector of all sites' (:func:`flatten`);
-    ``size`` counts the numbers that a language owns of it, as many where it is owned whole.
+    In the vector of all sites' weights (:func:`flatten`) its ``span`` weights begin at ``start``.
+    A language owns ``size`` numbers of it, which is ``span`` where it is owned whole.
     """
 
     name: str  # its place in the network and, if it is not owned whole, its form

@@ -131,9 +131,10 @@ def match(events: Iterable[Detection], spoken: Sequence[Spoken]) -> Matched:
 
 
 def upper_bound(events: int, hours: float) -> float:
-    """Exact one-sided upper bound of a rate per hour, where events come at random (Poisson).
+    """Exact one-sided 95 % upper bound of a Poisson rate per hour, by bisection.
 
-    The rate at which so few events, or fewer, would be seen in only 5 % of such stretches.
+    The rate at which so few events, or fewer, are seen in only 5 % of stretches of so many hours
+    (Garwood, 1936, https://doi.org/10.1093/biomet/28.3-4.437).
 
     >>> round(upper_bound(0, 1.0), 2), round(upper_bound(3, 6.0), 2)
     (3.0, 1.29)
@@ -177,10 +178,10 @@ def rate_report(stream: Recorded, config: DetectorConfig) -> dict[str, Any]:
 def bound(stream: Recorded, events: int) -> float:
     """Upper bound of a stream's rate per hour, where recordings may have been played again.
 
-    At worst a recording that was played six times gave all six events or none. So a sixth of
-    the events, and not less, are taken to have come in the hours of different recordings. Words
-    and noise are taken together, so that a detector which fires on noise, of which there is less
-    and which comes again more often, may have more than this.
+    Repeats are not independent: a recording that is played six times may give six events or none.
+    So events are scaled down as the hours are, from all that was played to ``bound_hours`` of
+    different recordings, and rounded up. Words and noise are scaled alike, although there is less
+    noise and it comes again more often: for a detector that fires on noise the bound is too low.
     """
     share = stream.bound_hours / stream.hours
     return upper_bound(math.ceil(events * share), stream.bound_hours)

@@ -46,7 +46,10 @@ class Plan:
     seed: int = 0
 
     def rate(self, step: int, steps: int) -> float:
-        """Linear warm-up, then half a cosine down to zero, as a factor of ``lr``."""
+        """Factor of ``lr`` at a step: linear warm-up, then half a cosine down to zero.
+
+        Loshchilov and Hutter, https://arxiv.org/abs/1608.03983, without restarts.
+        """
         rise = max(1, round(self.warmup * steps))
         if step < rise:
             return (step + 1) / rise
@@ -93,7 +96,7 @@ class Stage:
 
 
 def fingerprint(settings: Any) -> str:
-    """Of anything that JSON can hold."""
+    """SHA-256 of settings as JSON, in hexadecimal; a checkpoint resumes only a run with its own."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
@@ -177,7 +180,9 @@ def _diverged(what: str, index: int, stage: Stage | None) -> DivergedError:
 
 
 def ahead(made: Iterator[T]) -> Iterator[T]:
-    """The same, in order, but each is made while the one before is in use.
+    """Prefetch: the same items in order, each made in a thread while the one before is in use.
+
+    An item that is None ends the iteration.
 
     >>> list(ahead(iter([1, 2, 3])))
     [1, 2, 3]
@@ -247,11 +252,11 @@ def _resume(stage: Stage, model: nn.Module, optimizer: torch.optim.Optimizer) ->
 
 
 def predict(model: nn.Module, features: Tensor, batch: int = 16) -> Tensor:
-    """Logits ``[N, K]`` in evaluation mode; the mode before is restored.
+    """Features ``[N, F, T]`` to logits ``[N, K]``, detached and on the CPU, in evaluation mode.
 
-    Batches are small: layer by layer, large ones leave the processor's cache, and take six times
-    as long. Where weights want gradients none is taken, but a network that learns through compiled
-    code (:mod:`models.gradient`) answers through it too.
+    The mode before is restored. Batches are small: layer by layer, large ones leave the processor's
+    cache, and take six times as long. Gradients stay enabled, since only then does a network that
+    learns through compiled code (:mod:`models.gradient`) use it here too.
     """
     mode, device = model.training, next(model.parameters()).device
     model.eval()

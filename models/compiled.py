@@ -107,8 +107,13 @@ class Compiled:
     def hear(self, state: Array, features: Array) -> Array:
         """Take frames ``[F, n]``; return the probabilities ``[K]`` at the last of them.
 
-        A causal network goes on from ``state``, which is changed; another sees these frames alone,
-        and if they are those it saw last with this state, moved on by eight, it saves time.
+        A causal network continues from ``state`` and updates it in place. Any other network decides
+        from these frames alone; it caches early layers in ``state``, and reuses them if the frames
+        are those of the call before moved on by eight, as at a decision every 80 ms.
+
+        Raises:
+            KwsError: the frames or the state do not fit the network.
+
         """
         if not (features.flags.c_contiguous and features.dtype == np.float32):
             features = np.ascontiguousarray(features, np.float32)

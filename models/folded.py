@@ -198,7 +198,10 @@ def _check(tensors: Arrays) -> None:
 
 
 def fold_known(config: BaseConfig, tensors: Arrays) -> Folded:
-    """The same at a switch, of tensors whose shapes :func:`fold` has seen: checking takes time."""
+    """:func:`fold` without its checks, which take time, for tensors of shapes that it accepted.
+
+    So a change of language does not repeat them.
+    """
     get = {name: np.asarray(array, np.float64) for name, array in tensors.items()}
     blocks: list[Block] = []
     for stage, count in enumerate(BLOCKS):

@@ -25,7 +25,12 @@ PIECE: Final = 4  # clips whose gradient is summed by itself, so that threads ch
 
 
 def can_learn(network: "BCResNet", features: Tensor) -> bool:
-    """Whether the compiled code does what PyTorch would: its gradient is wanted, in single."""
+    """Whether :func:`trunk` can stand in for PyTorch.
+
+    It can where compiled code was built, in evaluation mode, on the CPU and in float32, if
+    gradients of weights are wanted but none of the features, which are ``[B, F, T]`` with at most
+    ``MAX_SIZE`` frames.
+    """
     if network.training or not torch.is_grad_enabled() or library() is None:
         return False
     weights = _weights(network)

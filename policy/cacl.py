@@ -87,7 +87,11 @@ def sigmas(pair: Factors) -> Tensor:
 
 
 def regulariser(pairs: Sequence[Factors]) -> Tensor:
-    """Components that are not orthogonal, and sigmas that are not sparse, cost: ``[]``."""
+    """Penalty ``[]``, zero for orthogonal components of which one alone matters; summed over sites.
+
+    ``ORTHOGONAL`` times the sum of squared cosines between different components, on the left and on
+    the right, plus ``SPARSE`` times Hoyer's ratio of norms, less one: |sigma|_1 / |sigma|_2 - 1.
+    """
     total = torch.zeros((), device=pairs[0][0].device)
     for left, right in pairs:
         for vectors in (functional.normalize(left, dim=0).T, functional.normalize(right, dim=1)):
@@ -102,7 +106,11 @@ def regulariser(pairs: Sequence[Factors]) -> Tensor:
 
 @torch.no_grad()
 def prune(pairs: Sequence[Factors], budget: int) -> list[Factors]:
-    """The fewest components with the energy, the heaviest first, as many as the budget holds."""
+    """Of each site the fewest components that hold ``ENERGY`` of its sum of squared sigmas.
+
+    Where they are more numbers than the budget, the largest sigmas of all sites come first, and
+    components that no longer fit are passed over.
+    """
     wanted: list[tuple[float, int, int]] = []  # sigma, site, component
     for number, pair in enumerate(pairs):
         found = sigmas(pair)

@@ -42,7 +42,7 @@ class Policy(nn.Module, ABC):
 
     @abstractmethod
     def tighten(self, allowed: float) -> Tensor:
-        """What this share being all that may be spent adds to the loss."""
+        """Limit spending to this share of all weights; return what to add to the loss: ``[]``."""
 
     @abstractmethod
     def choose(self, budget: int) -> tuple[Site, ...]:
@@ -54,7 +54,18 @@ def learn_where(
     make: Callable[[Sequence[Site]], Policy],
     beside: Sequence[Site] = (),
 ) -> Adaptation:
-    """The three stages; what is owned ``beside`` learns in the last, on the same budget."""
+    """Run the three stages of SWR.
+
+    Args:
+        transfer: the language to learn.
+        make: the policy of these sites.
+        beside: sites that are owned whatever the policy says; they learn in the last stage alone,
+            and their numbers count in the budget.
+
+    Raises:
+        UsageError: there are too few epochs for stages.
+
+    """
     budget = transfer.budget - spent(beside)
     transferred = transfer.transferred()
     policy = make(transfer.sites).to(transfer.device)
@@ -95,8 +106,9 @@ class SiteScores(nn.Module):
 class GatePolicy(Policy):
     """One gate per site.
 
-    Training draws straight-through Gumbel samples: hard forwards, soft backwards. Evaluation takes
-    the likelier side.
+    Training draws straight-through Gumbel-Softmax samples (Jang et al.,
+    https://arxiv.org/abs/1611.01144): hard forwards, soft backwards. Evaluation takes the likelier
+    side.
 
     Args:
         sites: S of them, n weights in all.

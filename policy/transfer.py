@@ -144,9 +144,10 @@ class Transfer:
 
 
 def quickening(moved: int, total: int) -> float:
-    """How many times faster few weights are trained than all: as the root of their number.
+    """Factor of the learning rate where ``moved`` of ``total`` weights change: sqrt(total / moved).
 
-    Then a step moves what the network computes about as far, however few weights it may change.
+    At most ``FASTEST``. A step then changes what the network computes by about as much, however few
+    weights it moves (decision 5).
 
     >>> quickening(26_504, 26_504), quickening(6_626, 26_504), quickening(0, 26_504)
     (1.0, 2.0, 1.0)
