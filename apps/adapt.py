@@ -19,7 +19,7 @@ from kws.errors import UsageError
 from kws.files import plain_name, refuse_unwritable
 from kws.quantized import ROUNDINGS
 from kws.train import HIGHEST, Optimizer
-from policy.methods import METHODS, method_of, those
+from policy.methods import METHODS, method_of, methods_where
 from policy.transfer import RATE, SHORTEST
 
 from . import options, progress, spoken
@@ -30,8 +30,8 @@ from .stored import heard_before, refuse_after, refuse_foreign, refuse_taken
 from .terminal import json_line
 from .wiring import open_base
 
-SEQUENTIAL: Final = those(lambda method: method.sequential)
-TOGETHER: Final = those(lambda method: method.together)
+SEQUENTIAL: Final = methods_where(lambda method: method.sequential)
+TOGETHER: Final = methods_where(lambda method: method.together)
 RUNS: Final = Path("runs")
 FEW: Final = 6  # sites that are printed by name; sites.png shows all
 

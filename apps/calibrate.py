@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from audio_data.long import Recordings as LongRecordings
+from audio_data.long import LongRecordings
 from audio_data.manifest import by_column
 from audio_data.material import Half, Material, read_material
 from audio_data.noise import SHORTEST

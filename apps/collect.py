@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from audio_data.collection import Collection, Format, check_words, remaining
 from audio_data.takes import Take, judge
 from kws.config import SAMPLE_RATE
-from kws.engine import sound
+from kws.engine import clean_samples
 from kws.errors import KwsError, UsageError
 from kws.files import refuse_unwritable
 
@@ -104,7 +104,7 @@ class Session:
 
     def _hear(self, block: Wave, lost: int) -> None:
         """Let the lead pass, then record; where sound is lost meanwhile, the lead begins anew."""
-        block, _ = sound(block)
+        block, _ = clean_samples(block)
         if not len(self._heard) and lost != self._lost:
             self._lost = lost
             self._ahead = max(self._ahead, round(LEAD_SECONDS * SAMPLE_RATE))

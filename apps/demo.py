@@ -32,11 +32,11 @@ from kws.errors import KwsError, UsageError
 
 from . import options, spoken, whole
 from .card import counted
+from .demo_stream import Said, compose, hear, is_right, record, stream_table
 from .learn import Recipe, learn_language
 from .live import LiveEngine
 from .progress import counting, step
 from .recordings import Recordings, Selection, pick_device
-from .stream import Said, compose, hear, is_right, record, stream_table
 from .terminal import can_draw
 from .wiring import open_base, open_runtime
 from .zoo import BASE, ZOO

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio_data.logmel import hann, mel_filters
-from kws.adapter import AdapterConfig, check_base, check_heard, load_adapter
+from kws.adapter import AdapterConfig, check_base, check_streamable, load_adapter
 from kws.base import BaseConfig, check_classes, read_base_config, read_base_tensors
 from kws.config import FeatureConfig
 from kws.engine import HOP
@@ -59,7 +59,7 @@ def export(base: Path, adapter: Path | None, out: Path | None) -> None:
     else:
         language, features = load_adapter(adapter), config.features
         check_base(language, config.sha256, features.digest, config.language)
-        check_heard(language)
+        check_streamable(language)
         network = fold(config, merged(tensors, language))
         data = language_file(features, network, language.config)
     write_bytes(out, data)

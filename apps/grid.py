@@ -14,7 +14,7 @@ from kws.quantized import ROUNDINGS, Bits
 from kws.train import HIGHEST
 from kws.typed import checked
 from models.layout import TAUS
-from policy.methods import METHODS, those
+from policy.methods import METHODS, methods_where
 from policy.transfer import SHORTEST
 
 from .options import LAST_SEED
@@ -92,7 +92,7 @@ class Group:
             Budget.parse(budget)
         known = [METHODS[name] for name in self.methods]
         if self.sequences and not all(method.sequential for method in known):
-            wanted = listed(those(lambda method: method.sequential))
+            wanted = listed(methods_where(lambda method: method.sequential))
             raise UsageError(f"{CELLS} has sequences, which {wanted} alone learns; name tasks")
 
     def cells(self) -> Iterator[Cell]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from audio_data.encode import encode
 from kws.config import SAMPLE_RATE
 from kws.detector import Detection
-from kws.engine import sound
+from kws.engine import clean_samples
 from kws.errors import KwsError
 from kws.files import plain_name, refuse_unwritable, write_bytes, write_json
 
@@ -94,7 +94,7 @@ class Keeper:
 
     def hear(self, samples: Wave, found: Sequence[Detection]) -> None:
         """Remember the sound, and have written what is complete; returns at once."""
-        self._audio = np.concatenate([self._audio, sound(samples)[0]])[-MEMORY:]
+        self._audio = np.concatenate([self._audio, clean_samples(samples)[0]])[-MEMORY:]
         self._fed += len(samples)
         for event in found:
             index = self._engine.labels.index(event.keyword)

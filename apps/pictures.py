@@ -146,7 +146,7 @@ def choices(rows: Sequence[Row], sites: Sequence[Site], path: Path) -> None:
 def _share(names: Sequence[str], site: Site) -> float:
     """Numbers that are owned of a site, for each of its weights; factors may have more."""
     forms = [form for place, form in map(split_name, names) if place == site.name]
-    return min(1.0, sum(site.owned(form_of(form)).size for form in forms) / site.size)
+    return min(1.0, sum(site.with_form(form_of(form)).size for form in forms) / site.size)
 
 
 def legible(words: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from audio_data.augment import AugmentConfig
-from audio_data.batches import Kept, Training, Views, fixed_features
+from audio_data.batches import CachedBatches, TrainingBatches, Views, fixed_features
 from audio_data.cache import load_views
 from audio_data.clips import Clip, Split
 from audio_data.corpus import read_corpus, read_others, unlisted
@@ -251,9 +251,9 @@ class Recordings:
 
     def training(
         self, augment: AugmentConfig, *, batch: int, seed: int, device: str
-    ) -> Training | Kept:
+    ) -> TrainingBatches | CachedBatches:
         """Augmented epochs of the training split."""
-        made = Training(
+        made = TrainingBatches(
             self.views("train"),
             self.noise,
             self.features,
@@ -266,7 +266,7 @@ class Recordings:
         )
         if self.kept is None:
             return made
-        return self._once((augment, batch, seed, device), "train", lambda: Kept(made))
+        return self._once((augment, batch, seed, device), "train", lambda: CachedBatches(made))
 
     def fixed(self, split: Split) -> tuple[Tensor, Tensor]:
         """Features ``[N, F, T]`` and labels ``[N]`` of a split as it is, with held-out noise."""

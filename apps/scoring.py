@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from audio_data.streams import Stream
 from kws.config import SAMPLE_RATE, SILENCE, UNKNOWN, spotted
-from kws.engine import TAIL, Hearing, Spotter
+from kws.engine import TAIL, HopBuffer, Spotter
 from kws.errors import UsageError
 from kws.stream_metrics import Recorded, Spoken
 
@@ -47,7 +47,7 @@ class Scorer(Protocol):
 
 
 class LiveScorer:
-    """Scores as the live engine has them, of the same :class:`kws.engine.Hearing`.
+    """Scores as the live engine has them, of the same :class:`kws.engine.HopBuffer`.
 
     Args:
         spotter: in the language that is to be heard.
@@ -56,15 +56,15 @@ class LiveScorer:
     """
 
     def __init__(self, spotter: Spotter, keywords: Collection[str] | None = None) -> None:
-        self._hearing = Hearing(spotter)
+        self._buffer = HopBuffer(spotter)
         self.labels, self.language = chosen(spotter.labels, keywords), spotter.active_adapter
-        self.hop = self._hearing.hop
+        self.hop = self._buffer.hop
 
     def reset(self) -> None:
-        self._hearing.reset()
+        self._buffer.reset()
 
     def feed(self, samples: Scores) -> Scores:
-        found = [scores.copy() for scores in self._hearing.feed(samples)]
+        found = [scores.copy() for scores in self._buffer.feed(samples)]
         return np.array(found, np.float32).reshape(-1, len(self.labels))
 
     def flush(self) -> Scores:

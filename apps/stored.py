@@ -25,7 +25,7 @@ from kws.config import Where, spotted
 from kws.deltas import Adaptation, restored
 from kws.errors import KwsError, UsageError
 from kws.forms import MASK
-from kws.quantized import Bits, halved, quantize
+from kws.quantized import Bits, quantize, to_float16
 from policy.methods import method_of
 from policy.spottune import stored_router
 
@@ -148,6 +148,6 @@ def pack(base: Base, trained: Adaptation, task: Task, bits: Bits) -> Adapter:
         sites=tuple(site.name for site in trained.chosen),
         licences=task.licences,
     )
-    head = halved(weight), halved(bias)
+    head = to_float16(weight), to_float16(bias)
     adapter = Adapter(config, deltas, *head, peaks, stored_router(trained))
     return replace(adapter, config=replace(config, stored_bytes=file_bytes(adapter.arrays())))

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from audio_data.long import Recordings
+from audio_data.long import LongRecordings
 from audio_data.material import Material
 from audio_data.streams import NegativeStream, PositiveStream
 from kws.calibration import hours_needed
@@ -110,7 +110,9 @@ def play(
     recordings: Path | None = None,
 ) -> Trial:
     """Play the streams of one half; ``recordings`` are heard instead of made negatives."""
-    made = Recordings(recordings) if recordings else NegativeStream(material, hours * 3600, seed)
+    made = (
+        LongRecordings(recordings) if recordings else NegativeStream(material, hours * 3600, seed)
+    )
     with counting(f"{material.half}: sound without keywords, s") as progress:
         negatives = hear(scorer, made, progress)
     positives = {}

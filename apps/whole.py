@@ -27,11 +27,11 @@ from kws.train import Plan
 from policy.transfer import RATE
 
 from . import learn, pictures, pretrain
+from .demo_stream import compose, hear, is_right, record, stream_table
 from .live import LiveEngine
 from .measure import measure, merged
 from .progress import counting, step
 from .recordings import Recordings, Selection
-from .stream import compose, hear, is_right, record, stream_table
 from .terminal import can_draw
 from .wiring import open_bank, open_base
 

@@ -13,7 +13,7 @@ from kws.base import BaseConfig, read_base_config, read_base_tensors
 from kws.config import FeatureConfig
 from kws.errors import KwsError, UsageError
 from kws.files import Arrays
-from kws.languages import Languages
+from kws.languages import AdapterBank
 from kws.runtime import Network, Runtime
 from models import compiled
 
@@ -98,7 +98,7 @@ def open_runtime(
     return runtime
 
 
-def _load(bank: Languages, adapters: Sequence[Source] | str | Path, language: str | None) -> None:
+def _load(bank: AdapterBank, adapters: Sequence[Source] | str | Path, language: str | None) -> None:
     """Load all, or the one, and activate one."""
     names = [bank.config.language]
     for source in [adapters] if isinstance(adapters, str | Path) else adapters:

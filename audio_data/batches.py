@@ -61,7 +61,7 @@ class Views:
         return len(self.labels)
 
 
-class Training:
+class TrainingBatches:
     """Epochs of augmented batches; epoch ``e`` of seed ``s`` is always the same.
 
     Where a network hears more than the view, each row is a little stream: ``context``, then
@@ -175,13 +175,13 @@ class Training:
         return waves
 
 
-class Kept:
+class CachedBatches:
     """Batches that stay in memory once they are made, for several runs that hear the same.
 
     Half a megabyte for each batch of 32 views.
     """
 
-    def __init__(self, batches: Training) -> None:
+    def __init__(self, batches: TrainingBatches) -> None:
         self.batches = batches
         self._epochs: dict[int, list[tuple[Any, ...]]] = {}
 

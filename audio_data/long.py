@@ -13,7 +13,7 @@ from .files import is_recording, refuse_unread
 from .streams import Chunk, Ledger
 
 
-class Recordings:
+class LongRecordings:
     """Long recordings as they are, one after another, each once however many links lead to it.
 
     Args:

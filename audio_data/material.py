@@ -17,7 +17,7 @@ from .clips import Clip, Split
 from .corpus import read_corpus, read_others
 from .manifest import Filters
 from .noise import find_noise
-from .splits import as_before, assign_splits, split_pool
+from .splits import assign_splits, keep_for_measuring, split_pool
 from .task import Task, measuring_task, refuse_missing, says, thin
 
 Half = Literal["validation", "test"]
@@ -109,7 +109,7 @@ def read_material(
 
     """
     recorded = read_corpus(path, filters, language, speaker_pattern)
-    clips, moved, people = as_before(recorded, known or {}, spotted(labels))
+    clips, moved, people = keep_for_measuring(recorded, known or {}, spotted(labels))
     task = measuring_task(clips, labels, closed=True)
     refuse_missing(task.keywords, clips)
     beside = read_others(clips, path, filters, language, speaker_pattern, others)

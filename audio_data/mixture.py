@@ -16,7 +16,7 @@ from kws.errors import UsageError
 from .clips import Clip, Split
 from .espeak import same_language, speak
 from .manifest import MANIFEST, read_manifest, write_manifest
-from .splits import as_split, assign_splits, people_in
+from .splits import assign_splits, people_in, single_splits
 from .synthesis import DEFAULT_WORDS, make_corpus, write_noises
 from .task import with_language
 
@@ -73,7 +73,7 @@ def make_mixture(
     given = [  # made voices among them may be called as ours are
         replace(c, speaker=f"given-{c.speaker}") if c.is_made and c.speaker else c for c in recorded
     ]
-    people, warnings = _people(as_spelt(given, words), words, as_split(known or {}))
+    people, warnings = _people(as_spelt(given, words), words, single_splits(known or {}))
     spoken = {(clip.word, clip.split) for clip in people if clip.split != "train"}
     made = [clip for clip in read_manifest(said) if (clip.word, clip.split) not in spoken]
     strangers = [replace(clip, word=UNKNOWN, language=language) for clip in read_manifest(rest)]

@@ -89,7 +89,7 @@ def people_in(clips: Iterable[Clip]) -> dict[str, Split]:
     return {name: splits.pop() for name, splits in found.items() if len(splits) == 1}
 
 
-def as_learnt(clips: Sequence[Clip], known: Mapping[str, Split]) -> tuple[list[Clip], list[str]]:
+def keep_splits(clips: Sequence[Clip], known: Mapping[str, Split]) -> tuple[list[Clip], list[str]]:
     """Keep people who were learnt from in the split they had then, whatever is said now.
 
     Returns:
@@ -105,11 +105,13 @@ def as_learnt(clips: Sequence[Clip], known: Mapping[str, Split]) -> tuple[list[C
     return kept, [f"{names} were in another split when the network was trained, and stay there"]
 
 
-def as_split(known: Mapping[str, Where], *, alone: bool = False) -> dict[str, Split]:
+def single_splits(known: Mapping[str, Where], *, alone: bool = False) -> dict[str, Split]:
     """In which split everyone is kept: who was in several learns, or is split anew where ``alone``.
 
-    >>> as_split({"ada": "test", "ben": "several"}), as_split({"ben": "several"}, alone=True)
-    ({'ada': 'test', 'ben': 'train'}, {})
+    >>> single_splits({"ada": "test", "ben": "several"})
+    {'ada': 'test', 'ben': 'train'}
+    >>> single_splits({"ben": "several"}, alone=True)
+    {}
     """
     found: dict[str, Split] = {}
     for name, where in known.items():
@@ -120,10 +122,10 @@ def as_split(known: Mapping[str, Where], *, alone: bool = False) -> dict[str, Sp
     return found
 
 
-def as_before(
+def keep_for_measuring(
     clips: Sequence[Clip], known: Mapping[str, Where], keywords: Collection[str]
 ) -> tuple[list[Clip], list[str], dict[str, Split]]:
-    """Keep people in the splits of training, as :func:`as_learnt` does, to measure what was learnt.
+    """Keep people in their splits, as :func:`keep_splits` does, to measure what was learnt.
 
     People who were in several splits stay in train, unless without them some split has nobody who
     says a keyword; then their clips are split anew.
@@ -133,13 +135,13 @@ def as_before(
         who is kept.
 
     """
-    people = as_split(known)
-    kept, moved = as_learnt(clips, people)
-    if len(people) > len(as_split(known, alone=True)):
+    people = single_splits(known)
+    kept, moved = keep_splits(clips, people)
+    if len(people) > len(single_splits(known, alone=True)):
         split, _ = assign_splits(kept, known=people, first=keywords)
         if not say_in_every_split(split, keywords):
-            people = as_split(known, alone=True)
-            kept, moved = as_learnt(clips, people)
+            people = single_splits(known, alone=True)
+            kept, moved = keep_splits(clips, people)
     return kept, moved, people
 
 

@@ -10,7 +10,7 @@ from kws.errors import UsageError
 
 from .clips import SPLITS, UNTOLD, Clip, Split
 from .manifest import few
-from .splits import as_before, as_split, assign_splits, say_in_every_split, split_pool
+from .splits import assign_splits, keep_for_measuring, say_in_every_split, single_splits, split_pool
 
 SHARE = 0.1  # unknown and silence, each, as a share of the keywords' clips (Speech Commands)
 UNKNOWN_SHARE = 0.3  # unknown words in an epoch of training, for each clip of a keyword
@@ -87,7 +87,7 @@ def make_task(
     check_names(language, labels)
     if len(labels) < 2:
         raise UsageError("one keyword alone cannot be trained --closed; leave --closed out")
-    drawing, warnings = _keeping(clips, labels, pool, as_split(known or {}), seed)
+    drawing, warnings = _keeping(clips, labels, pool, single_splits(known or {}), seed)
     learnt = drawing.examples("train", per_word, DIFFERENT)
     if not any(example.label < len(spoken) for example in learnt):
         raise UsageError("no clip is left to train on; give recordings of more people")
@@ -129,7 +129,7 @@ def measuring_task(
 
     """
     language, spoken = _one_language(clips), spotted(labels)
-    clips, moved, people = as_before(clips, known or {}, spoken)
+    clips, moved, people = keep_for_measuring(clips, known or {}, spoken)
     if _words(clips).isdisjoint(spoken):
         refuse_missing(spoken, clips, "; is it of the right language, or adapter?")
     if not spoken:

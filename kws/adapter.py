@@ -214,13 +214,13 @@ def load_adapter(folder: str | Path) -> Adapter:
 
 
 class Piece(NamedTuple):
-    """What an adapter changes at one place of the base."""
+    """What an adapter changes in one module of the base."""
 
-    place: str
+    module: str
     form: Form
     shapes: Shapes
     numbers: slice  # of the adapter's deltas
-    where: NDArray[np.int64] | slice  # among the place's weights, counted flat
+    where: NDArray[np.int64] | slice  # among the module's weights, counted flat
     templates: NDArray[np.float32] | None  # [n, w] that are mixed
 
     def changes(self, deltas: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -233,11 +233,11 @@ def pieces(
 ) -> tuple[Piece, ...]:
     """What an adapter changes in a base: one piece for each of its sites, in their order.
 
-    A place may come in several forms, whose changes add up.
+    A module may come in several forms, whose changes add up.
 
     Args:
         adapter: of that base.
-        shapes: of the tensors of every place of the base, the weight first.
+        shapes: of the tensors of every module of the base, the weight first.
         templates: of the base.
 
     Raises:
@@ -247,22 +247,22 @@ def pieces(
     config = adapter.config
     wrong = KwsError(f"the adapter for {config.language} names other sites than the base has")
     names = [split_name(site) for site in config.sites]
-    named = {place for place, _ in names}
+    named = {module for module, _ in names}
     if len(set(names)) < len(names) or not named <= shapes.keys():
         raise wrong
     found, start = [], 0
-    for place, name in names:
+    for module, name in names:
         try:
             form = form_of(name)
-            stop = start + form.numbers(shapes[place])
-            common = templates.of(place, form)
+            stop = start + form.size(shapes[module])
+            common = templates.of(module, form)
         except KwsError:
             raise wrong from None
-        where = form.places(shapes[place])
-        some = len(where) < WHOLE.numbers(shapes[place])
+        where = form.weight_indices(shapes[module])
+        some = len(where) < WHOLE.size(shapes[module])
         span = slice(start, stop)
         at = where if some else slice(None)
-        found.append(Piece(place, form, shapes[place], span, at, common))
+        found.append(Piece(module, form, shapes[module], span, at, common))
         start = stop
     if start != config.spent_parameters:
         raise wrong
@@ -275,7 +275,7 @@ def numbers_of(adapter: Adapter, found: Sequence[Piece]) -> NDArray[np.float32]:
     return dequantize(adapter.deltas, adapter.peaks, sizes)
 
 
-def check_heard(adapter: Adapter) -> None:
+def check_streamable(adapter: Adapter) -> None:
     """Refuse an adapter with a router, which needs a whole clip to choose weights for it.
 
     Raises:

@@ -10,16 +10,16 @@ from torch import Tensor, nn
 
 from .adapter import Adapter, Piece, check_head, numbers_of, pieces
 from .base import Base
-from .engine import Ear, Views, sound
+from .engine import HopScorer, WindowScorer, clean_samples
 from .errors import KwsError
-from .languages import Languages
+from .languages import AdapterBank
 from .sites import HEAD, find_sites, flatten, lone_weights, unflatten
 from .templates import Templates
 
 Features = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
-class Bank(Languages):
+class Bank(AdapterBank):
     """One base and its adapters in torch.
 
     The live network's parameters are views into one vector. ``set_adapter`` copies the base's
@@ -61,7 +61,7 @@ class Bank(Languages):
             found, live = self._pieces[adapter.config.language], self._live.numpy()
             deltas = numbers_of(adapter, found)
             for piece in found:
-                site = self._by_name[piece.place]
+                site = self._by_name[piece.module]
                 live[site.start : site.stop][piece.where] += piece.changes(deltas)
             weight, bias = adapter.head_weight, adapter.head_bias
             self._put_head(torch.from_numpy(weight).float(), torch.from_numpy(bias).float())
@@ -84,11 +84,11 @@ class Bank(Languages):
         """One second of sound ``[16000]`` to probabilities ``[K]``."""
         if view.shape != (self.base.config.features.view,):
             raise KwsError(f"a view has {self.base.config.features.view} samples, not {view.shape}")
-        features = torch.from_numpy(self._features(sound(view)[0]))
+        features = torch.from_numpy(self._features(clean_samples(view)[0]))
         scores: NDArray[np.float32] = self.probabilities(features[None])[0].numpy()
         return scores
 
-    def ear(self, hop: int) -> Ear:
+    def hop_scorer(self, hop: int) -> HopScorer:
         """What hears a stream with a decision every ``hop`` samples: a view for each.
 
         Raises:
@@ -100,7 +100,7 @@ class Bank(Languages):
                 "a causal base remembers what was before a view, which a bank in torch does not; "
                 "listen with apps.wiring.open_runtime"
             )
-        return Views(self)
+        return WindowScorer(self)
 
     def _put_head(self, weight: Tensor, bias: Tensor) -> None:
         head = self.network.get_submodule(HEAD)

@@ -30,7 +30,7 @@ class Adaptation(nn.Module):
         network: the base; it stays in evaluation mode, so that its normalisations keep their
             statistics and nothing is dropped of what few parameters learn.
         classes: K of the language's head.
-        chosen: the sites that the language owns, n numbers in all. A place may come in several
+        chosen: the sites that the language owns, n numbers in all. A module may come in several
             forms; their deltas add up.
         gates: if given, called at each forward for g ``[c]``, one for each change of a weight, the
             sites' in turn; else all gates are open.
@@ -54,11 +54,11 @@ class Adaptation(nn.Module):
         self.gates = gates
         self.head = nn.Linear(head.in_features, classes)
         self.relative = nn.Parameter(_begin(chosen))
-        # Every place of the network once, whatever the forms it comes in.
-        self._places = tuple({site.place: site.owned(WHOLE) for site in chosen}.values())
-        where = _where(chosen, self._places)
+        # Every module of the network once, whatever the forms it comes in.
+        self._whole = tuple({site.module: site.with_form(WHOLE) for site in chosen}.values())
+        where = _where(chosen, self._whole)
         for name, tensor in (
-            ("base", flatten(network, self._places)),
+            ("base", flatten(network, self._whole)),
             ("unit", _units(network, chosen)),
             ("where", torch.cat([*where, torch.zeros(0, dtype=torch.int64)])),
         ):
@@ -66,7 +66,7 @@ class Adaptation(nn.Module):
         self._lengths = [len(piece) for piece in where]
         common = Templates(lone_weights(network, find_sites(network)))
         for number, site in enumerate(chosen):
-            found = common.of(site.place, site.form)
+            found = common.of(site.module, site.form)
             array = None if found is None else torch.from_numpy(found)
             self.register_buffer(f"templates{number}", array, persistent=False)
         for name, tensor in zip(("source", "sign"), _sources(chosen), strict=True):
@@ -74,7 +74,7 @@ class Adaptation(nn.Module):
         # A tuple: it is no part of our state, and our training mode is not its.
         self._network = (network.requires_grad_(False).eval(),)
 
-    base: Tensor  # [m], the chosen places' weights
+    base: Tensor  # [m], the chosen modules' weights
     unit: Tensor  # [n]
     where: Tensor  # [c], of each change in `base`
     source: Tensor  # [c], of each change among the numbers, or nothing where one is a product
@@ -101,7 +101,7 @@ class Adaptation(nn.Module):
         )
 
     def vector(self) -> Tensor:
-        """The chosen places' effective weights ``[m]``."""
+        """The chosen modules' effective weights ``[m]``."""
         added = self.changes()
         if self.gates is not None:
             added = added * self.gates()
@@ -109,7 +109,7 @@ class Adaptation(nn.Module):
 
     def weights(self) -> dict[str, Tensor]:
         """The parameters that differ from the base's, by name, head included."""
-        named = unflatten(self.vector(), self._places)
+        named = unflatten(self.vector(), self._whole)
         return named | {f"{HEAD}.weight": self.head.weight, f"{HEAD}.bias": self.head.bias}
 
     def forward(self, features: Tensor, *ends: Sequence[int]) -> Tensor:
@@ -125,7 +125,7 @@ class Adaptation(nn.Module):
         """Each chosen site's changes, flat."""
         return list(self.changes().detach().split(self._lengths))
 
-    def take(self, other: "Adaptation") -> Self:
+    def initialize_from(self, other: "Adaptation") -> Self:
         """Begin from another adaptation, in place: copy its head, and what it learnt of each site.
 
         Of a site that both own in the same form, numbers are copied. Where ``other`` owned it whole
@@ -138,9 +138,9 @@ class Adaptation(nn.Module):
             for site, piece in zip(self.chosen, self._relative_by_site(), strict=True):
                 if site.name in theirs:
                     piece.copy_(theirs[site.name])
-                elif site.place in theirs and (found := site.form.sources(site.tensor_shapes)):
+                elif site.module in theirs and (found := site.form.sources(site.tensor_shapes)):
                     which, signs = (torch.from_numpy(array).to(piece.device) for array in found)
-                    values = theirs[site.place][site.places().to(piece.device)] * signs
+                    values = theirs[site.module][site.weight_indices().to(piece.device)] * signs
                     total = torch.zeros_like(piece).index_add(0, which, values)
                     piece.copy_(total / which.bincount(minlength=len(piece)))
         return self
@@ -165,10 +165,10 @@ def restored(network: nn.Module, adapter: Adapter) -> Adaptation:
 
     """
     check_head(adapter, network.get_parameter(f"{HEAD}.weight").shape[1])
-    sites = {site.place: site for site in find_sites(network)}
-    shapes = {place: site.tensor_shapes for place, site in sites.items()}
+    sites = {site.module: site for site in find_sites(network)}
+    shapes = {module: site.tensor_shapes for module, site in sites.items()}
     found = pieces(adapter, shapes, Templates(lone_weights(network, tuple(sites.values()))))
-    chosen = [sites[piece.place].owned(piece.form) for piece in found]
+    chosen = [sites[piece.module].with_form(piece.form) for piece in found]
     model = Adaptation(network, len(adapter.config.labels), chosen)
     with torch.no_grad():
         model.relative.copy_(torch.from_numpy(numbers_of(adapter, found)) / model.unit)
@@ -216,7 +216,7 @@ def _sources(chosen: Sequence[Site]) -> tuple[Tensor, Tensor]:
 
 
 def _where(chosen: Sequence[Site], found: Sequence[Site]) -> list[Tensor]:
-    """Of each site's changes the places in the weights of all."""
-    begins = accumulate((site.span for site in found), initial=0)
-    starts = {site.place: begin for site, begin in zip(found, begins, strict=False)}
-    return [starts[site.place] + site.places() for site in chosen]
+    """Indices of each site's changes in the weights of all."""
+    begins = accumulate((site.num_weights for site in found), initial=0)
+    starts = {site.module: begin for site, begin in zip(found, begins, strict=False)}
+    return [starts[site.module] + site.weight_indices() for site in chosen]

@@ -49,7 +49,7 @@ class Spotter(Protocol):
         ...
 
 
-class Ear(Protocol):
+class HopScorer(Protocol):
     """One stream's way to decisions; remembers what it must, and follows the active language."""
 
     def reset(self) -> None:
@@ -63,15 +63,15 @@ class Ear(Protocol):
 
 @runtime_checkable
 class Listener(Spotter, Protocol):
-    """A spotter with ears of its own, which need not see a whole view for every decision."""
+    """A spotter with scorers of its own, which need not see a whole view for every decision."""
 
-    def ear(self, hop: int) -> Ear:
-        """Return an ear that decides every ``hop`` samples."""
+    def hop_scorer(self, hop: int) -> HopScorer:
+        """Return a scorer that decides every ``hop`` samples."""
         ...
 
 
-class Views:
-    """The ear of any spotter: shows it the last second at every decision."""
+class WindowScorer:
+    """The scorer of any spotter: shows it the last second at every decision."""
 
     def __init__(self, spotter: Spotter) -> None:
         self._spotter = spotter
@@ -87,8 +87,8 @@ class Views:
         return self._spotter.scores(self._audio.copy())
 
 
-class Hearing:
-    """Cuts a stream that comes in blocks of any length into hops, and gives each to an ear.
+class HopBuffer:
+    """Cuts a stream that comes in blocks of any length into hops, and gives each to a scorer.
 
     A decision falls on every multiple of the hop, counted in samples since the start; before the
     stream there was silence. Samples that are NaN or infinite count as silence.
@@ -107,21 +107,23 @@ class Hearing:
         if not 1 <= hop_seconds * SAMPLE_RATE <= VIEW:
             raise KwsError(f"the hop must lie between one sample and one view, not {hop_seconds} s")
         self.hop = round(hop_seconds * SAMPLE_RATE)
-        self._ear: Ear = spotter.ear(self.hop) if isinstance(spotter, Listener) else Views(spotter)
+        self._scorer: HopScorer = (
+            spotter.hop_scorer(self.hop) if isinstance(spotter, Listener) else WindowScorer(spotter)
+        )
         self._audio = np.zeros(self.hop, np.float32)  # the hop being filled
         self.last = np.zeros(self.hop, np.float32)
         self.reset()
 
     def reset(self) -> None:
         """Begin another stream."""
-        self._ear.reset()
+        self._scorer.reset()
         self.last[:] = 0
         self._filled = 0  # samples of the hop being filled
         self.non_finite = 0
 
     def feed(self, samples: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
         """Take samples ``[T]``, mono at 16 kHz, while yielding ``[K]`` of each hop they fill."""
-        samples, odd = sound(samples)
+        samples, odd = clean_samples(samples)
         self.non_finite += odd
         while len(samples):
             piece = samples[: self.hop - self._filled]
@@ -131,10 +133,10 @@ class Hearing:
             if self._filled == self.hop:
                 self._audio, self.last = self.last, self._audio
                 self._filled = 0
-                yield self._ear.hear(self.last)
+                yield self._scorer.hear(self.last)
 
 
-def sound(samples: ArrayLike) -> tuple[NDArray[np.float32], int]:
+def clean_samples(samples: ArrayLike) -> tuple[NDArray[np.float32], int]:
     """Check samples ``[T]``, set NaN and infinity to 0, and clip the rest to ±``LOUDEST``.
 
     Returns:
@@ -143,7 +145,7 @@ def sound(samples: ArrayLike) -> tuple[NDArray[np.float32], int]:
     Raises:
         KwsError: they are not one-dimensional, or not floating-point.
 
-    >>> sound([0.5, float("nan"), 1e30])
+    >>> clean_samples([0.5, float("nan"), 1e30])
     (array([5.e-01, 0.e+00, 1.e+06], dtype=float32), 1)
 
     """
@@ -168,9 +170,9 @@ def sound(samples: ArrayLike) -> tuple[NDArray[np.float32], int]:
 class Engine:
     """Hears a stream, hop by hop, and reports what the detector makes of it.
 
-    What a decision depends on is the ear's: a view, or what a causal network remembers. Memory does
-    not grow with the stream. Several engines may share a bank: each hears its own language, which
-    :meth:`set_language` alone changes, whatever the bank is set to meanwhile. A bank and its
+    What a decision depends on is the scorer's: a view, or what a causal network remembers. Memory
+    does not grow with the stream. Several engines may share a bank: each hears its own language,
+    which :meth:`set_language` alone changes, whatever the bank is set to meanwhile. A bank and its
     engines belong to one thread; another thread needs a bank of its own.
 
     Attributes:
@@ -198,8 +200,8 @@ class Engine:
     ) -> None:
         if not 0 <= tail_seconds <= LONGEST_TAIL:
             raise KwsError(f"the tail must be 0 to {LONGEST_TAIL:g} seconds, not {tail_seconds}")
-        self._hearing = Hearing(spotter, hop_seconds)
-        self.hop = self._hearing.hop  # samples
+        self._buffer = HopBuffer(spotter, hop_seconds)
+        self.hop = self._buffer.hop  # samples
         self._tail = round(tail_seconds * SAMPLE_RATE)  # samples
         self._spotter = spotter
         self._threshold = threshold
@@ -225,7 +227,7 @@ class Engine:
     @property
     def level(self) -> float:
         """DBFS of the last hop, at least -100."""
-        return _dbfs(self._hearing.last)
+        return _dbfs(self._buffer.last)
 
     @property
     def seconds(self) -> float:
@@ -235,11 +237,11 @@ class Engine:
     @property
     def non_finite(self) -> int:
         """Samples so far that were NaN or infinite."""
-        return self._hearing.non_finite
+        return self._buffer.non_finite
 
     def reset(self) -> None:
         """Begin another stream, in the same language."""
-        self._hearing.reset()
+        self._buffer.reset()
         self._fed = 0  # samples
         self.decisions = 0
         self._left: dict[str, tuple[Detector, int]] = {}  # by language, and after which decision
@@ -278,7 +280,7 @@ class Engine:
 
         """
         self._follow()
-        found = self._detect(self._hearing.feed(samples))
+        found = self._detect(self._buffer.feed(samples))
         self._fed += len(samples)
         return found
 
@@ -293,7 +295,7 @@ class Engine:
     def _end(self, samples: int) -> list[Detection]:
         """Take so many samples of silence, whose decisions count as the end's."""
         self._follow()
-        found = self._detect(self._hearing.feed(np.zeros(samples, np.float32)))
+        found = self._detect(self._buffer.feed(np.zeros(samples, np.float32)))
         return [replace(event, time=min(event.time, self.seconds)) for event in found]
 
     def _follow(self) -> None:

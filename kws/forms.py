@@ -54,29 +54,29 @@ class Form(ABC):
     def __str__(self) -> str:
         return f"{self.kind}{self.count}" if self.counted else self.kind
 
-    def numbers(self, shapes: Shapes) -> int:
+    def size(self, shapes: Shapes) -> int:
         """How many numbers a language owns of a site of these shapes.
 
-        >>> [form_of(name).numbers([(40, 40, 1, 1)]) for name in ("", "part160", "rank1")]
+        >>> [form_of(name).size([(40, 40, 1, 1)]) for name in ("", "part160", "rank1")]
         [1600, 160, 80]
 
         Raises:
             KwsError: the form does not suit these shapes.
 
         """
-        found = self._numbers(shapes)
+        found = self._size(shapes)
         if found is None:
             raise KwsError(f"no form '{self}' suits a site of shapes {list(map(list, shapes))}")
         return found
 
     @abstractmethod
-    def _numbers(self, shapes: Shapes) -> int | None:
+    def _size(self, shapes: Shapes) -> int | None:
         """The same, or None where it does not suit."""
 
-    def places(self, shapes: Shapes) -> Indices:
+    def weight_indices(self, shapes: Shapes) -> Indices:
         """Indices ``[c]`` of the weights that change, each once, in all of a site's weights, flat.
 
-        >>> form_of("part4").places([(2, 5)]), form_of("rank1").places([(2, 2)])
+        >>> form_of("part4").weight_indices([(2, 5)]), form_of("rank1").weight_indices([(2, 2)])
         (array([5, 3, 1, 8]), array([0, 1, 2, 3]))
         """
         return _every(_weights(shapes))
@@ -94,7 +94,7 @@ class Form(ABC):
 
     @abstractmethod
     def changes(self, owned: Array, shapes: Shapes, templates: Array | None = None) -> Array:
-        """What is added at these places; arrays and tensors alike, and gradients pass.
+        """What is added to these weights; arrays and tensors alike, and gradients pass.
 
         ``templates`` ``[n, w]`` are those of :meth:`kws.templates.Templates.of`.
 
@@ -133,16 +133,16 @@ class _Added(Form):
     def sources(self, shapes: Shapes) -> tuple[Indices, Signs]: ...
 
     def scaled(self, shapes: Shapes) -> Indices:
-        which = np.zeros(self.numbers(shapes), np.int64)
-        which[self.sources(shapes)[0]] = self.places(shapes)
+        which = np.zeros(self.size(shapes), np.int64)
+        which[self.sources(shapes)[0]] = self.weight_indices(shapes)
         return which
 
 
 class _Direct(_Added):
-    """A number for each place that changes."""
+    """A number for each weight that changes."""
 
     def sources(self, shapes: Shapes) -> tuple[Indices, Signs]:
-        owned = self.numbers(shapes)
+        owned = self.size(shapes)
         return np.arange(owned), np.ones(owned, np.float32)
 
     def changes(self, owned: Array, shapes: Shapes, templates: Array | None = None) -> Array:
@@ -154,7 +154,7 @@ class Whole(_Direct):
 
     kind, counted = "", False
 
-    def _numbers(self, shapes: Shapes) -> int:
+    def _size(self, shapes: Shapes) -> int:
         return _weights(shapes)
 
 
@@ -166,25 +166,25 @@ class Shift(_Direct):
 
     kind, counted = "shift", False
 
-    def _numbers(self, shapes: Shapes) -> int | None:
+    def _size(self, shapes: Shapes) -> int | None:
         return math.prod(shapes[1]) if len(shapes) == 2 else None
 
-    def places(self, shapes: Shapes) -> Indices:
+    def weight_indices(self, shapes: Shapes) -> Indices:
         return np.arange(math.prod(shapes[0]), _weights(shapes))
 
 
 class Part(_Direct):
     """Some weights, in a fixed shuffled order.
 
-    So no list of places is stored, and fewer are always among more.
+    So no list of indices is stored, and fewer are always among more.
     """
 
     kind = "part"
 
-    def _numbers(self, shapes: Shapes) -> int | None:
+    def _size(self, shapes: Shapes) -> int | None:
         return self.count if self.count < _weights(shapes) else None
 
-    def places(self, shapes: Shapes) -> Indices:
+    def weight_indices(self, shapes: Shapes) -> Indices:
         return _order(_weights(shapes))[: self.count]
 
 
@@ -200,10 +200,10 @@ class Tied(_Added):
 
     kind = "tied"
 
-    def _numbers(self, shapes: Shapes) -> int | None:
+    def _size(self, shapes: Shapes) -> int | None:
         return self.count if self.count < _weights(shapes) else None
 
-    def places(self, shapes: Shapes) -> Indices:
+    def weight_indices(self, shapes: Shapes) -> Indices:
         found = [_every(weights.stop)[weights.start :] for weights, _ in self._dealt(shapes)]
         return found[0] if len(found) == 1 else np.concatenate(found)
 
@@ -240,7 +240,7 @@ class Tied(_Added):
 class _OfMatrix(Form):
     """What a convolution of O x I weights alone may be owned as."""
 
-    def _numbers(self, shapes: Shapes) -> int | None:
+    def _size(self, shapes: Shapes) -> int | None:
         if len(shapes) != 1 or len(shapes[0]) < 2:
             return None
         return self._of(*_matrix(shapes))
@@ -381,18 +381,18 @@ def form_of(name: str) -> Form:
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """A place of the network, and the name of the form in which it is owned.
+    """A module of the network, and the name of the form in which it is owned.
 
     >>> split_name("blocks.3.point@rank1"), split_name("stem.0")
     (('blocks.3.point', 'rank1'), ('stem.0', ''))
     """
-    place, _, form = name.partition(MARK)
-    return place, form
+    module, _, form = name.partition(MARK)
+    return module, form
 
 
 @cache
 def _order(weights: int) -> Indices:
-    """In which places are taken, shuffled by bits that no release of NumPy changes: ``[n]``."""
+    """In which weights are taken, shuffled by bits that no release of NumPy changes: ``[n]``."""
     return np.argsort(np.random.PCG64(weights).random_raw(weights), kind="stable")
 
 
@@ -430,7 +430,7 @@ def _parts(lengths: Sequence[int]) -> list[range]:
 
 @cache
 def _ranks(weights: int) -> Indices:
-    """When each place is taken: ``[n]``."""
+    """When each weight is taken: ``[n]``."""
     return np.argsort(_order(weights))
 
 
@@ -453,7 +453,7 @@ def _matrix(shapes: Shapes) -> tuple[int, int]:
 def _signs(rows: int, columns: int, rank: int) -> tuple[Signs, Signs]:
     """Factors of plus and minus one, the left ones over the root of the rank: ``[O, r], [r, I]``.
 
-    Like the order of places they come from bits that no release of NumPy changes.
+    Like the order of weights they come from bits that no release of NumPy changes.
     """
     bits = np.random.PCG64(rows * 1_000_003 + columns).random_raw(rank * (rows + columns)) >> 63
     signs = 1 - 2 * bits.astype(np.float32)

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from .adapter import Adapter, check_base, check_heard, load_adapter
+from .adapter import Adapter, check_base, check_streamable, load_adapter
 from .base import BaseConfig
 from .detector import DetectorConfig
 from .errors import KwsError, UsageError
 
 
-class Languages(ABC):
+class AdapterBank(ABC):
     """One base's adapters by language; the base's own language is there from the start.
 
     An adapter may be for that same language, for other words of it; it then takes the name.
@@ -66,7 +66,7 @@ class Languages(ABC):
             adapter = load_adapter(adapter)
         base = self.config
         check_base(adapter, base.sha256, base.features.digest, base.language)
-        check_heard(adapter)
+        check_streamable(adapter)
         language = name or adapter.config.language
         # What was measured of it stays on the disk: it is many times what the language owns.
         config = replace(adapter.config, language=language, metrics={}, training={})

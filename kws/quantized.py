@@ -29,17 +29,17 @@ Peaks = NDArray[np.float16]  # [S]; of 16 bits none
 def quantize(numbers: NDArray[np.float32], sizes: Sequence[int], bits: Bits) -> tuple[Codes, Peaks]:
     """Round numbers ``[n]``, of each site in turn so many."""
     if bits == 16:
-        return halved(numbers), np.zeros(0, np.float16)
+        return to_float16(numbers), np.zeros(0, np.float16)
     levels = _levels(bits)
     exact = [np.abs(site).max(initial=0.0) for site in np.split(numbers, np.cumsum(sizes)[:-1])]
-    peaks = halved(np.array(exact[: len(sizes)], np.float32))
+    peaks = to_float16(np.array(exact[: len(sizes)], np.float32))
     spread = np.repeat(peaks.astype(np.float32), sizes)
     steps = np.rint(numbers * levels / np.where(spread > 0, spread, 1))
     codes = np.clip(steps, -levels if bits > 1 else 0, levels).astype(np.int8)
     return (codes if bits == 8 else _pack(codes, bits)), peaks
 
 
-def halved(numbers: NDArray[np.float32]) -> NDArray[np.float16]:
+def to_float16(numbers: NDArray[np.float32]) -> NDArray[np.float16]:
     """In half as many bits; what is too large becomes infinite, which whoever stores it refuses."""
     with np.errstate(over="ignore"):
         return numbers.astype(np.float16)

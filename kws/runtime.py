@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from .adapter import Adapter, Piece, check_head, numbers_of, pieces
 from .base import HEAD, BaseConfig, check_classes
-from .engine import Ear, Views, sound
+from .engine import HopScorer, WindowScorer, clean_samples
 from .errors import KwsError
 from .files import Arrays
-from .languages import Languages
+from .languages import AdapterBank
 from .templates import Templates
 
 Array = NDArray[np.float32]
@@ -67,7 +67,7 @@ class FrontEnd(Protocol):
         ...
 
 
-class Runtime(Languages):
+class Runtime(AdapterBank):
     """One base and its adapters, for listening.
 
     Args:
@@ -90,8 +90,8 @@ class Runtime(Languages):
         self._front_end = front_end
         self._clips = front_end()
         self.network = build(config, tensors)
-        self._places = _Places.of(self.network.names, tensors)
-        self._live = self._places.vector.copy()
+        self._layout = _Layout.of(self.network.names, tensors)
+        self._live = self._layout.vector.copy()
         self._head = tensors[f"{HEAD}.weight"], tensors[f"{HEAD}.bias"]
         check_classes(config, tensors)
         self._activate(None)
@@ -103,13 +103,13 @@ class Runtime(Languages):
 
     def _admit(self, adapter: Adapter) -> None:
         check_head(adapter, self._head[0].shape[1])
-        self._places.pieces(adapter)
+        self._layout.pieces(adapter)
 
     def _activate(self, adapter: Adapter | None) -> None:
-        self._live[:] = self._places.vector
+        self._live[:] = self._layout.vector
         head = self._head
         if adapter is not None:
-            self._places.add(adapter, self._live)
+            self._layout.add(adapter, self._live)
             head = adapter.head_weight.astype(np.float32), adapter.head_bias.astype(np.float32)
         self.network.put(self._live, *head)
         super()._activate(adapter)
@@ -119,9 +119,9 @@ class Runtime(Languages):
         if view.shape != (self.config.features.view,):
             raise KwsError(f"a view has {self.config.features.view} samples, not {view.shape}")
         network = self.network
-        return network.hear(network.start(), self._clips.clip(sound(view)[0]))
+        return network.hear(network.start(), self._clips.clip(clean_samples(view)[0]))
 
-    def ear(self, hop: int) -> Ear:
+    def hop_scorer(self, hop: int) -> HopScorer:
         """What hears a stream with a decision every ``hop`` samples.
 
         Raises:
@@ -131,12 +131,12 @@ class Runtime(Languages):
         if hop % self.config.features.hop:
             if self.network.causal:
                 raise KwsError(f"decisions must fall on frames, not every {hop} samples")
-            return Views(self)  # views that begin between two frames share none
-        return Streaming(self, self._front_end(), hop // self.config.features.hop)
+            return WindowScorer(self)  # views that begin between two frames share none
+        return IncrementalScorer(self, self._front_end(), hop // self.config.features.hop)
 
 
-class Streaming:
-    """An ear that computes each frame's features once, and a causal network's layers too.
+class IncrementalScorer:
+    """A scorer that computes each frame's features once, and a causal network's layers too.
 
     It follows the bank's active language. What a causal network remembers depends on the language;
     after a change the frames that it still depends on are heard once more.
@@ -186,9 +186,9 @@ def merged(base: Arrays, adapter: Adapter) -> Arrays:
     check_head(adapter, base[f"{HEAD}.weight"].shape[1])
     owned = [name for name in base if name.endswith((".weight", ".bias"))]
     owned = [name for name in sorted(owned, key=_weight_first) if name.rpartition(".")[0] != HEAD]
-    places = _Places.of(owned, base)
-    places.add(adapter, places.vector)
-    parts = np.split(places.vector, np.cumsum([base[name].size for name in owned])[:-1])
+    layout = _Layout.of(owned, base)
+    layout.add(adapter, layout.vector)
+    parts = np.split(layout.vector, np.cumsum([base[name].size for name in owned])[:-1])
     pairs = zip(owned, parts, strict=True)
     head = adapter.head_weight.astype(np.float32), adapter.head_bias.astype(np.float32)
     return {
@@ -200,24 +200,24 @@ def merged(base: Arrays, adapter: Adapter) -> Arrays:
 
 
 @dataclass(frozen=True)
-class _Places:
-    """Where a language may change a base: tensors one after another in a vector, place by place."""
+class _Layout:
+    """What a language may change of a base: its tensors in one vector, module by module."""
 
     vector: Array  # [n], the base's
-    shapes: dict[str, list[tuple[int, ...]]]  # of every place's tensors, the weight first
+    shapes: dict[str, list[tuple[int, ...]]]  # of every module's tensors, the weight first
     spans: dict[str, slice]  # where they lie
     templates: Templates
 
     @classmethod
-    def of(cls, names: Sequence[str], tensors: Arrays) -> "_Places":
-        """Lay out the tensors of these names; those of one place follow one another."""
+    def of(cls, names: Sequence[str], tensors: Arrays) -> "_Layout":
+        """Lay out the tensors of these names; those of one module follow one another."""
         shapes: dict[str, list[tuple[int, ...]]] = {}
         spans: dict[str, slice] = {}
         start = 0
         for name in names:
-            place, stop = name.rpartition(".")[0], start + tensors[name].size
-            shapes.setdefault(place, []).append(tensors[name].shape)
-            spans[place] = slice(spans[place].start if place in spans else start, stop)
+            module, stop = name.rpartition(".")[0], start + tensors[name].size
+            shapes.setdefault(module, []).append(tensors[name].shape)
+            spans[module] = slice(spans[module].start if module in spans else start, stop)
             start = stop
         alone = {p: tensors[f"{p}.weight"] for p, found in shapes.items() if len(found) == 1}
         vector = np.concatenate([tensors[name].ravel() for name in names])
@@ -232,10 +232,10 @@ class _Places:
         found = self.pieces(adapter)
         deltas = numbers_of(adapter, found)
         for piece in found:
-            vector[self.spans[piece.place]][piece.where] += piece.changes(deltas)
+            vector[self.spans[piece.module]][piece.where] += piece.changes(deltas)
 
 
 def _weight_first(name: str) -> tuple[str, bool]:
-    """Sorts the names of tensors place by place."""
-    place, _, kind = name.rpartition(".")
-    return place, kind != "weight"
+    """Sorts the names of tensors module by module."""
+    module, _, kind = name.rpartition(".")
+    return module, kind != "weight"

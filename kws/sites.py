@@ -1,4 +1,4 @@
-"""Sites: the places of a network that a language may reparametrize."""
+"""Sites: the modules of a network that a language may reparametrize."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,23 +18,23 @@ HEAD = "head"  # a language's classifier is always its own and never a site
 class Site:
     """A convolution's weight, or a normalisation's scale and shift, and the form it is owned in.
 
-    In the vector of all sites' weights (:func:`flatten`) its ``span`` weights begin at ``start``.
-    A language owns ``size`` numbers of it, which is ``span`` where it is owned whole.
+    In the vector of all sites' weights (:func:`flatten`) those of this one begin at ``start``. A
+    language owns ``size`` numbers of it, which is ``num_weights`` where it is owned whole.
     """
 
-    name: str  # its place in the network and, if it is not owned whole, its form
+    name: str  # its module's name and, if it is not owned whole, its form
     kind: Literal["conv", "norm"]
     shapes: dict[str, tuple[int, ...]]  # by parameter name, in order
     start: int
     size: int
-    span: int
+    num_weights: int
 
     @property
     def stop(self) -> int:
-        return self.start + self.span
+        return self.start + self.num_weights
 
     @property
-    def place(self) -> str:
+    def module(self) -> str:
         """Its name in the network, whatever the form."""
         return split_name(self.name)[0]
 
@@ -48,19 +48,19 @@ class Site:
         """Of its tensors, in order."""
         return tuple(self.shapes.values())
 
-    def places(self) -> Tensor:
+    def weight_indices(self) -> Tensor:
         """Which of its weights change, counted from its own first (:class:`kws.forms.Form`)."""
-        return torch.from_numpy(self.form.places(self.tensor_shapes))
+        return torch.from_numpy(self.form.weight_indices(self.tensor_shapes))
 
-    def owned(self, form: Form) -> "Site":
-        """The same place in another form.
+    def with_form(self, form: Form) -> "Site":
+        """The same site in another form.
 
         Raises:
             KwsError: the form does not suit it.
 
         """
-        name = self.place if form == WHOLE else f"{self.place}{MARK}{form}"
-        return replace(self, name=name, size=form.numbers(self.tensor_shapes))
+        name = self.module if form == WHOLE else f"{self.module}{MARK}{form}"
+        return replace(self, name=name, size=form.size(self.tensor_shapes))
 
 
 def find_sites(network: nn.Module) -> tuple[Site, ...]:
@@ -85,11 +85,11 @@ def find_sites(network: nn.Module) -> tuple[Site, ...]:
 
 
 def lone_weights(network: nn.Module, sites: Sequence[Site]) -> dict[str, NDArray[np.float32]]:
-    """The weights of the sites that have one tensor alone, by place."""
-    alone = {site.place: next(iter(site.shapes)) for site in sites if len(site.shapes) == 1}
+    """The weights of the sites that have one tensor alone, by module."""
+    alone = {site.module: next(iter(site.shapes)) for site in sites if len(site.shapes) == 1}
     return {
-        place: network.get_parameter(name).detach().cpu().numpy().copy()
-        for place, name in alone.items()
+        module: network.get_parameter(name).detach().cpu().numpy().copy()
+        for module, name in alone.items()
     }
 
 

@@ -26,7 +26,7 @@ class Templates:
     """The templates of one base, made when they are first asked for.
 
     Args:
-        weights: of every place that has one tensor and no more, by the place's name.
+        weights: of every module that has one tensor and no more, by the module's name.
 
     """
 
@@ -36,31 +36,31 @@ class Templates:
 
     @cached_property
     def groups(self) -> dict[str, tuple[str, ...]]:
-        """Every place's group, itself among it: same shape, and same name in its block."""
+        """Every module's group, itself among it: same shape, and same name in its block."""
         found: dict[tuple[str, tuple[int, ...]], list[str]] = {}
-        for place, weight in self._weights.items():
-            found.setdefault((place.rpartition(".")[2], weight.shape), []).append(place)
-        return {place: tuple(group) for group in found.values() for place in group}
+        for module, weight in self._weights.items():
+            found.setdefault((module.rpartition(".")[2], weight.shape), []).append(module)
+        return {module: tuple(group) for group in found.values() for module in group}
 
-    def of(self, place: str, form: Form) -> Array | None:
-        """Templates ``[n, w]`` of a place that is owned as their mixture, or masked; else None.
+    def of(self, module: str, form: Form) -> Array | None:
+        """Templates ``[n, w]`` of a module that is owned as their mixture, or masked; else None.
 
-        Rows are flat as the place's weights are, and have a root mean square of one; a mask has a
-        single row, the place's own weights.
+        Rows are flat as the module's weights are, and have a root mean square of one; a mask has a
+        single row, the module's own weights.
 
         Raises:
-            KwsError: the place's group has not so many.
+            KwsError: the module's group has not so many.
 
         """
         if form == MASK:
-            if place not in self._weights:
-                raise KwsError(f"{place} has not the one tensor that a mask is for")
-            return self._weights[place].reshape(1, -1)
+            if module not in self._weights:
+                raise KwsError(f"{module} has not the one tensor that a mask is for")
+            return self._weights[module].reshape(1, -1)
         if not isinstance(form, Mix):
             return None
-        group = self.groups.get(place, ())
+        group = self.groups.get(module, ())
         if len(group) < max(FEWEST, form.count):
-            raise KwsError(f"{place} has not {form.count} templates in common with others")
+            raise KwsError(f"{module} has not {form.count} templates in common with others")
         if group not in self._found:
             self._found[group] = leading([self._weights[member].ravel() for member in group])
         return self._found[group][: form.count]

@@ -136,7 +136,7 @@ def fit(
             begin = time.perf_counter()
             model.train()
             compute = total = right = seen = 0.0
-            for offset, (features, labels, *ends) in enumerate(ahead(batches.epoch(index))):
+            for offset, (features, labels, *ends) in enumerate(prefetch(batches.epoch(index))):
                 step = index * len(batches) + offset
                 for group in optimizer.param_groups:
                     group["lr"] = plan.lr * plan.rate(step, steps)
@@ -179,15 +179,15 @@ def _diverged(what: str, index: int, stage: Stage | None) -> DivergedError:
     return DivergedError(f"{what} in epoch {index + 1}; lower --lr")
 
 
-def ahead(made: Iterator[T]) -> Iterator[T]:
+def prefetch(made: Iterator[T]) -> Iterator[T]:
     """Prefetch: the same items in order, each made in a thread while the one before is in use.
 
     An item that is None ends the iteration.
 
-    >>> list(ahead(iter([1, 2, 3])))
+    >>> list(prefetch(iter([1, 2, 3])))
     [1, 2, 3]
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as worker:
+    with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as worker:
         coming = worker.submit(next, made, None)
         while (one := coming.result()) is not None:
             coming = worker.submit(next, made, None)

@@ -47,7 +47,7 @@ def cacl(transfer: Transfer) -> Adaptation:
         merge(transfer.earlier, network)
     sites = factored_sites(transfer.sites)
     half = max(1, transfer.train.plan.epochs // 2)
-    first = _grow(transfer, network, [site.owned(Rank(candidates(site))) for site in sites])
+    first = _grow(transfer, network, [site.with_form(Rank(candidates(site))) for site in sites])
     transfer.train("components", first, half, RATE, lambda _: regulariser(factors(first)))
     kept = prune(factors(first), transfer.budget)
     last = _grow(transfer, network, _owned(sites, kept))
@@ -64,7 +64,7 @@ def factored_sites(sites: Sequence[Site]) -> tuple[Site, ...]:
 
 def candidates(site: Site) -> int:
     """As many components as are tried, and never so many that they cost more than the weights."""
-    return max(1, min(CANDIDATES, site.span // site.owned(Rank(1)).size))
+    return max(1, min(CANDIDATES, site.num_weights // site.with_form(Rank(1)).size))
 
 
 def factors(model: Adaptation) -> list[Factors]:
@@ -73,7 +73,7 @@ def factors(model: Adaptation) -> list[Factors]:
     found = []
     for site, piece in zip(model.chosen, pieces, strict=True):
         rows = next(iter(site.shapes.values()))[0]
-        count = site.size // (rows + site.span // rows)
+        count = site.size // (rows + site.num_weights // rows)
         left, right = piece.split([rows * count, site.size - rows * count])
         found.append((left.view(rows, count), right.view(count, -1)))
     return found
@@ -149,20 +149,20 @@ def _grow(transfer: Transfer, network: nn.Module, chosen: Sequence[Site]) -> Ada
 def _owned(sites: Sequence[Site], pairs: Sequence[Factors]) -> list[Site]:
     """The sites that have components, owned at as many ranks."""
     counts = [left.shape[1] for left, _ in pairs]
-    return [site.owned(Rank(count)) for site, count in zip(sites, counts, strict=True) if count]
+    return [site.with_form(Rank(count)) for site, count in zip(sites, counts, strict=True) if count]
 
 
 @torch.no_grad()
 def _together(transfer: Transfer, sites: Sequence[Site], own: Adaptation) -> Adaptation:
     """Over the base alone: the components of earlier languages, then a language's own."""
-    parts: dict[str, list[Factors]] = {site.place: [] for site in sites}
+    parts: dict[str, list[Factors]] = {site.module: [] for site in sites}
     for model in (transfer.earlier, own):
         if model is not None:
             for site, (left, right) in zip(model.chosen, factors(model), strict=True):
-                parts[site.place].append((left.to(own.unit.device), right.to(own.unit.device)))
+                parts[site.module].append((left.to(own.unit.device), right.to(own.unit.device)))
     pairs = [
         (torch.cat([left for left, _ in found], 1), torch.cat([right for _, right in found]))
-        if (found := parts[site.place])
+        if (found := parts[site.module])
         else (own.unit.new_zeros(0, 0), own.unit.new_zeros(0, 0))
         for site in sites
     ]

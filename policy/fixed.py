@@ -23,19 +23,19 @@ def norms(transfer: Transfer) -> Adaptation:
 
 def bitfit(transfer: Transfer) -> Adaptation:
     """Every normalisation's shift."""
-    return transfer.finish([site.owned(SHIFT) for site in norm_sites(transfer.sites)])
+    return transfer.finish([site.with_form(SHIFT) for site in norm_sites(transfer.sites)])
 
 
 def lora(transfer: Transfer) -> Adaptation:
     """The pointwise convolutions at low rank."""
     found = pointwise_sites(transfer.sites)
-    return transfer.finish([site.owned(Rank(LORA_RANK)) for site in found])
+    return transfer.finish([site.with_form(Rank(LORA_RANK)) for site in found])
 
 
 def vera(transfer: Transfer) -> Adaptation:
     """The scales of fixed factors of the pointwise convolutions."""
     found = pointwise_sites(transfer.sites)
-    return transfer.finish([site.owned(Vera(VERA_RANK)) for site in found])
+    return transfer.finish([site.with_form(Vera(VERA_RANK)) for site in found])
 
 
 def full(transfer: Transfer) -> Adaptation:

@@ -37,7 +37,7 @@ class Method:
     Attributes:
         learn: what it makes of a transfer.
         budgeted: obeys a budget; the others own what they own.
-        forms: in how many a place may be owned at once.
+        forms: in how many a module may be owned at once.
         sequential: each language builds on the one before.
         together: all languages are known at once, and learnt from batches of all (policy.joint).
         streams: can be listened with.
@@ -94,10 +94,10 @@ def method_of(name: str) -> Method:
     return METHODS[name]
 
 
-def those(fits: Callable[[Method], bool]) -> tuple[str, ...]:
+def methods_where(fits: Callable[[Method], bool]) -> tuple[str, ...]:
     """The names of the methods that it fits.
 
-    >>> those(lambda method: method.sequential)
+    >>> methods_where(lambda method: method.sequential)
     ('cacl',)
     """
     return tuple(name for name, method in METHODS.items() if fits(method))

@@ -45,7 +45,7 @@ def piggyback(transfer: Transfer) -> Adaptation:
         masked.relative.copy_(-masked.base / masked.unit)  # all that may be taken away
     masked.relative.requires_grad_(False)
     transfer.train("final", masked, transfer.train.left, transfer.train.plan.lr)
-    model = transfer.grow([site.owned(MASK) for site in sites])
+    model = transfer.grow([site.with_form(MASK) for site in sites])
     with torch.no_grad():
         model.relative.copy_(masks())
         model.head.load_state_dict(masked.head.state_dict())

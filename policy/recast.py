@@ -54,7 +54,7 @@ def recast_swr(transfer: Transfer) -> Adaptation:
 
 def recast_lora(transfer: Transfer) -> Adaptation:
     """The smallest setting, and the pointwise convolutions at low rank."""
-    low = [site.owned(Rank(LORA_RANK)) for site in pointwise_sites(transfer.sites)]
+    low = [site.with_form(Rank(LORA_RANK)) for site in pointwise_sites(transfer.sites)]
     return transfer.finish((*mixture(transfer), *low))
 
 
@@ -66,11 +66,11 @@ def mixture(transfer: Transfer) -> tuple[Site, ...]:
 def mixed_sites(network: nn.Module, sites: Sequence[Site], templates: int) -> tuple[Site, ...]:
     """Those of the sites that have templates in common, each mixing at most so many."""
     groups = Templates(lone_weights(network, find_sites(network))).groups
-    sizes = {site.place: len(groups.get(site.place, ())) for site in sites}
+    sizes = {site.module: len(groups.get(site.module, ())) for site in sites}
     return tuple(
-        site.owned(Mix(min(templates, sizes[site.place])))
+        site.with_form(Mix(min(templates, sizes[site.module])))
         for site in sites
-        if sizes[site.place] >= FEWEST
+        if sizes[site.module] >= FEWEST
     )
 
 

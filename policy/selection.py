@@ -11,7 +11,7 @@ from kws.sites import Site
 def project(scores: Tensor, sites: Sequence[Site], budget: int) -> tuple[Site, ...]:
     """Take sites by falling score, passing over those that no longer fit.
 
-    A place that comes in several forms is taken in the one of highest score that fits.
+    A module that comes in several forms is taken in the one of highest score that fits.
 
     Methods that choose sites choose through this one rule, and so differ in their scores alone.
 
@@ -25,12 +25,12 @@ def project(scores: Tensor, sites: Sequence[Site], budget: int) -> tuple[Site, .
 
     """
     left = budget
-    chosen: dict[str, Site] = {}  # by place
+    chosen: dict[str, Site] = {}  # by module
     for number in torch.argsort(scores, descending=True, stable=True).tolist():
         site = sites[number]
-        if site.size <= left and site.place not in chosen:
+        if site.size <= left and site.module not in chosen:
             left -= site.size
-            chosen[site.place] = site
+            chosen[site.module] = site
     return tuple(sorted(chosen.values(), key=lambda site: site.start))
 
 

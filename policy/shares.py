@@ -120,7 +120,7 @@ def apportion(scores: Tensor, sites: Sequence[Site], budget: int) -> tuple[Site,
     order = torch.argsort((exact - counts).masked_fill(counts == sizes, -1), descending=True)
     counts[order[: budget - int(counts.sum())]] += 1
     return tuple(
-        site if count == site.size else site.owned(Tied(count))
+        site if count == site.size else site.with_form(Tied(count))
         for site, count in zip(sites, counts.tolist(), strict=True)
         if count
     )
@@ -130,6 +130,6 @@ def _ranks(site: Site) -> Tensor:
     """When each weight of a site is taken: ``[n]``."""
     ranks = torch.full((site.size,), float(site.size - 1))
     if site.size > 1:
-        taken = site.owned(Part(site.size - 1)).places()
+        taken = site.with_form(Part(site.size - 1)).weight_indices()
         ranks[taken] = torch.arange(site.size - 1, dtype=ranks.dtype)
     return ranks

@@ -70,7 +70,7 @@ def learn_where(
     transferred = transfer.transferred()
     policy = make(transfer.sites).to(transfer.device)
     share = max(budget, 1) / spent(transfer.sites)
-    gated = transfer.grow(transfer.sites, policy).take(transferred)
+    gated = transfer.grow(transfer.sites, policy).initialize_from(transferred)
     transfer.early("policy", gated, lambda done: policy.tighten(allowance(share, done)))
     return transfer.finish((*policy.choose(budget), *beside), gated)
 

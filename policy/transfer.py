@@ -133,23 +133,25 @@ class Transfer:
         """
         model = self.grow(chosen)
         if before is not None:
-            model.take(before)
+            model.initialize_from(before)
         self.train("final", model, self.train.left, self.rate(chosen))
         return model
 
     def rate(self, chosen: Sequence[Site]) -> float:
         """At which what is owned learns in the end."""
-        moved = {(site.place, place) for site in chosen for place in site.places().tolist()}
-        return self.train.plan.lr * quickening(len(moved), spent(self.sites))
+        moved = {
+            (site.module, index) for site in chosen for index in site.weight_indices().tolist()
+        }
+        return self.train.plan.lr * rate_factor(len(moved), spent(self.sites))
 
 
-def quickening(moved: int, total: int) -> float:
+def rate_factor(moved: int, total: int) -> float:
     """Factor of the learning rate where ``moved`` of ``total`` weights change: sqrt(total / moved).
 
     At most ``FASTEST``. A step then changes what the network computes by about as much, however few
     weights it moves (decision 5).
 
-    >>> quickening(26_504, 26_504), quickening(6_626, 26_504), quickening(0, 26_504)
+    >>> rate_factor(26_504, 26_504), rate_factor(6_626, 26_504), rate_factor(0, 26_504)
     (1.0, 2.0, 1.0)
     """
     return min(FASTEST, math.sqrt(total / moved)) if moved else 1.0

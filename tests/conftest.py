@@ -171,7 +171,7 @@ def make_adapter(base: "Base") -> MakeAdapter:
     ) -> Adapter:
         rng = np.random.default_rng(list(language.encode()))
         sites = find_sites(base.network)[::step]
-        chosen = [s.owned(Rank(1)) if s.name.endswith(".point") else s for s in sites]
+        chosen = [s.with_form(Rank(1)) if s.name.endswith(".point") else s for s in sites]
         spent = sum(site.size for site in chosen)
         fields: dict[str, Any] = {
             "language": language,

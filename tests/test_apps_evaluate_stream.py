@@ -21,7 +21,7 @@ from apps.wiring import open_runtime
 from audio_data.clips import SPLITS, Clip
 from audio_data.corpus import read_corpus
 from audio_data.decode import decode
-from audio_data.long import Recordings
+from audio_data.long import LongRecordings
 from audio_data.manifest import write_manifest
 from audio_data.material import read_material
 from audio_data.streams import PositiveStream
@@ -274,7 +274,7 @@ def test_a_word_at_the_very_end_of_a_stream_is_heard_as_live(tmp_path: Path) -> 
     """By the silence that ends every stream, and no later than the stream."""
     word = decode(tone(tmp_path / "word.wav", 300))[:6_400]
     soundfile.write(tmp_path / "cut.wav", word, SAMPLE_RATE, subtype="FLOAT")
-    heard = hear(LiveScorer(Ear()), Recordings(tmp_path / "cut.wav"))
+    heard = hear(LiveScorer(Ear()), LongRecordings(tmp_path / "cut.wav"))
     events = heard.detect(DetectorConfig())
     assert events == live(word, Engine(Ear()))
     assert [event.time for event in events] == [pytest.approx(0.4)]
@@ -292,7 +292,7 @@ def test_detect_finds_in_a_file_what_stream_evaluation_counts(
     folders = [] if language == "ara" else [ROOT / "models/zoo/cmn"]
     bank = open_runtime(ROOT / "models/zoo/ara", folders)
     config = bank.detector_config(language).at(0.2)
-    counted = hear(LiveScorer(bank), Recordings(path)).detect(config)
+    counted = hear(LiveScorer(bank), LongRecordings(path)).detect(config)
     adapters = [option for folder in folders for option in ("--adapter", folder)]
     command = ["detect", path, "--base", ROOT / "models/zoo/ara", *adapters]
     code, out, err = kws(*command, "--threshold", 0.2, "--json")

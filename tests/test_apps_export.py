@@ -74,7 +74,7 @@ def owned(sites: tuple[Site, ...]) -> list[Site]:
     chosen = []
     for site in sites[::2]:
         kind = forms[site.kind]
-        chosen.append(site.owned(kind[numbered[site.kind] % len(kind)]))
+        chosen.append(site.with_form(kind[numbered[site.kind] % len(kind)]))
         numbered[site.kind] += 1
     return chosen
 
@@ -166,7 +166,7 @@ def opened(folders: Path, language: str) -> Runtime:
 
 def live(folders: Path, language: str, wave: Wave, hop: int) -> Wave:
     """The engine's scores ``[n, K]`` at every hop."""
-    ear = opened(folders, language).ear(hop)
+    ear = opened(folders, language).hop_scorer(hop)
     ends = range(0, len(wave) - hop + 1, hop)
     return np.array([ear.hear(wave[start : start + hop]) for start in ends])
 

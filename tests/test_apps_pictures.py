@@ -77,12 +77,12 @@ def test_factors_of_more_numbers_than_weights_are_all_of_a_site(
     network: BCResNet, make_adapter: Callable[..., Adapter]
 ) -> None:
     site = next(site for site in find_sites(network) if site.name == "blocks.0.point")
-    many = site.owned(Rank(7))
+    many = site.with_form(Rank(7))
     assert many.size > site.size
     assert _share([many.name], site) == 1.0
 
 
 def test_what_is_owned_of_a_site_in_two_forms_adds_up(network: BCResNet) -> None:
     site = next(site for site in find_sites(network) if site.name == "blocks.0.point")
-    both = [site.owned(Tied(10)).name, site.owned(Mix(2)).name]
+    both = [site.with_form(Tied(10)).name, site.with_form(Mix(2)).name]
     assert _share(both, site) == 12 / site.size

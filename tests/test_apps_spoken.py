@@ -105,7 +105,7 @@ def test_who_is_stopped_while_thresholds_are_chosen_learns_nothing_twice(
     left = list(out.glob("checkpoint-*"))
     assert left
     with monkeypatch.context() as known:
-        known.setattr("kws.train.ahead", stop)  # what makes a batch
+        known.setattr("kws.train.prefetch", stop)  # what makes a batch
         succeed(kws, *learn(tiny, out))
     assert not list(out.glob("checkpoint-*"))
     assert "calibration" in read_adapter_config(out).metrics

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from apps import learn, pretrain, whole
 from apps.cli import kws
+from apps.demo_stream import GAP, Said, compose, hear, is_right, matched, record
 from apps.live import LiveEngine
-from apps.stream import GAP, Said, compose, hear, is_right, matched, record
 from apps.whole import NAMES, Row, Size
 from audio_data.clips import Clip
 from kws.adapter import read_adapter_config

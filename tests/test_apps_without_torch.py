@@ -142,7 +142,7 @@ def test_an_exported_language_needs_only_onnxruntime(wave: Wave) -> None:
     network = fold(config, merged(read_tensors(ZOO / "ara" / MODEL), adapter))
     session = onnxruntime.InferenceSession(language_file(config.features, network, adapter.config))
     hop = config.features.hop
-    ear = open_runtime(ZOO / "ara", [ZOO / "cmn"]).ear(hop)
+    ear = open_runtime(ZOO / "ara", [ZOO / "cmn"]).hop_scorer(hop)
     for start in range(0, len(wave), hop):
         expected = ear.hear(wave[start : start + hop])
     (size,) = next(one.shape for one in session.get_inputs() if one.name == "state")

@@ -20,7 +20,7 @@ from audio_data.augment import (
     rms,
     uniform,
 )
-from audio_data.batches import LAG, LATE, LOUD, QUIET, Training, Views, fixed_features
+from audio_data.batches import LAG, LATE, LOUD, QUIET, TrainingBatches, Views, fixed_features
 from audio_data.features import LogMel
 from kws.config import FeatureConfig
 
@@ -59,8 +59,8 @@ def views(clips: int = 12, silent: int = 4, margin: int = MARGIN) -> Views:
     return Views.build(waves.astype(np.int16), labels, silent, margin)
 
 
-def training(augment: AugmentConfig, seed: int = 0, batch: int = 5) -> Training:
-    return Training(views(), noise(), FEATURES, augment, batch=batch, seed=seed)
+def training(augment: AugmentConfig, seed: int = 0, batch: int = 5) -> TrainingBatches:
+    return TrainingBatches(views(), noise(), FEATURES, augment, batch=batch, seed=seed)
 
 
 def decibels(ratio: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ def test_words_of_a_batch_are_heard_in_noise_of_different_levels() -> None:
     many = views(clips=60, silent=0)
     augment = replace(PLAIN, probability=1.0, shift=0, snr=(0.0, 30.0))
     rows = torch.arange(60)[:, None]
-    heard = Training(many, noise(), FEATURES, augment)._waves(rows, generator())
+    heard = TrainingBatches(many, noise(), FEATURES, augment)._waves(rows, generator())
     plain = many.waves[:, MARGIN : MARGIN + FEATURES.view].float() / 32_768
     ratios = decibels(rms(plain) / rms(heard - plain))
     assert ratios.min() < 3
@@ -172,7 +172,7 @@ def test_shift_stays_within_the_margin_and_reaches_its_ends() -> None:
     waves[:, margin + 8_000] = 20_000
     clicks = Views.build(waves, [0] * count, 0, margin)
     augment = replace(PLAIN, shift=4, probability=1.0)
-    shifted = Training(clicks, noise(), FEATURES, augment)._waves(
+    shifted = TrainingBatches(clicks, noise(), FEATURES, augment)._waves(
         torch.arange(count)[:, None], generator()
     )
     moved = shifted.argmax(dim=1) - 8_000
@@ -183,7 +183,7 @@ def test_shift_never_leaves_the_recording() -> None:
     """A margin smaller than the shift bounds it."""
     waves = np.full((200, FEATURES.view + 2 * 3), 10_000, np.int16)
     augment = replace(PLAIN, shift=1_000, probability=1.0)
-    small = Training(Views.build(waves, [0] * 200, 0, 3), noise(), FEATURES, augment)
+    small = TrainingBatches(Views.build(waves, [0] * 200, 0, 3), noise(), FEATURES, augment)
     shifted = small._waves(torch.arange(200)[:, None], generator())
     assert shifted.min() > 0.29
 
@@ -191,7 +191,7 @@ def test_shift_never_leaves_the_recording() -> None:
 def test_untouched_recordings_are_the_middle_of_the_view() -> None:
     """And fixed sets hear the same."""
     all_views = views(silent=0)
-    plain = Training(all_views, noise(), FEATURES, STILL)
+    plain = TrainingBatches(all_views, noise(), FEATURES, STILL)
     rows = torch.arange(len(all_views))[:, None]
     heard = plain._waves(rows, generator())
     expected = all_views.waves[:, MARGIN : MARGIN + FEATURES.view].float() / 32_768
@@ -204,7 +204,7 @@ def test_untouched_recordings_are_the_middle_of_the_view() -> None:
 def test_a_share_of_the_clips_is_touched() -> None:
     many = views(clips=400, silent=0)
     augment = replace(PLAIN, probability=0.8, snr=(5.0, 5.0))
-    heard = Training(many, noise(), FEATURES, augment)._waves(
+    heard = TrainingBatches(many, noise(), FEATURES, augment)._waves(
         torch.arange(400)[:, None], generator()
     )
     plain = many.waves[:, MARGIN : MARGIN + FEATURES.view].float() / 32_768
@@ -217,7 +217,7 @@ def test_a_share_of_the_words_comes_through_a_narrow_band(share: float) -> None:
     """Nothing above its end is left of those, and nothing is lost below."""
     many = views(clips=400, silent=0)
     augment = replace(STILL, narrow=share, band=(3_000.0, 3_400.0))
-    heard = Training(many, noise(), FEATURES, augment)._waves(
+    heard = TrainingBatches(many, noise(), FEATURES, augment)._waves(
         torch.arange(400)[:, None], generator()
     )
     plain = many.waves[:, MARGIN : MARGIN + FEATURES.view].float() / 32_768
@@ -230,7 +230,7 @@ def test_a_share_of_the_words_comes_through_a_narrow_band(share: float) -> None:
 def test_silent_rows_are_noise_between_quiet_and_loud() -> None:
     """Not the recording, not nothing, and labelled as silence."""
     many = views(clips=2, silent=300)
-    waves = Training(many, noise(), FEATURES, AugmentConfig())._waves(
+    waves = TrainingBatches(many, noise(), FEATURES, AugmentConfig())._waves(
         torch.arange(302)[:, None], generator()
     )
     levels = decibels(rms(waves[2:])).flatten()
@@ -270,14 +270,14 @@ def test_what_is_suppressed_falls_silent_and_what_is_loud_stays() -> None:
 
 def test_sound_stays_within_full_scale() -> None:
     loud = Views.build(np.full((50, FEATURES.view), 32_767, np.int16), [0] * 50, 0, 0)
-    waves = Training(loud, noise(), FEATURES, AugmentConfig())._waves(
+    waves = TrainingBatches(loud, noise(), FEATURES, AugmentConfig())._waves(
         torch.arange(50)[:, None], generator()
     )
     assert waves.abs().max() <= 1
     assert waves.isfinite().all()
 
 
-def batches(training: Training, epoch: int) -> list[tuple[Tensor, Tensor]]:
+def batches(training: TrainingBatches, epoch: int) -> list[tuple[Tensor, Tensor]]:
     return list(training.epoch(epoch))
 
 
@@ -351,8 +351,8 @@ def test_speed_invents_nothing_beyond_the_recording(speed: float) -> None:
 CONTEXT = 30  # frames
 
 
-def chained(augment: AugmentConfig, clips: int = 10, batch: int = 10) -> Training:
-    return Training(
+def chained(augment: AugmentConfig, clips: int = 10, batch: int = 10) -> TrainingBatches:
+    return TrainingBatches(
         views(clips, silent=0), noise(20), FEATURES, augment, batch=batch, context=CONTEXT
     )
 
@@ -391,7 +391,7 @@ def test_words_of_a_row_are_about_as_loud_as_each_other() -> None:
     waves = torch.full((40, FEATURES.view), 0.1).mul(32_768).to(torch.int16).numpy()
     rows = Views.build(waves, [0] * 40, 0, 0)
     augment = replace(PLAIN, probability=0.0, gain=(-24.0, 0.0), apart=2.0)
-    training = Training(rows, noise(20), FEATURES, augment, batch=40, context=CONTEXT)
+    training = TrainingBatches(rows, noise(20), FEATURES, augment, batch=40, context=CONTEXT)
     heard = training._waves(torch.arange(40).view(10, 4), generator())
     words = heard[:, training.lead : training.lead + 4 * FEATURES.view]
     levels = decibels(rms(words.reshape(-1, FEATURES.view))).view(10, 4)
@@ -401,7 +401,7 @@ def test_words_of_a_row_are_about_as_loud_as_each_other() -> None:
 
 def test_of_a_frequent_class_every_epoch_hears_others() -> None:
     many = Views.build(np.zeros((60, FEATURES.view), np.int16), [0] * 10 + [1] * 50, 0, 0)
-    training = Training(many, noise(), FEATURES, STILL, batch=8, at_most={1: 5})
+    training = TrainingBatches(many, noise(), FEATURES, STILL, batch=8, at_most={1: 5})
     told = [torch.cat([labels for _, labels in training.epoch(index)]) for index in range(2)]
     assert [labels.bincount().tolist() for labels in told] == [[10, 5]] * 2
     assert len(training) == len(list(training.epoch(0))) == 2

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from audio_data.augment import AugmentConfig
-from audio_data.batches import Kept, Training, Views
+from audio_data.batches import CachedBatches, TrainingBatches, Views
 from kws.config import FeatureConfig
 
 FEATURES = FeatureConfig()
@@ -19,11 +19,11 @@ def test_a_digest_tells_all_that_is_heard() -> None:
     changed[3, 17] += 1
     noise, config = torch.ones(3 * FEATURES.view), AugmentConfig()
     trainings = [
-        Training(first, noise, FEATURES, config),
-        Training(first, noise, FEATURES, config, seed=1),
-        Training(first, 2 * noise, FEATURES, config),
-        Training(replace(first, waves=changed), noise, FEATURES, config),
+        TrainingBatches(first, noise, FEATURES, config),
+        TrainingBatches(first, noise, FEATURES, config, seed=1),
+        TrainingBatches(first, 2 * noise, FEATURES, config),
+        TrainingBatches(replace(first, waves=changed), noise, FEATURES, config),
     ]
     digests = [training.digest for training in trainings]
-    assert digests[0] == digests[1] == Kept(trainings[0]).digest
+    assert digests[0] == digests[1] == CachedBatches(trainings[0]).digest
     assert len(set(digests)) == 3

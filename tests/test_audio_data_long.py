@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from audio_data.long import Recordings
+from audio_data.long import LongRecordings
 from kws.config import SAMPLE_RATE
 from kws.errors import KwsError
 
@@ -19,7 +19,7 @@ def test_a_long_recording_that_is_damaged_is_named(tmp_path: Path) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(KwsError, match=r"long.flac is truncated or damaged"):
-        list(Recordings(path))
+        list(LongRecordings(path))
 
 
 def test_recordings_behind_a_link_are_heard_and_sound_that_is_not_read_is_named(
@@ -31,12 +31,12 @@ def test_recordings_behind_a_link_are_heard_and_sound_that_is_not_read_is_named(
     for path in (tmp_path / "elsewhere" / "b.wav", tmp_path / "given" / "a.wav"):
         soundfile.write(path, np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE)
     (tmp_path / "given" / "more").symlink_to(tmp_path / "elsewhere")
-    found = Recordings(tmp_path / "given")
+    found = LongRecordings(tmp_path / "given")
     assert [path.name for path in found.paths] == ["a.wav", "b.wav"]
     assert found.expected_seconds == 2
     (tmp_path / "elsewhere" / "c.m4a").write_bytes(b"")
     with pytest.raises(KwsError, match=r"c\.m4a is in a format that is not read"):
-        Recordings(tmp_path / "given")
+        LongRecordings(tmp_path / "given")
 
 
 def test_a_recording_is_heard_once_however_many_links_lead_to_it(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_a_recording_is_heard_once_however_many_links_lead_to_it(tmp_path: Path)
     soundfile.write(path, np.zeros(SAMPLE_RATE), SAMPLE_RATE)
     for n in range(4):
         (tmp_path / f"{n}.wav").symlink_to(path)
-    found = Recordings(tmp_path)
+    found = LongRecordings(tmp_path)
     assert (found.expected_seconds, len(list(found))) == (1.0, 1)
     assert found.ledger.distinct_seconds == {"recordings": 1.0}
 
@@ -58,17 +58,17 @@ def test_a_recording_that_is_cut_is_told_before_any_is_heard(
     data = (tmp_path / "b.wav").read_bytes()
     (tmp_path / "b.wav").write_bytes(data[: int(share * len(data))])
     with pytest.raises(KwsError, match=rf"b\.wav {message}"):
-        Recordings(tmp_path)
+        LongRecordings(tmp_path)
 
 
 def test_what_was_thrown_away_is_not_heard(tmp_path: Path) -> None:
     for path in (tmp_path / "a.wav", tmp_path / ".Trash" / "b.wav"):
         path.parent.mkdir(exist_ok=True)
         soundfile.write(path, np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE)
-    assert [path.name for path in Recordings(tmp_path).paths] == ["a.wav"]
+    assert [path.name for path in LongRecordings(tmp_path).paths] == ["a.wav"]
 
 
 def test_a_recording_may_have_a_name_that_is_no_text(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE)
     (tmp_path / "a.wav").rename(tmp_path / "caf\udce9.wav")
-    assert Recordings(tmp_path).expected_seconds == 1
+    assert LongRecordings(tmp_path).expected_seconds == 1

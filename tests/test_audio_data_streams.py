@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from audio_data.clips import MADE, SPLITS, Clip, Split
 from audio_data.decode import BLOCK as SAMPLES
 from audio_data.decode import decode
-from audio_data.long import Recordings
+from audio_data.long import LongRecordings
 from audio_data.manifest import read_manifest, write_manifest
 from audio_data.material import HALVES, Material, read_material
 from audio_data.streams import PEAK, Chunk, Ledger, NegativeStream, Noise, PositiveStream
@@ -466,7 +466,7 @@ def test_long_recordings_are_heard_whole_a_piece_at_a_time(tmp_path: Path) -> No
     write(tmp_path / "a.wav", first)
     write(tmp_path / "deep" / "b.flac.wav", tone(400, 2.6))
     (tmp_path / "notes.txt").write_text("no sound")
-    stream = Recordings(tmp_path)
+    stream = LongRecordings(tmp_path)
     chunks = [wave for wave, truth in stream if not truth]
     assert max(map(len, chunks)) <= SAMPLES
     assert np.array_equal(np.concatenate(chunks), np.concatenate([first, tone(400, 2.6)]))
@@ -478,7 +478,7 @@ def test_long_recordings_are_heard_whole_a_piece_at_a_time(tmp_path: Path) -> No
 def test_long_recordings_are_resampled_without_seams(tmp_path: Path, rate: int) -> None:
     time = np.arange(rate * (BLOCK + 1)) / rate
     write(tmp_path / "tone.wav", (0.5 * np.sin(2 * np.pi * 440 * time)).astype(np.float32), rate)
-    wave, _ = joined(Recordings(tmp_path / "tone.wav"))
+    wave, _ = joined(LongRecordings(tmp_path / "tone.wav"))
     assert len(wave) == pytest.approx((BLOCK + 1) * SAMPLE_RATE, abs=2)
     expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(len(wave)) / SAMPLE_RATE)
     assert np.abs(wave - expected)[1_000:-1_000].max() < 1e-3
@@ -505,12 +505,12 @@ def test_long_recordings_that_cannot_be_read(
 ) -> None:
     make(tmp_path / "x.wav")
     with pytest.raises(KwsError, match=message):
-        list(Recordings(tmp_path))
+        list(LongRecordings(tmp_path))
 
 
 def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, text(tmp_path / "x.txt")):
         with pytest.raises(UsageError, match="holds no recordings"):
-            Recordings(path)
+            LongRecordings(path)
     with pytest.raises(UsageError, match="gone is not there"):
-        Recordings(tmp_path / "gone")
+        LongRecordings(tmp_path / "gone")

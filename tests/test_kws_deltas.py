@@ -43,7 +43,7 @@ def changed(adaptation: Adaptation) -> Adaptation:
 
 def constantly(gates: Tensor, sites: Sequence[Site]) -> Callable[[], Tensor]:
     """One gate a site, for all changes of its weights."""
-    return lambda: gates.repeat_interleave(torch.tensor([site.span for site in sites]))
+    return lambda: gates.repeat_interleave(torch.tensor([site.num_weights for site in sites]))
 
 
 def test_sites_are_all_parameters_but_the_heads(network: nn.Module) -> None:
@@ -197,7 +197,9 @@ def test_pieces_are_each_sites_own_delta(network: nn.Module) -> None:
 def test_taking_over_keeps_the_sites_that_both_own(network: nn.Module) -> None:
     sites = find_sites(network)
     old = changed(Adaptation(network, CLASSES, (sites[2], sites[4], sites[6])))
-    new = Adaptation(network, CLASSES, (sites[1], sites[4], sites[6], sites[8])).take(old)
+    new = Adaptation(network, CLASSES, (sites[1], sites[4], sites[6], sites[8])).initialize_from(
+        old
+    )
     assert torch.equal(new.changes_by_site()[1], old.changes_by_site()[1])
     assert torch.equal(new.changes_by_site()[2], old.changes_by_site()[2])
     assert not new.changes_by_site()[0].any()
@@ -221,7 +223,7 @@ def pointwise(network: nn.Module) -> Site:
 
 
 def test_factors_begin_as_the_base_and_learn(network: nn.Module, toy: EpochBatches) -> None:
-    site = pointwise(network).owned(Rank(2))
+    site = pointwise(network).with_form(Rank(2))
     adaptation = Adaptation(network, CLASSES, [site])
     assert adaptation.numbers.numel() == site.size == 2 * (12 + 12)
     assert torch.equal(adaptation.vector(), adaptation.base)
@@ -233,7 +235,7 @@ def test_factors_begin_as_the_base_and_learn(network: nn.Module, toy: EpochBatch
 def test_forms_of_one_place_add_up_and_have_their_own_gates(network: nn.Module) -> None:
     whole = pointwise(network)
     norm = find_sites(network)[1]
-    chosen = [whole, norm, whole.owned(Rank(1))]
+    chosen = [whole, norm, whole.with_form(Rank(1))]
     adaptation = changed(Adaptation(network, CLASSES, chosen))
     pieces = adaptation.changes_by_site()
     for gates in ([1.0, 1.0, 1.0], [0.0, 1.0, 1.0], [1.0, 0.0, 0.0]):
@@ -249,7 +251,7 @@ def test_forms_of_one_place_add_up_and_have_their_own_gates(network: nn.Module) 
 def test_a_step_of_factors_is_as_large_as_one_of_weights(network: nn.Module) -> None:
     """Relative to the tensor's magnitude, where the right factor is as drawn."""
     site = pointwise(network)
-    adaptation = Adaptation(network, CLASSES, [site.owned(Rank(1))])
+    adaptation = Adaptation(network, CLASSES, [site.with_form(Rank(1))])
     with torch.no_grad():
         adaptation.relative[:12] = 0.02
     rms = network.get_parameter("blocks.3.point.weight").square().mean().sqrt()
@@ -259,11 +261,11 @@ def test_a_step_of_factors_is_as_large_as_one_of_weights(network: nn.Module) -> 
 
 @pytest.mark.parametrize("count", [1, 14, 143])
 def test_a_site_owned_in_part_changes_so_many_weights(network: nn.Module, count: int) -> None:
-    site = pointwise(network).owned(Part(count))
+    site = pointwise(network).with_form(Part(count))
     adaptation = changed(Adaptation(network, CLASSES, [site]))
     moved = adaptation.vector() != adaptation.base
     assert int(moved.sum()) == site.size == count
-    fewer = changed(Adaptation(network, CLASSES, [pointwise(network).owned(Part(1))]))
+    fewer = changed(Adaptation(network, CLASSES, [pointwise(network).with_form(Part(1))]))
     assert (moved | (fewer.vector() == fewer.base)).all()  # fewer are among more
 
 
@@ -271,7 +273,7 @@ def test_tied_numbers_begin_as_the_means_of_what_their_weights_learnt(network: n
     """With signs undone, so that of all that so many numbers can be they are the nearest."""
     whole = pointwise(network)
     learnt = changed(Adaptation(network, CLASSES, [whole]))
-    tied = Adaptation(network, CLASSES, [whole.owned(Tied(5))]).take(learnt)
+    tied = Adaptation(network, CLASSES, [whole.with_form(Tied(5))]).initialize_from(learnt)
     which, signs = Tied(5).sources(whole.tensor_shapes)
     spread = np.zeros((whole.size, 5), np.float32)
     spread[np.arange(whole.size), which] = signs
@@ -282,7 +284,9 @@ def test_tied_numbers_begin_as_the_means_of_what_their_weights_learnt(network: n
 def test_threads_change_no_gradient() -> None:
     """Of many weights that share a number, several threads may take their parts."""
     network = BCResNet(4, tau=3).eval()
-    model = Adaptation(network, 4, [s.owned(Tied(s.size // 10 or 1)) for s in find_sites(network)])
+    model = Adaptation(
+        network, 4, [s.with_form(Tied(s.size // 10 or 1)) for s in find_sites(network)]
+    )
     weights = torch.randn(len(model.where), generator=torch.Generator().manual_seed(0))
     threads = torch.get_num_threads()
     torch.set_num_threads(2)

@@ -39,9 +39,9 @@ def test_arrays_and_tensors_change_the_same_weights_alike(
     common = np.random.default_rng(1).normal(size=(1, 960)).astype(np.float32)
     found = form_of(form).changes(owned, shapes, common)
     tensors = torch.from_numpy(owned), shapes, torch.from_numpy(common)
-    assert form_of(form).numbers(shapes) == count
+    assert form_of(form).size(shapes) == count
     np.testing.assert_allclose(form_of(form).changes(*tensors), found, atol=1e-5)
-    where = form_of(form).places(shapes)
+    where = form_of(form).weight_indices(shapes)
     assert len(where) == len(found) == len(set(where.tolist()))
     assert where.min() >= 0
     assert where.max() < sum(map(math.prod, shapes))
@@ -70,7 +70,7 @@ def test_a_form_that_does_not_suit_is_refused(
     form: str, shapes: tuple[tuple[int, ...], ...]
 ) -> None:
     with pytest.raises(KwsError, match=f"form '{form}'"):
-        form_of(form).numbers(shapes)
+        form_of(form).size(shapes)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_every_form_is_read_from_its_name() -> None:
 
 
 def test_parts_are_spread_and_fewer_are_among_more() -> None:
-    order = form_of("part1599").places([(40, 40, 1, 1)])
+    order = form_of("part1599").weight_indices([(40, 40, 1, 1)])
     owned = np.zeros(1_600)
     owned[order[:400]] = 1
     for axis in (0, 1):
@@ -99,7 +99,10 @@ def test_parts_are_spread_and_fewer_are_among_more() -> None:
         assert sums.min() >= 3
         assert sums.max() <= 20
     for count in (1, 5, 700):
-        assert form_of(f"part{count}").places([(40, 40, 1, 1)]).tolist() == order[:count].tolist()
+        assert (
+            form_of(f"part{count}").weight_indices([(40, 40, 1, 1)]).tolist()
+            == order[:count].tolist()
+        )
 
 
 def test_tied_numbers_have_equally_many_weights_of_one_tensor_each() -> None:
@@ -117,15 +120,15 @@ def test_every_tied_number_has_a_weight_however_small_a_tensor_is(count: int) ->
     found = Tied(count).sources(BIASED)
     assert found is not None
     assert set(found[0].tolist()) == set(range(count))
-    assert len(found[0]) == len(Tied(count).places(BIASED))
+    assert len(found[0]) == len(Tied(count).weight_indices(BIASED))
 
 
 def test_a_single_tied_number_changes_the_scale_alone() -> None:
-    assert form_of("tied1").places(NORM).tolist() == list(range(32))
+    assert form_of("tied1").weight_indices(NORM).tolist() == list(range(32))
 
 
 def test_shifts_are_the_second_half() -> None:
-    assert form_of("shift").places(NORM).tolist() == list(range(32, 64))
+    assert form_of("shift").weight_indices(NORM).tolist() == list(range(32, 64))
 
 
 def test_a_low_rank_is_a_product_of_factors() -> None:
@@ -176,5 +179,5 @@ def test_shared_numbers_are_what_the_page_on_adapters_says(
         begin += got[tensor]
         wanted.append(change)
     form, found = Tied(count), np.zeros(sum(sizes), np.float32)
-    found[form.places(shapes)] = form.changes(numbers, shapes)
+    found[form.weight_indices(shapes)] = form.changes(numbers, shapes)
     np.testing.assert_array_equal(found, np.concatenate(wanted))

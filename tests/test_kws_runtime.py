@@ -200,7 +200,7 @@ def test_streams_have_the_scores_of_torch_through_switches(
     wave = noise(40 * HOP, seed=1)
     expected = {"ar": truth(base, wave), "cmn": truth(Base(base.config, merged_network), wave)}
     assert np.abs(expected["ar"] - expected["cmn"]).max() > 0.05
-    ear = runtime.ear(HOP)
+    ear = runtime.hop_scorer(HOP)
     for _ in range(2):
         ear.reset()
         for row in range(40):
@@ -214,13 +214,13 @@ def in_parts(base: Base, language: str, classes: int = 4, bits: Bits = 16) -> Ad
     """An adapter that owns a part of every site: numbers of a seventh, shifts, mixtures, masks."""
     rng = np.random.default_rng(list(language.encode()))
     chosen = [
-        site.owned(SHIFT)
+        site.with_form(SHIFT)
         if site.kind == "norm" and number % 3 == 0
-        else site.owned(Mix(2))
+        else site.with_form(Mix(2))
         if site.name.endswith((".point", ".time"))
-        else site.owned(MASK)
+        else site.with_form(MASK)
         if site.name.endswith(".frequency")
-        else site.owned((Part, Tied)[number % 2](max(1, site.size // 7)))
+        else site.with_form((Part, Tied)[number % 2](max(1, site.size // 7)))
         for number, site in enumerate(find_sites(base.network))
     ]
     spent = sum(site.size for site in chosen)
@@ -301,7 +301,7 @@ def test_away_and_back_between_two_decisions_is_as_if_nothing_was(
 ) -> None:
     runtime = runtime_of(base_of(True), form)
     runtime.load_adapter(make_adapter("cmn"))
-    wave, steady, moved = noise(30 * HOP), runtime.ear(HOP), runtime.ear(HOP)
+    wave, steady, moved = noise(30 * HOP), runtime.hop_scorer(HOP), runtime.hop_scorer(HOP)
     steady.reset()
     moved.reset()
     for row in range(30):

@@ -66,11 +66,11 @@ def test_more_templates_than_layers_are_refused(
 
 def test_a_mixture_is_added_to_the_base(network: BCResNet, templates: Templates) -> None:
     site = next(site for site in find_sites(network) if site.name == "blocks.4.point")
-    adaptation = Adaptation(network, CLASSES, [site.owned(Mix(2))])
+    adaptation = Adaptation(network, CLASSES, [site.with_form(Mix(2))])
     assert not adaptation.changes_by_site()[0].any()  # it begins as the base
     with torch.no_grad():
         adaptation.relative.copy_(torch.tensor([0.5, -2.0]))
-    common = templates.of(site.place, Mix(2))
+    common = templates.of(site.module, Mix(2))
     assert common is not None
     size = network.get_parameter("blocks.4.point.weight").square().mean().sqrt()
     expected = size * (0.5 * torch.from_numpy(common[0]) - 2 * torch.from_numpy(common[1]))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from kws.deltas import Adaptation
 from kws.errors import KwsError
 from kws.sites import find_sites
-from kws.train import DivergedError, EpochBatches, Plan, Stage, ahead, fingerprint, fit, predict
+from kws.train import DivergedError, EpochBatches, Plan, Stage, fingerprint, fit, predict, prefetch
 from models.bcresnet import BCResNet
 
 EPOCHS = 4
@@ -308,7 +308,7 @@ def test_a_batch_is_made_while_the_one_before_is_in_use() -> None:
         second_is_made.set()
         yield 2
 
-    batches = ahead(made())
+    batches = prefetch(made())
     assert next(batches) == 1
     assert second_is_made.wait(timeout=60)
     assert list(batches) == [2]
@@ -319,7 +319,7 @@ def test_what_fails_while_it_is_made_ahead_fails_where_it_is_asked_for() -> None
         yield 1
         raise CutError
 
-    batches = ahead(made())
+    batches = prefetch(made())
     assert next(batches) == 1
     with pytest.raises(CutError):
         next(batches)

@@ -97,7 +97,7 @@ def test_the_stem_and_the_pointwise_convolutions_are_factored(network: BCResNet)
     sites = factored_sites(find_sites(network))
     assert sites[0].name == "stem.0"
     assert len(sites) == 18
-    assert sum(site.owned(Rank(1)).size for site in sites) == 569  # and a sigma each: 587
+    assert sum(site.with_form(Rank(1)).size for site in sites) == 569  # and a sigma each: 587
 
 
 def effective(model: Adaptation) -> dict[str, Tensor]:
@@ -114,13 +114,13 @@ def test_a_language_builds_on_the_one_before_and_leaves_it_alone(
     second = adapt(network, CLASSES, "cacl", 300, trainer, earlier=first)
     assert all(torch.equal(tensor, before[name]) for name, tensor in effective(first).items())
     assert 0 < spent(second.chosen) - spent(first.chosen) <= 300
-    older = {s.place: f for s, f in zip(first.chosen, factors(first), strict=True)}
+    older = {s.module: f for s, f in zip(first.chosen, factors(first), strict=True)}
     for site, (left, right) in zip(second.chosen, factors(second), strict=True):
-        if site.place in older:
-            count = older[site.place][0].shape[1]
-            torch.testing.assert_close(left[:, :count], older[site.place][0])
-            torch.testing.assert_close(right[:count], older[site.place][1])
-    assert {site.place for site in second.chosen} >= older.keys()
+        if site.module in older:
+            count = older[site.module][0].shape[1]
+            torch.testing.assert_close(left[:, :count], older[site.module][0])
+            torch.testing.assert_close(right[:count], older[site.module][1])
+    assert {site.module for site in second.chosen} >= older.keys()
 
 
 def test_what_is_kept_together_is_what_was_trained(

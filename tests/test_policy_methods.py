@@ -23,7 +23,7 @@ from kws.train import Epoch, EpochBatches, Plan
 from models.bcresnet import BCResNet
 from models.cost import operations
 from policy import piggyback
-from policy.methods import METHODS, adapt, those
+from policy.methods import METHODS, adapt, methods_where
 from policy.piggyback import Masks
 from policy.scratch import PLAIN
 from policy.selection import spent
@@ -32,8 +32,8 @@ from policy.transfer import FASTEST, RATE, Trainer
 
 TOTAL = 8_836
 CLASSES = 5  # one more than the base has
-BUDGETED = those(lambda method: method.budgeted)
-FIXED = those(lambda method: not method.budgeted)
+BUDGETED = methods_where(lambda method: method.budgeted)
+FIXED = methods_where(lambda method: not method.budgeted)
 
 
 @pytest.fixture
@@ -93,11 +93,11 @@ def test_every_method_trains_and_leaves_the_base_alone(
     assert list(trainer.history)[-1] == "final"
     if method != "head":
         assert all(piece.any() for piece in trained.changes_by_site())
-        forms = Counter(site.place for site in trained.chosen)
+        forms = Counter(site.module for site in trained.chosen)
         assert max(forms.values()) == METHODS[method].forms
 
 
-@pytest.mark.parametrize("method", those(lambda method: method.streams))
+@pytest.mark.parametrize("method", methods_where(lambda method: method.streams))
 def test_what_is_stored_computes_what_was_trained(
     method: str, base: Base, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,7 +29,7 @@ def test_the_budget_is_spent_to_the_last_number(seed: int) -> None:
 def test_equal_scores_are_equal_shares(network: nn.Module) -> None:
     sites = find_sites(network)
     chosen = apportion(torch.zeros(len(sites)), sites, 883)
-    counts = {site.place: site.size for site in chosen}
+    counts = {site.module: site.size for site in chosen}
     for site in sites:
         assert counts.get(site.name, 0) == pytest.approx(site.size * 883 / 8_836, abs=1)
     assert all(isinstance(site.form, Tied) for site in chosen)
@@ -65,7 +65,7 @@ def test_gates_are_as_many_as_the_numbers_that_are_kept() -> None:
     kept = apportion(policy.scores().detach(), SITES, 190)
     for site, gate in zip(kept, gates, strict=True):
         owned = torch.zeros(len(gate))
-        owned[site.owned(Part(site.size)).places()] = 1
+        owned[site.with_form(Part(site.size)).weight_indices()] = 1
         assert (owned - gate.detach()).abs().sum() <= 1
 
 

@@ -47,7 +47,7 @@ def outside(routed: Routed) -> Adaptation:
     plain.head.load_state_dict(routed.head.state_dict())
     pieces = routed.relative.detach().clone().split([site.size for site in sites])
     for site, piece in zip(sites, pieces, strict=True):
-        if site.place.startswith("blocks."):
+        if site.module.startswith("blocks."):
             piece.zero_()
     with torch.no_grad():
         plain.relative.copy_(torch.cat(pieces))
@@ -56,7 +56,7 @@ def outside(routed: Routed) -> Adaptation:
 
 def test_open_gates_are_the_language_and_closed_ones_the_bases_blocks(routed: Routed) -> None:
     features = torch.randn(3, 40, 30)
-    whole = Adaptation(routed.network, 5, routed.chosen).take(routed).eval()
+    whole = Adaptation(routed.network, 5, routed.chosen).initialize_from(routed).eval()
     for logit, wanted in ((1.0, whole), (-1.0, outside(routed))):
         decide(routed, torch.full((12,), logit))
         torch.testing.assert_close(routed(features), wanted(features), atol=1e-4, rtol=1e-4)

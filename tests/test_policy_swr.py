@@ -188,7 +188,7 @@ def test_the_policy_keeps_what_the_loss_needs() -> None:
 def test_a_place_is_owned_in_one_form(network: BCResNet) -> None:
     """That of the highest score that fits, whatever the others'."""
     whole = next(site for site in find_sites(network) if site.name == "blocks.3.point")
-    forms = [whole, whole.owned(Rank(1)), whole.owned(Rank(2))]
+    forms = [whole, whole.with_form(Rank(1)), whole.with_form(Rank(2))]
     assert [site.size for site in forms] == [144, 24, 48]
     for budget, expected in ((200, Rank(2)), (47, Rank(1)), (23, None)):
         chosen = project(torch.tensor([1.0, 2.0, 3.0]), forms, budget)
