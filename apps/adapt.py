@@ -44,8 +44,8 @@ FEW: Final = 6  # sites that are printed by name; sites.png shows all
 @click.option(
     "--tts",
     is_flag=True,
-    help="make speech for --words in --language, learn it, and set thresholds; of --data, if "
-    "given, people's recordings are learnt too, and validate",
+    help="synthesise --words in --language, learn them, and set thresholds; any recordings of "
+    "people in --data are also used to train and validate",
 )
 @options.keywords
 @options.closed
@@ -94,7 +94,7 @@ FEW: Final = 6  # sites that are printed by name; sites.png shows all
     show_default=True,
     type=click.FloatRange(0, HIGHEST, min_open=True),
     callback=options.finite,
-    help="peak of the last stage, relative to the base's weights; fewer deltas are trained faster",
+    help="peak of the last stage, relative to the base's weights; fewer deltas get a higher rate",
 )
 @options.optimizer
 @options.seed
@@ -172,14 +172,14 @@ def adapt(
     if beside and not together:
         raise UsageError(f"--beside is for --method {', '.join(TOGETHER)}; leave it out")
     if any(pair in filters for pair in beside):
-        raise UsageError("--beside names what --filter does; name the other languages with it")
+        raise UsageError("--beside repeats --filter; use it to name the other languages")
     if after:
         refuse_after(method)
     asked = Budget.parse(budget)
     if asked.kind == "parameters" and asked.amount <= 100:
-        progress.note(f"--budget {budget} is so many numbers; a share is written {asked.amount:g}%")
+        progress.note(f"--budget {budget} is in parameters; for a share, write {asked.amount:g}%")
     if words and len(words) == 1 and re.search(r"[\s;]", words[0]):
-        progress.note(f"'{words[0]}' is one keyword; several are parted by commas")
+        progress.note(f"'{words[0]}' is one keyword; separate several with commas")
     device = pick_device(device)
     opened = open_base(base)
     if out is None:
@@ -280,10 +280,10 @@ def _next(base: Path | None, out: Path, selection: Selection, *, tts: bool) -> s
         for parts in (["calibrate", *network, *where], ["listen", *network])
     )
     if tts:
-        why, calibrate = "by any other words that people say", f"{calibrate} --others FOLDER"
+        why, calibrate = "on other words that people say", f"{calibrate} --others FOLDER"
     else:
-        why = "of which all keywords have the same so far"
-    return f"next, thresholds {why}: {calibrate}\nthen: {listen}"
+        why = "(all keywords still share one)"
+    return f"next, set thresholds {why}: {calibrate}\nthen: {listen}"
 
 
 def _text(value: Any) -> str:

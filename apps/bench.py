@@ -152,7 +152,7 @@ def run_grid(
     todo = sum(map(len, missing))
     say(f"{len(chosen)} runs, {len(chosen & recorded)} recorded already")
     if trainings and chosen and not todo:
-        say("give --again for the networks that they left, where these are gone")
+        say("if their networks are gone, give --again to train them again")
     if todo:
         _refuse_without_base(trainings, chain.from_iterable(missing))
         refuse_unwritable(folder)
@@ -172,8 +172,8 @@ def run_grid(
     with _threads(most):
         failed = _record(found, folder, todo)
     if failed:
-        rest = "--only runs them alone" if again else "run the grid again to go on"
-        raise KwsError(f"{failed} of {todo} runs failed, as they said; {rest}")
+        rest = "rerun them with --only" if again else "run the grid again to resume"
+        raise KwsError(f"{failed} of {todo} runs failed (see above); {rest}")
 
 
 def _record(found: Iterable[tuple[Run, dict[str, Any] | str]], folder: Path, todo: int) -> int:
@@ -186,7 +186,7 @@ def _record(found: Iterable[tuple[Run, dict[str, Any] | str]], folder: Path, tod
             continue
         write_json(folder / f"{cell.name}.json", record)
         if DIVERGED in record:
-            say(f"{done}/{todo} {cell.name} is recorded as such: {record[DIVERGED]}")
+            say(f"{done}/{todo} {cell.name} diverged (recorded): {record[DIVERGED]}")
             continue
         stream = isinstance(cell, StreamCell)
         result = summary(record) if stream else f"test {record['test']['accuracy']:.1%}"
@@ -211,8 +211,8 @@ def _refuse_without_base(grid: Grid | None, runs: Iterable[Run]) -> None:
     adapts = any(isinstance(run, Cell) and run.method for run in runs)
     if grid and grid.base and adapts and not (Path(grid.base) / CONFIG).is_file():
         raise UsageError(
-            f"the grid's base is to be in {grid.base}, where none is; make it first, as the grid "
-            "says beside it or by kws pretrain, or name another in the grid"
+            f"the grid expects its base in {grid.base}, but there is none; make it first, as the "
+            "grid says or with kws pretrain, or name another in the grid"
         )
 
 
@@ -301,7 +301,7 @@ def side_by_side(shares: Sequence[Sequence[int]], arguments: Sequence[object], j
             process.terminate()
         raise
     if failed:
-        raise KwsError(f"{failed} of {len(shares)} jobs failed; what they said tells how to go on")
+        raise KwsError(f"{failed} of {len(shares)} jobs failed; see their messages above")
 
 
 @bench.command("report")
@@ -330,5 +330,5 @@ def _read_record(path: Path) -> dict[str, Any]:
     ended = {DIVERGED} if DIVERGED in record else {"result", *MEASURED}
     wanted = {"split_by"} if is_stream else {"cell", "settings"} | ended
     if not (isinstance(found, dict) and wanted <= found.keys()):
-        raise KwsError(f"{path} is no record of a run; name records alone with --records")
+        raise KwsError(f"{path} is not a run's record; --records must hold only such")
     return record

@@ -34,7 +34,7 @@ CHOSEN_ON = "the sound that the thresholds were chosen on"
 @click.option(
     "--negatives",
     type=options.PATH,
-    help="folder of long recordings without any keyword, heard instead of a made stream",
+    help="folder of long recordings without any keyword, used instead of a made stream",
 )
 @click.option(
     "--false-accepts-per-hour",
@@ -66,12 +66,12 @@ def calibrate(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Set the thresholds of an adapter, or of the base, each keyword its own.
+    """Set the thresholds of an adapter or of the base, one for each keyword.
 
-    Validation people say the keywords. What must not be heard is a stream made of what
-    validation people say in other words and languages, of noise and of silence; or --negatives.
-    What is reported was counted on the same sound.
-    Of the folder only the configuration and the card change; adapters of the base stay valid.
+    The keywords are those of validation speakers. The sound without keywords is a stream of other
+    words and languages, by validation speakers, of noise and of silence; or --negatives.
+    The figures reported are counted on the same sound.
+    Only the folder's configuration and card change; adapters of the base stay valid.
     """
     options.refuse_to_change_ours(adapter, "whose thresholds are set")
     if negatives and hours:
@@ -131,8 +131,8 @@ def set_thresholds(
         raise KwsError(f"{folder} cannot be written to; calibrate a copy of it")
     if negatives and (there := LongRecordings(negatives).expected_seconds) < SHORTEST:
         raise UsageError(
-            f"{negatives} holds {there:.1f} s of sound, on which no thresholds can be chosen; give "
-            f"hours, and {SHORTEST} seconds at the least"
+            f"{negatives} holds {there:.1f} s of sound, too little to choose thresholds on; give "
+            f"hours, at least {SHORTEST} seconds"
         )
     heard = play(
         LiveScorer(bank),
@@ -185,18 +185,17 @@ def _doubts(
         )
     if unsaid := [word for word in heard.negatives.keywords if _is_never_said(word, said)]:
         found.append(
-            f"{', '.join(unsaid)}: said by nobody on whom thresholds are chosen, so that it has "
-            "what suits the others; record it by more people"
+            f"{', '.join(unsaid)}: said by no validation speaker, so its threshold is one that "
+            "suits the others; record it by more people"
         )
     deaf = [word for word in heard.negatives.keywords if _is_never_heard(word, said)]
     if deaf and len(deaf) + len(unsaid) == len(heard.negatives.keywords):
         found.append(
-            "no keyword is heard at these thresholds: is one of them said in the sound that holds "
-            "none?"
+            "no keyword is detected at these thresholds: does the sound without keywords hold one?"
         )
     elif deaf:
         found.append(
-            f"{', '.join(deaf)}: never heard at the threshold found; record more, train longer, or "
+            f"{', '.join(deaf)}: never detected at its threshold; record more, train longer, or "
             "allow more false accepts"
         )
     if short := heard.too_short(per_hour):
@@ -228,8 +227,8 @@ def _table(result: dict[str, Any]) -> str:
         f"{negatives['hours']:.2f} h without keywords: {negatives['false_accepts']} false accepts, "
         f"{negatives['per_hour']:.2f} per hour; so few on other sound would mean at most "
         f"{negatives['upper_95']:.2f} with 95 % confidence",
-        f"but this is {result['counted_on']}: other sound has more, and more keywords are missed "
-        "there; kws evaluate --stream tells",
+        f"but this is {result['counted_on']}: other sound has more false accepts and misses; "
+        "see kws evaluate --stream",
     ]
     for ratio, found in result["positives"].items():
         lines.append(

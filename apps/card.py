@@ -159,7 +159,7 @@ def _strangers(found: Figures, who: str, config: AdapterConfig | BaseConfig) -> 
     if heard := found.get("heard_before"):
         return f"{who}, {heard} of whom were learnt from in other recordings"
     if not is_of_strangers(found, config):
-        return f"{who} who may have been trained on: it is not known who speaks, or too few do"
+        return f"{who} who may have been trained on: speakers are unknown or too few"
     return f"{who} not trained on"
 
 
@@ -202,7 +202,7 @@ def _unproven(config: AdapterConfig | BaseConfig) -> list[str]:
             else "how often it fires on speech and noise that goes on for hours"
         )
     if found.get("count") and found.get("made") == found["count"]:
-        lines.append("how it does with people: made voices alone were measured")
+        lines.append("how it works for people: only made voices were measured")
     elif NAMELESS in (found.get("per_speaker") or ()):
         lines.append("how far people differ: it is not known who speaks")
     elif len(found.get("per_speaker") or ()) == 1:

@@ -14,11 +14,11 @@ from kws.errors import KwsError, UsageError
 from .terminal import complain, terminable, write_any_script
 
 COMMANDS: Final = {
-    "demo": "Hear the languages that come along, learn one that does not, and hear it too.",
+    "demo": "Try the supplied languages, learn one that is not, and try it too.",
     "pretrain": "Train the network on one language; it is never changed again.",
     "adapt": "Learn one more language: what it adds to the base stays within the budget.",
     "evaluate": "Measure an adapter, or the base, on recordings.",
-    "calibrate": "Set the thresholds of an adapter, or of the base, each keyword its own.",
+    "calibrate": "Set the thresholds of an adapter or of the base, one for each keyword.",
     "detect": "Find keywords in FILES.",
     "listen": "Listen to the microphone and report keywords in the active language.",
     "collect": "Record words with a microphone, for ``kws adapt --data FOLDER``.",
@@ -73,7 +73,7 @@ def main() -> None:
             code = kws(standalone_mode=False)  # what --help, --version and Context.exit ask for
         sys.exit(code if isinstance(code, int) else 0)
     except (click.Abort, KeyboardInterrupt):
-        begun = "; the same command goes on with what it has begun"
+        begun = "; repeat the command to resume what it has begun"
         complain(f"stopped{begun if {*sys.argv[1:2]} <= RESUMED else ''}")
         sys.exit(130)
     except click.exceptions.NoArgsIsHelpError as error:

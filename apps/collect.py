@@ -217,7 +217,7 @@ def run(session: Session, blocks: Iterable[Wave], keys: Keyboard, source: Source
     show_default=True,
     type=click.FloatRange(1, 10),
     callback=finite,
-    help="of one recording, in which the word is said",
+    help="length of one recording, to say the word in",
 )
 @click.option("-y", "--yes", is_flag=True, help="keep every good clip without asking")
 @click.option(
@@ -242,10 +242,10 @@ def collect(
 ) -> None:
     """Record words with a microphone, for ``kws adapt --data FOLDER``.
 
-    Each word is asked for in turn; what is clipped, silent, cut, too short or too long is said
-    again. Keys: Enter keeps a clip, r records it again, q quits; while a word is asked for, u
-    deletes the last clip. Call it again to go on, and with at least three speakers, so that nobody
-    is both learnt and tested.
+    Each word is asked for in turn; what is clipped, silent, cut, too short or too long is redone.
+    Keys: Enter keeps a clip, r records it again, q quits; while a word is asked for, u deletes the
+    last clip. Run it again to resume, and with at least three speakers, so that nobody is in both
+    training and test.
     """
     wanted = check_words(COMMA.split(words))
     collection = Collection(out, language, speaker, file_format)

@@ -36,7 +36,7 @@ def data() -> None:
 
 @data.group(cls=options.Group)
 def get() -> None:
-    """Download a public corpus; what broke off goes on when called again."""
+    """Download a public corpus; repeat the command to resume."""
 
 
 @get.command("speech-commands")
@@ -65,8 +65,8 @@ def mswc(language: str, out: Path, mirror: str | None) -> None:
 )
 @options.respelt
 @out_option()
-@click.option("--speakers", default=12, show_default=True, help="made people, at least 3")
-@click.option("--takes", default=3, show_default=True, help="clips of a word by one of them")
+@click.option("--speakers", default=12, show_default=True, help="made voices, at least 3")
+@click.option("--takes", default=3, show_default=True, help="clips of each word per voice")
 @options.seed
 def make(
     languages: tuple[str, ...],

@@ -81,13 +81,13 @@ class Row:
 @click.command(cls=options.Command)
 @click.option("--out", default=Path("runs/demo"), show_default=True, type=options.FOLDER)
 @click.option(
-    "--data", type=options.PATH, help="manifest of recordings, heard instead of made voices"
+    "--data", type=options.PATH, help="manifest of recordings, used instead of made voices"
 )
 @click.option("--whole", "everything", is_flag=True, help="pretrain a base too: four minutes")
 @options.seed
 @options.device
 def demo(out: Path, data: Path | None, everything: bool, seed: int, device: str) -> None:
-    """Hear the languages that come along, learn one that does not, and hear it too."""
+    """Try the supplied languages, learn one that is not, and try it too."""
     if everything and data:
         raise UsageError("--whole makes all of its speech; leave --data out")
     if everything:
@@ -108,7 +108,7 @@ def run(out: Path, size: Size, seed: int, device: str, data: Path | None = None)
         turns = [OWN] * bool(data) + [*folders, next(iter(folders))]
         heard += _hear(folders, clips, turns, size, seed, out / "stream.wav", out / SCREEN)
     console.print(stream_table(heard, NAMES))
-    with step(console, f"{NAMES[MINE]} does not come along: it is learnt from words as text"):
+    with step(console, f"{NAMES[MINE]} is not supplied: it is learnt from words as text"):
         folders[MINE] = out / MINE
         trust = _learn(out / MINE, size, seed, device)
     console.print(f"How far to trust it: {trust}.\n")
@@ -122,9 +122,9 @@ def run(out: Path, size: Size, seed: int, device: str, data: Path | None = None)
     heard += found
     rows = _rows(folders, heard)
     right = sum(is_right(said, events) for said, events in heard)
-    console.print(f"{right} of {len(heard)} words were heard as they were said.")
+    console.print(f"{right} of {len(heard)} words were recognised correctly.")
     if not all(events for _, events in heard):
-        console.print("Those missed were not sure enough, for long enough.")
+        console.print("Those missed scored too low, or too briefly.")
     console.print()
     console.print(_table(rows))
     _print_next(out, folders)
@@ -229,7 +229,7 @@ def _print_next(out: Path, folders: Mapping[str, Path]) -> None:
         f'  {command} adapt {base} --tts --words "oui,non" --language fr --out runs/mine\n'
         "      words of your own, from text\n"
         f"  {command} adapt {base} --data FOLDER --language TAG --budget 10% --out runs/mine\n"
-        "      or from recordings in FOLDER/<word>/*.wav: for people, people must be learnt from\n"
+        "      or from recordings in FOLDER/<word>/*.wav: real use needs recordings of people\n"
         f"  {command} demo --whole --out runs/whole\n"
         "      the whole path from nothing, a base included"
     )

@@ -59,8 +59,8 @@ def compose(clips: Iterable[Clip], turns: Sequence[str], words: int, seed: int) 
         known = sorted({clip.word for clip in own})
         if len(known) < words:
             raise UsageError(
-                f"the recordings have {len(known)} words of test people in {language}, of which "
-                f"{words} are to be heard; give recordings of more"
+                f"the recordings have {len(known)} words by test speakers in {language}, but "
+                f"{words} are needed; give recordings of more words"
             )
         drawn = rng.sample(known, words)
         chosen += [rng.choice([clip for clip in own if clip.word == word]) for word in drawn]

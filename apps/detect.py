@@ -50,8 +50,8 @@ def report(
 @options.adapters
 @click.option(
     "--language",
-    help="to hear; without it that of the last adapter, or the base's own; where neither a base "
-    "nor adapters are named it may be any that comes along",
+    help="to detect; by default the last adapter's, or the base's own; if neither a base nor "
+    "adapters are named, it may be any supplied one",
 )
 @click.option("--json", "as_json", is_flag=True, help="one JSON object a line for each detection")
 @click.option(

@@ -53,7 +53,7 @@ DRAWN = ("det", "picture")
     help=f"the picture  [default: {PICTURE}]",
 )
 @options.seed
-@click.option("--keep", is_flag=True, help="the figures in the folder's configuration and card")
+@click.option("--keep", is_flag=True, help="store the figures in the configuration and card")
 @options.as_json
 def evaluate(
     base: Path,
@@ -77,17 +77,17 @@ def evaluate(
 ) -> None:
     """Measure an adapter, or the base, on recordings.
 
-    With --stream, two kinds of sound are heard: every keyword once, in noise, half of them
+    With --stream, two kinds of sound are used: every keyword once, in noise, half of them
     close to other words and half alone; and hours of other words, noise and silence without
-    any keyword. Thresholds for 0.5 and for 2 false accepts per hour are chosen on what
-    validation people say, and their misses, false accepts and latency reported on what test
-    people say; where it is not known who speaks, on other files. The trade-off is drawn as a
-    picture. With --keywords only those of the words are keywords; the rest is to be ignored.
+    any keyword. Thresholds for 0.5 and for 2 false accepts per hour are chosen on validation
+    speakers, and their misses, false accepts and latency reported on test speakers; if the
+    speakers are unknown, on other files. The trade-off is drawn as a picture. With --keywords,
+    only those of the words are keywords; the rest should be ignored.
     """
     _refuse(CLIPS_ONLY if stream else STREAM_ONLY, stream=stream)
     config = read_config(base, adapter)
     if closed and len(spotted(config.labels)) == 1:
-        raise UsageError("one keyword alone is always right --closed; leave --closed out")
+        raise UsageError("--closed with only one keyword is always right; leave it out")
     if keep:
         options.refuse_to_change_ours(adapter, "whose figures are kept")
         _refuse_to_keep(adapter or base, split, closed=closed, filters=filters, keywords=keywords)
@@ -158,8 +158,8 @@ def _clips(
         note(f"{heard} of these people {were} learnt from: accuracy may be optimistic")
     elif not is_of_strangers(origin, config):
         note(
-            "who speaks is not known, or too few do: these clips may be of people who were learnt "
-            "from, and if --speaker-pattern was given then and is not now, learnt themselves"
+            "speakers are unknown or too few: these clips may be of training speakers, and even "
+            "training clips if --speaker-pattern was given in training and is not now"
         )
     if whole:
         refuse_missing(recordings.task.keywords, recordings.said(split))

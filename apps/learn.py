@@ -111,12 +111,12 @@ def learn_language(
     _tell(out, recordings, beside)
     budgeted = method_of(recipe.method).budgeted
     if not budgeted:
-        note(f"{recipe.method} owns what it owns, whatever the budget")
+        note(f"{recipe.method} takes no budget; --budget is ignored")
     trained, trainer = course.run(allowed)
     if isinstance(trained, Routed):
         note(
-            f"{recipe.method} decides for each recording anew, at {trained.operations:,} "
-            "multiplications beside the network's; it can be evaluated, not listened with"
+            f"{recipe.method} decides anew for each recording, adding {trained.operations:,} "
+            "multiplications; kws evaluate can run it, kws listen cannot"
         )
     adapter = pack(base, trained, recordings.task, recipe.bits)
     if not adapter.finite:
@@ -176,7 +176,7 @@ def _tell(out: Path, recordings: Recordings, beside: Sequence[Recordings]) -> No
     """Say what the folder and the recordings give cause to say, before anything is learnt."""
     tell_unfinished(out)
     if not TAG.fullmatch(language := recordings.task.language):
-        note(f"the recordings' language is called '{language}'; others look for de, cmn or pt-BR")
+        note(f"the recordings' language is '{language}'; use a tag such as de, cmn or pt-BR")
     if (out / ADAPTER).exists():
         note(f"{out} holds an adapter, which the new one replaces, its thresholds with it")
     for one in (recordings, *beside):
@@ -281,13 +281,13 @@ def _tell_rounding(
     """Say what was stored in other bits than asked for, and where rounding costs much."""
     bits = bits_of(adapter.deltas)
     if bits != recipe.bits:
-        note(f"{recipe.method} stores a bit of each weight, whatever --bits")
+        note(f"{recipe.method} stores one bit per weight; --bits is ignored")
     lost = (_trained_to(history) or 0.0) - measured.report["accuracy"]
     wider = "".join(f"--bits {more}, or " for more in (8, 16) if more > bits)
     if lost > LOST:
         note(
-            f"numbers of {bits} bits lose {lost:.1%} of the validation clips "
-            f"that training told apart; give {wider}another --method"
+            f"rounding to {bits} bits costs {lost:.1%} of validation clips "
+            f"that training had right; give {wider}another --method"
         )
 
 
@@ -297,8 +297,8 @@ def _tell_taken(measured: Measured) -> None:
         rate = measured.report[f"{kind}_false_accept_rate"]
         if rate is not None and rate > TAKEN:
             note(
-                f"{rate:.0%} of {name} in validation is taken for a keyword, so that it hears too "
-                "much, however many keywords are right; train longer, or on more recordings"
+                f"{rate:.0%} of {name} in validation is taken for a keyword: expect many false "
+                "accepts, however many keywords are right; train longer, or on more recordings"
             )
 
 

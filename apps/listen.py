@@ -139,7 +139,7 @@ def _at_terminal() -> bool:
 @click.command(cls=options.Command)
 @options.base
 @options.adapters
-@click.option("--language", help="active at the start; without it that of the last adapter")
+@click.option("--language", help="active at the start; by default the last adapter's")
 @click.option("-d", "--device", help="microphone: index, or a part of its name")
 @click.option(
     "-l",
@@ -148,8 +148,8 @@ def _at_terminal() -> bool:
     is_flag=True,
     help="list the microphones and stop",
 )
-@click.option("--wav", type=options.PATH, help="hear this file instead")
-@click.option("--real-time", is_flag=True, help="hear the file at its own pace")
+@click.option("--wav", type=options.PATH, help="use this file instead")
+@click.option("--real-time", is_flag=True, help="read the file in real time")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object a line for each detection")
 @click.option("--seconds", type=float, default=math.inf, help="stop after so much audio")
 @click.option(

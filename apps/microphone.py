@@ -157,7 +157,7 @@ class Microphone:
                 if self.trouble and CARD.sub("", self.name) == CARD.sub("", lost):
                     self.tell(f"the microphone is back: {self.name}")
                 elif self.trouble:
-                    self.tell(f"{lost} is not there; the microphone is {self.name} from now on")
+                    self.tell(f"{lost} is gone; the microphone is now {self.name}")
                 waited, pause, self.trouble = 0.0, 0.0, ""
                 yield self._converted(block)
 

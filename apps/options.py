@@ -64,8 +64,8 @@ def refuse_to_change_ours(adapter: Path | None, what: str) -> None:
     """Raise a UsageError where a command would write to the base that comes along."""
     if not (adapter or is_given("base")):
         raise UsageError(
-            f"name the adapter {what}, or the base itself with --base: the one that comes along "
-            "is changed only where it is named"
+            f"name the adapter {what}, or the base itself with --base: the supplied base is "
+            "changed only if it is named"
         )
 
 
@@ -91,9 +91,7 @@ def _respelt(
         if not (word.strip() and spoken.strip()):
             raise click.BadParameter(f"'{value}' is not of the form word=spoken, as kws=kay-us")
         if steers(spoken.strip()):
-            raise click.BadParameter(
-                f"{value!r} holds what cannot be seen; write its letters alone"
-            )
+            raise click.BadParameter(f"{value!r} has invisible characters; write only its letters")
     return {composed(word.strip()): spoken.strip() for word, _, spoken in parted}
 
 
@@ -190,7 +188,7 @@ def recordings(*, required: bool) -> Callable[[F], F]:
             click.option(
                 "--language",
                 callback=tag,
-                help="BCP 47 tag, where the recordings do not say it",
+                help="BCP 47 tag, if the recordings do not state it",
             ),
             click.option(
                 "--speaker-pattern", help="regular expression that finds the speaker in a file name"
@@ -198,7 +196,7 @@ def recordings(*, required: bool) -> Callable[[F], F]:
             click.option(
                 "--others",
                 type=PATH,
-                help="manifest or folder of other words, in any language, which must not be heard",
+                help="manifest or folder of other words (any language) that must not be detected",
             ),
         ]
     )
@@ -212,7 +210,7 @@ respelt = click.option(
     "respelt",
     multiple=True,
     callback=_respelt,
-    help="word=spoken, what eSpeak NG is given for a word that it says wrongly; repeatable",
+    help="word=spoken, a respelling of a word that eSpeak NG mispronounces; repeatable",
 )
 keywords = click.option(
     "--keywords", callback=_words, help="word,word,…; the rest of the language becomes unknown"
@@ -237,7 +235,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="one JSON object,
 base = click.option(
     "--base",
     default=BASE,
-    show_default="the one that comes along",
+    show_default="the supplied base",
     type=PATH,
     help="folder of the base",
 )
@@ -247,6 +245,6 @@ adapters = click.option(
     multiple=True,
     metavar="[NAME=]FOLDER",
     callback=_named,
-    help="folder of an adapter; repeat for more; a NAME stands for its language, so that two of "
-    "one language can be told apart",
+    help="folder of an adapter; repeat for more; a NAME replaces its language, to distinguish two "
+    "of one language",
 )

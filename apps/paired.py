@@ -33,8 +33,8 @@ OURS, WHOLE, DRAWN = "swr", "full", "random"
 NEARLY: Final = 1.03  # times SWR's bytes: at one budget, methods differ by what names sites
 
 CAUSALITY: Final = (
-    "A causal network, which decides at every frame of a stream from what came before, beside one "
-    "that hears the whole view: same task, method, budget, length and seed; causal minus whole, in "
+    "A causal network, which decides at every frame of a stream from the past alone, against one "
+    "that sees the whole view: same task, method, budget, length and seed; causal minus whole, in "
     "points."
 )
 
@@ -71,12 +71,12 @@ def _but_hearing(record: Record) -> tuple[str, ...]:
 
 
 PAIRED: Final = (
-    "SWR minus another method, of the same languages and seeds: positive means that SWR is better. "
-    "It is compared with full fine-tuning and, of each other method, with the variant that is best "
-    f"on validation of those that store at most {NEARLY - 1:.0%} more bytes than SWR in the same "
-    "runs. Seeds are averaged for each language first; ± is the standard error over languages, of "
-    f"one language over seeds; of {DRAWN}, whose sites a seed draws alike for all languages, that "
-    "over seeds where it is larger."
+    "SWR minus another method, same languages and seeds: positive means that SWR is better. It is "
+    "compared with full fine-tuning and, for each other method, with the variant that is best on "
+    f"validation among those that store at most {NEARLY - 1:.0%} more bytes than SWR in the same "
+    "runs. Seeds are averaged for each language first; ± is the standard error over languages, for "
+    f"one language over seeds; for {DRAWN}, whose sites a seed draws alike for all languages, that "
+    "over seeds if larger."
 )
 
 

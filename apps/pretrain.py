@@ -40,7 +40,7 @@ SPAN = 40  # frames that a causal decision averages (decision 13)
 @options.per_word
 @click.option("--tau", default=2.0, show_default=True, help="width: 1, 1.5, 2, 3, 6 or 8")
 @click.option(
-    "--causal", is_flag=True, help="hear nothing that comes later: for streams, at less computation"
+    "--causal", is_flag=True, help="use no later sound: for streams, with less computation"
 )
 @click.option("--epochs", default=24, show_default=True, type=click.IntRange(1))
 @click.option(

@@ -299,7 +299,7 @@ def _tell_long(paths: Sequence[Path]) -> None:
         more = f", as do {len(long) - 1} more" if len(long) > 1 else ""
         note(
             f"{long[0]} lasts more than {LONG:g} s{more}: of a word's recording only the loudest "
-            "second is heard; cut it where it holds several"
+            "second is used; split it if it holds several"
         )
 
 

@@ -69,11 +69,11 @@ def write_results(
     broad, *others = _alike(_to_everything(adapted))
     parts = [
         "# Results",
-        f"Made from the records in `{source}` by `kws bench report`; the runs, by `kws bench run` "
-        "from the grids in `configs` that the folders there are called after. "
+        f"Made by `kws bench report` from the records in `{source}`; the runs, by `kws bench run` "
+        "from the grids in `configs` after which the folders there are named. "
         f"Accuracy is in per cent of the keywords' clips of test speakers, {_strangers(trained)}; "
         "mean ± standard deviation over seeds. Choices were made on validation; "
-        "where figures of test had been seen before one, its decision in `docs/decisions` says so.",
+        "where test figures had been seen before one, its decision in `docs/decisions` says so.",
     ]
     if bases:
         parts += ["## The base", _bases(bases)]
@@ -187,8 +187,7 @@ def at_best_rates(records: Iterable[Record]) -> list[Record]:
         if not common:
             raise KwsError(
                 f"the learning rates of {f'{method} {budget}'.strip()} have no task and seed in "
-                "common by which the best could be told; run one with each, or delete records of "
-                "all but one"
+                "common to choose the best by; run one with each, or delete records of all but one"
             )
         best = max(rates, key=lambda runs: mean(runs[c]["validation"]["accuracy"] for c in common))
         found += best.values()

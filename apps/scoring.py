@@ -86,7 +86,7 @@ def chosen(labels: Sequence[str], keywords: Collection[str] | None) -> tuple[str
     words = spotted(labels)
     if strangers := [word for word in keywords if word not in words]:
         raise UsageError(
-            f"{', '.join(strangers)} cannot be heard here; choose among {', '.join(words)}"
+            f"{', '.join(strangers)}: not a keyword here; choose among {', '.join(words)}"
         )
     return tuple(label if label in {*keywords, SILENCE} else UNKNOWN for label in labels)
 

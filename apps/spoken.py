@@ -23,7 +23,7 @@ from .progress import counting, note
 from .recordings import Recordings, Selection
 
 SPEECH: Final = "speech"  # folder of what is made
-WHOSE: Final = "--tts must be told whose words these are; give --language, as de or cmn"
+WHOSE: Final = "--tts needs the words' language; give --language, such as de or cmn"
 HOURS: Final = 1.0  # of made speech that is none of the words, for thresholds
 PER_HOUR: Final = 0.5  # false accepts
 MANY: Final = 0.5  # of the words missed, from which on it is said
@@ -60,7 +60,7 @@ def speak(
     if data and not {clip.word for clip in as_spelt(recorded, words)} & {*words}:
         note(
             f"none of the {len(recorded)} recordings in {data} is of {', '.join(words)}: they are "
-            "learnt as unknown words, and made voices alone say the keywords"
+            "learnt as unknown words, and only made voices say the keywords"
         )
     with counting(f"speaking {', '.join(words)}, and other words") as progress:
         manifest, warnings = make_mixture(
@@ -139,15 +139,15 @@ def trust(config: AdapterConfig, recordings: Recordings) -> str:
     made, by_people = found["made"], found["count"] - found["made"]
     if not by_people:
         return (
-            "little: nobody but made voices has said these words, and people are understood less "
-            "well; record some (kws collect) and give them with --data"
+            "little: only made voices have said these words, and people are recognised less well; "
+            "record some (kws collect) and give them with --data"
         )
     said = recordings.said("validation")
     people = {clip.speaker for clip in said if not clip.is_made}
     if None in people and any(clip.is_made and clip.speaker is None for clip in said):
         return (
-            "little: made voices and people who are not named validate together, so that nobody "
-            "knows how well people are understood; give the names of those who speak"
+            "little: made voices and unnamed people validate together, so it is unknown how well "
+            "people are recognised; name the speakers"
         )
     theirs = [found["per_speaker"][speaker or NAMELESS] for speaker in people]
     right = sum(person["accuracy"] * person["count"] for person in theirs)
@@ -157,5 +157,5 @@ def trust(config: AdapterConfig, recordings: Recordings) -> str:
     rest = f", and {made} by made voices" if made else ""
     return (
         f"{by_people} recordings by {who} validate{rest}: {low:.0%} to {high:.0%} of words like "
-        "these are told apart (95 % confidence, of people like these); more people tell more"
+        "these are recognised (95 % confidence, for such people); more people narrow this"
     )

@@ -34,14 +34,14 @@ def introduction(records: Sequence[Record]) -> str:
     """What the table shows."""
     others = dict.fromkeys(elsewhere(record["stream"]["split_by"]) for record in records)
     return (
-        f"Thresholds were chosen on {' or '.join(others)}, where they keep the rate aimed at; the "
-        "figures are of the half that is reported on. Sound without keywords is other words of "
+        f"Thresholds were chosen on {' or '.join(others)}, where they meet the target rate; the "
+        "figures are those of the reported half. Sound without keywords is other words of "
         "this and other languages, noise and silence. The 95 % bound counts only hours of "
         "different recordings, since repeats tell nothing new. Keywords are mixed with noise; "
         "brackets give the share missed of those said alone, then of those close to other words. "
         "Latency runs from the end of a word to its event: median, 90th percentile. Thresholds are "
         "chosen anew here, and so may differ from those stored in a network. In the pictures "
-        "misses rise again where nearly anything is heard: for a while after an event no other is "
+        "misses rise again where almost all is accepted: for a while after an event no other is "
         "reported."
     )
 

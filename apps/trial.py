@@ -71,15 +71,14 @@ class Trial:
         found = self.material.doubts
         if not self.speech:
             found.append(
-                "nobody speaks in the sound without keywords: how often speech sets one off is not "
+                "nobody speaks in the sound without keywords: false accepts on speech are not "
                 "measured; give other words with --others"
             )
         hours, distinct = self.negatives.hours, self.negatives.bound_hours
         if distinct < ALL * hours:
             again = (
-                f", which come {self.repeated:.1f} times on average, at other levels, in other "
-                "noise and another order; what comes again tells nothing new, so bounds count it "
-                "once and rest"
+                f", played {self.repeated:.1f} times on average, at other levels, in other noise "
+                "and another order; repeats tell nothing new, so bounds count them once and rest"
                 if self.repeated >= AGAIN
                 else ", and silence is the rest; bounds rest"
             )

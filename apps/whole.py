@@ -105,7 +105,7 @@ def run(out: Path, size: Size, seed: int, device: str) -> tuple[list[Row], float
         heard = hear(engine, stream, said, out / SCREEN, seen=can_draw(sys.stdout))
     right = sum(map(is_right, said, heard))
     console.print(stream_table(list(zip(said, heard, strict=True)), NAMES))
-    console.print(f"{right} of {len(said)} words were heard as they were said.\n")
+    console.print(f"{right} of {len(said)} words were recognised correctly.\n")
     console.print(_result_table(rows))
     _print_next(out)
     console.print(f"\nDone in {time.monotonic() - begun:.0f} seconds.")

@@ -45,8 +45,8 @@ def read_again(
     now = read_config(base, adapter)
     if now.sha256 != measured.sha256 or now.detector != measured.detector:
         raise KwsError(
-            f"{adapter or base} was changed while it was measured, so nothing is kept of that; "
-            "run this again"
+            f"{adapter or base} was changed while it was measured, so nothing was stored; run this "
+            "again"
         )
     return now
 

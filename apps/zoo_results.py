@@ -18,9 +18,9 @@ TITLES: Final = (
     *("other words taken for one", "missed at 10 dB", "at 0 dB", "false accepts per hour"),
 )
 INTRODUCTION: Final = (
-    "Of clips, per cent of the words told apart from the other words, unknown ones and silence. Of "
-    "streams, at the thresholds that each carries, which were chosen on other people; what the "
-    "hours are made of says *On streams*. Made anew by `make -C models/zoo`."
+    "Clips: per cent of the words recognised among the other words, unknown ones and silence. "
+    "Streams: at each network's stored thresholds, which were chosen on other people; *On streams* "
+    "says what the hours are made of. Rebuilt by `make -C models/zoo`."
 )
 
 

@@ -58,8 +58,8 @@ class Collection:
             raise UsageError("--speaker must name the person, for example s01")
         if not self.manifest.exists() and (unlisted := _recordings(folder)):
             raise UsageError(
-                f"{folder} holds recordings that no manifest lists, as {unlisted[0]}; beside the "
-                "manifest that is written here they would not be heard: choose another --out"
+                f"{folder} holds recordings that no manifest lists, such as {unlisted[0]}; the "
+                "manifest written here would hide them: choose another --out"
             )
         self._mine: list[str] = []  # paths added here, as the manifest has them
         self._read()

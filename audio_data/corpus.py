@@ -76,7 +76,7 @@ def read_others(
     if others:
         beside = _of_others(others, speaker_pattern)
         if not beside:
-            raise UsageError(f"no recording that {others} names is there; check its paths")
+            raise UsageError(f"no recording that {others} names exists; check its paths")
         found += beside
     chosen = {(clip.language, clip.word) for clip in clips if clip.word != UNKNOWN}
     left = [clip for clip in found if (clip.language, clip.word) not in chosen]

@@ -151,7 +151,7 @@ def _joined(path: Path) -> KwsError:
 
 def _endless(path: Path) -> KwsError:
     return KwsError(
-        f"{path} does not say how long it is, as what was written into a pipe does not; "
+        f"{path} does not say how long it is, like a file written to a pipe; "
         f"convert it: ffmpeg -i {path.name} {path.stem}.wav"
     )
 
@@ -194,8 +194,8 @@ def _pieces(path: Path) -> Iterator[tuple[NDArray[np.float32], int]]:
                 _refuse_other_length(path, opened, file.frames - read)
             if not read and size > _HEADER and file.format in ("WAV", "WAVEX", "RF64"):
                 raise KwsError(
-                    f"{path} says that it holds no samples, as a recording that was broken off "
-                    f"does; convert it: ffmpeg -ignore_length 1 -i {path.name} "
+                    f"{path} says that it holds no samples, like an interrupted recording; "
+                    f"convert it: ffmpeg -ignore_length 1 -i {path.name} "
                     f"{path.stem}-whole.wav"
                 )
     except soundfile.LibsndfileError:

@@ -27,7 +27,7 @@ class LongRecordings:
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
-            raise UsageError(f"{path} is not there; name a folder of recordings, or one")
+            raise UsageError(f"{path} does not exist; name a recording or a folder")
         found = sorted(below(path)) if path.is_dir() else [path]
         refuse_unread(found, path)
         there = (file for file in found if is_recording(file) and file.is_file())

@@ -47,8 +47,8 @@ def read_manifest(
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
         raise KwsError(
-            f"{path} lacks the column(s) {', '.join(missing)}; it has {', '.join(columns)}, as "
-            "commas part them"
+            f"{path} lacks the column(s) {', '.join(missing)}; it has {', '.join(columns)}, "
+            "split at commas"
         )
     if not rows:
         raise KwsError(f"{path} has a header but no rows; add at least one clip")

@@ -52,27 +52,27 @@ class Material:
         found = [*self.moved]
         if self.made:
             some = "" if self.made == len(self.keywords) else f"{self.made} recordings of "
-            found.append(f"made voices say {some}the keywords: of people more are missed")
+            found.append(f"made voices say {some}the keywords: people cause more misses")
         voiced = sum(clip.is_made for clip in self.others)
         if voiced == len(self.others) > 0:
             found.append(
-                "made voices alone say the other words: what people say sets it off more often; "
+                "only made voices say the other words: people cause more false accepts; "
                 "give recordings of people with --others"
             )
         elif voiced:
             found.append(
                 f"made voices say {voiced:,} of {len(self.others):,} recordings of the other "
-                "words, and set it off less often than people do"
+                "words, with fewer false accepts than people"
             )
         if self.split_by == "files":
             found.append(
-                "who says the keywords is not known, or too few do: they are split by files only, "
-                "and the same people may be trained on, chosen on and reported on"
+                "the keywords' speakers are unknown or too few: they are split by files only, "
+                "and the same people may be in training, validation and test"
             )
         nameless = sum(clip.speaker is None for clip in self.others)
         if nameless:
             found.append(
-                f"of {len(self.others)} recordings of other words {nameless} do not say who "
+                f"{nameless} of {len(self.others)} recordings of other words do not say who "
                 "speaks: they are split by files only"
             )
         return found

@@ -123,7 +123,7 @@ def _people(
     named = [clip if clip.speaker in apart else replace(clip, speaker=None) for clip in split]
     if nameless := sum(clip.speaker is None for clip in named):
         return named, [
-            f"of {nameless} recordings by people it is not known who speaks, or too few do: splits "
-            "may share people, so accuracy may be optimistic"
+            f"the speakers of {nameless} recordings by people are unknown or too few: splits may "
+            "share people, so accuracy may be optimistic"
         ]
     return named, []

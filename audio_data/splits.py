@@ -188,8 +188,8 @@ def check_disjoint(clips: Iterable[Clip]) -> None:
             first, second = (getattr(one, what) or "nothing" for one in (known, clip))
             if first != second:
                 raise KwsError(
-                    f"{clip.path} is there twice, with {what} {first!r} and with {second!r}; "
-                    "leave one of them"
+                    f"{clip.path} is listed twice, with {what} {first!r} and with {second!r}; "
+                    "keep one of them"
                 )
         if clip.speaker is None or clip.split is None:
             continue
@@ -212,14 +212,13 @@ def _people(
     folded = Counter(name.casefold() for name in free | given.keys())
     if alike := sorted(name for name in free if folded[name.casefold()] > 1):
         warnings.append(
-            f"these are speakers apart, but for capitals alike: {', '.join(alike[:6])}; write each "
-            "in one way"
+            f"these speakers differ only in capitals: {', '.join(alike[:6])}; write each in one way"
         )
     if nobody:
         warnings.append(
             f"{nobody} clips do not say who speaks: splits may share people, "
-            "so accuracy may be optimistic; where the names of files in a folder say it, such as "
-            "s01_3.wav: --speaker-pattern '^([^_]+)_'"
+            "so accuracy may be optimistic; if file names in a folder say it, such as s01_3.wav, "
+            "give --speaker-pattern '^([^_]+)_'"
         )
     if free and not given and len(free) < FEWEST:
         noun = "speaker" if len(free) == 1 else "speakers"

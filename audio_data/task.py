@@ -86,14 +86,14 @@ def make_task(
     labels = (*spoken, *(() if closed else (UNKNOWN, SILENCE)))
     check_names(language, labels)
     if len(labels) < 2:
-        raise UsageError("one keyword alone cannot be trained --closed; leave --closed out")
+        raise UsageError("--closed needs more than one keyword; leave it out")
     drawing, warnings = _keeping(clips, labels, pool, single_splits(known or {}), seed)
     learnt = drawing.examples("train", per_word, DIFFERENT)
     if not any(example.label < len(spoken) for example in learnt):
         raise UsageError("no clip is left to train on; give recordings of more people")
     if not closed and not any(clip.split == "train" for some in drawing.strangers for clip in some):
         warnings.append(
-            "no other words to learn 'unknown' from: expect false alarms, since nearly any speech "
+            "no other words to learn 'unknown' from: expect false accepts, as nearly any speech "
             "will be taken for a keyword; give other words with --others FOLDER"
         )
     if language == UNTOLD:
@@ -102,7 +102,7 @@ def make_task(
         )
     folded = Counter(word.casefold() for word in spoken)
     if alike := [word for word in spoken if folded[word.casefold()] > 1]:
-        warnings.append(f"these are keywords apart, but for capitals alike: {', '.join(alike)}")
+        warnings.append(f"these keywords differ only in capitals: {', '.join(alike)}")
     said = sum(example.label < len(spoken) for example in learnt)
     at_most = {} if closed else {drawing.number[UNKNOWN]: max(1, round(UNKNOWN_SHARE * said))}
     splits = {s: learnt if s == "train" else drawing.examples(s) for s in SPLITS}
@@ -160,8 +160,8 @@ def _keeping(
     drawing = _Drawing.of(clips, labels, pool, others, seed)
     who = "1 person was" if len(stay) == 1 else f"{len(stay)} people were"
     note = (
-        f"{who} heard when the base, or a language before this, was trained, and too few others "
-        "say these words: accuracy may be optimistic"
+        f"{who} in the training of the base or of an earlier language, and too few others say "
+        "these words: accuracy may be optimistic"
     )
     return drawing, [note, *drawing.warnings]
 

@@ -10,6 +10,6 @@ def refuse_unsayable(words: Iterable[str]) -> None:
     """Raise a UsageError where one of the words cannot be said, or not be a label."""
     for word in words:
         if word in (UNKNOWN, SILENCE):
-            raise UsageError(f"{word} is no word to say; it is there anyway")
+            raise UsageError(f"{word} is a class, not a word; leave it out")
         if steers(word):
-            raise UsageError(f"{word!r} holds what cannot be seen; write its letters alone")
+            raise UsageError(f"{word!r} has invisible characters; write only its letters")

@@ -136,7 +136,7 @@ def save_adapter(folder: Path, adapter: Adapter, card: str) -> AdapterConfig:
 
     """
     if not adapter.finite:
-        raise KwsError(f"training ended in no numbers, so {folder} is not written; lower --lr")
+        raise KwsError(f"training gave NaN or inf, so {folder} is not written; lower --lr")
     write_tensors(folder / MODEL, adapter.arrays())
     write_text(folder / CARD, card)
     config = replace(adapter.config, sha256=sha256(folder / MODEL))
@@ -205,8 +205,8 @@ def load_adapter(folder: str | Path) -> Adapter:
         raise KwsError(f"{folder / MODEL} does not fit its configuration; copy or make it again")
     if config.sha256 not in ("", sha256(folder / MODEL)):
         raise KwsError(
-            f"{folder / MODEL} is not of its configuration: it was not saved to its end, or is "
-            "damaged; copy or make it again"
+            f"{folder / MODEL} does not match its configuration: an interrupted save, or damage; "
+            "copy or make it again"
         )
     rest = {name: arrays[name] for name in (PEAKS, ROUTER) if name in arrays}
     head = arrays["head.weight"], arrays["head.bias"]
@@ -285,7 +285,7 @@ def check_streamable(adapter: Adapter) -> None:
     if len(adapter.router):
         raise KwsError(
             f"the adapter for {adapter.config.language}, by {adapter.config.method}, decides "
-            "for each recording anew, and cannot be listened with; kws evaluate measures it"
+            "anew for each recording and cannot run on a stream; kws evaluate measures it"
         )
 
 

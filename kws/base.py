@@ -117,7 +117,7 @@ def read_base_tensors(folder: str | Path) -> Arrays:
     path = Path(folder) / MODEL
     tensors = read_tensors(path)
     if not all(np.isfinite(array).all() for array in tensors.values()):
-        raise KwsError(f"{path} holds weights that are no numbers; pretrain or copy it again")
+        raise KwsError(f"{path} holds NaN or infinite weights; pretrain or copy it again")
     return tensors
 
 

@@ -248,7 +248,7 @@ def test_one_speaker_alone_is_trained_with_a_note(kws: Kws, tiny: Path, tmp_path
         r"me_\d\.wav lasts more than 5 s, as do \d more: .* only the loudest", " ".join(err.split())
     )
     assert "holds an adapter" not in err
-    who = "of people who may have been trained on: it is not known who speaks, or too few do"
+    who = "of people who may have been trained on: speakers are unknown or too few"
     assert who in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     heard = ["--adapter", tmp_path / "out", *command[1:-2]]
     assert "1 of these people was learnt from: accuracy may be" in kws("evaluate", *heard)[2]
@@ -304,7 +304,7 @@ def test_a_mask_is_stored_in_a_bit_a_weight(
     command += ["--steps", 8, "--method", "piggyback", "--bits", 4, "--out", tmp_path / "de"]
     code, out, err = kws(*command, "--json")
     assert code == 0, err
-    assert "piggyback stores a bit of each weight, whatever --bits" in err
+    assert "piggyback stores one bit per weight; --bits is ignored" in err
     printed = json.loads(out)
     assert read_json(tmp_path / "de" / "adapter_config.json")["training"]["bits"] == 1
     whole = printed["spent_parameters"] // 8
@@ -352,9 +352,9 @@ def test_a_wake_word_learns_from_another_corpus_what_it_is_not(
     command = ["adapt", "--base", tiny / "base", "--data", tmp_path / "data", "--language", "de"]
     command += ["--speaker-pattern", "^([^_]+)_", "--epochs", 4, "--method", "head"]
     code, _, err = kws(*command, "--out", tmp_path / "alone")
-    assert (code, "expect false alarms" in err) == (0, True)
+    assert (code, "expect false accepts" in err) == (0, True)
     code, _, err = kws(*command, "--others", spoken, "--out", tmp_path / "ja")
-    assert (code, "expect false alarms" in err) == (0, False)
+    assert (code, "expect false accepts" in err) == (0, False)
     heard = ["--base", tiny / "base", "--adapter", tmp_path / "ja", "--data", tmp_path / "data"]
     heard += ["--language", "de", "--speaker-pattern", "^([^_]+)_"]
     assert succeed(kws, "evaluate", *heard)["unknown_false_accept_rate"] is None
@@ -406,11 +406,11 @@ def test_what_rounding_costs_is_told(
     """Where it is more than is bearable, here none at all."""
     command = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
     command += ["--epochs", 4, "--bits", 4, "--out"]
-    assert "numbers of 4 bits lose" not in kws(*command, tmp_path / "a")[2]
+    assert "rounding to 4 bits costs" not in kws(*command, tmp_path / "a")[2]
     monkeypatch.setattr("apps.learn.LOST", -1.0)
     assert "give --bits 8, or --bits 16, or another" in kws(*command, tmp_path / "b")[2]
     command[command.index("--bits") + 1] = 16  # there are no more
-    assert "told apart; give another --method" in kws(*command, tmp_path / "c")[2]
+    assert "had right; give another --method" in kws(*command, tmp_path / "c")[2]
 
 
 def test_people_are_told_which_words_were_learnt_and_what_comes_next(
@@ -426,9 +426,9 @@ def test_people_are_told_which_words_were_learnt_and_what_comes_next(
     told = f": kws calibrate {where} --data {spoken} --filter language=de"
     assert lines[-2].endswith(told)
     assert lines[-1] == f"then: kws listen {where}"
-    assert "note: --budget 50 is so many numbers; a share is written 50%" in err
+    assert "note: --budget 50 is in parameters; for a share, write 50%" in err
     made = ["adapt", "--tts", "--words", "ja nein", "--language", "qq", "--out", tmp_path / "x"]
-    assert "note: 'ja nein' is one keyword; several are parted by commas" in kws(*made)[2]
+    assert "note: 'ja nein' is one keyword; separate several with commas" in kws(*made)[2]
 
 
 def test_a_language_is_a_tag_of_bcp_47(kws: Kws) -> None:
@@ -493,7 +493,7 @@ def test_a_language_that_is_a_folder_leads_nowhere(
     chosen = ["--data", path, "--filter", f"language={language}", "--method", "head"]
     code, _, err = kws("adapt", "--base", tiny / "base", *chosen, "--epochs", 1)
     assert code == 0, err
-    assert f"language is called '{language}'; others look for de" in " ".join(err.split())
+    assert f"language is '{language}'; use a tag such as de" in " ".join(err.split())
     assert [*tmp_path.rglob("adapter_config.json")] == [
         tmp_path / "runs" / "und" / "adapter_config.json"
     ]

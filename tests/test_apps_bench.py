@@ -140,7 +140,7 @@ def test_a_job_that_fails_is_told(
     folders = ["--records", tmp_path / "records", "--work", tmp_path / "work"]
     code, _, err = kws("bench", "run", grid, *folders, "--jobs", 2)
     assert code == 1
-    assert err.endswith("kws: 1 of 2 jobs failed; what they said tells how to go on\n")
+    assert err.endswith("kws: 1 of 2 jobs failed; see their messages above\n")
     assert "xx" in capfd.readouterr().err
     assert len(list((tmp_path / "records" / "grid").iterdir())) == 2  # of the other
 
@@ -178,7 +178,7 @@ def test_the_runs_after_one_that_fails_go_on(
     folders = ["--records", tmp_path / "records", "--work", tmp_path / "work"]
     code, _, err = kws("bench", "run", grid, *folders, "--jobs", 1)
     assert code == 1
-    assert err.endswith("kws: 2 of 4 runs failed, as they said; run the grid again to go on\n")
+    assert err.endswith("kws: 2 of 4 runs failed (see above); run the grid again to resume\n")
     done = (tmp_path / "records" / "grid").iterdir()
     assert sorted(f.stem for f in done) == ["spanish-head-fixed-0", "spanish-norms-fixed-0"]
 
@@ -377,7 +377,7 @@ def test_a_run_that_diverges_is_recorded_as_such(
     run = ["bench", "run", grid, "--only", "german-*", "--work", tmp_path / "work"]
     run += ["--records", tmp_path / "records"]
     code, _, err = kws(*run)
-    assert (code, "is recorded as such" in err) == (0, True), err
+    assert (code, "diverged (recorded)" in err) == (0, True), err
     assert "1 runs, 1 recorded already" in kws(*run)[2]
     report = ["bench", "report", "--records", tmp_path / "records", "--out", tmp_path / "x.md"]
     assert kws(*report)[0] == 0
@@ -424,6 +424,6 @@ def test_a_grid_without_its_base_says_so_once(kws: Kws, spoken: Path, tmp_path: 
     code, _, err = kws("bench", "run", tmp_path / "grid.toml", "--records", tmp_path / "records")
     assert code == 2
     told = " ".join(err.split())
-    assert f"the grid's base is to be in {tmp_path / 'gone'}, where none is; make it first" in told
+    assert f"the grid expects its base in {tmp_path / 'gone'}, but there is none; make it" in told
     assert "failed" not in told
     assert not (tmp_path / "records").exists()

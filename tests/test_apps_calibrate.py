@@ -163,8 +163,8 @@ def test_long_recordings_take_the_place_of_the_made_stream(
     }
     assert found["kept"]
     assert found["positives"]["10"]["among_words"]["count"]
-    notes = [note for note in found["notes"] if "no keyword is heard" not in note]
-    assert notes == ["made voices say the keywords: of people more are missed"]
+    notes = [note for note in found["notes"] if "no keyword is detected" not in note]
+    assert notes == ["made voices say the keywords: people cause more misses"]
 
 
 def test_keywords_among_the_negatives_are_suspected(
@@ -174,16 +174,16 @@ def test_keywords_among_the_negatives_are_suspected(
     found = succeed(kws, *command, "--negatives", spoken.parent, "--false-accepts-per-hour", 0.001)
     heard = found["positives"]["10"]
     assert heard["misses"] == heard["count"]
-    assert any("no keyword is heard at these thresholds" in note for note in found["notes"])
+    assert any("no keyword is detected at these thresholds" in note for note in found["notes"])
 
 
 @pytest.mark.parametrize(
     ("deaf", "told"),
     [
         (set(), []),
-        ({"ja"}, ["ja: never heard at"]),
-        ({"ja", "nein"}, ["ja, nein: never heard at"]),
-        (WORDS, ["no keyword is heard at"]),
+        ({"ja"}, ["ja: never detected at"]),
+        ({"ja", "nein"}, ["ja, nein: never detected at"]),
+        (WORDS, ["no keyword is detected at"]),
     ],
 )
 def test_keywords_that_are_never_heard_are_named(
@@ -195,8 +195,8 @@ def test_keywords_that_are_never_heard_are_named(
 ) -> None:
     monkeypatch.setattr("apps.calibrate._is_never_heard", lambda word, said: word in deaf)
     notes = succeed(kws, *command, *SHORT)["notes"]
-    heard = [note.partition(" these")[0].partition(" the t")[0] for note in notes]
-    assert [note for note in heard if "heard at" in note] == told
+    heard = [note.partition(" these")[0].partition(" its t")[0] for note in notes]
+    assert [note for note in heard if "detected at" in note] == told
 
 
 def test_a_table_for_people(kws: Kws, adapter: Path, command: list[object]) -> None:
@@ -218,7 +218,7 @@ def test_a_table_for_people(kws: Kws, adapter: Path, command: list[object]) -> N
         (2, ["--hours", "nan"], "nan is no number"),
         (2, ["--snr", "inf"], "is not in the range"),
         (2, ["--per-word", 0], "0 is not in the range"),
-        (2, ["--negatives", "gone"], "gone is not there; name a folder"),
+        (2, ["--negatives", "gone"], "gone does not exist; name a recording"),
         (2, ["--negatives", "x", "--hours", 1], "leave --hours out"),
         (2, ["--filter", "language=es"], "of several languages"),
         (2, ["--filter", "word=ja"], "no recordings of 'links', 'nein' in de"),
@@ -275,7 +275,7 @@ def test_too_little_sound_to_choose_on_is_refused(
     soundfile.write(tmp_path / "short.wav", np.zeros(8_000, np.float32), SAMPLE_RATE)
     before = (adapter / CONFIG).read_bytes()
     code, _, err = kws(*command, "--negatives", tmp_path / "short.wav")
-    assert (code, "holds 0.5 s of sound, on which no thresholds can be chosen" in err) == (2, True)
+    assert (code, "holds 0.5 s of sound, too little to choose thresholds on" in err) == (2, True)
     assert (adapter / CONFIG).read_bytes() == before
 
 
@@ -304,7 +304,7 @@ def test_what_others_write_meanwhile_is_not_lost(
         assert {"test", "calibration"} <= load_adapter(adapter).config.metrics.keys()
     else:
         error = fail(kws, 1, *command, *SHORT)
-        assert "was changed while it was measured, so nothing is kept of that" in error
+        assert "was changed while it was measured, so nothing was stored" in error
 
 
 @pytest.mark.parametrize("misses", [3, 2])
@@ -315,8 +315,8 @@ def test_where_nothing_is_heard_a_keyword_that_nobody_said_changes_no_advice(mis
     said = {"ja": {"count": 3, "misses": misses}, "nein": {"count": 0, "misses": 0}}
     found = _doubts(heard, choice, 0.5, [{"per_keyword": said}])
     assert len(found) == (2 if misses == 3 else 1)
-    assert "nein: said by nobody" in found[0]
-    assert all("no keyword is heard at these thresholds" in told for told in found[1:])
+    assert "nein: said by no validation speaker" in found[0]
+    assert all("no keyword is detected at these thresholds" in told for told in found[1:])
 
 
 def test_thresholds_are_chosen_on_what_validation_people_say(

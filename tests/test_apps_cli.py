@@ -163,7 +163,7 @@ def test_a_word_with_one_clip_is_trained_with_a_note(kws: Kws, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("command", "message"),
-    [("adapters", "kws: stopped\n"), ("adapt", "goes on with what it has begun\n")],
+    [("adapters", "kws: stopped\n"), ("adapt", "to resume what it has begun\n")],
 )
 def test_a_request_to_terminate_ends_every_command_as_ctrl_c_does(
     kws: Kws, monkeypatch: pytest.MonkeyPatch, command: str, message: str

@@ -106,7 +106,7 @@ def test_a_run_that_cannot_be_done_leaves_the_others_alone(
     folders = ["--records", records, "--work", tmp_path / "work"]
     code, _, err = kws("bench", "run", grid, *folders, "--ray", cluster)
     assert code == 1
-    assert "2 of 4 runs failed, as they said; run the grid again to go on" in err
+    assert "2 of 4 runs failed (see above); run the grid again to resume" in err
     assert "other-head-fixed-0 failed: " in err
     assert len(list((records / "grid").iterdir())) == 2
 

@@ -73,7 +73,7 @@ def test_it_says_whom_each_was_learnt_from_and_how_far_to_trust_the_new_one(done
     said = " ".join(done.printed.split())
     assert all(NAMES[row.language] in said for row in done.rows)
     assert said.count("made voices") >= len(done.rows)
-    assert "How far to trust it: little: nobody but made voices" in said
+    assert "How far to trust it: little: only made voices" in said
 
 
 def test_people_among_made_voices_are_told_of() -> None:

@@ -206,7 +206,7 @@ def test_one_keyword_alone_is_not_measured_closed(
     out = ["--method", "head", "--epochs", 1, "--keywords", "ja", "--out", tmp_path / "ja"]
     succeed(kws, "adapt", *language, *out)
     told = fail(kws, 2, "evaluate", *language, "--adapter", tmp_path / "ja", "--closed")
-    assert "one keyword alone is always right --closed; leave --closed out" in told
+    assert "--closed with only one keyword is always right; leave it out" in told
 
 
 def test_trained_closed_is_closed(kws: Kws, spoken: Path, tiny: Path, tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def test_figures_are_kept_in_the_card_where_that_is_asked_for(
     assert "On streams of the test half, 0.01 hours without keywords" in card
     assert f"- Measured by `{typed}`\n- Streams by `kws evaluate " in card
     assert "how often it fires" not in card
-    assert "- how it does with people: made voices alone were measured" in card
+    assert "- how it works for people: only made voices were measured" in card
     succeed(kws, "calibrate", *heard[1:], "--hours", 0.005)  # other thresholds, not heard yet
     assert "stream" not in read_adapter_config(adapter).metrics
     assert "On streams" not in (adapter / "README.md").read_text(encoding="utf-8")

@@ -326,7 +326,7 @@ def test_words_that_are_not_chosen_are_other_words(corpus: Path, tmp_path: Path)
 
 
 def test_a_word_that_the_network_does_not_know_cannot_be_chosen() -> None:
-    with pytest.raises(UsageError, match="middle cannot be heard here; choose among high, low"):
+    with pytest.raises(UsageError, match="middle: not a keyword here; choose among high, low"):
         LiveScorer(Ear(), ["low", "middle"])
 
 
@@ -349,8 +349,8 @@ def test_the_command_prints_and_draws(kws: Kws, command: list[object], tmp_path:
     assert list(found["det"]) == ["10", "0"]
     assert set(found["points"][0]["thresholds"]) == {"ja", "links", "nein"}
     assert found["made"] == 3
-    assert "made voices say the keywords: of people more are missed" in found["notes"]
-    assert any(note.startswith("made voices alone say the other") for note in found["notes"])
+    assert "made voices say the keywords: people cause more misses" in found["notes"]
+    assert any(note.startswith("only made voices say the other") for note in found["notes"])
     assert (tmp_path / "a.png").is_file()
 
 
@@ -361,7 +361,7 @@ def test_the_command_prints_and_draws(kws: Kws, command: list[object], tmp_path:
         (["--hours", 1], "--hours needs --stream"),
         (["--out", "x.png"], "--out needs --stream"),
         (["--keywords", "ja"], "--keywords needs --stream"),
-        (["--stream", "--keywords", "ja,yes"], "yes cannot be heard here; choose among ja, links"),
+        (["--stream", "--keywords", "ja,yes"], "yes: not a keyword here; choose among ja, links"),
         (["--stream", "--split", "test"], "--split cannot go with --stream"),
         (["--stream", "--closed"], "--closed cannot go with --stream"),
         (["--stream", "--snr", "loud"], "'loud' is not a valid float"),

@@ -441,7 +441,7 @@ def test_orders_of_languages_may_be_of_different_lengths(tmp_path: Path) -> None
 def test_a_file_that_is_no_record_is_named(left: str, kws: Kws, tmp_path: Path) -> None:
     (tmp_path / "swr.json").write_text(left, encoding="utf-8")
     told = fail(kws, 1, "bench", "report", "--records", tmp_path, "--out", tmp_path / "page.md")
-    assert f"{tmp_path / 'swr.json'} is no record of a run; name records" in told
+    assert f"{tmp_path / 'swr.json'} is not a run's record; --records" in told
 
 
 def test_each_width_of_bits_is_a_row_of_its_own(tmp_path: Path) -> None:

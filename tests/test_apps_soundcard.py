@@ -313,7 +313,7 @@ def test_another_default_takes_the_place_of_a_lost_one_but_not_of_one_asked_for(
             if not wanted:
                 sound.streams[1].hear(tone(SAMPLE_RATE)[:640, None])
                 heard_until(blocks, lambda block: len(block) > 0)
-                told = "USB Audio is not there; the microphone is Built-in from now on"
+                told = "USB Audio is gone; the microphone is now Built-in"
                 assert said[1:] == [told]
 
 

@@ -378,7 +378,7 @@ def test_settings_that_are_mistyped_are_told_what_there_is(
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        ("adapt", "kws: stopped; the same command goes on with what it has begun\n"),
+        ("adapt", "kws: stopped; repeat the command to resume what it has begun\n"),
         ("calibrate", "kws: stopped\n"),  # keeps nothing before its end
     ],
 )
@@ -435,7 +435,7 @@ def test_an_empty_name_is_not_the_folder_that_one_is_in(kws: Kws, words: list[st
     [
         (["--budget", "foo"], "'foo' is no budget"),
         (["--after", "runs/x"], "--method swr builds on no language before; leave out --after"),
-        (["--method", "joint", "--filter", "a=b", "--beside", "a=b"], "--beside names what --filt"),
+        (["--method", "joint", "--filter", "a=b", "--beside", "a=b"], "--beside repeats --filter"),
     ],
 )
 def test_what_cannot_be_learnt_so_is_told_before_anything_is_made(

@@ -130,7 +130,7 @@ def test_a_long_recording_that_was_killed_is_told_from_silence(tmp_path: Path) -
     where = whole.index(b"ds64") + 8
     whole[where : where + 16] = bytes(16)  # of the file and of its sound
     path.write_bytes(whole)
-    assert "broken off does; convert it: ffmpeg -ignore_length 1 -i a.wav" in refusal(path)
+    assert "interrupted recording; convert it: ffmpeg -ignore_length 1 -i a.wav" in refusal(path)
 
 
 def test_a_recorder_that_was_killed_is_told_from_silence(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_a_recorder_that_was_killed_is_told_from_silence(tmp_path: Path) -> None
     where = whole.index(b"data") + 4
     whole[where : where + 4] = bytes(4)
     path.write_bytes(whole)
-    assert "broken off does; convert it: ffmpeg -ignore_length 1 -i a.wav" in refusal(path)
+    assert "interrupted recording; convert it: ffmpeg -ignore_length 1 -i a.wav" in refusal(path)
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.9])

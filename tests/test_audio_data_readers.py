@@ -639,5 +639,5 @@ def test_other_words_of_which_no_file_is_there_are_refused(tmp_path: Path) -> No
     """Else nothing would be learnt to be no keyword."""
     path = tmp_path / "others.csv"
     path.write_text("path,language,word,speaker,split\nx/a.wav,de,ja,s1,\n", encoding="utf-8")
-    with pytest.raises(UsageError, match=r"no recording that .*others\.csv names is there"):
+    with pytest.raises(UsageError, match=r"no recording that .*others\.csv names exists"):
         read_others([], tmp_path, others=path)

@@ -222,7 +222,7 @@ def test_a_file_that_is_said_to_be_two_things_is_refused(
     one = clip("yes", "1.wav", "ann", "train")
     clips = [replace(one, **{what: told}) for told in (first, second)]  # type: ignore[arg-type]
     clips[1] = replace(clips[1], path=Path("yes/../yes/1.wav"))
-    message = rf"1\.wav is there twice, with {what} '{first or 'nothing'}' and with '{second}'"
+    message = rf"1\.wav is listed twice, with {what} '{first or 'nothing'}' and with '{second}'"
     with pytest.raises(KwsError, match=message):
         check_disjoint(clips)
     check_disjoint([one, one])  # a row that stands there twice
@@ -330,7 +330,7 @@ def test_a_file_has_one_split_however_its_path_is_spelt(tmp_path: Path) -> None:
     path = tmp_path / "ja" / "1.wav"
     relative = Path(os.path.relpath(path))
     twice = [Clip(path=path, word="ja", split="train"), Clip(path=relative, word="ja")]
-    with pytest.raises(KwsError, match="is there twice, with split 'train' and with 'nothing'"):
+    with pytest.raises(KwsError, match="listed twice, with split 'train' and with 'nothing'"):
         check_disjoint(twice)
 
 
@@ -343,6 +343,4 @@ def test_who_has_a_split_in_a_pool_stays_in_it() -> None:
 def test_speakers_that_capitals_alone_tell_apart_are_told() -> None:
     some = [*crowd(3), clip("yes", "a.wav", "Ada"), clip("yes", "b.wav", "ada")]
     told = [one for one in assign_splits(some)[1] if "capitals" in one]
-    assert told == [
-        "these are speakers apart, but for capitals alike: Ada, ada; write each in one way"
-    ]
+    assert told == ["these speakers differ only in capitals: Ada, ada; write each in one way"]

@@ -171,8 +171,8 @@ def test_halves_say_whether_people_or_only_files_are_apart(
     for half in read_material(folder, LABELS, speaker_pattern=pattern).values():
         assert half.split_by == split_by
         told = " ".join(half.doubts)
-        assert ("the same people may be trained on" in told) == (split_by == "files")
-        assert ("of 1 recordings of other words 1 do not say" in told) == (pattern is None)
+        assert ("the same people may be in training" in told) == (split_by == "files")
+        assert ("1 of 1 recordings of other words do not say" in told) == (pattern is None)
 
 
 def test_people_stay_where_training_had_them_and_that_is_told(corpus: Path) -> None:
@@ -187,16 +187,16 @@ def test_people_stay_where_training_had_them_and_that_is_told(corpus: Path) -> N
 @pytest.mark.parametrize(
     ("words", "made", "told"),
     [
-        ({"low"}, 2, ["made voices say 2 recordings of the keywords: of people"]),
+        ({"low"}, 2, ["made voices say 2 recordings of the keywords: people cause"]),
         (
             {"low", "high", "tall"},
             4,
             [
-                "made voices say the keywords: of people more are missed",
-                "made voices say 2 of 4 recordings of the other words, and set it off less often",
+                "made voices say the keywords: people cause more misses",
+                "made voices say 2 of 4 recordings of the other words, with fewer false accepts",
             ],
         ),
-        ({"odd", "tall"}, 0, ["made voices alone say the other words: what people say"]),
+        ({"odd", "tall"}, 0, ["only made voices say the other words: people cause"]),
     ],
 )
 def test_made_voices_are_told_of(
@@ -512,5 +512,5 @@ def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, text(tmp_path / "x.txt")):
         with pytest.raises(UsageError, match="holds no recordings"):
             LongRecordings(path)
-    with pytest.raises(UsageError, match="gone is not there"):
+    with pytest.raises(UsageError, match="gone does not exist"):
         LongRecordings(tmp_path / "gone")

@@ -174,7 +174,7 @@ def test_without_other_words_false_alarms_are_announced() -> None:
     task = make_task(ENGLISH)
     assert counts(task, "train")[UNKNOWN] == 0
     assert counts(task, "train")[SILENCE] == round(SHARE * 4 * 30)
-    assert any("expect false alarms" in warning for warning in task.warnings)
+    assert any("expect false accepts" in warning for warning in task.warnings)
     assert not make_task(ENGLISH, closed=True).warnings
 
 
@@ -288,8 +288,8 @@ def test_where_everybody_was_heard_before_it_is_said_and_all_splits_have_people(
     task = make_task(without_splits(names), closed=True, known=known)
     assert set(splits_of(task).values()) == {*SPLITS}
     assert task.warnings == (
-        "4 people were heard when the base, or a language before this, was trained, and too few "
-        "others say these words: accuracy may be optimistic",
+        "4 people were in the training of the base or of an earlier language, and too few others "
+        "say these words: accuracy may be optimistic",
     )
     pool = [replace(clip, split=None, speaker=f"s{n}") for n, clip in enumerate(GERMAN)]
     strangers: dict[str, Split] = {str(clip.speaker): "train" for clip in pool}
@@ -307,7 +307,7 @@ def test_unknown_words_of_others_make_no_splits_of_keywords() -> None:
     rest = [replace(c, word=UNKNOWN) for c in without_splits(["p3", "p4", "p5"])]
     task = make_task([*said, *rest], known=known)
     assert {split for name, split in splits_of(task).items() if name in known} == {*SPLITS}
-    assert "3 people were heard when the base" in task.warnings[0]
+    assert "3 people were in the training of the base" in task.warnings[0]
 
 
 def test_who_was_heard_before_says_unknown_words_where_they_were() -> None:
@@ -348,7 +348,7 @@ def test_a_word_with_one_clip_is_said_so() -> None:
 def test_keywords_that_differ_in_capitals_alone_are_told() -> None:
     """As spreadsheets make them."""
     task = make_task(record(["stop", "Stop", "go"]), closed=True)
-    assert "these are keywords apart, but for capitals alike: Stop, stop" in task.warnings
+    assert "these keywords differ only in capitals: Stop, stop" in task.warnings
 
 
 def test_languages_that_are_not_said_are_none_to_select() -> None:
@@ -379,7 +379,7 @@ def test_one_speaker_alone_is_said_so() -> None:
             {"keywords": ["yes", "maybe"]},
             "no recordings of 'maybe' in en.*'go', 'no', 'stop'",
         ),
-        (ENGLISH, {"keywords": ["yes"], "closed": True}, "one keyword alone"),
+        (ENGLISH, {"keywords": ["yes"], "closed": True}, "more than one keyword"),
         (ENGLISH, {"keywords": []}, "no word to spot"),
         (record([UNKNOWN, SILENCE]), {}, "no word to spot"),
         (record(["yes", UNKNOWN]), {"keywords": ["yes", UNKNOWN]}, "no recordings of '_unknown_'"),

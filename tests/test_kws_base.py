@@ -203,5 +203,5 @@ def test_weights_that_are_no_numbers_are_refused(folder: Path, base: Base) -> No
     write_tensors(folder / MODEL, tensors)
     rewrite(folder, sha256=sha256(folder / MODEL))
     for read in (read_base_tensors, lambda path: load_base(path, build)):
-        with pytest.raises(KwsError, match="holds weights that are no numbers; pretrain or copy"):
+        with pytest.raises(KwsError, match="holds NaN or infinite weights; pretrain or copy"):
             read(folder)

@@ -83,7 +83,7 @@ def test_a_language_is_learnt_where_neither_base_nor_folder_is_named(
 
 def test_the_thresholds_of_what_comes_along_stay(kws: Kws, spoken: Path) -> None:
     code, _, err = kws("calibrate", "--data", spoken, "--filter", "language=en")
-    assert (code, "the one that comes along is changed only where it is named" in err) == (2, True)
+    assert (code, "the supplied base is changed only if it is named" in err) == (2, True)
 
 
 def test_the_table_has_a_row_for_each() -> None:
