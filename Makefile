@@ -1,4 +1,4 @@
-# make demo: hear the languages that come along, learn another. make test, make lint: what a change
+# make demo: try the supplied languages, learn another. make test, make lint: what a change
 # must pass.
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do \

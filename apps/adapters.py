@@ -16,7 +16,7 @@ from kws.files import below
 from . import options
 from .terminal import complain, json_line, one_line
 
-MADE: Final = {"made voices": " made", "people, made voices": " mixed"}
+MADE: Final = {"synthetic voices": " TTS", "people, synthetic voices": " mixed"}
 WIDE: Final = 100  # columns, in which there is room for some words
 NARROW: Final = 76  # in which there is none for all figures
 SLIM: Final = 60  # in which there is room for what tells adapters apart
@@ -137,7 +137,9 @@ def _whose(config: AdapterConfig) -> str | None:
     made, count = found.get("made"), found.get("count")
     if made is None or count is None:
         return None
-    return "people" if not made else "made voices" if made == count else "people, made voices"
+    if not made:
+        return "people"
+    return "synthetic voices" if made == count else "people, synthetic voices"
 
 
 def _some(words: Sequence[str], shown: int) -> str:

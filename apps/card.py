@@ -128,29 +128,29 @@ def _who(clips: int, made: int) -> str:
     """Whose recordings these are."""
     if not made:
         return "people"
-    return "made voices" if made == clips else "people and made voices"
+    return "synthetic voices" if made == clips else "people and synthetic voices"
 
 
 def counted(people: int, clips: int, made: int) -> str:
     """Whose recordings these are, and of how many; of none who are named where that is 0.
 
     >>> counted(10, 100, 4), counted(1, 9, 9), counted(0, 9, 0)
-    ('10 people and made voices', '1 made voice', 'people who are not named')
+    ('10 people and synthetic voices', '1 synthetic voice', 'people who are not named')
     """
     who = _who(clips, made)
     if people == 1:
-        return {"people": "1 person", "made voices": "1 made voice"}.get(who, who)
+        return {"people": "1 person", "synthetic voices": "1 synthetic voice"}.get(who, who)
     return f"{people} {who}" if people else f"{who} who are not named"
 
 
 def is_of_strangers(found: Figures, config: AdapterConfig | BaseConfig) -> bool:
     """Whether it is known that nobody was learnt from of those on whom figures were ``found``.
 
-    Where only files are apart, that is so if people are heard and made voices were learnt.
+    Where only files are apart, that is so if people are heard and synthetic voices were learnt.
     """
     if found.get("heard_before"):
         return False
-    apart = not found.get("made") and _learnt_from(config.training) == "made voices"
+    apart = not found.get("made") and _learnt_from(config.training) == "synthetic voices"
     return apart or found.get("split_by") != "files"
 
 
@@ -202,7 +202,7 @@ def _unproven(config: AdapterConfig | BaseConfig) -> list[str]:
             else "how often it fires on speech and noise that goes on for hours"
         )
     if found.get("count") and found.get("made") == found["count"]:
-        lines.append("how it works for people: only made voices were measured")
+        lines.append("how it works for people: only synthetic voices were measured")
     elif NAMELESS in (found.get("per_speaker") or ()):
         lines.append("how far people differ: it is not known who speaks")
     elif len(found.get("per_speaker") or ()) == 1:

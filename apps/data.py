@@ -65,7 +65,7 @@ def mswc(language: str, out: Path, mirror: str | None) -> None:
 )
 @options.respelt
 @out_option()
-@click.option("--speakers", default=12, show_default=True, help="made voices, at least 3")
+@click.option("--speakers", default=12, show_default=True, help="synthetic voices, at least 3")
 @click.option("--takes", default=3, show_default=True, help="clips of each word per voice")
 @options.seed
 def make(

@@ -1,8 +1,8 @@
-"""``kws demo``: the languages that come along are heard, and one that does not is learnt.
+"""``kws demo``: the supplied languages are heard, and one that is not supplied is learnt.
 
-Words are spoken by made voices that no network has learnt from, or taken from recordings; a stream
-of them is heard while keys change the language. Then an adapter is learnt from words as text, and
-heard beside the others. Speech that a folder holds is not made again.
+Words are spoken by synthetic voices that no network has learnt from, or taken from recordings; a
+stream of them is heard while keys change the language. Then an adapter is learnt from words as
+text, and heard beside the others. Speech that a folder holds is not made again.
 """
 
 import shlex
@@ -54,7 +54,7 @@ NAMES: Final[Mapping[str, str]] = MappingProxyType(
         **{"ara": "Arabic", "cmn": "Mandarin", "eng": "English"},
     }
 )
-MINE: Final = "es"  # which does not come along
+MINE: Final = "es"  # which is not supplied
 WORDS: Final = ("sí", "no", "alto", "vamos", "arriba", "abajo")
 BUDGET: Final = "5%"
 SCREEN: Final = "screen.svg"
@@ -81,7 +81,7 @@ class Row:
 @click.command(cls=options.Command)
 @click.option("--out", default=Path("runs/demo"), show_default=True, type=options.FOLDER)
 @click.option(
-    "--data", type=options.PATH, help="manifest of recordings, used instead of made voices"
+    "--data", type=options.PATH, help="manifest of recordings, used instead of synthetic voices"
 )
 @click.option("--whole", "everything", is_flag=True, help="pretrain a base too: four minutes")
 @options.seed
@@ -134,7 +134,7 @@ def run(out: Path, size: Size, seed: int, device: str, data: Path | None = None)
 
 def _title(data: Path | None, folders: Mapping[str, Path]) -> str:
     names = ", ".join(NAMES[language] for language in folders)
-    return f"{names}: recordings of people" if data else f"Speech: {names}, by made voices"
+    return f"{names}: recordings of people" if data else f"Speech: {names}, by synthetic voices"
 
 
 def _spoken(folder: Path, folders: Mapping[str, Path]) -> list[Clip]:

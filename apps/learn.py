@@ -33,7 +33,7 @@ from .stored import HISTORY, open_earlier, pack, refuse_taken, tell_unfinished
 BATCH: Final = 16
 STEPS: Final = 4_000  # minutes for any corpus; decision 14 says what half as many cost
 ROUNDED: Final[Bits] = 8  # bits; decision 12 says what fewer cost
-NARROW: Final = 0.4  # of the words where made voices are learnt from, decision 21
+NARROW: Final = 0.4  # of the words where synthetic voices are learnt from, decision 21
 TAKEN: Final = 0.5  # of what is no keyword, from which on it is told
 LOST: Final = 0.02  # of validation accuracy, from which on what rounding costs is told
 

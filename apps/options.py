@@ -61,7 +61,7 @@ def is_given(name: str) -> bool:
 
 
 def refuse_to_change_ours(adapter: Path | None, what: str) -> None:
-    """Raise a UsageError where a command would write to the base that comes along."""
+    """Raise a UsageError where a command would write to the supplied base."""
     if not (adapter or is_given("base")):
         raise UsageError(
             f"name the adapter {what}, or the base itself with --base: the supplied base is "

@@ -218,7 +218,7 @@ class Recordings:
         return [e.clip for e in self.task.splits[split] if e.clip and e.label < keywords]
 
     def made(self, split: Split) -> int:
-        """How many of these are of no person, but of made voices."""
+        """How many of these are of synthetic voices."""
         return sum(clip.is_made for clip in self.said(split))
 
     @property
@@ -242,7 +242,7 @@ class Recordings:
     def amount(self) -> dict[str, int]:
         """How many recordings of keywords are learnt from, by how many people, if all are named.
 
-        Made voices count as people, but how many of the recordings are theirs stands beside.
+        Synthetic voices count as people, but how many of the recordings are theirs stands beside.
         """
         clips = self.said("train")
         people = {clip.speaker for clip in clips}
@@ -304,7 +304,7 @@ def _tell_long(paths: Sequence[Path]) -> None:
 
 
 def _named(clips: Sequence[Clip], pool: Sequence[Clip]) -> frozenset[str]:
-    """All who speak the language, and of others those whose split we chose; no made voices.
+    """All who speak the language, and of others those whose split we chose; no synthetic voices.
 
     A corpus that splits its people itself may call one of them as this one calls another.
     """

@@ -78,7 +78,7 @@ def write_results(
     if bases:
         parts += ["## The base", _bases(bases)]
     if zoo and (networks := zoo_rows(zoo)):
-        parts += ["## What comes along", zoo_results.INTRODUCTION]
+        parts += ["## Supplied networks", zoo_results.INTRODUCTION]
         parts += [markdown(zoo_results.TITLES, networks)]
     if broad:
         parts += ["## Languages under a budget", settings_of(broad[0])]
@@ -99,7 +99,7 @@ def write_results(
     if chained:
         parts += ["## One language after another", SEQUENCE, sequences(trained)]
     if rows := causality([*bases, *_to_everything(adapted)]):
-        parts += ["## What hearing nothing later costs", CAUSALITY, rows]
+        parts += ["## What causality costs", CAUSALITY, rows]
     if streams:
         parts += ["## On streams", stream_results.introduction(streams)]
         parts += [markdown(stream_results.titles(streams), stream_results.rows(streams))]

@@ -24,7 +24,7 @@ from .recordings import Recordings, Selection
 
 SPEECH: Final = "speech"  # folder of what is made
 WHOSE: Final = "--tts needs the words' language; give --language, such as de or cmn"
-HOURS: Final = 1.0  # of made speech that is none of the words, for thresholds
+HOURS: Final = 1.0  # of synthetic speech that is none of the words, for thresholds
 PER_HOUR: Final = 0.5  # false accepts
 MANY: Final = 0.5  # of the words missed, from which on it is said
 
@@ -60,7 +60,7 @@ def speak(
     if data and not {clip.word for clip in as_spelt(recorded, words)} & {*words}:
         note(
             f"none of the {len(recorded)} recordings in {data} is of {', '.join(words)}: they are "
-            "learnt as unknown words, and only made voices say the keywords"
+            "learnt as unknown words, and only synthetic voices say the keywords"
         )
     with counting(f"speaking {', '.join(words)}, and other words") as progress:
         manifest, warnings = make_mixture(
@@ -129,7 +129,7 @@ def calibrated(
         "thresholds": found["thresholds"],
         "missed": ", ".join(f"{share:.0%} at {ratio} dB" for ratio, share in missed.items()),
         "false_accepts": f"{heard['false_accepts']} in {heard['hours']:g} h of other words of "
-        "made voices, on which they were chosen: other sound has more",
+        "synthetic voices, on which they were chosen: other sound has more",
     }
 
 
@@ -139,22 +139,22 @@ def trust(config: AdapterConfig, recordings: Recordings) -> str:
     made, by_people = found["made"], found["count"] - found["made"]
     if not by_people:
         return (
-            "little: only made voices have said these words, and people are recognised less well; "
-            "record some (kws collect) and give them with --data"
+            "little: only synthetic voices have said these words, and people are recognised less "
+            "well; record some (kws collect) and give them with --data"
         )
     said = recordings.said("validation")
     people = {clip.speaker for clip in said if not clip.is_made}
     if None in people and any(clip.is_made and clip.speaker is None for clip in said):
         return (
-            "little: made voices and unnamed people validate together, so it is unknown how well "
-            "people are recognised; name the speakers"
+            "little: synthetic voices and unnamed people validate together, so it is unknown how "
+            "well people are recognised; name the speakers"
         )
     theirs = [found["per_speaker"][speaker or NAMELESS] for speaker in people]
     right = sum(person["accuracy"] * person["count"] for person in theirs)
     low, high = interval(right / by_people, by_people)
     who = "1 person" if len(people) == 1 else f"{len(people)} people"
     who = "people who are not named" if None in people else who
-    rest = f", and {made} by made voices" if made else ""
+    rest = f", and {made} by synthetic voices" if made else ""
     return (
         f"{by_people} recordings by {who} validate{rest}: {low:.0%} to {high:.0%} of words like "
         "these are recognised (95 % confidence, for such people); more people narrow this"

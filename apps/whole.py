@@ -40,7 +40,7 @@ BASE, *OTHERS = NAMES
 TURNS: Final = (BASE, *OTHERS, BASE)  # languages of the stream
 TAU, METHOD, BUDGET = 1.0, "swr", "10%"
 SCREEN: Final = "screen.svg"  # the last of the stream
-THRESHOLD: Final = 0.7  # above the usual one: a network is surer of made voices than of people
+THRESHOLD: Final = 0.7  # above the usual one: a network is surer of synthetic voices than of people
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ def run(out: Path, size: Size, seed: int, device: str) -> tuple[list[Row], float
         f"No recordings are needed. About four minutes on two cores; all of it goes to {out}.\n"
         "What is there already is not done again.\n"
     )
-    with step(console, f"Speech: {size.words} words a language by {size.speakers} made voices"):
+    with step(console, f"Speech: {size.words} words a language, {size.speakers} synthetic voices"):
         manifest = _speak(out / "speech", size, seed)
     with step(console, f"Base: a small network learns {NAMES[BASE]}, and never changes again"):
         base = _learn_base(_select(manifest, BASE, seed), size, device, out / "base")
@@ -216,5 +216,5 @@ def _print_next(out: Path) -> None:
         "      or let it hear the stream again\n"
         f"  {command} adapt {base} --data FOLDER --language TAG --budget {BUDGET} --out runs/mine\n"
         "      learn your own words from recordings in FOLDER/<word>/*.wav\n"
-        "Made voices are not people: for real use, pretrain on recordings as README.md shows."
+        "Synthetic voices are not people: for real use, pretrain on recordings as README.md shows."
     )

@@ -1,4 +1,4 @@
-"""The networks that come along, and what is heard where nothing is said."""
+"""The supplied networks, and what is heard where nothing is said."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ def to_hear(
 ) -> tuple[Sequence[Named], str | None]:
     """Which adapters are loaded, and which language is active.
 
-    Where neither a base nor adapters are named, all that come along, each by its folder's name.
+    Where neither a base nor adapters are named, all supplied ones, each by its folder's name.
 
     Args:
         adapters: that are named.

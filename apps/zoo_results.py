@@ -1,4 +1,4 @@
-"""What the networks that come along are worth, as a table made from their own cards' figures."""
+"""What the supplied networks are worth, as a table made from their own cards' figures."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -66,5 +66,5 @@ def _stream(found: dict[str, Any] | None) -> Iterable[str]:
     missed = [tenths(point["snr"].get(ratio, {}).get("miss_rate")) for ratio in ("10", "0")]
     made = found.get("made", 0)
     some = "some " if made < found.get("count", made) else ""
-    whose = f" ({some}made voices)" if made else ""
+    whose = f" ({some}synthetic voices)" if made else ""
     return [f"{missed[0]}{whose}", missed[1], f"{point['negatives']['per_hour']:.1f}"]

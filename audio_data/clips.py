@@ -37,5 +37,5 @@ class Clip:
 
     @property
     def is_made(self) -> bool:
-        """Whether a made voice says it, and no person."""
+        """Whether a synthetic voice says it, and no person."""
         return self.licence == MADE

@@ -43,7 +43,7 @@ class Material:
 
     @property
     def made(self) -> int:
-        """How many of the keywords' recordings are of no person, but of made voices."""
+        """How many of the keywords' recordings are of synthetic voices."""
         return sum(clip.is_made for clip in self.keywords)
 
     @property
@@ -52,16 +52,16 @@ class Material:
         found = [*self.moved]
         if self.made:
             some = "" if self.made == len(self.keywords) else f"{self.made} recordings of "
-            found.append(f"made voices say {some}the keywords: people cause more misses")
+            found.append(f"synthetic voices say {some}the keywords: people cause more misses")
         voiced = sum(clip.is_made for clip in self.others)
         if voiced == len(self.others) > 0:
             found.append(
-                "only made voices say the other words: people cause more false accepts; "
+                "only synthetic voices say the other words: people cause more false accepts; "
                 "give recordings of people with --others"
             )
         elif voiced:
             found.append(
-                f"made voices say {voiced:,} of {len(self.others):,} recordings of the other "
+                f"synthetic voices say {voiced:,} of {len(self.others):,} recordings of the other "
                 "words, with fewer false accepts than people"
             )
         if self.split_by == "files":

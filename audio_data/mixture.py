@@ -1,7 +1,7 @@
-"""Speech for words that exist as text: made voices, and recordings of people where there are some.
+"""Speech for words that exist as text: synthetic voices, and recordings of people if there are any.
 
-People's recordings train beside made voices; a word that people say in validation or test is said
-there by them alone, since an accuracy on made voices says little about people.
+People's recordings train beside synthetic voices; a word that people say in validation or test is
+said there by them alone, since an accuracy on synthetic voices says little about people.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -70,7 +70,7 @@ def make_mixture(
     said = make(out / KEYWORDS, {language: words}, takes=TAKES, respelt=respelt)
     rest = make(out / "others", _others(words, language, respelt or {}), takes=1)
     write_noises(out / "noise", seed=seed)
-    given = [  # made voices among them may be called as ours are
+    given = [  # synthetic voices among them may be called as ours are
         replace(c, speaker=f"given-{c.speaker}") if c.is_made and c.speaker else c for c in recorded
     ]
     people, warnings = _people(as_spelt(given, words), words, single_splits(known or {}))
@@ -117,7 +117,7 @@ def _people(
     """Who is heard when; who is in several splits is nobody in particular, as a manifest has it."""
     if not recorded:
         return [], []
-    # What it says of shortages, made voices mend.
+    # What it says of shortages, synthetic voices mend.
     split, _ = assign_splits(recorded, known=known, first=words)
     apart = people_in(split)
     named = [clip if clip.speaker in apart else replace(clip, speaker=None) for clip in split]

@@ -74,7 +74,7 @@ def kws() -> Kws:
 
 @pytest.fixture(scope="session")
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The manifest of made speech: three languages, three words each, six speakers, two takes."""
+    """Synthetic speech, a manifest: three languages, three words each, six speakers, two takes."""
     from audio_data.synthesis import make_corpus
 
     return make_corpus(tmp_path_factory.mktemp("spoken"), WORDS, speakers=6, takes=2)

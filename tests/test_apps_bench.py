@@ -49,7 +49,7 @@ def test_languages_that_build_on_one_another_are_benched_and_reported(
     assert code == 0, err
     page = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert f"from the records in `{tmp_path / 'records'}`" in page
-    assert "What comes along" not in page  # it is no part of these
+    assert "Supplied networks" not in page  # it is no part of these
     accuracies = [100 * run["test"]["accuracy"] for run in (first, second)]
     shown = f"| german {accuracies[0]:.1f} ({owned[0]:,}) | spanish {accuracies[1]:.1f} "
     assert f"| cacl 10% | 0 {shown}({owned[1] - owned[0]:,}) |" in page

@@ -164,7 +164,7 @@ def test_long_recordings_take_the_place_of_the_made_stream(
     assert found["kept"]
     assert found["positives"]["10"]["among_words"]["count"]
     notes = [note for note in found["notes"] if "no keyword is detected" not in note]
-    assert notes == ["made voices say the keywords: people cause more misses"]
+    assert notes == ["synthetic voices say the keywords: people cause more misses"]
 
 
 def test_keywords_among_the_negatives_are_suspected(

@@ -103,7 +103,7 @@ def test_runs_leave_readable_pictures_and_cards(tiny: Path) -> None:
     card = (tiny / "de" / "README.md").read_text(encoding="utf-8")
     for fact in ("swr", "10%", "synthetic, eSpeak NG", said(tiny, "base")["sha256"]):
         assert fact in card
-    assert "Learnt from 24 recordings of the words by 4 made voices" in card
+    assert "Learnt from 24 recordings of the words by 4 synthetic voices" in card
     assert "Made by `kws adapt --base" in card
     assert not list(tiny.rglob("checkpoint*"))
     assert not list(tiny.rglob("*.tmp"))

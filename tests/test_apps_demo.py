@@ -72,15 +72,15 @@ def test_a_card_names_no_command_that_nobody_typed(done: Done) -> None:
 def test_it_says_whom_each_was_learnt_from_and_how_far_to_trust_the_new_one(done: Done) -> None:
     said = " ".join(done.printed.split())
     assert all(NAMES[row.language] in said for row in done.rows)
-    assert said.count("made voices") >= len(done.rows)
-    assert "How far to trust it: little: only made voices" in said
+    assert said.count("synthetic voices") >= len(done.rows)
+    assert "How far to trust it: little: only synthetic voices" in said
 
 
 def test_people_among_made_voices_are_told_of() -> None:
     config = read_adapter_config(ZOO / LANGUAGES["de"])
     mixed = {**config.training, "recordings": {"clips": 100, "people": 10, "made": 4}}
     row = Row("de", replace(config, training=mixed), right=1, said=2)
-    assert [*demo._table([row]).columns[2].cells] == ["10 people and made voices"]
+    assert [*demo._table([row]).columns[2].cells] == ["10 people and synthetic voices"]
 
 
 def test_the_pictures_are_there_and_the_commands_are_commands(done: Done) -> None:

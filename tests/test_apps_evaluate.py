@@ -159,7 +159,7 @@ def test_nobody_learnt_from_is_tested_whatever_other_recordings_say(
     kws: Kws, spoken: Path, tiny: Path, tmp_path: Path
 ) -> None:
     """People whom a manifest splits are remembered, and a later one cannot move them."""
-    people = spoken.with_name("people.csv")  # made voices alone are nobody
+    people = spoken.with_name("people.csv")  # synthetic voices alone are nobody
     people.write_text(spoken.read_text(encoding="utf-8").replace(MADE, "CC0-1.0"), "utf-8")
     german, adapter = ["--filter", "language=de"], tmp_path / "de"
     learn = ["adapt", "--base", tiny / "base", "--data", people, *german]
@@ -260,11 +260,11 @@ def test_figures_are_kept_in_the_card_where_that_is_asked_for(
     assert metrics["stream"]["points"] == stream["points"]
     assert "validation" in metrics
     card = (adapter / "README.md").read_text(encoding="utf-8")
-    assert f"Accuracy {found['accuracy']:.1%} over 6 test clips of made voices" in card
+    assert f"Accuracy {found['accuracy']:.1%} over 6 test clips of synthetic voices" in card
     assert "On streams of the test half, 0.01 hours without keywords" in card
     assert f"- Measured by `{typed}`\n- Streams by `kws evaluate " in card
     assert "how often it fires" not in card
-    assert "- how it works for people: only made voices were measured" in card
+    assert "- how it works for people: only synthetic voices were measured" in card
     succeed(kws, "calibrate", *heard[1:], "--hours", 0.005)  # other thresholds, not heard yet
     assert "stream" not in read_adapter_config(adapter).metrics
     assert "On streams" not in (adapter / "README.md").read_text(encoding="utf-8")

@@ -59,7 +59,7 @@ REPORT_KEYS = [
 
 @pytest.fixture(scope="module")
 def bank() -> Runtime:
-    """What comes along."""
+    """The supplied networks."""
     return open_runtime(ROOT / "models/zoo/ara", [ROOT / "models/zoo/cmn"])
 
 
@@ -285,7 +285,7 @@ def test_a_word_at_the_very_end_of_a_stream_is_heard_as_live(tmp_path: Path) -> 
 def test_detect_finds_in_a_file_what_stream_evaluation_counts(
     kws: Kws, spoken: Path, tmp_path: Path, language: str
 ) -> None:
-    """Of made speech, by the base and the adapter that come along."""
+    """Of synthetic speech, by the supplied base and adapter."""
     words = [decode(clip.path) for clip in read_corpus(spoken)[::3]]
     path = tmp_path / "made.wav"
     soundfile.write(path, np.concatenate(words), SAMPLE_RATE, subtype="FLOAT")
@@ -349,8 +349,8 @@ def test_the_command_prints_and_draws(kws: Kws, command: list[object], tmp_path:
     assert list(found["det"]) == ["10", "0"]
     assert set(found["points"][0]["thresholds"]) == {"ja", "links", "nein"}
     assert found["made"] == 3
-    assert "made voices say the keywords: people cause more misses" in found["notes"]
-    assert any(note.startswith("only made voices say the other") for note in found["notes"])
+    assert "synthetic voices say the keywords: people cause more misses" in found["notes"]
+    assert any(note.startswith("only synthetic voices say the other") for note in found["notes"])
     assert (tmp_path / "a.png").is_file()
 
 
@@ -380,7 +380,7 @@ def test_options_that_would_go_unheard_are_refused(
 
 
 def test_real_words_are_heard_live_as_they_are_measured(bank: Runtime, shared_data: Path) -> None:
-    """The adapter that comes along, on one recording of each word in a little noise."""
+    """A supplied adapter, on one recording of each word in a little noise."""
     halves = read_material(
         shared_data / "manifest.csv",
         bank.labels,

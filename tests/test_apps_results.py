@@ -253,7 +253,7 @@ def test_causal_runs_are_paired_with_whole_ones_of_the_same_settings(tmp_path: P
         records.append(record("swr", "10%", "a", 0, 0.6))
         records[-1]["settings"] |= other
     write_results(records, tmp_path / "results.md")
-    assert "What hearing nothing later costs" not in (tmp_path / "results.md").read_text("utf-8")
+    assert "What causality costs" not in (tmp_path / "results.md").read_text("utf-8")
 
 
 def test_closed_bases_are_paired_with_closed_ones(tmp_path: Path) -> None:

@@ -472,7 +472,7 @@ class Player:
 
 
 def words(rate: int) -> Wave:
-    """Mandarin words by a made voice, with pauses; whole blocks."""
+    """Mandarin words by a synthetic voice, with pauses; whole blocks."""
     person, rng = draw_speakers(4)[1], np.random.default_rng(0)
     pause = np.zeros(SAMPLE_RATE * 3 // 4, np.float32)
     said = [say("cmn", word, person, rng) for word in ("数字", "中国", "北京", "语音", "背景")]

@@ -1,4 +1,4 @@
-"""From text to an adapter: made voices, people among them, thresholds, and how far to trust it."""
+"""From text to an adapter: synthetic voices and people, thresholds, and how far to trust it."""
 
 import csv
 import json
@@ -68,8 +68,8 @@ def test_words_alone_become_an_adapter_with_thresholds(
     assert printed["thresholds"] == {
         word: levels.threshold for word, levels in config.detector.keywords.items()
     }
-    assert printed["trust"].startswith("little: only made voices")
-    assert "0.01 h of other words of made voices" in printed["false_accepts"]
+    assert printed["trust"].startswith("little: only synthetic voices")
+    assert "0.01 h of other words of synthetic voices" in printed["false_accepts"]
     shares = re.findall(r"(\d+)% at (\d+) dB", printed["missed"])
     measured = config.metrics["calibration"]["positives"]
     assert shares == [(f"{100 * s['miss_rate']:.0f}", ratio) for ratio, s in measured.items()]
@@ -81,10 +81,10 @@ def test_words_alone_become_an_adapter_with_thresholds(
 def test_thresholds_by_what_people_say_are_chosen_as_is_told(
     tiny: Path, spoken: Path, kws: Kws, tmp_path: Path
 ) -> None:
-    """Until then nobody but made voices has said what is no keyword, and the card says so."""
+    """Until then nobody but synthetic voices has said what is no keyword, and the card says so."""
     code, out, err = kws(*learn(tiny, tmp_path / "de"))
     assert code == 0, err
-    card, doubt = tmp_path / "de" / "README.md", "only made voices say the other words"
+    card, doubt = tmp_path / "de" / "README.md", "only synthetic voices say the other words"
     assert doubt in card.read_text(encoding="utf-8")
     people = spoken.with_name("others.csv")  # next to its recordings
     people.write_text(spoken.read_text(encoding="utf-8").replace(MADE, "CC0-1.0"), "utf-8")
@@ -158,7 +158,7 @@ def test_made_voices_come_as_through_telephones_too(
 def test_people_are_learnt_too_and_validate(
     tiny: Path, kws: Kws, people: Path, tmp_path: Path
 ) -> None:
-    """Alone for the word that they say; the other is validated by made voices."""
+    """Alone for the word that they say; the other is validated by synthetic voices."""
     named = ["--data", people, "--speaker-pattern", "^([^_]+)_"]
     printed = succeed(kws, *learn(tiny, tmp_path / "de"), *named)
     with (tmp_path / "de" / "speech" / "manifest.csv").open(encoding="utf-8") as file:
@@ -167,13 +167,13 @@ def test_people_are_learnt_too_and_validate(
     real = {row["split"] for row in rows if not row["licence"]}
     assert made == {"train"}
     assert real == {"train", "validation", "test"}
-    assert "2 recordings by 1 person validate, and 1 by made voices" in printed["trust"]
+    assert "2 recordings by 1 person validate, and 1 by synthetic voices" in printed["trust"]
     heard = read_adapter_config(tmp_path / "de").metrics["validation"]["per_speaker"].values()
     (person,) = [figures for figures in heard if figures["count"] == 2]
     people_there = read_adapter_config(tmp_path / "de").people  # though the mixture splits them
     assert set(people_there.values()) == {"train", "validation", "test"}
     assert all(name.startswith("person") for name in people_there)
-    low, high = interval(person["accuracy"], 2)  # a made voice says nothing of people
+    low, high = interval(person["accuracy"], 2)  # a synthetic voice says nothing of people
     assert f": {low:.0%} to {high:.0%} of words" in printed["trust"]
 
 
@@ -324,7 +324,7 @@ def test_who_is_nobody_among_made_voices_shows_nothing(tmp_path: Path) -> None:
     config = SimpleNamespace(metrics={"validation": found})
     recordings = SimpleNamespace(said=lambda split: clips)
     told = tts.trust(cast(AdapterConfig, config), cast(Recordings, recordings))
-    assert told.startswith("little: made voices and unnamed people")
+    assert told.startswith("little: synthetic voices and unnamed people")
 
 
 def test_people_may_write_words_in_other_capitals(tmp_path: Path) -> None:
@@ -352,7 +352,7 @@ def test_a_mixture_is_in_one_language_and_other_words_are_unknown(tmp_path: Path
 
 
 def test_words_that_people_did_not_say_keep_their_made_voices(tmp_path: Path) -> None:
-    """By split: where people only train, made voices go on to validate."""
+    """By split: where people only train, synthetic voices go on to validate."""
     recorded = [Clip(path=tmp_path / "a.wav", word="ja", speaker="anna", split="train")]
     (tmp_path / "a.wav").write_bytes(b"")
     clips = read_manifest(mixture.make_mixture(tmp_path / "out", WORDS, "de", recorded)[0])

@@ -187,16 +187,16 @@ def test_people_stay_where_training_had_them_and_that_is_told(corpus: Path) -> N
 @pytest.mark.parametrize(
     ("words", "made", "told"),
     [
-        ({"low"}, 2, ["made voices say 2 recordings of the keywords: people cause"]),
+        ({"low"}, 2, ["synthetic voices say 2 recordings of the keywords: people cause"]),
         (
             {"low", "high", "tall"},
             4,
             [
-                "made voices say the keywords: people cause more misses",
-                "made voices say 2 of 4 recordings of the other words, with fewer false accepts",
+                "synthetic voices say the keywords: people cause more misses",
+                "synthetic voices say 2 of 4 recordings of the other words, with fewer false",
             ],
         ),
-        ({"odd", "tall"}, 0, ["only made voices say the other words: people cause"]),
+        ({"odd", "tall"}, 0, ["only synthetic voices say the other words: people cause"]),
     ],
 )
 def test_made_voices_are_told_of(

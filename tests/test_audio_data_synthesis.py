@@ -1,4 +1,4 @@
-"""Made speech: it repeats, it resumes, and its test voices are unheard in training."""
+"""Synthetic speech: it repeats, it resumes, and its test voices are unheard in training."""
 
 import csv
 import errno

@@ -1,4 +1,4 @@
-"""What comes along is what its cards say, and fits together."""
+"""The supplied networks are what their cards say, and fit together."""
 
 import json
 import re
@@ -100,13 +100,13 @@ def test_people_among_made_voices_are_told_of(tmp_path: Path) -> None:
     config["metrics"]["validation"]["made"] = 4
     file.write_text(json.dumps(config), "utf-8")
     (row,) = zoo_rows(tmp_path)
-    assert row[3] == "10 people and made voices"
-    assert row[4].endswith("people and made voices")
+    assert row[3] == "10 people and synthetic voices"
+    assert row[4].endswith("people and synthetic voices")
     assert f"by {row[3]}\n" in card(read_adapter_config(tmp_path / "deu"))
 
 
 @pytest.mark.parametrize(
-    ("made", "whose"), [(0, ""), (3, " (some made voices)"), (64, " (made voices)")]
+    ("made", "whose"), [(0, ""), (3, " (some synthetic voices)"), (64, " (synthetic voices)")]
 )
 def test_streams_tell_how_many_made_voices_there_are(made: int, whose: str, tmp_path: Path) -> None:
     shutil.copytree(ZOO / "deu", tmp_path / "deu")
