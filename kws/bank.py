@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from .adapter import Adapter, Piece, check_head, numbers_of, pieces
 from .base import Base
+from .config import HEAD
 from .engine import HopScorer, WindowScorer, clean_samples
 from .errors import KwsError
 from .languages import AdapterBank
-from .sites import HEAD, find_sites, flatten, lone_weights, unflatten
+from .sites import find_sites, flatten, lone_weights, unflatten
 from .templates import Templates
 
 Features = Callable[[NDArray[np.float32]], NDArray[np.float32]]

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .config import FeatureConfig, Where, check_names, check_shown
+from .config import HEAD, FeatureConfig, Where, check_names, check_shown
 from .detector import DetectorConfig
 from .errors import KwsError
 from .files import Arrays, read_json, read_tensors, sha256, write_json, write_tensors
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 CONFIG, MODEL = "base_config.json", "base_model.safetensors"
 FORMAT = 1
-HEAD: Final = "head"  # as in kws/sites.py, which needs torch
 WIDEST = 4_096  # frames that a decision averages at most
 
 

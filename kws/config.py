@@ -15,6 +15,8 @@ LONGEST_WINDOW: Final = 4_096  # samples
 MOST_MELS: Final = 256
 LOUDEST: Final = 1e6  # times full scale; powers of what is far beyond are no numbers
 
+HEAD: Final = "head"  # a language's classifier, always its own and never a site
+
 UNKNOWN = "_unknown_"
 SILENCE = "_silence_"
 

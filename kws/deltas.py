@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from .adapter import Adapter, check_head, numbers_of, pieces
+from .config import HEAD
 from .forms import MASK, WHOLE
-from .sites import HEAD, Site, find_sites, flatten, lone_weights, unflatten
+from .sites import Site, find_sites, flatten, lone_weights, unflatten
 from .templates import Templates
 
 

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .adapter import Adapter, Piece, check_head, numbers_of, pieces
-from .base import HEAD, BaseConfig, check_classes
+from .base import BaseConfig, check_classes
+from .config import HEAD
 from .engine import HopScorer, WindowScorer, clean_samples
 from .errors import KwsError
 from .files import Arrays

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from .forms import MARK, WHOLE, Form, Shapes, form_of, split_name
 
-HEAD = "head"  # a language's classifier is always its own and never a site
-
 
 @dataclass(frozen=True)
 class Site:

@@ -21,10 +21,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from kws.config import HEAD
 from kws.deltas import Adaptation
 from kws.errors import UsageError
 from kws.forms import Rank
-from kws.sites import HEAD, Site
+from kws.sites import Site
 
 from .fixed import pointwise_sites
 from .transfer import RATE, Transfer

@@ -9,9 +9,9 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from kws.config import HEAD
 from kws.deltas import Adaptation
 from kws.errors import UsageError
-from kws.sites import HEAD
 
 from .transfer import RATE, Transfer
 

@@ -16,10 +16,11 @@ from audio_data.logmel import log_mel
 from kws.adapter import Adapter, save_adapter
 from kws.bank import Bank
 from kws.base import Base
+from kws.config import HEAD
 from kws.detector import DetectorConfig
 from kws.engine import Engine
 from kws.errors import KwsError, UsageError
-from kws.sites import HEAD, find_sites
+from kws.sites import find_sites
 from models.cost import macs, operations
 
 Make = Callable[..., Adapter]

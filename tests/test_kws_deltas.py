@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from kws.config import HEAD
 from kws.deltas import Adaptation
 from kws.forms import Part, Rank, Tied
-from kws.sites import HEAD, Site, find_sites, flatten, unflatten
+from kws.sites import Site, find_sites, flatten, unflatten
 from kws.train import EpochBatches, Plan, fit
 from models.bcresnet import BCResNet
 
