@@ -21,7 +21,7 @@ COMMANDS: Final = {
     "calibrate": "Set the thresholds of an adapter or of the base, one for each keyword.",
     "detect": "Find keywords in FILES.",
     "listen": "Listen to the microphone and report keywords in the active language.",
-    "collect": "Record words with a microphone, for ``kws adapt --data FOLDER``.",
+    "collect": "Record words with a microphone, for kws adapt --data FOLDER.",
     "adapters": "Look at adapters.",
     "export": "Write networks for ONNX Runtime.",
     "data": "Get public speech corpora, or make speech where there is none.",

@@ -240,7 +240,7 @@ def collect(
     file_format: Format,
     as_json: bool,
 ) -> None:
-    """Record words with a microphone, for ``kws adapt --data FOLDER``.
+    """Record words with a microphone, for kws adapt --data FOLDER.
 
     Each word is asked for in turn; what is clipped, silent, cut, too short or too long is redone.
     Keys: Enter keeps a clip, r records it again, q quits; while a word is asked for, u deletes the
