@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 
 from audio_data.clips import UNTOLD
+from audio_data.corpus import unlisted
 from audio_data.task import only_language
 from kws.adapter import AdapterConfig
 from kws.base import CONFIG as BASE
@@ -199,6 +200,8 @@ def adapt(
             refuse_taken(out, language, words)
         known = {**opened.config.people, **before}
         selection = spoken.speak(selection, words, data, out / spoken.SPEECH, respelt, known)
+    elif data:
+        _tell_unlisted(data)
     recordings = Recordings.select(selection, opened.config, known=before)
     others_too = [
         replace(selection, filters=_beside(pair, selection.filters), keywords=None)
@@ -302,3 +305,13 @@ def _text(value: Any) -> str:
         rest = [f"and {len(value) - FEW} more"] if len(value) > FEW else []
         return ", ".join([*value[:FEW], *rest])
     return str(value)
+
+
+def _tell_unlisted(data: Path) -> None:
+    """Say which recordings of a folder its manifest leaves out."""
+    if left := unlisted(data):
+        what = "1 recording" if len(left) == 1 else f"{len(left)} recordings"
+        progress.note(
+            f"{data} holds {what} not in its manifest and so not used, such as "
+            f"{left[0].relative_to(data)}; to use them, add rows"
+        )

@@ -172,7 +172,9 @@ def run_grid(
     with _threads(most):
         failed = _record(found, folder, todo)
     if failed:
-        rest = "rerun them with --only" if again else "run the grid again to resume"
+        rest = (
+            "repeat it with --only to run them alone" if again else "run the grid again to resume"
+        )
         raise KwsError(f"{failed} of {todo} runs failed (see above); {rest}")
 
 

@@ -68,8 +68,8 @@ def calibrate(
 ) -> None:
     """Set the thresholds of an adapter or of the base, one for each keyword.
 
-    The keywords are those of validation speakers. The sound without keywords is a stream of other
-    words and languages, by validation speakers, of noise and of silence; or --negatives.
+    Validation speakers say the keywords. The sound without keywords is a stream of what they say
+    in other words and languages, of noise and of silence; or --negatives.
     The figures reported are counted on the same sound.
     Only the folder's configuration and card change; adapters of the base stay valid.
     """
@@ -185,7 +185,7 @@ def _doubts(
         )
     if unsaid := [word for word in heard.negatives.keywords if _is_never_said(word, said)]:
         found.append(
-            f"{', '.join(unsaid)}: said by no validation speaker, so its threshold is one that "
+            f"{', '.join(unsaid)}: said by nobody in validation, so its threshold is one that "
             "suits the others; record it by more people"
         )
     deaf = [word for word in heard.negatives.keywords if _is_never_heard(word, said)]

@@ -14,7 +14,7 @@ from kws.errors import KwsError, UsageError
 from .terminal import complain, terminable, write_any_script
 
 COMMANDS: Final = {
-    "demo": "Try the supplied languages, learn one that is not, and try it too.",
+    "demo": "Try the supplied languages, learn another from text, and try it too.",
     "pretrain": "Train the network on one language; it is never changed again.",
     "adapt": "Learn one more language: what it adds to the base stays within the budget.",
     "evaluate": "Measure an adapter, or the base, on recordings.",
@@ -26,7 +26,7 @@ COMMANDS: Final = {
     "export": "Write networks for ONNX Runtime.",
     "data": "Get public speech corpora, or make speech where there is none.",
     "bench": "Run grids of experiments and report them.",
-    "report": "Turn records into tables and pictures; in this project also the README's table.",
+    "report": "The same as kws bench report.",
 }
 RESUMED: Final = {"adapt", "bench", "data", "demo", "pretrain"}  # after they were stopped
 UNWRITTEN: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EIO, errno.EBADF)

@@ -90,7 +90,7 @@ class Command:
             )
         except OSError as error:
             odd = error.errno in (errno.ENOENT, errno.ENOEXEC)  # it was there when it was named
-            what = "the program in its first line is missing" if odd else error.strerror
+            what = "its first line names no program that exists" if odd else error.strerror
             raise KwsError(f"{self._arguments[0]} cannot be run: {what}") from error
 
     def _run(self, event: Detection) -> None:

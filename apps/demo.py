@@ -87,7 +87,7 @@ class Row:
 @options.seed
 @options.device
 def demo(out: Path, data: Path | None, everything: bool, seed: int, device: str) -> None:
-    """Try the supplied languages, learn one that is not, and try it too."""
+    """Try the supplied languages, learn another from text, and try it too."""
     if everything and data:
         raise UsageError("--whole makes all of its speech; leave --data out")
     if everything:

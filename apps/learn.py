@@ -98,7 +98,7 @@ def learn_language(
     Raises:
         KwsError: the folder holds something else, or cannot be written.
         UsageError: the budget does not hold the head, or the method does not suit what is given.
-        DivergedError: training ended in no numbers.
+        DivergedError: training gave NaN or infinite numbers.
 
     """
     begin = time.perf_counter()
@@ -119,6 +119,8 @@ def learn_language(
             "multiplications; kws evaluate can run it, kws listen cannot"
         )
     adapter = pack(base, trained, recordings.task, recipe.bits)
+    if budgeted and not Budget.parse(recipe.budget).holds(adapter.config.stored_bytes):
+        raise ValueError(f"{adapter.config.stored_bytes:,} bytes are more than {recipe.budget}")
     if not adapter.finite:
         _forget(trainer)
         raise DivergedError("training ended in numbers too large to store; lower --lr")
@@ -286,8 +288,8 @@ def _tell_rounding(
     wider = "".join(f"--bits {more}, or " for more in (8, 16) if more > bits)
     if lost > LOST:
         note(
-            f"rounding to {bits} bits costs {lost:.1%} of validation clips "
-            f"that training had right; give {wider}another --method"
+            f"rounding to {bits} bits costs {100 * lost:.1f} points of validation accuracy; "
+            f"give {wider}another --method"
         )
 
 

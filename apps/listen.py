@@ -113,7 +113,7 @@ def obey(typed: str, engine: Engine, show: Show) -> bool:
 
 
 def _turn(key: str, engine: LiveEngine, show: Show) -> None:
-    """Turn the thresholds, or close and open the ear, if the key says so."""
+    """Turn the thresholds, or mute and unmute, if the key says so."""
     if key in "mM":
         engine.muted = not engine.muted
         show.note("muted: nothing is heard" if engine.muted else "listening again")

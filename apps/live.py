@@ -26,7 +26,7 @@ class Reaction(Protocol):
 
 
 class LiveEngine(Engine):
-    """An engine whose thresholds can be turned up and down, and whose ear can be closed.
+    """An engine whose thresholds can be turned up and down, and which can be muted.
 
     Attributes:
         reactions: are called after everything that is fed, and after the flush.
@@ -54,11 +54,11 @@ class LiveEngine(Engine):
         self._follow()
         before, old = self.raised, self.thresholds
         self.raised += STEP if up else -STEP
-        config = self._new_detector().config
+        config = self._new_detector().config  # which also sets the thresholds shown
         if np.array_equal(self.thresholds, old):
             self.raised = before
         else:
-            self._detector.turn(config)
+            self._detector.use_levels(config)
 
     def feed(self, samples: NDArray[np.float32]) -> list[Detection]:
         """Take samples as every engine does; nothing of them is heard while muted."""

@@ -145,7 +145,7 @@ def choices(rows: Sequence[Row], sites: Sequence[Site], path: Path) -> None:
 
 def _share(names: Sequence[str], site: Site) -> float:
     """Numbers that are owned of a site, for each of its weights; factors may have more."""
-    forms = [form for place, form in map(split_name, names) if place == site.name]
+    forms = [form for module, form in map(split_name, names) if module == site.name]
     return min(1.0, sum(site.with_form(form_of(form)).size for form in forms) / site.size)
 
 

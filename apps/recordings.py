@@ -14,7 +14,7 @@ from audio_data.augment import AugmentConfig
 from audio_data.batches import CachedBatches, TrainingBatches, Views, fixed_features
 from audio_data.cache import load_views
 from audio_data.clips import Clip, Split
-from audio_data.corpus import read_corpus, read_others, unlisted
+from audio_data.corpus import read_corpus, read_others
 from audio_data.decode import lasts_longer
 from audio_data.manifest import by_column
 from audio_data.material import SplitBy, split_by
@@ -143,7 +143,6 @@ class Recordings:
         heard = frozenset(name for name, where in before if where in LEARNT)
         known = dict(before)
         clips = selection.clips()
-        _tell_unlisted(selection.data)
         closed = selection.closed or (labels is not None and UNKNOWN not in labels)
         pool = [] if closed else selection.pool(clips)
         if labels is None:
@@ -281,16 +280,6 @@ class Recordings:
     def speakers(self, split: Split) -> list[str | None]:
         """Who is heard in each example of a split."""
         return [e.clip.speaker if e.clip else None for e in self.task.splits[split]]
-
-
-def _tell_unlisted(data: Path) -> None:
-    """Say which recordings of a folder its manifest leaves out."""
-    if left := unlisted(data):
-        what = "1 recording that is" if len(left) == 1 else f"{len(left)} recordings that are"
-        note(
-            f"{data} holds {what} not in its manifest, and so not used, for example "
-            f"{left[0].relative_to(data)}; add rows for what should be"
-        )
 
 
 def _tell_long(paths: Sequence[Path]) -> None:

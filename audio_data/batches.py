@@ -211,8 +211,9 @@ def fixed_features(
     """All views as they are, silence drawn once: features ``[N, F, T]`` and labels ``[N]``.
 
     With a ``context``, for a causal network, T grows by that many frames before the view and by
-    ``LAG`` after it, and the decision is that at the last frame. Before is the end of another view,
-    drawn once, and zeros where the context is longer; after is the beginning of a third.
+    ``LAG`` after it, and the decision is that at the last frame. Before is the end of a view that
+    is drawn once, mostly another, and zeros where the context is longer; after is the beginning of
+    one that is drawn likewise.
     """
     log_mel, pieces = LogMel(features), []
     lead, tail = context * features.hop, LAG * features.hop if context else 0  # samples

@@ -107,18 +107,21 @@ def _places(clips: Iterable[Clip]) -> list[str]:
 
 
 def unlisted(path: Path) -> list[Path]:
-    """Recordings beside those that a folder's manifest lists, which nothing reads, by path.
+    """Recordings in a folder's word folders, and beside those listed, that its manifest leaves out.
 
     Empty for a manifest that is given itself, and for a folder without one.
     """
     manifest = find_manifest(path)
     if manifest is None or manifest == path:
         return []
+    real = cache(os.path.realpath)  # of few folders
     listed = [path / row["path"] for _, row in read_rows(manifest)[1] if row.get("path")]
-    folders = sorted({file.parent for file in listed})
-    names = {composed(str(file)) for file in listed}
-    beside = (file for folder in folders if folder.is_dir() for file in folder.iterdir())
-    return sorted(f for f in beside if is_recording(f) and composed(str(f)) not in names)
+    names = {composed(os.path.join(real(file.parent), file.name)) for file in listed}
+    root = Path(real(path))
+    folders = {*word_folders(root), *(Path(real(file.parent)) for file in listed)}
+    inside = [folder for folder in folders if folder.is_relative_to(root) and os.path.isdir(folder)]
+    beside = (file for folder in inside for file in folder.iterdir() if is_recording(file))
+    return sorted(path / f.relative_to(root) for f in beside if composed(str(f)) not in names)
 
 
 def find_manifest(path: Path) -> Path | None:

@@ -66,8 +66,8 @@ class Material:
             )
         if self.split_by == "files":
             found.append(
-                "the keywords' speakers are unknown or too few: they are split by files only, "
-                "and the same people may be in training, validation and test"
+                "the keywords' speakers are unknown or too few: recordings are split by files "
+                "only, and the same people may be in training, validation and test"
             )
         nameless = sum(clip.speaker is None for clip in self.others)
         if nameless:

@@ -26,7 +26,7 @@ def main(base: Path, templates: int) -> None:
     for group in groups:
         if len(group) < FEWEST:
             continue
-        stacked = torch.stack([torch.from_numpy(weights[place]).flatten() for place in group])
+        stacked = torch.stack([torch.from_numpy(weights[module]).flatten() for module in group])
         count = min(templates, len(group))
         made = mimic(stacked, count, generator=torch.Generator().manual_seed(0))
         lost, best = error(made, stacked), least_error(stacked, count)

@@ -31,7 +31,7 @@ def main(base: Path, manifest: Path, chosen: str, folders: list[Path]) -> None:
     for folder in folders:
         adapter = load_adapter(folder)
         named = map(split_name, adapter.config.sites)
-        sizes = [form_of(form).size(shapes[place]) for place, form in named]
+        sizes = [form_of(form).size(shapes[module]) for module, form in named]
         exact = dequantize(adapter.deltas, adapter.peaks, sizes)
         row = f"{folder.name:40}"
         for bits in ROUNDINGS:

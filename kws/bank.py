@@ -1,4 +1,7 @@
-"""The bank: one base and many languages in memory; switching is one vector operation."""
+"""One base and many languages in torch, for measuring; switching is one vector operation.
+
+What listens is :class:`kws.runtime.Runtime`; tests hold the two equal.
+"""
 
 import copy
 from collections.abc import Callable

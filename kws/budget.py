@@ -42,6 +42,14 @@ class Budget:
             return cls(text, "parameters", number)
         return cls(text, "bytes", number * UNITS[unit])
 
+    def holds(self, stored_bytes: int) -> bool:
+        """Whether a file of so many bytes is within the budget, if that is one of bytes.
+
+        >>> Budget.parse("2KiB").holds(2_049), Budget.parse("10%").holds(2_049)
+        (False, True)
+        """
+        return self.kind != "bytes" or stored_bytes <= self.amount
+
     def parameters(
         self, total: int, stored_bytes: Callable[[int], int], least: str = "the head"
     ) -> int:

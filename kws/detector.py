@@ -197,7 +197,7 @@ class Detector:
         self._decisions = 0  # consecutive, at the threshold
         self._peak = np.zeros(len(self.labels), np.float32)  # [K], highest of the utterance
 
-    def turn(self, config: DetectorConfig) -> None:
+    def use_levels(self, config: DetectorConfig) -> None:
         """Use the thresholds and release levels of ``config`` from the next decision on.
 
         Its timings are ignored: those given at the start stay, and so does what was heard.

@@ -99,7 +99,8 @@ class HopBuffer:
         non_finite: samples so far that were NaN or infinite.
 
     Raises:
-        KwsError: the hop is shorter than a sample or longer than a view.
+        KwsError: the hop is shorter than a sample or longer than a view, or the spotter cannot
+            decide at it.
 
     """
 

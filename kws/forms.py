@@ -104,7 +104,7 @@ class Form(ABC):
 
     @abstractmethod
     def scaled(self, shapes: Shapes) -> Indices:
-        """Of each number that is trained relative to the base, one weight that it changes: ``[m]``.
+        """Of each number trained relative to the base, a weight in the tensor it changes: ``[m]``.
 
         The root mean square of that weight's tensor is the number's unit (:mod:`kws.deltas`). The m
         such numbers come first: all n of them, but of low-rank factors only those of the left
@@ -115,7 +115,7 @@ class Form(ABC):
         """
 
     def balanced(self, owned: NDArray[np.float32], shapes: Shapes) -> NDArray[np.float32]:
-        """Rescale low-rank factors, without altering their product, so that both are as large.
+        """Rescale low-rank factors, without altering their product, so that both are equally large.
 
         A site has one quantization scale (:mod:`kws.quantized`), under which the smaller factor
         would lose precision. The numbers of other forms are returned as they are.
@@ -191,8 +191,8 @@ class Part(_Direct):
 class Tied(_Added):
     """Weight sharing: all weights change, by fewer numbers than there are weights.
 
-    Each weight changes by plus or minus one of the numbers; which one, and the sign, is a fixed
-    pseudo-random draw (HashedNets, Chen et al., https://arxiv.org/abs/1504.04788, eq. 3 and 7).
+    To each weight one of the numbers is added, or subtracted from it; which one, and the sign, is a
+    fixed pseudo-random draw (HashedNets, Chen et al., https://arxiv.org/abs/1504.04788, eq. 3, 7).
     Unlike there, no number is shared by weights of two tensors, and those of a tensor are shared by
     equally many weights, to within one. Tensors get numbers evenly, at most as many as they have
     weights; a tensor that gets none does not change.
@@ -209,7 +209,7 @@ class Tied(_Added):
 
     def sources(self, shapes: Shapes) -> tuple[Indices, Signs]:
         found = [
-            (dealt.start + _ranks(len(weights)) % len(dealt), _coins(len(weights)))
+            (dealt.start + ranks(len(weights)) % len(dealt), _coins(len(weights)))
             for weights, dealt in self._dealt(shapes)
         ]
         if len(found) == 1:
@@ -229,7 +229,7 @@ class Tied(_Added):
         for weights, dealt in self._dealt(shapes):
             again = np.empty((-(-len(weights) // len(dealt)), len(dealt)), np.float32)
             again[:] = owned[dealt.start : dealt.stop]
-            found.append(again.ravel()[_ranks(len(weights))] * _coins(len(weights)))
+            found.append(again.ravel()[ranks(len(weights))] * _coins(len(weights)))
         return found[0] if len(found) == 1 else np.concatenate(found)
 
     def _dealt(self, shapes: Shapes) -> tuple[tuple[range, range], ...]:
@@ -392,7 +392,7 @@ def split_name(name: str) -> tuple[str, str]:
 
 @cache
 def _order(weights: int) -> Indices:
-    """In which weights are taken, shuffled by bits that no release of NumPy changes: ``[n]``."""
+    """The order in which weights are taken, by bits that no release of NumPy changes: ``[n]``."""
     return np.argsort(np.random.PCG64(weights).random_raw(weights), kind="stable")
 
 
@@ -429,8 +429,8 @@ def _parts(lengths: Sequence[int]) -> list[range]:
 
 
 @cache
-def _ranks(weights: int) -> Indices:
-    """When each weight is taken: ``[n]``."""
+def ranks(weights: int) -> Indices:
+    """When each of a site's ``n`` weights is taken, from 0: ``[n]``."""
     return np.argsort(_order(weights))
 
 

@@ -181,7 +181,7 @@ def bound(stream: Recorded, events: int) -> float:
     Repeats are not independent: a recording that is played six times may give six events or none.
     So events are scaled down as the hours are, from all that was played to ``bound_hours`` of
     different recordings, and rounded up. Words and noise are scaled alike, although there is less
-    noise and it comes again more often: for a detector that fires on noise the bound is too low.
+    noise and it comes again more often: where noise sets a detector off the bound may be too low.
     """
     share = stream.bound_hours / stream.hours
     return upper_bound(math.ceil(events * share), stream.bound_hours)

@@ -114,9 +114,9 @@ def fit(
     """Minimise cross-entropy, plus a penalty if given, over the model's own parameters.
 
     Every epoch draws from its own seed, so that a run resumed at an epoch's end gives the
-    weights of an uninterrupted one, bit for bit on one machine. The penalty is told which share
-    of all steps is done. ``validate`` is asked after every ``validate_every`` epochs and after
-    the last.
+    weights of an uninterrupted one, bit for bit on one machine. The penalty is called after the
+    forward pass, and told which share of all steps is done. ``validate`` is asked after every
+    ``validate_every`` epochs and after the last.
 
     Returns:
         One record per epoch, those before a resume included.
@@ -157,7 +157,7 @@ def fit(
             seconds = time.perf_counter() - begin
             # Compiled layers may hear nothing of weights that are no numbers.
             if not all(parameter.isfinite().all() for parameter in parameters):
-                raise _diverged("weights became no numbers", index, stage)
+                raise _diverged("weights became NaN or infinite", index, stage)
             due = index + 1 == plan.epochs or (index + 1) % validate_every == 0
             history.append(
                 Epoch(

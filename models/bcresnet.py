@@ -2,7 +2,8 @@
 
 Kim, Chang, Lee, Sung, "Broadcasted Residual Learning for Efficient Keyword Spotting",
 Interspeech 2021, https://arxiv.org/abs/2106.04140. Written from the paper; the causal form, which
-sees nothing that comes later, is ours. :mod:`models.streaming` runs it on a stream.
+sees nothing that comes later, is ours. :mod:`models.streaming` runs it on a stream, as a
+reference for the code that listens (:mod:`models.compiled`).
 """
 
 from collections.abc import Callable, Sequence
@@ -204,13 +205,13 @@ class BCResNet(nn.Module):
         channels = stem
         for index, (out, count, stride) in enumerate(zip(stages, BLOCKS, STRIDES, strict=True)):
             for step in range(count):
-                stride = stride if step == 0 else 1
-                sizes.append((channels, out, stride, 2**index))
+                down = stride if step == 0 else 1
+                sizes.append((channels, out, down, 2**index))
                 blocks.append(
                     BroadcastedBlock(
                         channels,
                         out,
-                        stride=stride,
+                        stride=down,
                         dilation=2**index,
                         dropout=dropout,
                         causal=causal,
@@ -234,8 +235,8 @@ class BCResNet(nn.Module):
 
     @property
     def history(self) -> int:
-        """Frames that a causal decision depends on, the newest included."""
-        return self.receptive_field + self.span - 1
+        """Frames that a decision depends on, the newest included: one view, if not causal."""
+        return self.receptive_field + self.span - 1 if self.causal else self.span
 
     def trunk(self, features: Tensor, over_time: OverTime = from_zeros) -> Tensor:
         """``[B, F, T] -> [B, D, T]``: all before the mean over time; D is ``width``."""

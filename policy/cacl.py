@@ -54,7 +54,7 @@ def cacl(transfer: Transfer) -> Adaptation:
     last = _grow(transfer, network, _owned(sites, kept))
     last.head.load_state_dict(first.head.state_dict())
     assign(last, kept)
-    transfer.train("final", last, transfer.train.left, transfer.rate(last.chosen))
+    transfer.train("final", last, transfer.train.left, transfer.rate(last))
     return _together(transfer, sites, last)
 
 

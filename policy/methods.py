@@ -27,6 +27,7 @@ from . import (
     swr,
     taps,
 )
+from .selection import spent
 from .transfer import Trainer, Transfer
 
 
@@ -129,9 +130,14 @@ def adapt(
 
     Raises:
         UsageError: there is no such method, or it trains in stages and there are too few epochs.
+        ValueError: a method that obeys a budget spent more.
 
     """
-    learn = method_of(method).learn
+    chosen = method_of(method)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(train.plan.seed)
-        return learn(Transfer(method, network, classes, budget, train, device, earlier))
+        trained = chosen.learn(Transfer(method, network, classes, budget, train, device, earlier))
+    before = spent(earlier.chosen) if earlier else 0
+    if chosen.budgeted and spent(trained.chosen) > before + budget:
+        raise ValueError(f"{method} spent {spent(trained.chosen):,} of {before + budget:,} numbers")
+    return trained

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from kws.deltas import Adaptation
-from kws.forms import Part, Tied
+from kws.forms import Tied, ranks
 from kws.sites import Site
 
 from .swr import Policy, SiteScores, learn_where
@@ -48,13 +48,16 @@ class SharePolicy(Policy):
     def __init__(self, sites: Sequence[Site]) -> None:
         super().__init__()
         self.sites = tuple(sites)
-        # Share of all weights that may be owned; a tensor, so that it is resumed with the rest.
+        # Share of all weights that may be owned. It is set after each forward pass, for the next
+        # step, and saved: else a resumed run would begin with another.
         self.register_buffer("allowance", torch.ones(()))
         self.site_scores = SiteScores(len(sites))
         sizes = torch.tensor([site.size for site in sites])
-        ranks = [(_ranks(site) + 0.5) / site.size for site in sites]
+        positions = [
+            (torch.from_numpy(ranks(site.size)).float() + 0.5) / site.size for site in sites
+        ]
         self.register_buffer("sizes", sizes, persistent=False)
-        self.register_buffer("log_ranks", torch.cat(ranks).log(), persistent=False)
+        self.register_buffer("log_ranks", torch.cat(positions).log(), persistent=False)
 
     allowance: Tensor  # []
     sizes: Tensor  # [S]
@@ -67,8 +70,8 @@ class SharePolicy(Policy):
 
     def shares(self) -> Tensor:
         """``[S]``: how much of each site is owned."""
-        budget = float(self.allowance) * len(self.log_ranks)
-        return shares_that_spend(self.scores(), self.sizes, budget)
+        numbers = float(self.allowance) * len(self.log_ranks)
+        return shares_that_spend(self.scores(), self.sizes, numbers)
 
     def forward(self) -> Tensor:
         edges = self.shares().log().repeat_interleave(self.sizes) - self.log_ranks
@@ -124,12 +127,3 @@ def apportion(scores: Tensor, sites: Sequence[Site], budget: int) -> tuple[Site,
         for site, count in zip(sites, counts.tolist(), strict=True)
         if count
     )
-
-
-def _ranks(site: Site) -> Tensor:
-    """When each weight of a site is taken: ``[n]``."""
-    ranks = torch.full((site.size,), float(site.size - 1))
-    if site.size > 1:
-        taken = site.with_form(Part(site.size - 1)).weight_indices()
-        ranks[taken] = torch.arange(site.size - 1, dtype=ranks.dtype)
-    return ranks

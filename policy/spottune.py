@@ -110,7 +110,7 @@ def spottune(transfer: Transfer) -> Adaptation:
         raise UsageError("--method spottune is for networks with blocks; take another method")
     model = Routed(transfer.network, transfer.classes, transfer.sites)
     model.to_device(transfer.device)
-    transfer.train("final", model, transfer.train.left, transfer.rate(transfer.sites))
+    transfer.train("final", model, transfer.train.left, transfer.rate(model))
     return model
 
 

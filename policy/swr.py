@@ -1,4 +1,4 @@
-"""SWR, the plain form: a policy learns which sites a language reparametrizes, under a budget.
+"""SWR's three stages, and its plain form: a policy learns what a language owns, under a budget.
 
 Kim, Lee, Yang, Chang, "Scalable Weight Reparametrization for Efficient Transfer Learning",
 https://arxiv.org/abs/2302.13435. The three stages are the paper's; the form of
@@ -9,7 +9,8 @@ policy, gate and penalty is our reading:
    may be spent falls from everything to the budget, so that gates close one after another;
 3. final: gates projected onto the budget, policy thrown away, chosen deltas and head trained on.
 
-Here a site is owned whole or not at all; :mod:`policy.shares` gives each a share.
+In the plain form, ``swr-layers``, a site is owned whole or not at all. The policy of ``swr``, which
+gives each site a share, is :mod:`policy.shares`.
 """
 
 from abc import ABC, abstractmethod
@@ -42,7 +43,7 @@ class Policy(nn.Module, ABC):
 
     @abstractmethod
     def tighten(self, allowed: float) -> Tensor:
-        """Limit spending to this share of all weights; return what to add to the loss: ``[]``."""
+        """From now on this share of all weights may be spent; return what to add to the loss."""
 
     @abstractmethod
     def choose(self, budget: int) -> tuple[Site, ...]:
@@ -154,7 +155,7 @@ class GatePolicy(Policy):
         return self.logits().sigmoid() @ self.shares
 
     def tighten(self, allowed: float) -> Tensor:
-        """What this share being all that may be spent adds to the loss."""
+        """Return the penalty for spending beyond this share; nothing is limited otherwise."""
         return PENALTY * overspend(self.spending(), allowed)
 
     def choose(self, budget: int) -> tuple[Site, ...]:
@@ -162,19 +163,19 @@ class GatePolicy(Policy):
         return project(self.logits().detach().cpu(), self.sites, budget)
 
 
-def allowance(budget: float, progress: float) -> float:
-    """Share that may be spent: from 1 to the budget, evenly on a logarithmic scale.
+def allowance(share: float, progress: float) -> float:
+    """Share that may be spent: from 1 to the budget's, evenly on a logarithmic scale.
 
     >>> allowance(0.1, 0.0), round(allowance(0.1, 0.4), 3), allowance(0.1, 0.9)
     (1.0, 0.316, 0.1)
     """
-    return float(budget ** min(1.0, progress / FALL))
+    return float(share ** min(1.0, progress / FALL))
 
 
-def overspend(spending: Tensor, budget: float) -> Tensor:
-    """Penalty that is zero inside the budget and grows quadratically beyond it.
+def overspend(spending: Tensor, allowed: float) -> Tensor:
+    """Penalty that is zero up to the allowed share and grows quadratically beyond it.
 
     >>> overspend(torch.tensor(0.3), 0.1), overspend(torch.tensor(0.05), 0.1)
     (tensor(4.), tensor(0.))
     """
-    return torch.relu(spending / budget - 1).square()
+    return torch.relu(spending / allowed - 1).square()

@@ -19,7 +19,7 @@ from .selection import spent
 RATE: Final = 2e-2  # peak, of relative deltas of everything; decision 5 says how it was chosen
 FASTEST: Final = 4.0  # times that rate, of few deltas
 SHORTEST: Final = 4  # epochs of a method that trains in stages
-STAGES: Final = 8  # of all epochs each stage before the last gets one in so many
+EARLY: Final = 8  # a stage before the last gets one in so many of all epochs
 VALIDATE_EVERY: Final = 4  # epochs; validation costs as much as a third of an epoch of its size
 VALIDATIONS: Final = 25  # of a stretch at most: of few recordings there are hundreds of epochs
 
@@ -44,7 +44,7 @@ class Trainer:
         lr: float,
         penalty: Callable[[float], Tensor] | None = None,
     ) -> None:
-        """Train what of the model is trainable."""
+        """Train what of the model is trainable; each stage begins with epoch 0 of the batches."""
         self.history[name] = fit(
             model,
             self.batches,
@@ -111,7 +111,7 @@ class Transfer:
 
         """
         self.refuse_few_epochs()
-        self.train(name, model, max(1, self.train.plan.epochs // STAGES), RATE, penalty)
+        self.train(name, model, max(1, self.train.plan.epochs // EARLY), RATE, penalty)
         return model
 
     def refuse_few_epochs(self) -> None:
@@ -134,15 +134,13 @@ class Transfer:
         model = self.grow(chosen)
         if before is not None:
             model.initialize_from(before)
-        self.train("final", model, self.train.left, self.rate(chosen))
+        self.train("final", model, self.train.left, self.rate(model))
         return model
 
-    def rate(self, chosen: Sequence[Site]) -> float:
-        """At which what is owned learns in the end."""
-        moved = {
-            (site.module, index) for site in chosen for index in site.weight_indices().tolist()
-        }
-        return self.train.plan.lr * rate_factor(len(moved), spent(self.sites))
+    def rate(self, model: Adaptation) -> float:
+        """At which what a language owns learns in the end."""
+        moved = model.where.unique().numel()
+        return self.train.plan.lr * rate_factor(moved, spent(self.sites))
 
 
 def rate_factor(moved: int, total: int) -> float:

@@ -122,7 +122,7 @@ def test_languages_in_sequence_build_on_one_another(
 def test_a_budget_in_bytes_holds_the_whole_file(
     method: str, tiny: Path, kws: Kws, spoken: Path, tmp_path: Path
 ) -> None:
-    """Also where a place comes in two forms."""
+    """Also where a module comes in two forms."""
     learn = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
     learn += ["--epochs", 4, "--method", method, "--budget", "2KiB", "--out", tmp_path / "de"]
     printed = succeed(kws, *learn)
@@ -232,6 +232,25 @@ def test_what_is_taken_for_a_keyword_is_told(
     report = read_adapter_config(tmp_path / "out").metrics["validation"]
     told = f"{report['silence_false_accept_rate']:.0%} of the silence in validation is taken"
     assert (told in " ".join(err.split())) == is_told
+
+
+def test_recordings_that_a_manifest_leaves_out_are_told(
+    kws: Kws, tiny: Path, tmp_path: Path
+) -> None:
+    rows = ["path,language,word,speaker,split"]
+    for split in ("train", "validation"):
+        for word, pitch in (("low", 300), ("high", 2_000)):
+            record(tmp_path / "data" / word / f"{split}.wav", pitch)
+            rows.append(f"{word}/{split}.wav,x-tone,{word},{split},{split}")
+    (tmp_path / "data" / "manifest.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    command = ["adapt", "--base", tiny / "base", "--data", tmp_path / "data", "--method", "head"]
+    command += ["--closed", "--epochs", 1, "--out"]
+    code, _, err = kws(*command, tmp_path / "one")
+    assert (code, "not in its manifest" in err) == (0, False), err
+    record(tmp_path / "data" / "new" / "1.wav", 900)
+    code, _, err = kws(*command, tmp_path / "two")
+    told = "holds 1 recording not in its manifest and so not used, such as new/1.wav; to use"
+    assert (code, told in " ".join(err.split())) == (0, True), err
 
 
 def test_one_speaker_alone_is_trained_with_a_note(kws: Kws, tiny: Path, tmp_path: Path) -> None:
@@ -410,7 +429,7 @@ def test_what_rounding_costs_is_told(
     monkeypatch.setattr("apps.learn.LOST", -1.0)
     assert "give --bits 8, or --bits 16, or another" in kws(*command, tmp_path / "b")[2]
     command[command.index("--bits") + 1] = 16  # there are no more
-    assert "had right; give another --method" in kws(*command, tmp_path / "c")[2]
+    assert "accuracy; give another --method" in kws(*command, tmp_path / "c")[2]
 
 
 def test_people_are_told_which_words_were_learnt_and_what_comes_next(

@@ -226,4 +226,4 @@ def test_a_script_whose_program_is_not_there_is_told_in_a_sentence(said: list[st
     command.hear(NOTHING, [event()])
     command.close()
     (told,) = said
-    assert told.endswith("script cannot be run: the program in its first line is missing")
+    assert told.endswith("script cannot be run: its first line names no program that exists")

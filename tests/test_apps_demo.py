@@ -41,7 +41,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     return Done(out, rows, printed.getvalue())
 
 
-def test_every_language_that_comes_along_is_heard_and_one_more(done: Done) -> None:
+def test_every_language_that_is_supplied_is_heard_and_one_more(done: Done) -> None:
     """Two turns for the one that is at both ends, and for the new one."""
     assert [row.language for row in done.rows] == [*LANGUAGES, MINE]
     first = next(iter(LANGUAGES))
@@ -49,7 +49,7 @@ def test_every_language_that_comes_along_is_heard_and_one_more(done: Done) -> No
     assert [row.said for row in done.rows] == [turn * TINY.turn for turn in turns]
 
 
-def test_what_comes_along_hears_voices_that_it_was_not_learnt_from(done: Done) -> None:
+def test_what_is_supplied_hears_voices_that_it_was_not_learnt_from(done: Done) -> None:
     """Not every word, but most; the language of eight steps is another matter."""
     known = [row for row in done.rows if row.language != MINE]
     assert sum(row.right for row in known) >= 0.6 * sum(row.said for row in known)
@@ -76,7 +76,7 @@ def test_it_says_whom_each_was_learnt_from_and_how_far_to_trust_the_new_one(done
     assert "How far to trust it: little: only synthetic voices" in said
 
 
-def test_people_among_made_voices_are_told_of() -> None:
+def test_people_among_synthetic_voices_are_told_of() -> None:
     config = read_adapter_config(ZOO / LANGUAGES["de"])
     mixed = {**config.training, "recordings": {"clips": 100, "people": 10, "made": 4}}
     row = Row("de", replace(config, training=mixed), right=1, said=2)
@@ -120,6 +120,6 @@ def test_the_command_runs_it_in_its_folder(monkeypatch: pytest.MonkeyPatch) -> N
     assert called == [Path("runs/demo"), Size(), 3, "cpu", None]
 
 
-def test_all_that_it_loads_comes_along() -> None:
+def test_all_that_it_loads_is_supplied() -> None:
     for folder in {*LANGUAGES.values(), *RECORDED.values()}:
         assert read_adapter_config(ZOO / folder).labels

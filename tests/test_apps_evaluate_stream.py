@@ -83,16 +83,16 @@ def test_scores_do_not_depend_on_the_pieces_in_which_the_sound_comes(
 
 
 def test_less_than_a_hop_gives_no_decision(bank: Runtime) -> None:
-    for scorer in (LiveScorer(bank), LiveScorer(Ear())):
+    for scorer in (LiveScorer(bank), LiveScorer(FakeSpotter())):
         labels = len(scorer.labels)
         assert scorer.feed(np.zeros(scorer.hop - 1, np.float32)).shape == (0, labels)
         assert scorer.feed(np.zeros(1, np.float32)).shape == (1, labels)
 
 
-# --- an ear that cannot err -----------------------------------------------------------------------
+# --- a spotter that cannot err --------------------------------------------------------------------
 
 
-class Ear:
+class FakeSpotter:
     """A spotter that hears low and high tones, however loud, and nothing else."""
 
     def __init__(self) -> None:
@@ -148,7 +148,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def result(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return evaluate_stream(
-        LiveScorer(Ear()),
+        LiveScorer(FakeSpotter()),
         read_material(corpus, LABELS),
         DetectorConfig(),
         hours=60 / 3600,
@@ -263,9 +263,9 @@ def joined(stream: PositiveStream) -> Wave:
 def test_recorded_scores_give_the_events_of_the_live_engine(corpus: Path) -> None:
     """The promise that what is measured is what runs."""
     material = read_material(corpus, LABELS)["test"]
-    scorer: Scorer = LiveScorer(Ear())
+    scorer: Scorer = LiveScorer(FakeSpotter())
     stream = PositiveStream(material, 10)
-    events = live(joined(stream), Engine(Ear()))
+    events = live(joined(stream), Engine(FakeSpotter()))
     assert len(events) == 6
     assert hear(scorer, stream).detect(DetectorConfig()) == events
 
@@ -274,9 +274,9 @@ def test_a_word_at_the_very_end_of_a_stream_is_heard_as_live(tmp_path: Path) -> 
     """By the silence that ends every stream, and no later than the stream."""
     word = decode(tone(tmp_path / "word.wav", 300))[:6_400]
     soundfile.write(tmp_path / "cut.wav", word, SAMPLE_RATE, subtype="FLOAT")
-    heard = hear(LiveScorer(Ear()), LongRecordings(tmp_path / "cut.wav"))
+    heard = hear(LiveScorer(FakeSpotter()), LongRecordings(tmp_path / "cut.wav"))
     events = heard.detect(DetectorConfig())
-    assert events == live(word, Engine(Ear()))
+    assert events == live(word, Engine(FakeSpotter()))
     assert [event.time for event in events] == [pytest.approx(0.4)]
     assert heard.hours == pytest.approx(0.4 / 3600)
 
@@ -306,7 +306,7 @@ def test_detect_finds_in_a_file_what_stream_evaluation_counts(
 
 def test_words_that_are_not_chosen_are_other_words(corpus: Path, tmp_path: Path) -> None:
     """They are among what must not be heard, and however sure the network is, they are not."""
-    scorer = LiveScorer(Ear(), ["low"])
+    scorer = LiveScorer(FakeSpotter(), ["low"])
     halves = read_material(corpus, scorer.labels)
     assert {clip.word for clip in halves["test"].keywords} == {"low"}
     assert {clip.word for clip in halves["test"].others} == {"high", "other"}
@@ -327,7 +327,7 @@ def test_words_that_are_not_chosen_are_other_words(corpus: Path, tmp_path: Path)
 
 def test_a_word_that_the_network_does_not_know_cannot_be_chosen() -> None:
     with pytest.raises(UsageError, match="middle: not a keyword here; choose among high, low"):
-        LiveScorer(Ear(), ["low", "middle"])
+        LiveScorer(FakeSpotter(), ["low", "middle"])
 
 
 # --- the command ----------------------------------------------------------------------------------

@@ -166,9 +166,9 @@ def opened(folders: Path, language: str) -> Runtime:
 
 def live(folders: Path, language: str, wave: Wave, hop: int) -> Wave:
     """The engine's scores ``[n, K]`` at every hop."""
-    ear = opened(folders, language).hop_scorer(hop)
+    scorer = opened(folders, language).hop_scorer(hop)
     ends = range(0, len(wave) - hop + 1, hop)
-    return np.array([ear.hear(wave[start : start + hop]) for start in ends])
+    return np.array([scorer.hear(wave[start : start + hop]) for start in ends])
 
 
 def is_causal(folders: Path) -> bool:

@@ -180,7 +180,7 @@ def test_a_grid_of_which_a_run_could_not_be_done_is_refused(
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
-def test_the_grids_that_come_along_can_be_read(path: Path) -> None:
+def test_the_grids_that_are_supplied_can_be_read(path: Path) -> None:
     assert read_grid(path)[1]
 
 

@@ -125,7 +125,7 @@ def test_recordings_that_are_there_are_not_written_over(
     assert mine.read_text(encoding="utf-8") == "mine"
 
 
-def test_made_voices_of_before_are_no_voices_of_now(
+def test_synthetic_voices_of_before_are_no_voices_of_now(
     tiny: Path, kws: Kws, spoken: Path, tmp_path: Path
 ) -> None:
     """Although both are called syn01."""
@@ -137,7 +137,7 @@ def test_made_voices_of_before_are_no_voices_of_now(
     succeed(kws, *learn(tiny, tmp_path / "de"), "--data", given)
 
 
-def test_made_voices_come_as_through_telephones_too(
+def test_synthetic_voices_come_as_through_telephones_too(
     tiny: Path, kws: Kws, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not so what is learnt from people alone."""
@@ -192,7 +192,7 @@ def test_one_person_alone_is_learnt_too_and_validates(
     assert "people not trained on" not in card
 
 
-def test_whom_the_base_heard_is_learnt_from_beside_made_voices(
+def test_whom_the_base_heard_is_learnt_from_beside_synthetic_voices(
     tiny: Path, kws: Kws, people: Path, tmp_path: Path
 ) -> None:
     """So nobody of whom an earlier stage was learnt is measured."""
@@ -317,7 +317,7 @@ def test_what_sounds_as_a_keyword_is_not_unknown(
         assert sum(clip.word == UNKNOWN for clip in clips) == left * 4, name
 
 
-def test_who_is_nobody_among_made_voices_shows_nothing(tmp_path: Path) -> None:
+def test_who_is_nobody_among_synthetic_voices_shows_nothing(tmp_path: Path) -> None:
     """Whose recordings are right is not known then."""
     clips = [Clip(path=tmp_path / "a.wav", word="ja", licence=made) for made in (MADE, None)]
     found = {"made": 9, "count": 10, "per_speaker": {NAMELESS: {"accuracy": 1.0, "count": 10}}}
@@ -351,7 +351,7 @@ def test_a_mixture_is_in_one_language_and_other_words_are_unknown(tmp_path: Path
     assert len(list((tmp_path / "noise").iterdir())) == 4
 
 
-def test_words_that_people_did_not_say_keep_their_made_voices(tmp_path: Path) -> None:
+def test_words_that_people_did_not_say_keep_their_synthetic_voices(tmp_path: Path) -> None:
     """By split: where people only train, synthetic voices go on to validate."""
     recorded = [Clip(path=tmp_path / "a.wav", word="ja", speaker="anna", split="train")]
     (tmp_path / "a.wav").write_bytes(b"")

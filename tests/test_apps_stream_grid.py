@@ -75,7 +75,7 @@ def test_what_a_stream_says_itself_comes_first() -> None:
     assert (german.stream.base, german.stream.hours) == ("f/base", 0.004)
 
 
-def test_the_grid_that_comes_along_is_of_three_languages() -> None:
+def test_the_grid_that_is_supplied_is_of_three_languages() -> None:
     path = ROOT / "configs" / "streams.toml"
     found = stream_cells(tomllib.loads(path.read_text(encoding="utf-8")))
     assert [cell.task for cell in found] == ["mandarin", "arabic", "english"]

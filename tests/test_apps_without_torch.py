@@ -142,9 +142,9 @@ def test_an_exported_language_needs_only_onnxruntime(wave: Wave) -> None:
     network = fold(config, merged(read_tensors(ZOO / "ara" / MODEL), adapter))
     session = onnxruntime.InferenceSession(language_file(config.features, network, adapter.config))
     hop = config.features.hop
-    ear = open_runtime(ZOO / "ara", [ZOO / "cmn"]).hop_scorer(hop)
+    scorer = open_runtime(ZOO / "ara", [ZOO / "cmn"]).hop_scorer(hop)
     for start in range(0, len(wave), hop):
-        expected = ear.hear(wave[start : start + hop])
+        expected = scorer.hear(wave[start : start + hop])
     (size,) = next(one.shape for one in session.get_inputs() if one.name == "state")
     state = np.zeros(size, np.float32)
     for start in range(0, len(wave), 999):  # any sizes

@@ -140,14 +140,26 @@ def test_a_part_of_a_corpus_serves_for_other_words(tmp_path: Path) -> None:
     assert {clip.word for clip in read_others(clips, path, {"language": ["eng"]})} == {"sí", "no"}
 
 
-def test_what_a_folder_holds_beside_its_manifest_is_found(tmp_path: Path) -> None:
-    path = manifest(tmp_path, *ROWS)
-    assert unlisted(tmp_path) == []
-    left = [touch(tmp_path / "a" / name) for name in ("6.wav", "7.flac")]
-    for name in ("a/notes.txt", "a/.8.wav", "b/9.wav"):  # no recordings, and another's folder
-        touch(tmp_path / name)
-    assert unlisted(tmp_path) == left
-    assert unlisted(path) == []  # who names a manifest means it
+def test_what_a_folder_holds_beside_its_manifest_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    path = manifest(tmp_path / "data", *ROWS)
+    listed = [tmp_path / "data" / "a" / "4.wav", touch(tmp_path / "outside" / "1.wav")]
+    touch(tmp_path / "outside" / "2.wav")  # elsewhere, all may lie
+    rows = [
+        *(row.rpartition(",")[0] for row in ROWS[:3]),
+        *(f"{file},spa,no,," for file in listed),
+        "a/../a/5.wav,eng,yes,,",
+    ]
+    path.write_text("\n".join([HEADER.removesuffix(",corpus"), *rows]) + "\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert unlisted(Path("data")) == []
+    left = [touch(Path("data") / name) for name in ("a/6.wav", "a/7.flac", "b/9.wav")]
+    for name in ("a/notes.txt", "a/.8.wav", "noise/1.wav"):
+        touch(Path("data") / name)
+    assert unlisted(Path("data")) == left
+    assert unlisted(Path("data") / path.name) == []  # who names a manifest means it
 
 
 def test_a_row_that_is_there_twice_is_one_recording(tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def test_people_stay_where_training_had_them_and_that_is_told(corpus: Path) -> N
         ({"odd", "tall"}, 0, ["only synthetic voices say the other words: people cause"]),
     ],
 )
-def test_made_voices_are_told_of(
+def test_synthetic_voices_are_told_of(
     corpus: Path, words: set[str], made: int, told: list[str], tmp_path: Path
 ) -> None:
     clips = [replace(c, licence=MADE if c.word in words else None) for c in read_manifest(corpus)]

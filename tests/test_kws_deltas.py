@@ -233,7 +233,7 @@ def test_factors_begin_as_the_base_and_learn(network: nn.Module, toy: EpochBatch
     assert torch.linalg.matrix_rank(delta) == 2
 
 
-def test_forms_of_one_place_add_up_and_have_their_own_gates(network: nn.Module) -> None:
+def test_forms_of_one_module_add_up_and_have_their_own_gates(network: nn.Module) -> None:
     whole = pointwise(network)
     norm = find_sites(network)[1]
     chosen = [whole, norm, whole.with_form(Rank(1))]

@@ -358,7 +358,7 @@ def test_events_print_their_keys_in_order() -> None:
 def test_turning_opens_nothing_that_may_not_fire() -> None:
     hears = detector(refractory_seconds=5.0)
     assert len(events(hears, [one("yes")])) == 1
-    hears.turn(DetectorConfig(threshold=0.4, smoothing=1, patience=1))
+    hears.use_levels(DetectorConfig(threshold=0.4, smoothing=1, patience=1))
     assert events(hears, [one("no")] * 3) == []  # of the same utterance
 
 

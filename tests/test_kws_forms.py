@@ -149,7 +149,7 @@ def test_scaled_factors_are_of_their_rank_and_the_same_every_time() -> None:
     assert ones[:8].tolist() == form_of("vera4").changes(np.ones(44, np.float32), CONV)[:8].tolist()
 
 
-def test_names_tell_place_and_form() -> None:
+def test_names_tell_module_and_form() -> None:
     assert split_name("blocks.0.point@part12") == ("blocks.0.point", "part12")
     assert split_name("blocks.0.point") == ("blocks.0.point", "")
 

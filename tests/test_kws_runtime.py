@@ -200,13 +200,13 @@ def test_streams_have_the_scores_of_torch_through_switches(
     wave = noise(40 * HOP, seed=1)
     expected = {"ar": truth(base, wave), "cmn": truth(Base(base.config, merged_network), wave)}
     assert np.abs(expected["ar"] - expected["cmn"]).max() > 0.05
-    ear = runtime.hop_scorer(HOP)
+    scorer = runtime.hop_scorer(HOP)
     for _ in range(2):
-        ear.reset()
+        scorer.reset()
         for row in range(40):
             language = ("ar", "cmn")[row // 6 % 2]
             runtime.set_adapter(language)
-            scores = ear.hear(wave[row * HOP : (row + 1) * HOP])
+            scores = scorer.hear(wave[row * HOP : (row + 1) * HOP])
             np.testing.assert_allclose(scores, expected[language][row], rtol=0, atol=TOLERANCE)
 
 
@@ -470,7 +470,7 @@ def test_the_engine_hears_a_stream_as_it_hears_views(
     runtime = runtime_of(base_of(False), form)
 
     class Plain:
-        """The same spotter without an ear of its own."""
+        """The same spotter without an scorer of its own."""
 
         languages, active_adapter, labels = runtime.languages, "ar", runtime.labels
         set_adapter, detector_config = runtime.set_adapter, runtime.detector_config

@@ -49,19 +49,19 @@ def test_layers_all_alike_have_one_template_and_zeros_for_the_rest() -> None:
 
 def test_groups_are_layers_of_one_name_and_shape(templates: Templates) -> None:
     """The stages of two, two, four and four blocks."""
-    points = {place: group for place, group in templates.groups.items() if "point" in place}
+    points = {module: group for module, group in templates.groups.items() if "point" in module}
     assert [len(group) for group in points.values()] == [2, 2, 2, 2, 4, 4, 4, 4, 4, 4, 4, 4]
     assert points["blocks.0.point"] == ("blocks.0.point", "blocks.1.point")
 
 
 @pytest.mark.parametrize(
-    ("place", "count"), [("blocks.0.point", 3), ("stem.0", 1), ("head", 1), ("stem.1", 1)]
+    ("module", "count"), [("blocks.0.point", 3), ("stem.0", 1), ("head", 1), ("stem.1", 1)]
 )
 def test_more_templates_than_layers_are_refused(
-    templates: Templates, place: str, count: int
+    templates: Templates, module: str, count: int
 ) -> None:
-    with pytest.raises(KwsError, match=f"{place} has not {count} templates in common"):
-        templates.of(place, Mix(count))
+    with pytest.raises(KwsError, match=f"{module} has not {count} templates in common"):
+        templates.of(module, Mix(count))
 
 
 def test_a_mixture_is_added_to_the_base(network: BCResNet, templates: Templates) -> None:

@@ -200,7 +200,9 @@ class Numb(nn.Module):
 
 def test_weights_that_are_no_numbers_stop_the_run(toy: EpochBatches, tmp_path: Path) -> None:
     stage = Stage(tmp_path, "x", "settings")
-    with pytest.raises(DivergedError, match="weights became no numbers in epoch 1; lower --lr"):
+    with pytest.raises(
+        DivergedError, match="weights became NaN or infinite in epoch 1; lower --lr"
+    ):
         fit(Numb(), toy, plan(lr=math.inf, optimizer="sgd"), stage=stage)
     assert not stage.path.exists()
 

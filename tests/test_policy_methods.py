@@ -23,7 +23,7 @@ from kws.train import Epoch, EpochBatches, Plan
 from models.bcresnet import BCResNet
 from models.cost import operations
 from policy import piggyback
-from policy.methods import METHODS, adapt, methods_where
+from policy.methods import METHODS, Method, adapt, methods_where
 from policy.piggyback import Masks
 from policy.scratch import PLAIN
 from policy.selection import spent
@@ -145,6 +145,16 @@ def test_the_budget_is_never_exceeded(
         assert not trained.chosen  # a head alone
     if budget == TOTAL:
         assert used == TOTAL
+
+
+def test_a_method_that_spends_too_much_is_found_out(
+    network: BCResNet, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a method of one's own does: the budget is the promise of all."""
+    greedy = Method(lambda transfer: transfer.finish(transfer.sites))
+    monkeypatch.setattr("policy.methods.METHODS", {"greedy": greedy})
+    with pytest.raises(ValueError, match=r"greedy spent 8,836 of 10 numbers"):
+        adapt(network, CLASSES, "greedy", 10, trainer)
 
 
 def test_random_numbers_of_others_are_left_as_they_were(

@@ -185,7 +185,7 @@ def test_the_policy_keeps_what_the_loss_needs() -> None:
     assert [site.name for site in project(logits.detach(), sites, 30)] == ["s5"]
 
 
-def test_a_place_is_owned_in_one_form(network: BCResNet) -> None:
+def test_a_module_is_owned_in_one_form(network: BCResNet) -> None:
     """That of the highest score that fits, whatever the others'."""
     whole = next(site for site in find_sites(network) if site.name == "blocks.3.point")
     forms = [whole, whole.with_form(Rank(1)), whole.with_form(Rank(2))]

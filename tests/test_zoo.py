@@ -59,7 +59,7 @@ def test_test_people_are_understood_as_the_card_says(
     assert re.search(rf"Accuracy {found['accuracy']:.1%} over {found['count']} test clips", card)
 
 
-def test_where_nothing_is_named_all_that_comes_along_is_heard() -> None:
+def test_where_nothing_is_named_all_that_is_supplied_is_heard() -> None:
     """Each by the name of its folder, since several are for one language."""
     found, language = to_hear((), None, of_a_base=False)
     runtime = open_runtime(BASE, found, language)
@@ -81,7 +81,7 @@ def test_a_language_is_learnt_where_neither_base_nor_folder_is_named(
     assert read_adapter_config(tmp_path / "runs" / "de").base_sha256 == own.sha256
 
 
-def test_the_thresholds_of_what_comes_along_stay(kws: Kws, spoken: Path) -> None:
+def test_the_thresholds_of_what_is_supplied_stay(kws: Kws, spoken: Path) -> None:
     code, _, err = kws("calibrate", "--data", spoken, "--filter", "language=en")
     assert (code, "the supplied base is changed only if it is named" in err) == (2, True)
 
@@ -90,7 +90,7 @@ def test_the_table_has_a_row_for_each() -> None:
     assert [row[0] for row in zoo_rows(ZOO)] == ["ara", *ADAPTERS]
 
 
-def test_people_among_made_voices_are_told_of(tmp_path: Path) -> None:
+def test_people_among_synthetic_voices_are_told_of(tmp_path: Path) -> None:
     """In what was learnt and in what was tested, as the card does."""
     shutil.copytree(ZOO / "deu", tmp_path / "deu")
     file = tmp_path / "deu" / CONFIG
@@ -108,7 +108,9 @@ def test_people_among_made_voices_are_told_of(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("made", "whose"), [(0, ""), (3, " (some synthetic voices)"), (64, " (synthetic voices)")]
 )
-def test_streams_tell_how_many_made_voices_there_are(made: int, whose: str, tmp_path: Path) -> None:
+def test_streams_tell_how_many_synthetic_voices_there_are(
+    made: int, whose: str, tmp_path: Path
+) -> None:
     shutil.copytree(ZOO / "deu", tmp_path / "deu")
     file = tmp_path / "deu" / CONFIG
     config = json.loads(file.read_text("utf-8"))
