@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from audio_data.augment import SNR, AugmentConfig
+from audio_data.augment import SNR, STREAM_SNR, AugmentConfig
 from kws.adapter import CONFIG as ADAPTER
 from kws.adapter import MODEL, Adapter, AdapterConfig, save_adapter, stored_bytes
 from kws.base import Base
@@ -232,7 +232,7 @@ class _Course:
             equaliser=6.0,
             narrow=NARROW if self.recordings.made("train") else 0.0,
             suppressed=(1.0, 40.0),
-            snr=SNR[self.base.config.causal],
+            snr=STREAM_SNR if self.base.config.causal else SNR,
         )
         heard = [
             one.training(augment, batch=BATCH, seed=recipe.seed, device=self.device) for one in some

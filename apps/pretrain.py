@@ -7,7 +7,7 @@ from typing import Any
 import click
 import torch
 
-from audio_data.augment import SNR, SPEC_WIDTHS, AugmentConfig
+from audio_data.augment import SNR, SPEC_WIDTHS, STREAM_SNR, AugmentConfig
 from kws.adapter import CARD
 from kws.adapter import CONFIG as ADAPTER
 from kws.base import CONFIG, MODEL, BaseConfig, save_base, tensors_of
@@ -138,7 +138,7 @@ def run(
     fold(config, tensors_of(network))  # what could not be listened with is not trained
     bands = SPEC_WIDTHS.get(tau, 0)
     masks = AugmentConfig.masks if bands else 0  # frames are not masked either, as in the paper
-    augment = AugmentConfig(mask_bands=bands, masks=masks, snr=SNR[causal])
+    augment = AugmentConfig(mask_bands=bands, masks=masks, snr=STREAM_SNR if causal else SNR)
     batches = recordings.training(augment, batch=BATCH, seed=plan.seed, device=device)
     validate = validator(*recordings.fixed("validation"), len(task.keywords), len(task.labels))
     settings = asdict(config) | {

@@ -12,7 +12,8 @@ from kws.config import SAMPLE_RATE
 EQUALISER_POINTS = 8  # on the mel scale: slopes and broad resonances, no notches
 SLOPE = 100.0  # Hz in which a band's end falls to about a quarter
 SPEC_WIDTHS = {1.0: 0, 1.5: 1, 2.0: 3, 3.0: 5, 6.0: 7, 8.0: 7}  # bands masked, by tau (paper)
-SNR = {False: (10.0, 40.0), True: (0.0, 40.0)}  # dB; lower where words are heard in a stream
+SNR = (10.0, 40.0)  # dB
+STREAM_SNR = (0.0, 40.0)  # dB, for a causal network, which hears words in a stream
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ class AugmentConfig:
     narrow: float = 0.0  # share of the words that come as if through a telephone
     band: tuple[float, float] = (3_300.0, 4_000.0)  # Hz, where these end
     probability: float = 0.8  # of shift and noise together, as in the BC-ResNet paper
-    snr: tuple[float, float] = SNR[False]  # dB
+    snr: tuple[float, float] = SNR  # dB
     suppression: float = 0.5  # share of the rows in which noise is suppressed, decision 7
     suppressed: tuple[float, float] = (1.0, 10.0)  # times the noise floor, what is taken away
     mask_bands: int = 3  # widest frequency mask

@@ -53,7 +53,7 @@ class Views:
     ) -> "Views":
         """Recordings first, then ``silent`` rows without any; ``labels`` covers both."""
         rows = torch.zeros((len(labels), waves.shape[1]), dtype=torch.int16)
-        rows[: len(waves)] = torch.from_numpy(np.array(waves))
+        rows.numpy()[: len(waves)] = waves  # which may lie in a file
         quiet = torch.arange(len(labels)) >= len(labels) - silent
         return cls(rows, torch.tensor(labels), quiet, margin)
 
@@ -75,7 +75,8 @@ class TrainingBatches:
 
     Shape:
         yields features ``[B, F, T]`` and labels ``[B]``; with a context features ``[R, F, T]``,
-        labels ``[R * CHAIN]`` and the frames at which the views end.
+        labels ``[R * CHAIN]`` and the frames at which decisions are taken: the views' ends and up
+        to ``LATE`` later, drawn once for all rows of a batch.
 
     """
 
@@ -145,6 +146,7 @@ class TrainingBatches:
         words = self._words(clips.flatten(), touched.repeat_interleave(self.chain), generator)
         waves = functional.pad(words.view(rows, -1), (self.lead, self.tail))
         noise = draw_noise(self.noise, rows, waves.shape[1], generator)
+        # To the mean of all the row, its silent lead included; streams.py measures the word alone.
         ratios = uniform((rows, 1), *self.augment.snr, generator)
         waves = torch.where(touched[:, None], add_noise(waves, noise, ratios), waves)
         parts = [self.lead, self.chain * self.view, self.tail]
@@ -165,8 +167,8 @@ class TrainingBatches:
         if self.lead:
             gains = gains.repeat_interleave(self.chain, dim=0)
             gains = gains + uniform((count, 1), -config.apart, config.apart, generator)
-        slopes = (count, EQUALISER_POINTS)
-        bends = uniform(slopes, -config.equaliser, config.equaliser, generator)
+        shape = count, EQUALISER_POINTS
+        bends = uniform(shape, -config.equaliser, config.equaliser, generator)
         waves = equalise(waves, gains + bends)
         if config.narrow:
             ends = uniform((count, 1), *config.band, generator)

@@ -112,8 +112,8 @@ class Collection:
         return word
 
     def _is_mine(self, row: Row) -> bool:
-        named = composed(row["language"]), composed(row["speaker"])
-        return named == (self.language, self.speaker)
+        who = composed(row["language"]), composed(row["speaker"])
+        return who == (self.language, self.speaker)
 
     def _free(self, word: str) -> Path:
         """A file that does not exist yet."""
@@ -203,7 +203,7 @@ def safe(name: str) -> str:
     """
     name = unicodedata.normalize("NFC", name)
     letters = plain_name(name[:LETTERS], "'_").strip("-_")
-    if letters == name and letters not in RESERVED:
+    if letters == name and letters.casefold() not in RESERVED:
         return letters
     digest = hashlib.sha256(name.encode(errors="replace")).hexdigest()[:8]
     return f"{letters or 'word'}-{digest}"

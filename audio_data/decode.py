@@ -42,7 +42,7 @@ def decode(path: Path) -> NDArray[np.float32]:
             numbers that are near it.
 
     """
-    pieces, rates = zip(*_pieces(whole(Path(path))), strict=True)
+    pieces, rates = zip(*_pieces(checked(Path(path))), strict=True)
     return resample(np.concatenate(pieces), rates[0])
 
 
@@ -54,7 +54,7 @@ def decode_blocks(path: Path) -> Iterator[NDArray[np.float32]]:
             what is wrong within it once it is reached.
 
     """
-    return _resampled(whole(Path(path)))
+    return _resampled(checked(Path(path)))
 
 
 def _resampled(path: Path) -> Iterator[NDArray[np.float32]]:
@@ -94,8 +94,8 @@ def resample(wave: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     return np.pad(out, (0, length - len(out))).astype(np.float32, copy=False)
 
 
-def whole(path: Path) -> Path:
-    """The same, once it is known to be a file of sound that does not break off.
+def checked(path: Path) -> Path:
+    """Return ``path``, once it is known to be a file of sound that does not break off.
 
     Raises:
         KwsError: it is none.

@@ -8,7 +8,7 @@ from kws.config import SAMPLE_RATE
 from kws.errors import KwsError, UsageError
 from kws.files import below
 
-from .decode import RATES, decode_blocks, sound_of, whole
+from .decode import RATES, checked, decode_blocks, sound_of
 from .files import is_recording, refuse_unread
 from .streams import Chunk, Ledger
 
@@ -21,7 +21,7 @@ class LongRecordings:
 
     Raises:
         UsageError: there is no recording.
-        KwsError: one of them is in a format that is not read, or not whole.
+        KwsError: one of them is in a format that is not read, or not checked.
 
     """
 
@@ -50,7 +50,7 @@ class LongRecordings:
 
 
 def _seconds(path: Path) -> float:
-    with whole(path).open("rb") as opened, sound_of(opened) as file:
+    with checked(path).open("rb") as opened, sound_of(opened) as file:
         if file.samplerate in RATES and file.frames:
             return float(file.frames / file.samplerate)
     raise KwsError(f"{path} is empty or not of 8000 to 192000 Hz; record or convert it again")

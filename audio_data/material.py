@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from kws.config import SILENCE, Where, spotted
+from kws.config import Where, spotted
 from kws.errors import UsageError
 
 from .clips import Clip, Split
 from .corpus import read_corpus, read_others
 from .manifest import Filters
 from .noise import find_noise
-from .splits import assign_splits, keep_for_measuring, split_pool
-from .task import Task, measuring_task, refuse_missing, says, thin
+from .splits import assign_splits, keep_for_measuring
+from .task import Task, measuring_task, refuse_missing, thin, unknown_clips
 
 Half = Literal["validation", "test"]
 SplitBy = Literal["people", "files"]
@@ -153,11 +153,9 @@ def _unsaid(
     known: Mapping[str, Split],
 ) -> list[Clip]:
     """Words that are no keyword, each in the split in which training has it."""
-    heard = (*keywords, SILENCE)
     decided = assign_splits(clips, first=keywords)[0]
-    own = [clip for clip in decided if not says(clip.word, heard)]
-    pool = (clip for clip in beside if not says(clip.word, heard))
-    return own + split_pool(pool, decided, known)
+    own, pool = unknown_clips(decided, beside, {*keywords}, known)
+    return own + pool
 
 
 def _thinned(clips: Sequence[Clip], per_word: int) -> list[Clip]:

@@ -26,7 +26,7 @@ def find_noise(*corpora: Path | None) -> tuple[Path, ...]:
     Capitals do not matter.
 
     Raises:
-        KwsError: a recording there cannot be read, or all of a folder's lie deeper.
+        KwsError: a recording there cannot be read, or lies deeper.
 
     """
     there = filter(None, corpora)

@@ -153,6 +153,8 @@ def say_in_every_split(clips: Iterable[Clip], keywords: Collection[str]) -> bool
 def where_heard(clips: Iterable[Clip], known: Mapping[str, Where]) -> dict[str, Where]:
     """Where people are who were heard now, or are ``known`` from before, so that they stay there.
 
+    Who is in validation and test, and never in train, is not recorded: no one split keeps them.
+
     >>> from pathlib import Path
     >>> ada = Clip(path=Path("a.wav"), word="ja", speaker="ada", split="test")
     >>> where_heard([ada], {}), where_heard([ada], {"ada": "train"})

@@ -20,7 +20,7 @@ SHORTEST: Final = 0.12  # seconds of sound; less is a click
 LONGEST: Final = 1.5  # seconds; the network hears one of them
 EDGE: Final = 0.05  # seconds at either end that must be quiet
 MARGIN: Final = 0.3  # seconds kept on either side of the word
-LOUDEST: Final = 5  # frames, 50 ms
+LEVEL_FRAMES: Final = 5  # 50 ms
 FLOOR: Final = 1e-10  # power of digital silence, -100 dBFS
 
 
@@ -68,18 +68,23 @@ def frame_powers(wave: Wave) -> NDArray[np.float64]:
 def loudness(powers: NDArray[np.float64]) -> float:
     """Level of the loudest 50 ms in dBFS, at least -100."""
     if not len(powers):
-        return 10 * float(np.log10(FLOOR))
-    count = min(LOUDEST, len(powers))
+        return _decibels(0)
+    count = min(LEVEL_FRAMES, len(powers))
     means = np.convolve(powers, np.full(count, 1 / count), "valid")
-    return 10 * float(np.log10(max(means.max(), FLOOR)))
+    return _decibels(means.max())
 
 
 def held(powers: NDArray[np.float64]) -> float:
     """Highest level in dBFS that lasts for 50 ms; a click does not."""
-    if len(powers) < LOUDEST:
-        return 10 * float(np.log10(FLOOR))
-    windows = np.lib.stride_tricks.sliding_window_view(powers, LOUDEST)
-    return 10 * float(np.log10(max(windows.min(axis=1).max(), FLOOR)))
+    if len(powers) < LEVEL_FRAMES:
+        return _decibels(0)
+    windows = np.lib.stride_tricks.sliding_window_view(powers, LEVEL_FRAMES)
+    return _decibels(windows.min(axis=1).max())
+
+
+def _decibels(power: float) -> float:
+    """DBFS, at least that of ``FLOOR``."""
+    return 10 * float(np.log10(max(power, FLOOR)))
 
 
 def _problem(wave: Wave, powers: NDArray[np.float64], level: float, span: Span) -> str | None:
@@ -89,7 +94,7 @@ def _problem(wave: Wave, powers: NDArray[np.float64], level: float, span: Span) 
     clipped = int(np.count_nonzero(np.abs(wave) >= FULL))
     if clipped >= CLIPPED:
         return "too loud: the sound is clipped; speak softer or move away from the microphone"
-    floor = 10 * float(np.log10(max(np.quantile(powers, 0.1), FLOOR)))
+    floor = _decibels(float(np.quantile(powers, 0.1)))
     if level - floor >= CONTRAST > held(powers) - floor:
         return "too short: only a click was heard"
     if level - floor < CONTRAST:

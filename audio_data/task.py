@@ -12,10 +12,10 @@ from .clips import SPLITS, UNTOLD, Clip, Split
 from .manifest import few
 from .splits import assign_splits, keep_for_measuring, say_in_every_split, single_splits, split_pool
 
-SHARE = 0.1  # unknown and silence, each, as a share of the keywords' clips (Speech Commands)
-UNKNOWN_SHARE = 0.3  # unknown words in an epoch of training, for each clip of a keyword
+SHARE = 0.1  # silence, and but for training unknown words, per keyword clip (Speech Commands)
+UNKNOWN_SHARE = 0.3  # unknown words in an epoch of training, per keyword clip
+MOST_UNKNOWN = 4_000  # unknown clips drawn for training, of which each epoch takes its share
 NAMED = 12  # words that a sentence names
-DIFFERENT = 4_000  # of which these are drawn, at most: half a gigabyte holds them
 NOT_STATED = "not stated for some"  # licence
 
 
@@ -88,7 +88,7 @@ def make_task(
     if len(labels) < 2:
         raise UsageError("--closed needs more than one keyword; leave it out")
     drawing, warnings = _keeping(clips, labels, pool, single_splits(known or {}), seed)
-    learnt = drawing.examples("train", per_word, DIFFERENT)
+    learnt = drawing.examples("train", per_word, MOST_UNKNOWN)
     if not any(example.label < len(spoken) for example in learnt):
         raise UsageError("no clip is left to train on; give recordings of more people")
     if not closed and not any(clip.split == "train" for some in drawing.strangers for clip in some):
@@ -191,7 +191,7 @@ class _Drawing:
         """Put everybody into a split; the task is closed if no label is for unknown words."""
         closed = closed or UNKNOWN not in labels
         split, warnings = assign_splits(clips, known=known, first=spotted(labels))
-        strangers = () if closed else _strangers(split, pool, {*spotted(labels)}, known)
+        strangers = () if closed else unknown_clips(split, pool, {*spotted(labels)}, known)
         number = {label: index for index, label in enumerate(labels)}
         return cls(split, number, strangers, tuple(warnings), seed, closed)
 
@@ -219,7 +219,7 @@ class _Drawing:
         count = max(1, round(SHARE * len(said))) if said else 0
         unknown = _draw(self.strangers, split, count if most is None else most, rng)
         quiet = [clip for clip in here if clip.word == SILENCE]
-        return examples + _open(unknown, quiet, count, self.number, rng)
+        return examples + _unknown_and_silence(unknown, quiet, count, self.number, rng)
 
     def licences(self, learnt: Iterable[Example]) -> tuple[str, ...]:
         """Of all these clips, and of what is learnt from beside them."""
@@ -258,7 +258,7 @@ def only_language(spoken: Iterable[str]) -> str:
     return languages[0]
 
 
-def _open(
+def _unknown_and_silence(
     drawn: Sequence[Clip],
     quiet: Sequence[Clip],
     count: int,
@@ -284,7 +284,7 @@ def refuse_missing(words: Iterable[str], clips: Sequence[Clip], hint: str = "") 
         )
 
 
-def _strangers(
+def unknown_clips(
     clips: Sequence[Clip], pool: Iterable[Clip], spoken: set[str], known: Mapping[str, Split]
 ) -> tuple[list[Clip], list[Clip]]:
     """Clips of words that are no keyword, each in a split: the language's own, and the pool's."""

@@ -1,1 +1,1 @@
-"""Networks, one architecture per file."""
+"""BC-ResNet: to train it, to listen with it, to export it, and to check that all agree."""

@@ -119,8 +119,8 @@ INLINE const float *blocks(const Shape *s, int from, int to, const float *w, flo
         if (r->channels != out) {
             point(r->z, r->x, w, w + out * r->channels, r->channels, out, r->height * t, 1);
             w += out * (r->channels + 1);
-            float *free_ = r->x;
-            r->x = r->z, r->z = free_, shortcut = 0;
+            float *swap = r->x;
+            r->x = r->z, r->z = swap, shortcut = 0;
         }
         frequency(r->y, r->mean, r->x, w, w + out * BANDS * 3, out, r->height,
                   s->block[b].stride, t);
@@ -131,8 +131,8 @@ INLINE const float *blocks(const Shape *s, int from, int to, const float *w, flo
         point(r->added, r->inner, w + out * 4, 0, out, out, t, 0);
         w += out * (4 + out);
         join(r->y, r->added, shortcut, out, rows, t);
-        float *free_ = r->x;
-        r->x = r->y, r->y = free_, r->channels = out, r->height = rows;
+        float *swap = r->x;
+        r->x = r->y, r->y = swap, r->channels = out, r->height = rows;
     }
     return w;
 }
@@ -150,7 +150,7 @@ INLINE const float *end(const Shape *s, const float *w, float **past, Room *r, i
 }
 
 /* The early blocks on the first n of the frames [MELS, span], by themselves. */
-static const float *start(const Shape *s, const float *w, float *scratch, const float *features,
+static const float *early_blocks(const Shape *s, const float *w, float *scratch, const float *features,
                           int64_t n, Room *r) {
     float *none = 0;
     int64_t t = padded(n);
@@ -159,9 +159,10 @@ static const float *start(const Shape *s, const float *w, float *scratch, const 
     return blocks(s, 0, early(s).blocks, w, &none, r, n, t);
 }
 
-/* The same on all of them. The state keeps the view before and its results: if this view is that
- * one moved on by LANES frames, what lies LANES from either end is as it was there. */
-static const float *moved(const Shape *s, const float *weights, float *state, float *scratch,
+/* early_blocks on a whole view. The state keeps the view before and its results. If this view is
+ * that one moved on by LANES frames, only its ends are computed anew, from the first 2 LANES and the
+ * last 3 LANES frames; what lies LANES and more from either end is as it was there. */
+static const float *early_blocks_cached(const Shape *s, const float *weights, float *state, float *scratch,
                           const float *features, Room *r) {
     Early e = early(s);
     int64_t n = s->span, t = padded(n), same = e.rows && state[0] != 0;
@@ -170,16 +171,16 @@ static const float *moved(const Shape *s, const float *weights, float *state, fl
         same = !memcmp(before + f * n + LANES, features + f * n, (n - LANES) * sizeof *before);
     if (e.rows) state[0] = 1, memcpy(before, features, MELS * n * sizeof *before);
     if (!same) {
-        const float *w = start(s, weights, scratch, features, n, r);
+        const float *w = early_blocks(s, weights, scratch, features, n, r);
         for (int64_t i = 0; i < e.rows; i++)
             memcpy(kept + i * n, r->x + i * t, n * sizeof *kept);
         return w;
     }
     float *ends = room(s, scratch, t).rest + t * s->last + s->last;
-    start(s, weights, scratch, features, 2 * LANES, r);
+    early_blocks(s, weights, scratch, features, 2 * LANES, r);
     for (int64_t i = 0; i < e.rows; i++)
         memcpy(ends + 2 * i * LANES, r->x + 2 * i * LANES, LANES * sizeof *ends);
-    const float *w = start(s, weights, scratch, features + n - 3 * LANES, 3 * LANES, r);
+    const float *w = early_blocks(s, weights, scratch, features + n - 3 * LANES, 3 * LANES, r);
     for (int64_t i = 0; i < e.rows; i++) {
         float *row = kept + i * n, *last = r->x + 3 * i * LANES + LANES;
         memmove(row, row + LANES, (n - LANES) * sizeof *row);
@@ -231,7 +232,7 @@ PUBLIC int kws_hear(const Shape *s, const float *weights, float *state, float *s
     if (!s->causal) {
         float *none = 0;
         int64_t t = padded(n);
-        const float *w = moved(s, weights, state, scratch, features, &r);
+        const float *w = early_blocks_cached(s, weights, state, scratch, features, &r);
         w = blocks(s, early(s).blocks, s->blocks, w, &none, &r, n, t);
         w = end(s, w, &none, &r, n, t);
         for (int64_t f = 0; f < n; f++)

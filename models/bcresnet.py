@@ -239,7 +239,12 @@ class BCResNet(nn.Module):
         return self.receptive_field + self.span - 1 if self.causal else self.span
 
     def trunk(self, features: Tensor, over_time: OverTime = from_zeros) -> Tensor:
-        """``[B, F, T] -> [B, D, T]``: all before the mean over time; D is ``width``."""
+        """``[B, F, T] -> [B, D, T]``: all before the mean over time; D is ``width``.
+
+        While a language learns (evaluation mode, gradients wanted, on the CPU), compiled code
+        computes it, if there is some (:func:`models.gradient.can_learn`): layers are not called
+        then, so forward hooks do not fire.
+        """
         if over_time is from_zeros and gradient.can_learn(self, features):
             return gradient.trunk(self, features)
         x: Tensor = self.stem(features.unsqueeze(1), over_time)  # [B, C, F / 2, T]

@@ -18,7 +18,6 @@ from kws.files import Arrays
 from .layout import BANDS, BLOCKS, MELS, STRIDES
 
 Array = NDArray[np.float32]
-Shape = tuple[int, ...]
 
 EPSILON: Final = 1e-5  # of every normalisation, PyTorch's default
 ROWS: Final = MELS // 2  # bands after the stem
@@ -86,8 +85,8 @@ def fold(config: BaseConfig, tensors: Arrays) -> Folded:
     """
     if config.architecture != "bcresnet":
         raise KwsError(f"the runtime knows bcresnet, not {config.architecture}")
-    if config.features.mels != 2 * ROWS:
-        raise KwsError(f"bcresnet hears {2 * ROWS} bands, not {config.features.mels}")
+    if config.features.mels != MELS:
+        raise KwsError(f"bcresnet hears {MELS} bands, not {config.features.mels}")
     try:
         _check(tensors)
         return fold_known(config, tensors)
@@ -158,9 +157,9 @@ def weights(network: Folded) -> Arrays:
     return found
 
 
-def shapes(stem: int, blocks: Sequence[int], last: int, classes: int) -> dict[str, Shape]:
+def shapes(stem: int, blocks: Sequence[int], last: int, classes: int) -> dict[str, tuple[int, ...]]:
     """All tensors of a network by its widths: the stem's, each block's, D and K."""
-    found: dict[str, Shape] = {"stem.0.weight": (stem, 1, 5, 5), **_norms("stem.1", stem)}
+    found: dict[str, tuple[int, ...]] = {"stem.0.weight": (stem, 1, 5, 5), **_norms("stem.1", stem)}
     channels = stem
     for index, out in enumerate(blocks):
         name = f"blocks.{index}"
@@ -178,7 +177,7 @@ def shapes(stem: int, blocks: Sequence[int], last: int, classes: int) -> dict[st
     return found | {"head.weight": (classes, last), "head.bias": (classes,)}
 
 
-def _norms(name: str, size: int) -> dict[str, Shape]:
+def _norms(name: str, size: int) -> dict[str, tuple[int, ...]]:
     kinds = "weight", "bias", f"{RUNNING}mean", f"{RUNNING}var"
     return {f"{name}.{kind}": (size,) for kind in kinds}
 
@@ -189,7 +188,7 @@ def _check(tensors: Arrays) -> None:
     ends = (len(tensors[name]) for name in ("neck.1.weight", "head.bias"))
     wanted = shapes(len(tensors["stem.0.weight"]), points, *ends)
     for name, array in tensors.items():
-        if name.endswith((COUNTED, DEVIATION)):
+        if name.endswith(COUNTED):
             continue
         if array.shape != wanted.get(name):
             raise ValueError(f"{name} of shape {list(array.shape)} is none of its weights")

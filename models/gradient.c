@@ -13,7 +13,13 @@ typedef struct {
 
 /* Where in the scratch a clip's values are kept, in floats. */
 typedef struct {
-    int64_t t, input, stem, deep, inner, last, slope, other, third, narrow, fourth, turned, all;
+    int64_t t, input, stem, deep, inner, last;
+    int64_t slope, other; /* gradients of a block's input and output, exchanged from block to block */
+    int64_t third;        /* of the neck's input */
+    int64_t narrow;       /* of what a block averages over frequency */
+    int64_t fourth;       /* of what a convolution over time sees */
+    int64_t turned;       /* a pointwise convolution's weights, transposed */
+    int64_t all;
     struct {
         int64_t widened, look, inner, out;
     } block[MAX_BLOCKS];
@@ -415,14 +421,14 @@ static void backward(const Shape *s, const float *w, const Layout *l, const floa
         w -= out * BANDS * 4, dw -= out * BANDS * 4;
         frequency_back(dy, dw, dx, narrow, t, x, w, out, height, s->block[b].stride, t,
                        channels == out);
-        float *free_ = dx;
-        dx = dy, dy = free_;
+        float *swap = dx;
+        dx = dy, dy = swap;
         if (channels != out) {
             unrectify(dx, x, out * height * t);
             w -= out * (channels + 1), dw -= out * (channels + 1);
             point_slopes(dw, dw + out * channels, dx, before, channels, out, height * t);
             point_back(dy, dx, w, turned, channels, out, height * t);
-            free_ = dx, dx = dy, dy = free_;
+            swap = dx, dx = dy, dy = swap;
         }
     }
     unrectify(dx, kept + l->stem, s->stem * ROWS * t);

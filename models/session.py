@@ -31,13 +31,10 @@ def open_session(path: Path) -> Any:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
+    model = read_bytes(path)
     try:
-        return onnxruntime.InferenceSession(
-            read_bytes(path), options, providers=["CPUExecutionProvider"]
-        )
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors share no class of their own
-        if isinstance(error, KwsError):
-            raise
         raise KwsError(f"{path} cannot be run ({error}); make it again with kws export") from error
 
 

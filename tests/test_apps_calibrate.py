@@ -315,7 +315,7 @@ def test_where_nothing_is_heard_a_keyword_that_nobody_said_changes_no_advice(mis
     said = {"ja": {"count": 3, "misses": misses}, "nein": {"count": 0, "misses": 0}}
     found = _doubts(heard, choice, 0.5, [{"per_keyword": said}])
     assert len(found) == (2 if misses == 3 else 1)
-    assert "nein: said by no validation speaker" in found[0]
+    assert "nein: said by nobody in validation" in found[0]
     assert all("no keyword is detected at these thresholds" in told for told in found[1:])
 
 
