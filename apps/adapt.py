@@ -18,7 +18,7 @@ from kws.budget import Budget
 from kws.config import spotted
 from kws.errors import UsageError
 from kws.files import plain_name, refuse_unwritable
-from kws.quantized import ROUNDINGS
+from kws.quantized import ROUNDINGS, Bits
 from kws.train import HIGHEST, Optimizer
 from policy.methods import METHODS, method_of, methods_where
 from policy.transfer import RATE, SHORTEST
@@ -62,9 +62,9 @@ FEW: Final = 6  # sites that are printed by name; sites.png shows all
 )
 @click.option(
     "--bits",
-    default=str(ROUNDED),
+    default=ROUNDED,
     show_default=True,
-    type=click.Choice([str(bits) for bits in ROUNDINGS]),
+    type=click.Choice(ROUNDINGS),
     help="that a number is stored in; the head's are of 16",
 )
 @click.option(
@@ -119,7 +119,7 @@ def adapt(
     note: str | None,
     method: str,
     budget: str,
-    bits: str,
+    bits: Bits,
     after: Path | None,
     beside: tuple[tuple[str, str], ...],
     epochs: int | None,
@@ -210,7 +210,7 @@ def adapt(
     recipe = Recipe(
         method=method,
         budget=budget,
-        bits=next(known for known in ROUNDINGS if str(known) == bits),
+        bits=bits,
         epochs=epochs,
         steps=steps,
         lr=lr,
@@ -240,8 +240,8 @@ def adapt(
     if as_json:
         click.echo(json_line(result))
         return
-    keywords = spotted(config.labels)
-    for name, value in ({"words": keywords} | result).items():
+    learnt = {"words": spotted(config.labels)}
+    for name, value in (learnt | result).items():
         if value is not None:
             click.echo(f"{name:20} {_text(value)}")
     if method_of(method).streams:

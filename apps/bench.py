@@ -15,13 +15,14 @@ from typing import Any
 import click
 import torch
 
+from audio_data.clips import HELD_OUT
 from kws.base import CONFIG
 from kws.errors import KwsError, UsageError
 from kws.files import read_json, refuse_unwritable, write_json
 from kws.train import DivergedError
 
 from . import options
-from .cell import MEASURED, commit, head_of, run_cell
+from .cell import commit, head_of, run_cell
 from .cluster import spread
 from .grid import Cell, Grid
 from .progress import say
@@ -329,7 +330,7 @@ def _read_record(path: Path) -> dict[str, Any]:
     record = read_json(path)
     is_stream = "stream" in record
     found = record["stream"] if is_stream else record
-    ended = {DIVERGED} if DIVERGED in record else {"result", *MEASURED}
+    ended = {DIVERGED} if DIVERGED in record else {"result", *HELD_OUT}
     wanted = {"split_by"} if is_stream else {"cell", "settings"} | ended
     if not (isinstance(found, dict) and wanted <= found.keys()):
         raise KwsError(f"{path} is not a run's record; --records must hold only such")

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from audio_data.clips import HELD_OUT
 from kws.adapter import CARD, AdapterConfig, save_adapter_config
 from kws.base import BaseConfig, save_base_config
 from kws.files import write_text
 from kws.metrics import NAMELESS
 
 Figures = Mapping[str, Any]
-SPLITS = ("validation", "test")  # of people not trained on
-MEASURED = {"accuracy", "count", "per_speaker", "worst_speaker"}  # at least, of a split
+FIGURES_NEEDED = {"accuracy", "count", "per_speaker", "worst_speaker"}  # at least, of a split
 STREAM, CALIBRATION = "stream", "calibration"  # among the metrics, beside the splits
 COMMAND = "command"  # among the figures that it made, or in what is said of training
 
@@ -99,7 +99,7 @@ def _commands(config: AdapterConfig | BaseConfig) -> list[str]:
     told = [
         ("Made", config.training),
         ("Thresholds", metrics.get(CALIBRATION)),
-        *(("Measured", metrics.get(split)) for split in SPLITS),
+        *(("Measured", metrics.get(split)) for split in HELD_OUT),
         ("Streams", metrics.get(STREAM)),
     ]
     kept: dict[str, str] = {}
@@ -166,9 +166,9 @@ def _strangers(found: Figures, who: str, config: AdapterConfig | BaseConfig) -> 
 def _splits(config: AdapterConfig | BaseConfig) -> list[str]:
     """Clips of people not trained on, and how far those differ."""
     lines = []
-    for split in SPLITS:
+    for split in HELD_OUT:
         found = config.metrics.get(split)
-        if not (found and found.keys() >= MEASURED):
+        if not (found and found.keys() >= FIGURES_NEEDED):
             continue
         people = [person["accuracy"] for person in found["per_speaker"].values()]
         between = f", {min(people):.1%} to {max(people):.1%} by person" if len(people) > 1 else ""

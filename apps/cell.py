@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from audio_data.clips import Split
+from audio_data.clips import HELD_OUT
 from kws.adapter import Adapter, load_adapter
 from kws.base import CONFIG, Base, BaseConfig, read_base_config
 from kws.errors import UsageError
@@ -16,12 +16,10 @@ from policy.transfer import RATE
 
 from . import learn, pretrain
 from .grid import Cell, Grid
-from .measure import measure, merged
+from .measure import measure, network_of
 from .recordings import Recordings
 from .stored import heard_before
 from .wiring import open_base
-
-MEASURED: tuple[Split, ...] = ("validation", "test")
 
 Trained = tuple[Base, Adapter | None, Recordings, dict[str, Any]]
 
@@ -53,8 +51,8 @@ def run_cell(
         found = _adapted(cell, grid, out, device, kept, again=again)
     base, adapter, recordings, made = found
     record |= made | {"causal": base.config.causal, "base_sha256": base.config.sha256}
-    for split in MEASURED:
-        report = measure(merged(base, adapter), recordings, split).report
+    for split in HELD_OUT:
+        report = measure(network_of(base, adapter), recordings, split).report
         record[split] = report | recordings.origin(split)
     return record
 
@@ -108,14 +106,16 @@ def _adapted(
     *,
     again: bool,
 ) -> Trained:
-    base = open_base(Path(str(grid.base)))
+    assert grid.base is not None
+    assert cell.method is not None
+    base = open_base(grid.base)
     after = out.with_name(cell.earlier.name) if cell.earlier else None
     known = heard_before(after)
     recordings = Recordings.select(grid.selection(cell), base.config, known=known, kept=kept)
-    together = grid.tasks if method_of(str(cell.method)).together else ()
+    together = grid.tasks if method_of(cell.method).together else ()
     others = [grid.selection(cell, task) for task in together if task != cell.task]
     recipe = learn.Recipe(
-        method=str(cell.method),
+        method=cell.method,
         budget=cell.budget or "100%",
         bits=cell.bits or grid.bits or learn.ROUNDED,
         epochs=grid.epochs,

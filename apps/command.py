@@ -25,7 +25,7 @@ MOST_SECONDS: Final = 86_400.0  # and that may be allowed
 BURIAL: Final = 1.0  # seconds that a killed run may take to be gone
 
 
-class Command:
+class ProgramRunner:
     """Runs a program for each detection, one after another, beside the listener.
 
     No shell is involved: the words of the command are fixed, and what was heard comes as

@@ -13,7 +13,7 @@ from kws.errors import KwsError
 from . import options
 from .screen import line
 from .terminal import complain, json_line, one_line
-from .zoo import Named, to_hear
+from .zoo import NamedAdapter, to_hear
 
 
 def hear(engine: Engine, file: Path) -> Iterator[Detection]:
@@ -63,7 +63,7 @@ def report(
 def detect(
     files: tuple[Path, ...],
     base: Path,
-    adapters: tuple[Named, ...],
+    adapters: tuple[NamedAdapter, ...],
     language: str | None,
     as_json: bool,
     threshold: float | None,

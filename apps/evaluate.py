@@ -20,7 +20,7 @@ from kws.runtime import Runtime
 
 from . import options, trial
 from .card import COMMAND, STREAM, command, is_of_strangers, store
-from .measure import measure, merged
+from .measure import measure, network_of
 from .progress import note
 from .recordings import Recordings, Selection
 from .scoring import LiveScorer
@@ -147,7 +147,7 @@ def _clips(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What clips of a split are told apart as, and who says them; ``whole`` needs every word."""
     opened = open_base(base)
-    network = merged(opened, load_adapter(adapter) if adapter else None)
+    network = network_of(opened, load_adapter(adapter) if adapter else None)
     recordings = Recordings.select(selection, opened.config, config.labels, config.people)
     for warning in recordings.task.warnings:
         note(warning)

@@ -6,10 +6,8 @@ from pathlib import Path
 from types import ModuleType
 
 import click
-import numpy as np
-from numpy.typing import NDArray
 
-from audio_data.logmel import hann, mel_filters
+from audio_data.logmel import front_end_matrices
 from kws.adapter import AdapterConfig, check_base, check_streamable, load_adapter
 from kws.base import BaseConfig, check_classes, read_base_config, read_base_tensors
 from kws.config import FeatureConfig
@@ -92,20 +90,10 @@ def language_file(
         "decision": round(HOP * features.sample_rate),
         "detector": asdict(language.detector),
     }
-    data: bytes = _graph().language_model(network, front_end(features), features.hop, metadata)
+    data: bytes = _graph().language_model(
+        network, front_end_matrices(features), features.hop, metadata
+    )
     return data
-
-
-def front_end(config: FeatureConfig) -> dict[str, NDArray[np.float32]]:
-    """The front end as matrices: one for the spectrum, one for the bands, and the scale."""
-    bins = np.arange(config.window // 2 + 1)
-    wave = np.exp(-2j * np.pi * np.outer(bins, np.arange(config.window)) / config.window)
-    dft = np.concatenate([wave.real, wave.imag]) * hann(config.window)
-    return {
-        "dft": dft.astype(np.float32),
-        "mel": (mel_filters(config).T / config.floor).astype(np.float32),
-        "scale": np.array(config.scale, np.float32),
-    }
 
 
 def _graph() -> ModuleType:

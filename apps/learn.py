@@ -24,7 +24,7 @@ from policy.transfer import RATE, SHORTEST, Trainer
 
 from . import pictures
 from .card import card
-from .measure import Measured, measure, merged
+from .measure import Measured, measure, network_of
 from .options import TAG
 from .progress import note, training
 from .recordings import Recordings, validator
@@ -124,7 +124,7 @@ def learn_language(
     if not adapter.finite:
         _forget(trainer)
         raise DivergedError("training ended in numbers too large to store; lower --lr")
-    measured = measure(merged(base, adapter), recordings, "validation")
+    measured = measure(network_of(base, adapter), recordings, "validation")
     stages = sum(epoch.seconds for epochs in trainer.history.values() for epoch in epochs)
     seconds = max(time.perf_counter() - begin, stages)  # more, where it was stopped in between
     _tell_rounding(adapter, recipe, trainer.history, measured)

@@ -20,7 +20,7 @@ from kws.errors import UsageError
 from kws.files import refuse_unwritable
 
 from . import options
-from .command import MOST_SECONDS, SECONDS, Command, parse
+from .command import MOST_SECONDS, SECONDS, ProgramRunner, parse
 from .keep import LIMIT, Keeper
 from .keys import Keys
 from .live import LiveEngine
@@ -29,7 +29,7 @@ from .panels import thresholds
 from .screen import Both, Lines, Screen, Show, Source, no_terminal
 from .terminal import can_draw, json_line
 from .worker import CAPACITY
-from .zoo import Named, to_hear
+from .zoo import NamedAdapter, to_hear
 
 FILE_BLOCK: Final = 1_280  # samples of a file that are fed at once, 80 ms
 CLOSING: Final = 5.0  # seconds that files and commands may still take when listening ends
@@ -194,7 +194,7 @@ def _at_terminal() -> bool:
 )
 def listen(
     base: Path,
-    adapters: tuple[Named, ...],
+    adapters: tuple[NamedAdapter, ...],
     language: str | None,
     device: str | None,
     listed: bool,
@@ -265,7 +265,9 @@ def listen(
             engine.reactions.append(keeper.hear)
         if command:
             quiet = isinstance(show, Screen)
-            runs = Command(command, show.note, seconds=exec_seconds, quiet=quiet, capacity=capacity)
+            runs = ProgramRunner(
+                command, show.note, seconds=exec_seconds, quiet=quiet, capacity=capacity
+            )
             stack.callback(runs.close, wait)
             engine.reactions.append(runs.hear)
         run(engine, blocks, keys, show, seconds)

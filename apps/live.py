@@ -1,4 +1,4 @@
-"""An engine with a dial, a mute switch, and ears that others may lend."""
+"""An engine whose thresholds can be turned, which can be muted, and which tells what it heard."""
 
 import math
 from collections.abc import Sequence

@@ -48,7 +48,7 @@ def measure(
     return Measured(predicted, truth, names, figures)
 
 
-def merged(base: Base, adapter: Adapter | None = None) -> nn.Module:
+def network_of(base: Base, adapter: Adapter | None = None) -> nn.Module:
     """The network as the bank runs it, in the adapter's language or the base's own.
 
     One that decides for each input anew, which no bank can, runs as it was trained.

@@ -26,7 +26,7 @@ from .tables import (
     least_and_most,
     length_of,
     markdown,
-    method_of,
+    method_and_budget,
     rate_of,
     spread_of,
     task_of,
@@ -58,7 +58,9 @@ def languages(records: Sequence[Record]) -> str:
     """A row for each method and budget that ran on all tasks, a column for each task."""
     tasks = tasks_of(records)
     rows = []
-    for (method, budget), some in sorted(grouped(records, method_of).items(), key=by_budget):
+    for (method, budget), some in sorted(
+        grouped(records, method_and_budget).items(), key=by_budget
+    ):
         by_task = grouped(some, task_of)
         if set(by_task) != set(tasks):
             continue
@@ -114,7 +116,9 @@ def methods(records: Sequence[Record]) -> str:
             spread_of(100 * r["validation"]["accuracy"] for r in some),
             str(len(some)),
         ]
-        for (method, budget), some in sorted(grouped(records, method_of).items(), key=by_budget)
+        for (method, budget), some in sorted(
+            grouped(records, method_and_budget).items(), key=by_budget
+        )
     ]
     sizes = ["numbers owned", "stored bytes"]
     titles = ["method", "budget", "rate", *sizes, "test", "validation", "seeds"]
@@ -123,7 +127,7 @@ def methods(records: Sequence[Record]) -> str:
 
 def few(records: Sequence[Record]) -> str:
     """Few recordings: a row for each method, a column for each number of clips."""
-    groups = grouped(records, lambda r: (task_of(r), *method_of(r)))
+    groups = grouped(records, lambda r: (task_of(r), *method_and_budget(r)))
     sizes = sorted({record["cell"]["per_word"] for record in records})
     rows = []
     for (task, method, budget), some in sorted(groups.items()):
@@ -217,14 +221,14 @@ def _bits(record: Record) -> str:
     >>> _bits({"cell": {"method": "swr", "budget": "10%", "bits": 4}, "settings": {}})
     ', 4 bits'
     """
-    _, mark, bits = method_of(record)[0].partition(", ")
+    _, mark, bits = method_and_budget(record)[0].partition(", ")
     return mark + bits
 
 
 def _on_all_tasks(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
     """Runs by method and budget, of which one seed at least ran on all tasks."""
     tasks = set(tasks_of(records))
-    kinds = grouped(records, method_of).items()
+    kinds = grouped(records, method_and_budget).items()
     return {kind: some for kind, some in kinds if set(tasks_of(some)) == tasks and _means(some)}
 
 

@@ -15,7 +15,7 @@ from audio_data.words import refuse_unsayable
 from kws.config import composed, steers
 from kws.errors import UsageError
 
-from .zoo import BASE, Named
+from .zoo import BASE, NamedAdapter
 
 F = TypeVar("F", bound=Callable[..., Any])
 COMMA = re.compile("[,\u060c\u3001\uff0c]")  # Latin, Arabic, Chinese
@@ -42,7 +42,7 @@ class Group(click.Group):
     command_class = Command
 
 
-class _Named(click.Path):
+class _NonEmptyPath(click.Path):
     """A path that is not empty, which would be the folder that one happens to be in."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -51,8 +51,8 @@ class _Named(click.Path):
         return super().convert(value, param, ctx)
 
 
-FOLDER = _Named(path_type=Path, file_okay=False)
-PATH = _Named(path_type=Path)
+FOLDER = _NonEmptyPath(path_type=Path, file_okay=False)
+PATH = _NonEmptyPath(path_type=Path)
 
 
 def is_given(name: str) -> bool:
@@ -117,9 +117,9 @@ def _words(
     return words
 
 
-def _named(
+def _named_adapters(
     context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
-) -> tuple[Named, ...]:
+) -> tuple[NamedAdapter, ...]:
     """NAME=FOLDER, or a folder alone, whose path may hold an equals sign too."""
     found = []
     for value in values:
@@ -244,7 +244,7 @@ adapters = click.option(
     "adapters",
     multiple=True,
     metavar="[NAME=]FOLDER",
-    callback=_named,
+    callback=_named_adapters,
     help="folder of an adapter; repeat for more; a NAME replaces its language, to distinguish two "
     "of one language",
 )

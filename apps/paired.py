@@ -14,7 +14,7 @@ from .tables import (
     is_causal,
     length_of,
     markdown,
-    method_of,
+    method_and_budget,
     rate_of,
     run_of,
     settings_in,
@@ -52,7 +52,7 @@ def causality(records: Sequence[Record]) -> str:
         )
         pairs = [value - whole[seed] for seed, value in causal.items() if seed in whole]
         if pairs:
-            method, budget = method_of(some[0])
+            method, budget = method_and_budget(some[0])
             how = f"{method} {budget}".strip() if method else f"base {width_of(some[0])}"
             both = [
                 spread_of(found[seed] for seed in causal if seed in whole)
@@ -65,7 +65,7 @@ def causality(records: Sequence[Record]) -> str:
 
 def _but_hearing(record: Record) -> tuple[str, ...]:
     """All that a run went by but its seed and whether it hears what comes later."""
-    what = (*method_of(record), task_of(record), width_of(record), length_of(record))
+    what = (*method_and_budget(record), task_of(record), width_of(record), length_of(record))
     base = str(rate_of(record)) if record["cell"]["tau"] else base_of(record)
     return *what, base, *settings_in(record)
 
@@ -87,7 +87,8 @@ def paired(records: Sequence[Record]) -> str:
     one minus the other, in points of test accuracy.
     """
     kinds = {
-        kind: {run_of(r): r for r in some} for kind, some in grouped(records, method_of).items()
+        kind: {run_of(r): r for r in some}
+        for kind, some in grouped(records, method_and_budget).items()
     }
     ours = sorted(
         (kind for kind, runs in kinds.items() if _is_ours(runs)),
@@ -184,7 +185,7 @@ def _kind_of(record: Record) -> tuple[str, str, int, str, str, float, tuple[str,
     """What all runs of a sequence have in common; of one language alone there may be others."""
     seed, made_on = record["cell"]["seed"], record.get("base_sha256", "")
     return (
-        *method_of(record),
+        *method_and_budget(record),
         seed,
         made_on,
         length_of(record),

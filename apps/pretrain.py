@@ -29,7 +29,7 @@ from .terminal import json_line
 LR = 6e-3
 BATCH = 32
 STAGE = "pretrain"
-MEASURED = ("parameters", "validation_accuracy", "seconds", "compute_share")
+PRINTED = ("parameters", "validation_accuracy", "seconds", "compute_share")
 SPAN = 40  # frames that a causal decision averages (decision 13)
 
 
@@ -165,7 +165,7 @@ def run(
 def summary(config: BaseConfig) -> dict[str, Any]:
     """What ``kws pretrain`` prints."""
     found = {"language": config.language, "tau": config.tau, "sha256": config.sha256}
-    return found | {name: config.metrics[name] for name in MEASURED}
+    return found | {name: config.metrics[name] for name in PRINTED}
 
 
 def _metrics(network: torch.nn.Module, history: list[Epoch]) -> dict[str, Any]:

@@ -1,3 +1,8 @@
 """``kws report``: what ``kws bench report`` is, under a name of its own."""
 
-from .bench import report as report
+import copy
+
+from .bench import report as bench_report
+
+report = copy.copy(bench_report)
+report.short_help = "The same as kws bench report."

@@ -32,7 +32,7 @@ from .tables import (
     is_causal,
     length_of,
     markdown,
-    method_of,
+    method_and_budget,
     rate_of,
     run_of,
     spread_of,
@@ -160,7 +160,7 @@ def without_diverged(records: Sequence[Record]) -> list[Record]:
     def kind(record: Record) -> tuple[Any, ...] | None:
         if "stream" in record or not record["cell"]["method"]:
             return None
-        return (*method_of(record), settings_of(record), rate_of(record))
+        return (*method_and_budget(record), settings_of(record), rate_of(record))
 
     lost = {kind(record) for record in records if DIVERGED in record}
     return [r for r in records if DIVERGED not in r and (kind(r) is None or kind(r) not in lost)]
@@ -179,7 +179,7 @@ def at_best_rates(records: Iterable[Record]) -> list[Record]:
     found: list[Record] = []
     kinds = grouped(
         records,
-        lambda r: (*method_of(r), settings_of(r), r["cell"].get("per_word"), is_causal(r)),
+        lambda r: (*method_and_budget(r), settings_of(r), r["cell"].get("per_word"), is_causal(r)),
     )
     for (method, budget, *_), some in kinds.items():
         rates = [{run_of(r): r for r in group} for group in grouped(some, rate_of).values()]
@@ -238,7 +238,7 @@ def _compared(
     records: Sequence[Record], bases: Sequence[Record], out: Path, mark: str = ""
 ) -> list[str]:
     """The tables and pictures of runs of one setting; ``mark`` is in the pictures' names."""
-    kinds = grouped(records, method_of)
+    kinds = grouped(records, method_and_budget)
     count = len(tasks_of(records))
     everywhere = [kind for kind, some in kinds.items() if len(tasks_of(some)) == count]
     if count > 1 and 2 * len(everywhere) >= len(kinds):

@@ -12,7 +12,8 @@ from kws.engine import TAIL, HopBuffer, Spotter
 from kws.errors import UsageError
 from kws.stream_metrics import Recorded, Spoken
 
-Scores = NDArray[np.float32]
+Wave = NDArray[np.float32]  # [T], mono at 16 kHz
+Scores = NDArray[np.float32]  # [N, K]
 
 
 class Scorer(Protocol):
@@ -37,7 +38,7 @@ class Scorer(Protocol):
         """Begin another stream."""
         ...
 
-    def feed(self, samples: Scores) -> Scores:
+    def feed(self, samples: Wave) -> Scores:
         """Take any number of samples ``[T]``; return the decisions they complete ``[N, K]``."""
         ...
 
@@ -63,7 +64,7 @@ class LiveScorer:
     def reset(self) -> None:
         self._buffer.reset()
 
-    def feed(self, samples: Scores) -> Scores:
+    def feed(self, samples: Wave) -> Scores:
         found = [scores.copy() for scores in self._buffer.feed(samples)]
         return np.array(found, np.float32).reshape(-1, len(self.labels))
 

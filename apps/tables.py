@@ -28,7 +28,7 @@ def grouped(records: Iterable[Record], key: Callable[[Record], K]) -> dict[K, li
     return dict(groups)
 
 
-def method_of(record: Record) -> tuple[str, str]:
+def method_and_budget(record: Record) -> tuple[str, str]:
     """Method, and in how many bits it stores a number where not in its grid's; and budget."""
     cell = record["cell"]
     usual = record["settings"].get("bits") or ROUNDED

@@ -29,7 +29,7 @@ from policy.transfer import RATE
 from . import learn, pictures, pretrain
 from .demo_stream import compose, hear, is_right, record, stream_table
 from .live import LiveEngine
-from .measure import measure, merged
+from .measure import measure, network_of
 from .progress import counting, step
 from .recordings import Recordings, Selection
 from .terminal import can_draw
@@ -177,7 +177,7 @@ def _accuracy(base: Base, adapter: Adapter | None, manifest: Path) -> tuple[int,
     config = adapter.config if adapter else base.config
     selection = _select(manifest, config.language)
     recordings = Recordings.select(selection, base.config, config.labels)
-    report = measure(merged(base, adapter), recordings, "test").report
+    report = measure(network_of(base, adapter), recordings, "test").report
     return len(recordings.task.keywords), report["accuracy"]
 
 

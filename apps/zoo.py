@@ -9,12 +9,12 @@ from kws.base import read_base_config
 
 ZOO: Final = Path(__file__).resolve().parent.parent / "models" / "zoo"
 BASE: Final = ZOO / "ara"
-Named = tuple[str, Path]  # what an adapter is called, empty for its language, and its folder
+NamedAdapter = tuple[str, Path]  # what an adapter is called, empty for its language, and its folder
 
 
 def to_hear(
-    adapters: Sequence[Named], language: str | None, *, of_a_base: bool
-) -> tuple[Sequence[Named], str | None]:
+    adapters: Sequence[NamedAdapter], language: str | None, *, of_a_base: bool
+) -> tuple[Sequence[NamedAdapter], str | None]:
     """Which adapters are loaded, and which language is active.
 
     Where neither a base nor adapters are named, all supplied ones, each by its folder's name.

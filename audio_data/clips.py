@@ -10,6 +10,7 @@ from kws.config import composed
 UNTOLD: Final = "und"  # BCP 47, where a corpus does not say the language
 MADE: Final = "synthetic, eSpeak NG"  # the licence of what no person said
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+HELD_OUT: tuple[Split, ...] = ("validation", "test")  # people not trained on
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,6 +58,23 @@ def log_mel(wave: Array, config: FeatureConfig) -> Array:
     return np.asarray(np.log1p(mel / config.floor).T * config.scale, dtype=np.float32)
 
 
+def front_end_matrices(config: FeatureConfig) -> dict[str, Array]:
+    """The front end for networks in files: ``dft`` and ``mel``, and ``scale``.
+
+    Shape:
+        dft ``[window + 2, window]``, the windowed transform, real rows and then imaginary ones; mel
+        ``[F, window // 2 + 1]``, the filters over the floor
+    """
+    bins = np.arange(config.window // 2 + 1)
+    wave = np.exp(-2j * np.pi * np.outer(bins, np.arange(config.window)) / config.window)
+    dft = np.concatenate([wave.real, wave.imag]) * hann(config.window)
+    return {
+        "dft": dft.astype(np.float32),
+        "mel": (mel_filters(config).T / config.floor).astype(np.float32),
+        "scale": np.array(config.scale, np.float32),
+    }
+
+
 def lead(config: FeatureConfig) -> int:
     """Frames of a stream that begin before its first sample; those after them are a clip's.
 

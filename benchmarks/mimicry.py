@@ -14,7 +14,7 @@ import torch
 from apps.wiring import open_base
 from kws.sites import find_sites, lone_weights
 from kws.templates import FEWEST, Templates
-from policy.recast import error, least_error, mimic
+from policy.mimicry import error, least_error, mimic
 
 
 def main(base: Path, templates: int) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from apps.measure import measure, merged
+from apps.measure import measure, network_of
 from apps.recordings import Recordings, Selection, parse_filters
 from apps.wiring import open_base
 from kws.adapter import load_adapter
@@ -36,7 +36,7 @@ def main(base: Path, manifest: Path, chosen: str, folders: list[Path]) -> None:
         row = f"{folder.name:40}"
         for bits in ROUNDINGS:
             deltas, peaks = quantize(exact, sizes, bits)
-            network = merged(opened, replace(adapter, deltas=deltas, peaks=peaks))
+            network = network_of(opened, replace(adapter, deltas=deltas, peaks=peaks))
             accuracy = measure(network, recordings, "validation").report["accuracy"]
             row += f"{100 * accuracy:9.1f}"
         print(row, flush=True)

@@ -18,7 +18,7 @@ from . import gradient
 from .compiled import Shape
 from .layout import BANDS, BLOCKS, STRIDES
 
-SPAN = FeatureConfig().frames  # frames that a causal decision averages: those of one view
+VIEW_FRAMES = FeatureConfig().frames  # of one view; bases made before decision 13 average these
 
 
 class TimeConv(nn.Conv2d):
@@ -187,7 +187,7 @@ class BCResNet(nn.Module):
         dropout: float = 0.0,
         *,
         causal: bool = False,
-        span: int = SPAN,
+        span: int = VIEW_FRAMES,
     ) -> None:
         super().__init__()
         self.causal = causal

@@ -34,7 +34,7 @@ def last(transfer: Transfer) -> Adaptation:
 
 def largest(transfer: Transfer) -> Adaptation:
     """Whole sites that moved furthest while everything learnt."""
-    transferred = transfer.transferred()
+    transferred = transfer.learn_everything()
     scores = largest_scores(transferred.changes_by_site())
     return transfer.finish(project(scores, transfer.sites, transfer.budget), transferred)
 

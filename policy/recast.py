@@ -5,19 +5,16 @@ https://arxiv.org/abs/2411.16870: W_l = (1/K) sum_k sum_i c_lki T_i. The K sets 
 averaged, so only their mean counts, and only it is stored. Templates and all other weights are
 frozen; a language trains coefficients and its head.
 
-In the paper the templates come from Neural Mimicry: with no data, they and the coefficients are
-trained to reproduce the pretrained weights (:func:`mimic`). With fewer templates than layers that
-loses something, at best what the singular values left out hold (:func:`least_error`). Ours
-(:mod:`kws.templates`) are the best ones, and what a language mixes is added to the base as it is,
-so that a language that has learnt nothing is the base, bit for bit.
+In the paper the templates come from Neural Mimicry (:mod:`policy.mimicry`): with no data, they and
+the coefficients are trained to reproduce the pretrained weights. With fewer templates than layers
+that loses something, at best what the singular values left out hold. Ours (:mod:`kws.templates`)
+are the best ones, and what a language mixes is added to the base as it is, so that a language that
+has learnt nothing is the base, bit for bit.
 """
 
 from collections.abc import Sequence
-from typing import Final
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from kws.deltas import Adaptation
 from kws.forms import Mix, Rank
@@ -29,10 +26,6 @@ from .selection import spent
 from .shares import SharePolicy
 from .swr import learn_where
 from .transfer import Transfer
-
-ITERATIONS: Final = 2_000
-RATE: Final = 1e-2  # of mimicry, a tenth after every third of its iterations
-CLIP: Final = 1.0
 
 
 def recast(transfer: Transfer) -> Adaptation:
@@ -72,54 +65,3 @@ def mixed_sites(network: nn.Module, sites: Sequence[Site], templates: int) -> tu
         for site in sites
         if sizes[site.module] >= FEWEST
     )
-
-
-def mimic(
-    weights: Tensor,
-    templates: int,
-    *,
-    generator: torch.Generator,
-    sets: int = 2,
-    iterations: int = ITERATIONS,
-) -> Tensor:
-    """Neural Mimicry: templates and coefficients that reproduce a group's weights; no data is used.
-
-    Smooth L1 between what they make and the weights, by RMSprop with clipped gradients.
-
-    Args:
-        weights: ``[G, w]``, of one group's layers, flat.
-        templates: n.
-        generator: draws where they begin.
-        sets: K, of coefficients, which are averaged.
-        iterations: of training.
-
-    Returns:
-        The weights as they make them, ``[G, w]``.
-
-    """
-    group, width = weights.shape
-    size = float(weights.square().mean().sqrt())
-    wanted = weights / size  # so that one rate suits all; the loss is that of the weights
-    made = nn.Parameter(torch.randn(templates, width, generator=generator))
-    coefficients = nn.Parameter(torch.randn(sets, group, templates, generator=generator))
-    optimizer = torch.optim.RMSprop([made, coefficients], RATE)
-    schedule = torch.optim.lr_scheduler.StepLR(optimizer, max(1, iterations // 3))
-    for _ in range(iterations):
-        optimizer.zero_grad()
-        loss = functional.smooth_l1_loss(coefficients.mean(0) @ made, wanted, beta=1 / size)
-        loss.backward()
-        nn.utils.clip_grad_norm_([made, coefficients], CLIP)
-        optimizer.step()
-        schedule.step()
-    return (coefficients.mean(0) @ made).detach() * size
-
-
-def error(made: Tensor, weights: Tensor) -> float:
-    """Share of the weights' energy that is missing in what was made of them."""
-    return float((made - weights).square().sum() / weights.square().sum())
-
-
-def least_error(weights: Tensor, templates: int) -> float:
-    """What n templates miss at best: the energy of the singular values left out."""
-    energy = torch.linalg.svdvals(weights).square()
-    return float(energy[templates:].sum() / energy.sum())

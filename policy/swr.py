@@ -68,7 +68,7 @@ def learn_where(
 
     """
     budget = transfer.budget - spent(beside)
-    transferred = transfer.transferred()
+    transferred = transfer.learn_everything()
     policy = make(transfer.sites).to(transfer.device)
     share = max(budget, 1) / spent(transfer.sites)
     gated = transfer.grow(transfer.sites, policy).initialize_from(transferred)

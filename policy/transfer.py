@@ -122,7 +122,7 @@ class Transfer:
                 "--method even, which has none"
             )
 
-    def transferred(self) -> Adaptation:
+    def learn_everything(self) -> Adaptation:
         """The first stage of several methods: everything is owned and learns."""
         return self.early("transfer", self.grow(self.sites))
 

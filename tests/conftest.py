@@ -17,6 +17,7 @@ import pytest
 
 if TYPE_CHECKING:
     import torch
+    from helpers import Kws
     from web import Site
 
     from kws.adapter import Adapter
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from models.bcresnet import BCResNet
 
 ROOT = Path(__file__).resolve().parent.parent
-
-Kws = Callable[..., tuple[int, str, str]]
 
 WORDS = {
     "en": ("yes", "no", "stop"),
@@ -55,7 +54,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def kws() -> Kws:
+def kws() -> "Kws":
     """The command line in this process: arguments to exit code, standard output and error."""
     from apps.cli import main
 
@@ -81,7 +80,7 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory, spoken: Path, kws: Kws) -> Path:
+def tiny(tmp_path_factory: pytest.TempPathFactory, spoken: Path, kws: "Kws") -> Path:
     """A folder with ``base`` (en) and the adapters ``de`` (swr) and ``es`` (last).
 
     Trained for few epochs by the public commands, whose JSON lies in ``<name>.json``.

@@ -3,14 +3,13 @@
 import json
 import re
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from helpers import fail, record, rows, said, succeed
+from helpers import Kws, fail, record, rows, said, succeed
 
 from apps.recordings import Recordings, Selection
 from audio_data.clips import SPLITS
@@ -19,8 +18,6 @@ from kws.adapter import MODEL, load_adapter, read_adapter_config, save_adapter_c
 from kws.base import read_base_config
 from kws.config import Where
 from kws.files import read_json, write_tensors
-
-Kws = Callable[..., tuple[int, str, str]]
 
 ADAPT_KEYS = [
     "language",

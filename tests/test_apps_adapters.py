@@ -5,17 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers import said, succeed
+from helpers import Kws, said, succeed
 
 from kws.adapter import MODEL, load_adapter, save_adapter
 from kws.files import read_json, write_json
-
-Kws = Callable[..., tuple[int, str, str]]
 
 
 def test_adapters_are_listed(kws: Kws, tiny: Path) -> None:

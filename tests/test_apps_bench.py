@@ -1,7 +1,7 @@
 """Every run of a grid leaves its record, once."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
@@ -10,6 +10,7 @@ from unittest.mock import ANY
 
 import pytest
 import torch
+from helpers import Kws
 
 from apps.bench import Run, _in_turn, read_grid, shared
 from apps.cell import run_cell
@@ -22,7 +23,6 @@ from kws.base import read_base_config
 from kws.config import FeatureConfig
 from kws.files import read_json, write_json
 
-Kws = Callable[..., tuple[int, str, str]]
 METHODS = ("head", "norms")
 
 

@@ -4,7 +4,6 @@ import csv
 import json
 import shlex
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from helpers import fail, succeed
+from helpers import Kws, fail, succeed
 
 from apps.calibrate import _doubts
 from apps.card import base_card
@@ -25,8 +24,6 @@ from kws.base import MODEL as BASE_MODEL
 from kws.base import read_base_config
 from kws.config import SAMPLE_RATE, Where
 from kws.detector import DetectorConfig
-
-Kws = Callable[..., tuple[int, str, str]]
 
 KEYS = [
     "language",

@@ -4,12 +4,11 @@ import csv
 import json
 import shutil
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import soundfile
-from helpers import fail, record, rows, said, succeed
+from helpers import Kws, fail, record, rows, said, succeed
 
 from apps.recordings import MARGIN, Recordings
 from audio_data.augment import SPEC_WIDTHS, AugmentConfig
@@ -17,8 +16,6 @@ from kws.base import load_base
 from kws.config import FeatureConfig
 from kws.errors import KwsError
 from models.registry import build
-
-Kws = Callable[..., tuple[int, str, str]]
 
 ROOT = Path(__file__).resolve().parent.parent
 

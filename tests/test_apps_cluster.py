@@ -2,15 +2,14 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Event, Thread
 
 import pytest
+from helpers import Kws
 
 from kws.files import read_json
-
-Kws = Callable[..., tuple[int, str, str]]
 
 GRID = """
 data = "{data}"

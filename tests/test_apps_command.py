@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from apps.command import Command, parse, variables
+from apps.command import ProgramRunner, parse, variables
 from apps.worker import Worker
 from kws.detector import Detection
 from kws.errors import KwsError, UsageError
@@ -56,7 +56,7 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize("keyword", HOSTILE)
 def test_a_keyword_is_data_and_never_code(said: list[str], keyword: str) -> None:
-    command = Command(python(LOG) + " '$KWS_KEYWORD' ';' touch pwned", said.append)
+    command = ProgramRunner(python(LOG) + " '$KWS_KEYWORD' ';' touch pwned", said.append)
     command.hear(NOTHING, [event(keyword)])
     command.close()
     assert said == []
@@ -76,7 +76,7 @@ def test_a_keyword_is_data_and_never_code(said: list[str], keyword: str) -> None
 
 def test_detections_are_answered_in_their_order(said: list[str]) -> None:
     code = "import os; print(os.environ['KWS_KEYWORD'], file=open('log', 'a'))"
-    command = Command(python(code), said.append)
+    command = ProgramRunner(python(code), said.append)
     command.hear(NOTHING, [event(f"word {number}") for number in range(3)])
     command.hear(NOTHING, [])
     command.close()
@@ -84,7 +84,7 @@ def test_detections_are_answered_in_their_order(said: list[str]) -> None:
 
 
 def test_a_command_that_fails_is_told_and_the_next_one_runs(said: list[str]) -> None:
-    command = Command(python("import sys; sys.exit(3)"), said.append)
+    command = ProgramRunner(python("import sys; sys.exit(3)"), said.append)
     command.hear(NOTHING, [event(), event()])
     command.close()
     assert said == [f"--exec: {sys.executable} failed with exit code 3"] * 2
@@ -102,7 +102,7 @@ def is_running(pid: int) -> bool:
 
 
 def test_a_command_that_hangs_is_ended_with_all_that_it_started(said: list[str]) -> None:
-    command = Command(HANG, said.append, seconds=2)
+    command = ProgramRunner(HANG, said.append, seconds=2)
     command.hear(NOTHING, [event()])
     command.close()
     assert said == ["--exec: sh took more than 2 s and was ended"]
@@ -119,7 +119,7 @@ def test_where_there_are_no_groups_of_processes_it_is_ended_alone(
 ) -> None:
     """As on Windows."""
     monkeypatch.delattr("os.killpg")
-    command = Command("sleep 600", said.append, seconds=0.5)
+    command = ProgramRunner("sleep 600", said.append, seconds=0.5)
     command.hear(NOTHING, [event()])
     command.close()
     assert said == ["--exec: sleep took more than 0.5 s and was ended"]
@@ -127,7 +127,9 @@ def test_where_there_are_no_groups_of_processes_it_is_ended_alone(
 
 def test_a_command_that_hangs_holds_up_neither_the_listener_nor_the_end(said: list[str]) -> None:
     threads = set(threading.enumerate())
-    command = Command(python("import time; time.sleep(600)"), said.append, seconds=600, capacity=2)
+    command = ProgramRunner(
+        python("import time; time.sleep(600)"), said.append, seconds=600, capacity=2
+    )
     for _ in range(50):
         command.hear(NOTHING, [event()])
     command.close(seconds=0.1)
@@ -148,7 +150,7 @@ def interruptible() -> Iterator[None]:
 @pytest.mark.usefixtures("interruptible")
 def test_who_interrupts_while_it_ends_leaves_no_command_behind(said: list[str]) -> None:
     """Ctrl-C does not spare what would run for ever, though it is waited for without limit."""
-    command = Command(HANG, said.append, seconds=600)
+    command = ProgramRunner(HANG, said.append, seconds=600)
     command.hear(NOTHING, [event()])
     while not Path("child").exists():
         time.sleep(0.01)
@@ -164,7 +166,7 @@ def test_who_interrupts_while_it_ends_leaves_no_command_behind(said: list[str]) 
 
 
 def test_a_command_that_reads_nothing_and_prints_much_is_no_harm(said: list[str]) -> None:
-    command = Command(python("print('x' * 10_000_000)"), said.append, quiet=True)
+    command = ProgramRunner(python("print('x' * 10_000_000)"), said.append, quiet=True)
     command.hear(NOTHING, [event("y" * 1_000)])
     command.close()
     assert said == []
@@ -222,7 +224,7 @@ def test_a_script_whose_program_is_not_there_is_told_in_a_sentence(said: list[st
     """As one whose lines end as on Windows."""
     Path("script").write_text("#!/nowhere/sh\n")
     Path("script").chmod(0o755)
-    command = Command("./script", said.append)
+    command = ProgramRunner("./script", said.append)
     command.hear(NOTHING, [event()])
     command.close()
     (told,) = said

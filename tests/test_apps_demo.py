@@ -59,6 +59,8 @@ def test_the_new_language_keeps_its_budget(done: Done) -> None:
     config = read_adapter_config(done.out / MINE)
     assert config.language == MINE
     assert config.budget == demo.BUDGET
+    assert config.budget_parameters is not None
+    assert 0 < config.spent_parameters <= config.budget_parameters
     assert config.detector.keywords.keys() == set(demo.WORDS)
 
 

@@ -5,21 +5,18 @@ import re
 import shlex
 import shutil
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
 import pytest
-from helpers import fail, rows, said, succeed
+from helpers import Kws, fail, rows, said, succeed
 
 from apps.measure import measure
 from audio_data.clips import MADE, SPLITS, Split
 from audio_data.manifest import read_manifest, write_manifest
 from kws.adapter import load_adapter, read_adapter_config, save_adapter_config
 from kws.base import read_base_config, save_base_config
-
-Kws = Callable[..., tuple[int, str, str]]
 
 EVALUATE_KEYS = [
     "accuracy",

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 import soundfile
+from helpers import Kws
 from numpy.typing import NDArray
 
 from apps.det import title
@@ -33,7 +33,6 @@ from kws.errors import KwsError, UsageError
 from kws.runtime import Runtime
 from kws.stream_metrics import Recorded
 
-Kws = Callable[..., tuple[int, str, str]]
 Wave = NDArray[np.float32]
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from helpers import Kws
 from numpy.typing import NDArray
 from torch import nn
 
@@ -31,7 +32,6 @@ causal = pytest.mark.parametrize("folders", [True], indirect=True, ids=["causal"
 views = pytest.mark.parametrize("folders", [False], indirect=True, ids=["views"])
 
 Wave = NDArray[np.float32]
-Kws = Callable[..., tuple[int, str, str]]
 TOLERANCE = 1e-5  # on probabilities
 FRAME = 160  # samples from one frame to the next
 HOP = 1_280  # samples between two decisions of the engine

@@ -1,12 +1,12 @@
 """A grid spans each run once; one of which a run could not be done is refused before the first."""
 
 import re
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import Kws
 
 from apps.bench import read_grid, refuse_others, shared
 from apps.grid import ALIKE, Cell, Grid
@@ -14,7 +14,6 @@ from apps.stream_grid import StreamCell
 from kws.errors import UsageError
 from kws.files import write_json
 
-Kws = Callable[..., tuple[int, str, str]]
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 GROUP = {"tasks": ["a", "b"], "methods": ["swr", "random"], "budgets": ["5%"], "seeds": [0, 1]}
 

@@ -1,17 +1,14 @@
 """The report says what the records say."""
 
-from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import fail
+from helpers import Kws, fail
 
 from apps.results import write_results, write_summary
 from kws.errors import KwsError
-
-Kws = Callable[..., tuple[int, str, str]]
 
 
 def record(

@@ -5,17 +5,16 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from helpers import Kws
 
 from kws.adapter import MODEL as ADAPTER
 from kws.base import MODEL as BASE
 from kws.errors import KwsError
-
-Kws = Callable[..., tuple[int, str, str]]
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 300  # seconds after which a test gives up; nothing is measured by it
@@ -53,7 +52,7 @@ def kill(running: subprocess.Popen[str]) -> None:
     assert running.wait() == -9, "the run ended before it was killed; give it more epochs"
 
 
-def succeed(kws: Kws, *arguments: object) -> None:
+def run_quietly(kws: Kws, *arguments: object) -> None:
     code, _, err = kws(*arguments)
     assert code == 0, err
 
@@ -75,7 +74,7 @@ def adapting(spoken: Path, tiny: Path) -> list[object]:
 def whole(tmp_path_factory: pytest.TempPathFactory, spoken: Path, kws: Kws) -> bytes:
     """The base of an uninterrupted run."""
     out = tmp_path_factory.mktemp("whole")
-    succeed(kws, *pretraining(spoken), "--out", out)
+    run_quietly(kws, *pretraining(spoken), "--out", out)
     return (out / BASE).read_bytes()
 
 
@@ -109,7 +108,7 @@ def test_pretraining_that_stops_beside_its_last_files_is_finished(
         assert kws(*command)[0] == 1
     assert (tmp_path / BASE).read_bytes() == whole
     assert not (tmp_path / "confusion.png").exists()
-    succeed(kws, *command)
+    run_quietly(kws, *command)
     assert (tmp_path / "confusion.png").is_file()
     assert (tmp_path / BASE).read_bytes() == whole
     code, _, err = kws(*command)
@@ -128,8 +127,8 @@ def test_killed_adapting_goes_on_to_the_same_adapter(
     assert not (out / ADAPTER).exists()
     assert (out / "checkpoint-transfer.safetensors").is_file()
     otherwise = [os.path.relpath(spoken) if item == spoken else item for item in command]
-    succeed(kws, *otherwise, "--out", out)
-    succeed(kws, *command, "--out", tmp_path / "whole")
+    run_quietly(kws, *otherwise, "--out", out)
+    run_quietly(kws, *command, "--out", tmp_path / "whole")
     assert (out / ADAPTER).read_bytes() == (tmp_path / "whole" / ADAPTER).read_bytes()
     assert sorted(file.name for file in out.glob("*")) == sorted(os.listdir(tmp_path / "whole"))
 
@@ -149,5 +148,5 @@ def test_a_full_disk_stops_the_run_and_a_free_one_lets_it_go_on(
     assert complaint.endswith("the disk is full; free some space and run the same command again")
     assert "Traceback" not in err
     assert [file.name for file in tmp_path.iterdir()] == [checkpoint.name]
-    succeed(kws, *command, "--out", tmp_path)
+    run_quietly(kws, *command, "--out", tmp_path)
     assert (tmp_path / BASE).read_bytes() == whole

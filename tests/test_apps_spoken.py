@@ -5,7 +5,6 @@ import json
 import re
 import shlex
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import soundfile
-from helpers import fail, succeed
+from helpers import Kws, fail, succeed
 
 from apps import learn as learning
 from apps import spoken as tts
@@ -30,7 +29,6 @@ from kws.base import read_base_config, save_base_config
 from kws.config import UNKNOWN
 from kws.metrics import NAMELESS, interval
 
-Kws = Callable[..., tuple[int, str, str]]
 WORDS = ("nein", "ja")
 
 

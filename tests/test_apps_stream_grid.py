@@ -1,15 +1,15 @@
 """A grid of streams runs each once, and the page says what their records say."""
 
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from helpers import Kws
 
 from apps.results import write_results
 from apps.stream_grid import stream_cells
 from kws.files import read_json, write_json
 
-Kws = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).resolve().parent.parent
 GRID = """
 data = "{data}"

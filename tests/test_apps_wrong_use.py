@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import fail, record, rows, succeed
+from helpers import Kws, fail, record, rows, succeed
 
 from apps import cli
 from apps.progress import note, say
@@ -22,7 +22,6 @@ from apps.stored import pack, refuse_taken
 from kws.adapter import MODEL, Adapter
 
 ROOT = Path(__file__).resolve().parent.parent
-Kws = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture

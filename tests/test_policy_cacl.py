@@ -4,33 +4,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import make_trainer
 from torch import Tensor, nn
 
 from kws.deltas import Adaptation
 from kws.forms import Rank
 from kws.sites import find_sites
-from kws.train import EpochBatches, Plan
+from kws.train import EpochBatches
 from models.bcresnet import BCResNet
 from policy.cacl import factored_sites, factors, prune, regulariser, sigmas
 from policy.methods import adapt
 from policy.selection import spent
-from policy.transfer import Trainer
 
 CLASSES = 4
-
-
-def make_trainer(
-    batches: EpochBatches, folder: Path, *, seed: int = 0, seen: list[nn.Module] | None = None
-) -> Trainer:
-    """What trains in ``seen``, at the end of each stage."""
-
-    def validate(model: nn.Module) -> float:
-        if seen is not None:
-            seen.append(model)
-        return 0.0
-
-    plan = Plan(epochs=4, lr=1e-2, seed=seed)
-    return Trainer(batches, plan, validate, folder, "settings", lambda *_: None, {})
 
 
 def pair(*found: float, rows: int = 6, columns: int = 9) -> tuple[Tensor, Tensor]:

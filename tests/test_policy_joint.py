@@ -1,24 +1,22 @@
 """Languages known at once: batches of each in turn, and one head of which each has some rows."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from helpers import Kws, make_trainer
 from torch import Tensor
 
 from apps.recordings import Recordings
 from audio_data.manifest import read_manifest, write_manifest
 from kws.files import read_json
-from kws.train import EpochBatches, Plan
+from kws.train import EpochBatches
 from models.bcresnet import BCResNet
 from policy.joint import Together, first_classes
 from policy.methods import adapt
-from policy.transfer import Trainer
-
-Kws = Callable[..., tuple[int, str, str]]
 
 
 def test_an_epoch_holds_one_of_every_language(toy: EpochBatches) -> None:
@@ -54,16 +52,7 @@ def test_a_language_has_its_own_rows_of_the_head(
     network: BCResNet, toy: EpochBatches, tmp_path: Path
 ) -> None:
     both = Together([toy, toy], [4, 4])
-    trainer = Trainer(
-        batches=both,
-        plan=Plan(epochs=1, lr=1e-2),
-        validate=lambda model: 0.0,
-        folder=tmp_path,
-        fingerprint="settings",
-        watch=lambda *_: None,
-        history={},
-    )
-    trained = adapt(network, 8, "joint", 0, trainer)
+    trained = adapt(network, 8, "joint", 0, make_trainer(both, tmp_path, epochs=1))
     features = next(iter(toy.epoch(0)))[0]
     with torch.no_grad():
         logits = first_classes(trained, 4)(features)

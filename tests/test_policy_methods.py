@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import make_sites, make_trainer
 from torch import Tensor, nn
 
 from apps.stored import pack
@@ -18,8 +19,8 @@ from kws.deltas import Adaptation, restored
 from kws.errors import UsageError
 from kws.files import read_tensors
 from kws.runtime import merged
-from kws.sites import Site, find_sites
-from kws.train import Epoch, EpochBatches, Plan
+from kws.sites import find_sites
+from kws.train import Epoch, EpochBatches
 from models.bcresnet import BCResNet
 from models.cost import operations
 from policy import piggyback
@@ -39,20 +40,6 @@ FIXED = methods_where(lambda method: not method.budgeted)
 @pytest.fixture
 def trainer(toy: EpochBatches, tmp_path: Path) -> Trainer:
     return make_trainer(toy, tmp_path)
-
-
-def make_trainer(
-    batches: EpochBatches, folder: Path, *, epochs: int = 4, lr: float = 1e-2, seed: int = 0
-) -> Trainer:
-    return Trainer(
-        batches=batches,
-        plan=Plan(epochs=epochs, lr=lr, seed=seed),
-        validate=lambda model: 0.0,
-        folder=folder,
-        fingerprint="settings",
-        watch=lambda *_: None,
-        history={},
-    )
 
 
 def state(module: nn.Module) -> dict[str, Tensor]:
@@ -217,7 +204,7 @@ def test_a_network_from_scratch_is_kept_as_differences_from_the_base(
 
 def test_a_score_that_falls_closes_its_site_and_one_that_rises_opens_it() -> None:
     """TAPS: the loss rewards the gate of the second site alone, and scores have a price."""
-    sites = make_sites(3)
+    sites = make_sites([2] * 3)
     gates = ScoreGates(sites)
     optimizer = torch.optim.SGD(gates.parameters(), 0.05)
     assert gates().tolist() == [1.0] * 6
@@ -230,7 +217,7 @@ def test_a_score_that_falls_closes_its_site_and_one_that_rises_opens_it() -> Non
 
 def test_a_weight_that_does_harm_is_dropped_and_one_that_helps_is_kept() -> None:
     """Piggyback: the loss falls without the first weight, and rises without the second."""
-    masks = Masks(make_sites(1))
+    masks = Masks(make_sites([2] * 1))
     optimizer = torch.optim.SGD(masks.parameters(), 0.05)
     assert masks().tolist() == [0.0, 0.0]
     for _ in range(30):
@@ -290,11 +277,6 @@ def test_few_weights_are_trained_faster_and_others_at_the_plans_rate(
     )
     adapt(network, CLASSES, "last", 300, told.apart("last"))
     assert told.rates["final"] == FASTEST * told.plan.lr
-
-
-def make_sites(count: int) -> list[Site]:
-    """Of two weights each."""
-    return [Site(f"s{n}", "conv", {f"s{n}.weight": (2,)}, 2 * n, 2, 2) for n in range(count)]
 
 
 def test_last_takes_the_sites_nearest_the_output(network: BCResNet, trainer: Trainer) -> None:

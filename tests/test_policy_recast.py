@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from policy.recast import error, least_error, mimic
+from policy.mimicry import error, least_error, mimic
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 """A policy that hears each input: between the base's blocks and the language's, at a cost."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from helpers import Kws
 from torch import Tensor, nn
 
 from kws.adapter import load_adapter
@@ -17,8 +17,6 @@ from kws.sites import find_sites
 from models.bcresnet import BCResNet
 from models.registry import build
 from policy.spottune import Routed, rerouted
-
-Kws = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture

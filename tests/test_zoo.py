@@ -3,10 +3,10 @@
 import json
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from helpers import Kws
 
 from apps.card import card
 from apps.wiring import open_runtime
@@ -15,7 +15,6 @@ from apps.zoo_results import zoo_rows
 from kws.adapter import CONFIG, check_base, load_adapter, read_adapter_config
 from kws.base import read_base_config
 
-Kws = Callable[..., tuple[int, str, str]]
 ZOO = Path(__file__).resolve().parent.parent / "models" / "zoo"
 BASE = ZOO / "ara"
 ADAPTERS = sorted(path.parent.name for path in ZOO.glob("*/adapter_config.json"))
