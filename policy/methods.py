@@ -19,12 +19,12 @@ from . import (
     cacl,
     controls,
     fixed,
+    gates,
     piggyback,
     recast,
     scratch,
     shares,
     spottune,
-    swr,
     taps,
 )
 from .selection import spent
@@ -58,7 +58,7 @@ class Method:
 METHODS: Final[Mapping[str, Method]] = MappingProxyType(
     {
         "swr": Method(shares.swr, staged=True),
-        "swr-layers": Method(swr.swr_layers, staged=True),
+        "swr-layers": Method(gates.swr_layers, staged=True),
         "even": Method(controls.even),
         "random": Method(controls.random),
         "largest": Method(controls.largest, staged=True),

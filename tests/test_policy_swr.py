@@ -11,8 +11,9 @@ from kws.sites import Site, find_sites
 from models.bcresnet import BCResNet
 from policy.controls import largest_scores, last_scores, random_scores
 from policy.fixed import norm_sites
+from policy.gates import GatePolicy, overspend
 from policy.selection import project, spent
-from policy.swr import GatePolicy, allowance, overspend
+from policy.swr import allowance
 
 SITES = make_sites([100, 50, 25, 10, 5])
 

@@ -1,0 +1,96 @@
+"""SWR's plain form: one gate for each site, which a language owns whole or not at all.
+
+Kim, Lee, Yang, Chang, https://arxiv.org/abs/2302.13435; the form of gate and penalty is our reading.
+The stages are those of :mod:`policy.swr`.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from kws.deltas import Adaptation
+from kws.sites import Site
+
+from .selection import project
+from .swr import Policy, SiteScores, learn_where
+from .transfer import Transfer
+
+START = 2.0  # logit of every gate at first: open, most of the time
+TEMPERATURE = 1.0  # of the relaxation; higher gives smoother gradients
+SHARPNESS = 5.0  # of logits, so that gates can close within a short stage
+PENALTY = 1.0  # weight of what is spent beyond the allowance
+
+
+def swr_layers(transfer: Transfer) -> Adaptation:
+    """SWR with a gate for each site."""
+    return learn_where(transfer, GatePolicy)
+
+
+class GatePolicy(Policy):
+    """One gate per site.
+
+    Training draws straight-through Gumbel-Softmax samples (Jang et al.,
+    https://arxiv.org/abs/1611.01144): hard forwards, soft backwards. Evaluation takes the likelier
+    side.
+
+    Args:
+        sites: S of them, n weights in all.
+
+    Shape:
+        () -> gates ``[n]``, 1 where a change is added and 0 where the base stays; the same for all
+        weights of a site
+
+    """
+
+    def __init__(
+        self,
+        sites: Sequence[Site],
+        *,
+        start: float = START,
+    ) -> None:
+        super().__init__()
+        self.sites = tuple(sites)
+        self.start = start
+        self.site_scores = SiteScores(len(sites))
+        sizes = torch.tensor([site.size for site in sites])
+        self.register_buffer("sizes", sizes, persistent=False)
+        self.register_buffer("shares", sizes / sizes.sum(), persistent=False)
+
+    sizes: Tensor
+    shares: Tensor
+
+    def logits(self) -> Tensor:
+        """``[S]``: how much rather each site is owned than shared."""
+        scores: Tensor = self.site_scores()
+        return SHARPNESS * scores + self.start
+
+    def forward(self) -> Tensor:
+        logits = self.logits()
+        if not self.training:
+            return (logits > 0).to(logits.dtype).repeat_interleave(self.sizes)
+        both = torch.stack([logits, torch.zeros_like(logits)], dim=1)  # [S, own | share]
+        drawn = functional.gumbel_softmax(both, tau=TEMPERATURE, hard=True)[:, 0]
+        return drawn.repeat_interleave(self.sizes)
+
+    def spending(self) -> Tensor:
+        """Share of all parameters that the gates own in expectation: ``[]``."""
+        return self.logits().sigmoid() @ self.shares
+
+    def tighten(self, allowed: float) -> Tensor:
+        """Return the penalty for spending beyond this share; nothing is limited otherwise."""
+        return PENALTY * overspend(self.spending(), allowed)
+
+    def choose(self, budget: int) -> tuple[Site, ...]:
+        """Sites by falling logit, as many as the budget holds."""
+        return project(self.logits().detach().cpu(), self.sites, budget)
+
+
+def overspend(spending: Tensor, allowed: float) -> Tensor:
+    """Penalty that is zero up to the allowed share and grows quadratically beyond it.
+
+    >>> overspend(torch.tensor(0.3), 0.1), overspend(torch.tensor(0.05), 0.1)
+    (tensor(4.), tensor(0.))
+    """
+    return torch.relu(spending / allowed - 1).square()
