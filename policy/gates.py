@@ -1,7 +1,7 @@
 """SWR's plain form: one gate for each site, which a language owns whole or not at all.
 
-Kim, Lee, Yang, Chang, https://arxiv.org/abs/2302.13435; the form of gate and penalty is our reading.
-The stages are those of :mod:`policy.swr`.
+Kim, Lee, Yang, Chang, https://arxiv.org/abs/2302.13435; the form of gate and penalty is our
+reading. The stages are those of :mod:`policy.swr`.
 """
 
 from collections.abc import Sequence

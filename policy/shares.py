@@ -5,7 +5,7 @@ are hardly worth a decision. So the policy gives each site a share. While it is 
 of a site are taken in one fixed order (:mod:`kws.forms`), and the gate of each is open while its
 rank is within the share: what a share is worth is learnt from the gates at its edge. In the end a
 site's weights have in common as many numbers as its share says. Our own, in place of one gate for
-each site of :mod:`policy.swr`, whose three stages it keeps.
+each site (:mod:`policy.gates`); the stages are those of :mod:`policy.swr`.
 """
 
 from collections.abc import Sequence
