@@ -47,7 +47,7 @@ CHOSEN_ON = "the sound that the thresholds were chosen on"
 )
 @trial.hours
 @trial.snr
-@trial.per_word
+@trial.per_keyword
 @options.seed
 @options.as_json
 def calibrate(

@@ -44,7 +44,7 @@ DRAWN = ("det", "picture")
 @click.option("--stream", is_flag=True, help="hours of sound instead of clips; see above")
 @trial.hours
 @trial.snr
-@trial.per_word
+@trial.per_keyword
 @options.keywords
 @click.option(
     "--out",

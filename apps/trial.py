@@ -39,7 +39,7 @@ snr = click.option(
     callback=finite,
     help=f"dB, of keywords in noise; repeat for more  [default: {SNRS[0]:g}]",
 )
-per_word = click.option(
+per_keyword = click.option(
     "--per-word", type=click.IntRange(1), help="at most N recordings of each keyword"
 )
 
