@@ -200,9 +200,9 @@ def adapt(
             refuse_taken(out, language, words)
         known = {**opened.config.people, **before}
         selection = spoken.speak(selection, words, data, out / spoken.SPEECH, respelt, known)
-    elif data:
-        _tell_unlisted(data)
     recordings = Recordings.select(selection, opened.config, known=before)
+    if data and not words:
+        _tell_unlisted(data)
     others_too = [
         replace(selection, filters=_beside(pair, selection.filters), keywords=None)
         for pair in beside

@@ -120,7 +120,10 @@ def learn_language(
         )
     adapter = pack(base, trained, recordings.task, recipe.bits)
     if budgeted and not Budget.parse(recipe.budget).holds(adapter.config.stored_bytes):
-        raise ValueError(f"{adapter.config.stored_bytes:,} bytes are more than {recipe.budget}")
+        raise ValueError(
+            f"{recipe.method} stores {adapter.config.stored_bytes:,} bytes of {recipe.budget}; "
+            "does its Method say in how many forms it owns a module?"
+        )
     if not adapter.finite:
         _forget(trainer)
         raise DivergedError("training ended in numbers too large to store; lower --lr")

@@ -5,4 +5,4 @@ import copy
 from .bench import report as bench_report
 
 report = copy.copy(bench_report)
-report.short_help = "The same as kws bench report."
+report.help = "The same as kws bench report: tables and pictures from records."

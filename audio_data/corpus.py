@@ -1,7 +1,7 @@
 """Read recordings in whichever of the known forms they come."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -115,13 +115,24 @@ def unlisted(path: Path) -> list[Path]:
     if manifest is None or manifest == path:
         return []
     real = cache(os.path.realpath)  # of few folders
-    listed = [path / row["path"] for _, row in read_rows(manifest)[1] if row.get("path")]
+    named = (row.get("path") for _, row in read_rows(manifest)[1])
+    listed = [path / name for name in named if name and "\0" not in name]
     names = {composed(os.path.join(real(file.parent), file.name)) for file in listed}
     root = Path(real(path))
-    folders = {*word_folders(root), *(Path(real(file.parent)) for file in listed)}
-    inside = [folder for folder in folders if folder.is_relative_to(root) and os.path.isdir(folder)]
-    beside = (file for folder in inside for file in folder.iterdir() if is_recording(file))
-    return sorted(path / f.relative_to(root) for f in beside if composed(str(f)) not in names)
+    beside = [*_looked_at(root, word_folders), *(file.parent for file in listed)]
+    folders = {Path(real(folder)) for folder in beside}
+    inside = [folder for folder in folders if folder.is_relative_to(root)]
+    there = (file for folder in inside for file in _looked_at(folder, Path.iterdir))
+    left = (file for file in there if is_recording(file) and composed(str(file)) not in names)
+    return sorted(path / file.relative_to(root) for file in left)
+
+
+def _looked_at(folder: Path, look: Callable[[Path], Iterable[Path]]) -> list[Path]:
+    """What is in a folder; nothing where it may not be looked at, such as ``lost+found``."""
+    try:
+        return [*look(folder)]
+    except (KwsError, OSError):
+        return []
 
 
 def find_manifest(path: Path) -> Path | None:

@@ -21,7 +21,7 @@ class LongRecordings:
 
     Raises:
         UsageError: there is no recording.
-        KwsError: one of them is in a format that is not read, or not checked.
+        KwsError: one of them is in a format that is not read, or breaks off.
 
     """
 

@@ -33,8 +33,8 @@ def read_manifest(
 
     Args:
         path: a UTF-8 CSV with the columns path (relative to the CSV, or absolute), language,
-            word, speaker and split; ``licence`` is kept, ``corpus`` tells people of one
-            name apart, and all columns serve as filters.
+            word, speaker and split; ``licence`` is kept, ``corpus`` limits to one corpus
+            how a split is carried over to other rows, and all columns serve as filters.
         filters: wanted values by column; a row must have one of the values in every column.
         partial: leave out rows without a file, instead of refusing them.
 

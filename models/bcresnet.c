@@ -150,8 +150,8 @@ INLINE const float *end(const Shape *s, const float *w, float **past, Room *r, i
 }
 
 /* The early blocks on the first n of the frames [MELS, span], by themselves. */
-static const float *early_blocks(const Shape *s, const float *w, float *scratch, const float *features,
-                          int64_t n, Room *r) {
+static const float *early_blocks(const Shape *s, const float *w, float *scratch,
+                                 const float *features, int64_t n, Room *r) {
     float *none = 0;
     int64_t t = padded(n);
     *r = room(s, scratch, t);
@@ -160,10 +160,10 @@ static const float *early_blocks(const Shape *s, const float *w, float *scratch,
 }
 
 /* early_blocks on a whole view. The state keeps the view before and its results. If this view is
- * that one moved on by LANES frames, only its ends are computed anew, from the first 2 LANES and the
- * last 3 LANES frames; what lies LANES and more from either end is as it was there. */
-static const float *early_blocks_cached(const Shape *s, const float *weights, float *state, float *scratch,
-                          const float *features, Room *r) {
+ * that one moved on by LANES frames, only its ends are computed anew, from the first 2 LANES and
+ * the last 3 LANES frames; what lies LANES and more from either end is as it was there. */
+static const float *early_blocks_cached(const Shape *s, const float *weights, float *state,
+                                        float *scratch, const float *features, Room *r) {
     Early e = early(s);
     int64_t n = s->span, t = padded(n), same = e.rows && state[0] != 0;
     float *before = state + 1, *kept = before + MELS * n;

@@ -14,7 +14,7 @@ typedef struct {
 /* Where in the scratch a clip's values are kept, in floats. */
 typedef struct {
     int64_t t, input, stem, deep, inner, last;
-    int64_t slope, other; /* gradients of a block's input and output, exchanged from block to block */
+    int64_t slope, other; /* gradients of a block's input and output, exchanged block by block */
     int64_t third;        /* of the neck's input */
     int64_t narrow;       /* of what a block averages over frequency */
     int64_t fourth;       /* of what a convolution over time sees */

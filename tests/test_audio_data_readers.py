@@ -162,6 +162,22 @@ def test_what_a_folder_holds_beside_its_manifest_is_found(
     assert unlisted(Path("data") / path.name) == []  # who names a manifest means it
 
 
+def test_folders_that_are_links_or_closed_hold_nothing_beside(tmp_path: Path) -> None:
+    touch(tmp_path / "far" / "1.wav")
+    data = tmp_path / "data"
+    path = manifest(data, *ROWS)
+    (data / "yes").symlink_to(tmp_path / "far", target_is_directory=True)
+    text = path.read_text(encoding="utf-8")
+    path.write_text(f"{text}yes/1.wav,eng,yes,ann,train,one\nlo\0w/1.wav,eng,no,ben,test,one\n")
+    assert unlisted(data) == []
+    closed = touch(data / "lost+found" / "1.wav").parent
+    closed.chmod(0o000)
+    try:
+        assert unlisted(data) == ([closed / "1.wav"] if os.access(closed, os.R_OK) else [])
+    finally:
+        closed.chmod(0o700)
+
+
 def test_a_row_that_is_there_twice_is_one_recording(tmp_path: Path) -> None:
     path = manifest(tmp_path, *ROWS, ROWS[0])
     assert len(read_corpus(path)) == len(ROWS)
