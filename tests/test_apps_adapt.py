@@ -127,6 +127,17 @@ def test_a_budget_in_bytes_holds_the_whole_file(
     assert (tmp_path / "de" / MODEL).stat().st_size == printed["stored_bytes"]
 
 
+def test_a_method_whose_file_is_larger_than_the_budget_is_found_out(
+    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that owns modules in more forms than it says, here one whose file counts as none."""
+    monkeypatch.setattr("apps.learn.stored_bytes", lambda *_: 0)
+    learn = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    learn += ["--epochs", 1, "--method", "even", "--budget", "2KiB", "--out", tmp_path]
+    with pytest.raises(ValueError, match=r"even stores [\d,]+ bytes of 2KiB"):
+        kws(*learn)
+
+
 @pytest.mark.parametrize(
     ("method", "after", "message"),
     [

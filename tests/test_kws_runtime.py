@@ -388,6 +388,13 @@ def test_weights_of_another_shape_are_refused() -> None:
         fold(config_of(1.0, causal=True), arrays)
 
 
+@pytest.mark.parametrize("name", ["stem.1.deviation", "stem.1.odd"])
+def test_tensors_that_no_network_has_are_refused(name: str) -> None:
+    """What takes the place of a variance once it is known, too: files hold none."""
+    with pytest.raises(KwsError, match="are not those of bcresnet of width 1"):
+        fold(config_of(1.0, causal=True), arrays_of(1.0) | {name: np.full(16, 7, np.float32)})
+
+
 @pytest.mark.parametrize("tau", TAUS)
 def test_every_weight_has_its_shape(tau: float) -> None:
     network = BCResNet(5, tau)
