@@ -26,7 +26,7 @@ COMMANDS: Final = {
     "export": "Write networks for ONNX Runtime.",
     "data": "Get public speech corpora, or make speech where there is none.",
     "bench": "Run grids of experiments and report them.",
-    "report": "The same as kws bench report: tables and pictures from records.",
+    "report": "Turn records into tables and pictures; in this project also the README's table.",
 }
 RESUMED: Final = {"adapt", "bench", "data", "demo", "pretrain"}  # after they were stopped
 UNWRITTEN: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EIO, errno.EBADF)
