@@ -89,7 +89,9 @@ def _is_of(config: BaseConfig, cell: Cell, grid: Grid, plan: Plan) -> bool:
     """Whether a base is what a run makes: it may have been killed before it was recorded."""
     learnt = Recordings.select(grid.selection(cell), config)
     made = {"plan": asdict(plan), "recordings": learnt.amount}
-    return (config.tau, config.causal, config.labels, config.people) == (
+    found = config.architecture, config.tau, config.causal, config.labels, config.people
+    return found == (
+        pretrain.ARCHITECTURE,
         cell.tau,
         grid.causal,
         learnt.task.labels,

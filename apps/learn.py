@@ -1,7 +1,9 @@
 """Learn one more language, and keep all that belongs to it in one folder."""
 
+import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -252,6 +254,7 @@ class _Course:
         settings = [self.base.config.sha256, recipe.method, allowed, plan, augment, task.labels]
         settings += [*self.recordings.learnt, sha256(self.after / MODEL) if self.after else ""]
         settings += [one.digest for one in heard]
+        settings += [_code_of(recipe.method)]  # an edited method does not go on where another was
         settings += [clip for other in self.beside for clip in other.learnt]
         validation = self.recordings.fixed("validation")
         with training(f"adapting to {task.language}") as watch:
@@ -310,6 +313,13 @@ def _tell_taken(measured: Measured) -> None:
 def _trained_to(history: Mapping[str, list[Epoch]]) -> float | None:
     """Accuracy on validation at the end of the last stage."""
     return list(history.values())[-1][-1].validation if history else None
+
+
+def _code_of(method: str) -> str:
+    """The source of a method's module, or nothing where only compiled files are installed."""
+    with suppress(OSError):
+        return inspect.getsource(inspect.getmodule(method_of(method).learn) or adapt)
+    return ""
 
 
 def _forget(trainer: Trainer) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from kws.forms import split_name
 from kws.sites import find_sites
 from models.bcresnet import BCResNet
 from policy.methods import METHODS
@@ -178,20 +179,32 @@ def draw_accuracy(records: Sequence[Record], path: Path) -> bool:
 
 
 def _style(name: str) -> dict[str, Any]:
-    """How a method is drawn, the same in every picture; in other bits it is dashed."""
+    """How a method is drawn, the same in every picture; in other bits it is dashed.
+
+    >>> _style("swr")["color"] != _style("a method that is gone")["color"]
+    True
+    """
     method, _, bits = name.partition(", ")
-    number = [*METHODS].index(method)
+    names = [*METHODS]
+    number = names.index(method) if method in names else len(names)  # renamed since
     colors = mpl.color_sequences["tab20"] + mpl.color_sequences["tab20b"]
     marker = "os^Dv<>"[(number + bool(bits)) % 7]
     return {"color": colors[number], "marker": marker, "linestyle": "--" if bits else "-"}
 
 
 def draw_choices(records: Sequence[Record], bases: Sequence[Record], path: Path) -> bool:
-    """What SWR's policy gave to which site, mean of seeds; False where the base has no record."""
+    """What SWR's policy gave to which site, mean of seeds.
+
+    False where the base has no record, or is no BC-ResNet.
+    """
     name = base_of(records[0])
     width = next((r["cell"]["tau"] for r in bases if _name_of(r) == name), None)
     ours = [r for r in records if r["cell"]["method"] == SHOWN]
     if width is None or not ours:
+        return False
+    sites = find_sites(BCResNet(2, width))
+    owned = {split_name(site)[0] for record in ours for site in record["result"]["sites"]}
+    if not owned <= {site.module for site in sites}:
         return False
     rows: Mapping[tuple[str, str, str], list[Record]] = grouped(
         ours, lambda r: (task_of(r), r["cell"]["budget"], _bits(r))
@@ -203,7 +216,7 @@ def draw_choices(records: Sequence[Record], bases: Sequence[Record], path: Path)
                 rows.items(), key=lambda row: (budget_size(row[0][1]), row[0])
             )
         ],
-        find_sites(BCResNet(2, width)),
+        sites,
         path,
     )
     return True

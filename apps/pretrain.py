@@ -26,6 +26,7 @@ from .recordings import Recordings, Selection, pick_device, validator
 from .stored import HISTORY, refuse_foreign, tell_unfinished
 from .terminal import json_line
 
+ARCHITECTURE = "bcresnet"
 LR = 6e-3
 BATCH = 32
 STAGE = "pretrain"
@@ -115,7 +116,7 @@ def run(
     refuse_unwritable(out)
     tell_unfinished(out)
     config = BaseConfig(
-        architecture="bcresnet",
+        architecture=ARCHITECTURE,
         tau=tau,
         causal=causal,
         span=SPAN if causal else None,

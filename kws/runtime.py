@@ -32,7 +32,9 @@ class Network(Protocol):
 
     causal: bool
     history: int  # frames that a decision depends on
-    names: tuple[str, ...]  # of the base's tensors that a language may change, as `put` takes them
+    # Of the base's tensors that a language may change, all but the head's, as `put` takes them: one
+    # module after another, of each the weight before the bias.
+    names: tuple[str, ...]
 
     def put(self, vector: Array, weight: Array, bias: Array) -> None:
         """Hear with these weights from now on: all but the head's ``[n]``, ``[K, D]``, ``[K]``."""
@@ -91,6 +93,7 @@ class Runtime(AdapterBank):
         self._front_end = front_end
         self._clips = front_end()
         self.network = build(config, tensors)
+        _check_order(self.network.names)
         self._layout = _Layout.of(self.network.names, tensors)
         self._live = self._layout.vector.copy()
         self._head = tensors[f"{HEAD}.weight"], tensors[f"{HEAD}.bias"]
@@ -234,6 +237,19 @@ class _Layout:
         deltas = numbers_of(adapter, found)
         for piece in found:
             vector[self.spans[piece.module]][piece.where] += piece.changes(deltas)
+
+
+def _check_order(names: Sequence[str]) -> None:
+    """Refuse names that are not in the order of :attr:`Network.names`.
+
+    Raises:
+        ValueError: a module's bias does not follow its weight.
+
+    """
+    for before, name in zip(("", *names), names, strict=False):
+        module, _, kind = name.rpartition(".")
+        if kind == "bias" and before != f"{module}.weight":
+            raise ValueError(f"{name} must follow {module}.weight, not {before or 'nothing'}")
 
 
 def _weight_first(name: str) -> tuple[str, bool]:

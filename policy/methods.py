@@ -129,7 +129,8 @@ def adapt(
         where the method is budgeted.
 
     Raises:
-        UsageError: there is no such method, or it trains in stages and there are too few epochs.
+        UsageError: there is no such method, or it trains in stages and there are too few epochs, or
+            the network has nothing that it could own.
         ValueError: a method that obeys a budget spent more.
 
     """
@@ -137,6 +138,8 @@ def adapt(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(train.plan.seed)
         trained = chosen.learn(Transfer(method, network, classes, budget, train, device, earlier))
+    if not (trained.chosen or chosen.budgeted or method == "head"):
+        raise UsageError(f"--method {method} finds nothing to own in this network; take another")
     before = spent(earlier.chosen) if earlier else 0
     if chosen.budgeted and spent(trained.chosen) > before + budget:
         raise ValueError(f"{method} spent {spent(trained.chosen):,} of {before + budget:,} numbers")

@@ -44,7 +44,14 @@ class Trainer:
         lr: float,
         penalty: Callable[[float], Tensor] | None = None,
     ) -> None:
-        """Train what of the model is trainable; each stage begins with epoch 0 of the batches."""
+        """Train what of the model is trainable; each stage begins with epoch 0 of the batches.
+
+        Raises:
+            ValueError: a stage of this name was trained before.
+
+        """
+        if name in self.history:  # it would take the first one's checkpoint for its own
+            raise ValueError(f"two stages are called {name!r}; each needs a name of its own")
         self.history[name] = fit(
             model,
             self.batches,

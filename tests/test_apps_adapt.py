@@ -11,6 +11,7 @@ import pytest
 import torch
 from helpers import Kws, fail, record, rows, said, succeed
 
+from apps.learn import _code_of
 from apps.recordings import Recordings, Selection
 from audio_data.clips import SPLITS
 from audio_data.manifest import read_manifest, write_manifest
@@ -81,6 +82,35 @@ def test_an_unfinished_run_of_another_method_is_refused_before_anything_is_learn
     assert "unfinished run with other settings" in err
     assert [file.name for file in tmp_path.iterdir()] == [left.name]
     assert left.read_bytes() == before
+
+
+def test_an_unfinished_run_does_not_go_on_with_another_code_of_its_method(
+    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who writes a method edits it; its stages would be those of the text before."""
+    learn = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    learn += ["--method", "head", "--epochs", 1, "--out", tmp_path]
+    with monkeypatch.context() as stopped:
+        stopped.setattr("apps.learn.pack", None)  # fails once all is learnt
+        with pytest.raises(TypeError):
+            kws(*learn)
+    assert (tmp_path / "checkpoint-final.safetensors").is_file()
+    monkeypatch.setattr("apps.learn._code_of", lambda method: "def head(transfer): ...")
+    code, _, err = kws(*learn)
+    assert (code, "unfinished run with other settings" in err) == (1, True), err
+    monkeypatch.undo()
+    succeed(kws, *learn)
+
+
+def test_a_methods_code_is_that_of_its_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "def even(" in _code_of("even")
+    assert _code_of("even") != _code_of("norms")
+
+    def compiled(_: object) -> str:
+        raise OSError("could not get source code")
+
+    monkeypatch.setattr("inspect.getsource", compiled)
+    assert _code_of("even") == ""
 
 
 def test_languages_in_sequence_build_on_one_another(

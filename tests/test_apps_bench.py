@@ -277,6 +277,10 @@ def test_a_base_that_was_made_before_its_record_is_measured_alone(
         fewer = grid.read_text(encoding="utf-8").replace("epochs = 1", "epochs = 1\nper_word = 2")
         grid.write_text(fewer, encoding="utf-8")  # of other recordings it is another
         assert "holds another base" in kws("bench", "run", grid, *only)[2]
+        grid.write_text(fewer.replace("per_word = 2", ""), encoding="utf-8")
+        untrained.setattr("apps.pretrain.ARCHITECTURE", "another")  # of one's own
+        assert "holds another base" in kws("bench", "run", grid, *only)[2]
+        untrained.setattr("apps.pretrain.ARCHITECTURE", "bcresnet")
         others = spoken.with_name("others.csv")  # as many recordings of the same words
         text = people.read_text(encoding="utf-8")
         names = {str(clip.speaker) for clip in read_manifest(people)}

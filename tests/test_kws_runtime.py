@@ -492,6 +492,29 @@ def test_the_engine_hears_a_stream_as_it_hears_views(
     assert streamed.decisions == viewed.decisions > 20
 
 
+def test_a_network_that_names_its_tensors_in_another_order_is_refused(base: Base) -> None:
+    """Of one's own; languages would be added in the wrong places."""
+
+    class Turned:
+        causal, history, names = False, 98, order(tensors(base))[::-1]
+
+        def put(self, vector: Wave, weight: Wave, bias: Wave) -> None: ...
+
+        def start(self) -> Wave:
+            return np.zeros(0, np.float32)
+
+        def hear(self, state: Wave, features: Wave) -> Wave:
+            return np.zeros(4, np.float32)
+
+    with pytest.raises(ValueError, match=r"bias must follow .*weight"):
+        Runtime(
+            base.config,
+            tensors(base),
+            lambda *_: Turned(),
+            lambda: frontend.FrontEnd(base.config.features),
+        )
+
+
 def test_verbs_of_the_bank(base: Base, make_adapter: MakeAdapter) -> None:
     class Silent:
         causal, history, names = False, 98, order(tensors(base))

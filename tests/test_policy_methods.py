@@ -29,7 +29,7 @@ from policy.piggyback import Masks
 from policy.scratch import PLAIN
 from policy.selection import spent
 from policy.taps import ScoreGates
-from policy.transfer import FASTEST, RATE, Trainer
+from policy.transfer import FASTEST, RATE, Trainer, Transfer
 
 TOTAL = 8_836
 CLASSES = 5  # one more than the base has
@@ -142,6 +142,30 @@ def test_a_method_that_spends_too_much_is_found_out(
     monkeypatch.setattr("policy.methods.METHODS", {"greedy": greedy})
     with pytest.raises(ValueError, match=r"greedy spent 8,836 of 10 numbers"):
         adapt(network, CLASSES, "greedy", 10, trainer)
+
+
+def test_a_method_that_finds_nothing_in_a_network_is_refused(
+    network: BCResNet, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would be recorded under its name, and be the head alone."""
+    idle = Method(lambda transfer: transfer.finish(()), budgeted=False)
+    monkeypatch.setattr("policy.methods.METHODS", {"idle": idle})
+    with pytest.raises(UsageError, match="--method idle finds nothing to own in this network"):
+        adapt(network, CLASSES, "idle", 10, trainer)
+
+
+def test_two_stages_of_one_name_are_refused(
+    network: BCResNet, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second would go on from the first one's checkpoint, at its end."""
+
+    def twice(transfer: Transfer) -> Adaptation:
+        transfer.learn_everything()
+        return transfer.finish(transfer.sites[:1], transfer.learn_everything())
+
+    monkeypatch.setattr("policy.methods.METHODS", {"twice": Method(twice)})
+    with pytest.raises(ValueError, match="two stages are called 'transfer'"):
+        adapt(network, CLASSES, "twice", 1_000, trainer)
 
 
 def test_random_numbers_of_others_are_left_as_they_were(
