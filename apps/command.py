@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -22,6 +23,8 @@ from .worker import CAPACITY, Tell, Worker
 
 SECONDS: Final = 10.0  # that a run may take
 MOST_SECONDS: Final = 86_400.0  # and that may be allowed
+SHELLS: Final = ("sh", "bash", "dash", "zsh", "ksh", "fish", "cmd", "powershell", "pwsh")
+SHELL_ONLY: Final = ("|", ">", ">>", "<", ";", "&&", "||", "&", "2>&1")
 BURIAL: Final = 1.0  # seconds that a killed run may take to be gone
 
 
@@ -129,7 +132,18 @@ def parse(text: str) -> list[str]:
     if not arguments:
         raise UsageError("--exec needs a command, for example --exec 'notify-send keyword'")
     if not shutil.which(arguments[0]):
+        if os.path.isfile(arguments[0]):
+            raise UsageError(
+                f"--exec: {arguments[0]!r} may not be run; allow it: chmod +x {arguments[0]}"
+            )
         raise UsageError(f"--exec: there is no program {arguments[0]!r}; give its whole path")
+    if Path(arguments[0]).stem not in SHELLS:
+        for odd in arguments[1:]:
+            if odd in SHELL_ONLY or "$KWS_" in odd or "${KWS_" in odd:
+                raise UsageError(
+                    f"--exec runs no shell, to which alone {odd!r} means something; give it one: "
+                    f"--exec {shlex.quote('sh -c ' + shlex.quote(text))}"
+                )
     return arguments
 
 

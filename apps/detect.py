@@ -45,7 +45,7 @@ def report(
 
 
 @click.command(cls=options.Command)
-@click.argument("files", nargs=-1, required=True, type=options.PATH)
+@click.argument("files", nargs=-1, required=True, type=options.FILE)
 @options.base
 @options.adapters
 @click.option(

@@ -53,6 +53,7 @@ class _NonEmptyPath(click.Path):
 
 FOLDER = _NonEmptyPath(path_type=Path, file_okay=False)
 PATH = _NonEmptyPath(path_type=Path)
+FILE = _NonEmptyPath(path_type=Path, readable=False)  # of several; each is tried by itself
 
 
 def is_given(name: str) -> bool:

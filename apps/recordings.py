@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from audio_data.augment import AugmentConfig
@@ -20,6 +21,7 @@ from audio_data.manifest import by_column
 from audio_data.material import SplitBy, split_by
 from audio_data.noise import find_noise, load_noise
 from audio_data.splits import LEARNT, where_heard
+from audio_data.takes import SILENT, frame_powers, loudness
 from audio_data.task import Task, make_task, measuring_task
 from kws.base import BaseConfig
 from kws.config import UNKNOWN, FeatureConfig, Where
@@ -199,6 +201,7 @@ class Recordings:
         _tell_long([clip.path for clip in self.said(split)])
         with counting(f"reading {split} recordings") as progress:
             waves = load_views(paths, length=self.features.view, margin=MARGIN, progress=progress)
+        _tell_silent(paths, waves, [e.label < len(self.task.keywords) for e in examples])
         labels = [example.label for example in examples]
         return Views.build(waves, labels, len(labels) - len(paths), MARGIN)
 
@@ -289,6 +292,28 @@ def _tell_long(paths: Sequence[Path]) -> None:
         note(
             f"{long[0]} lasts more than {LONG:g} s{more}: of a word's recording only the loudest "
             "second is used; split it if it holds several"
+        )
+
+
+def _tell_silent(paths: Sequence[Path], waves: NDArray[np.int16], keywords: Sequence[bool]) -> None:
+    """Say which recordings of keywords hold nothing: a keyword learnt from them is silence.
+
+    Args:
+        paths: of the recordings, N.
+        waves: their views, ``[N, T]``.
+        keywords: whether one is of a keyword; what is beyond N is not looked at.
+
+    """
+    silent = [
+        path
+        for path, wave, keyword in zip(paths, waves, keywords, strict=False)
+        if keyword and loudness(frame_powers(wave / np.float32(32_768))) < SILENT
+    ]
+    if silent:
+        more = f", nor do {len(silent) - 1} more of keywords" if len(silent) > 1 else ""
+        note(
+            f"{silent[0]} holds nothing that can be heard{more}: a microphone may have been off; "
+            "delete what is silent, or the keyword is learnt as silence"
         )
 
 

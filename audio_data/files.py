@@ -11,7 +11,8 @@ from kws.files import below
 
 SUFFIXES: Final = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 UNREAD: Final = re.compile(
-    r"\.(m4a|aac|amr|3gp|webm|wma|aiff?|aifc|caf|mp4|mov|mka|oga|wave|mp2|mpga|au|w64|wv|spx|ape)",
+    r"\.(m4[abpv]|aac|amr|awb|3gpp?2?|3ga|web[am]|wma|aiff?|aifc|caf|mp4|mov|mk[av]|og[av]|wave|mp2|"
+    r"mpga|mpe?g|au|w64|wv|spx|ape|qta|sph|voc|avi|wmv|flv)",
     re.IGNORECASE,
 )
 
@@ -37,7 +38,7 @@ def audio_files(folder: Path) -> list[Path]:
     if deep := sorted(path for path in deeper if is_recording(path)):
         raise KwsError(
             f"{deep[0]} lies too deep, with {len(deep)} such in {folder}; put them into {folder} "
-            "itself, or list them in a manifest.csv"
+            f"itself, give --data {folder} if its folders are words, or list them in a manifest.csv"
         )
     return sorted(path for path in paths if is_recording(path))
 

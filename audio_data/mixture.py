@@ -4,6 +4,7 @@ People's recordings train beside synthetic voices; a word that people say in val
 said there by them alone, since an accuracy on synthetic voices says little about people.
 """
 
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -58,7 +59,7 @@ def make_mixture(
         splits cannot promise.
 
     Raises:
-        UsageError: the language is not known, or a word comes twice.
+        UsageError: the language is not known, a word comes twice, or two are spoken alike.
         KwsError: eSpeak NG has no sound for a word.
 
     """
@@ -66,6 +67,7 @@ def make_mixture(
         raise UsageError("no words are given; give --words, as --words ja,nein")
     if (out / MANIFEST).exists() and not (out / KEYWORDS).exists():
         raise UsageError(f"{out} already holds another corpus; name another folder")
+    _refuse_alike(words, language, respelt or {})
     make = partial(make_corpus, speakers=SPEAKERS, seed=seed, progress=progress)
     said = make(out / KEYWORDS, {language: words}, takes=TAKES, respelt=respelt)
     rest = make(out / "others", _others(words, language, respelt or {}), takes=1)
@@ -78,7 +80,42 @@ def make_mixture(
     made = [clip for clip in read_manifest(said) if (clip.word, clip.split) not in spoken]
     strangers = [replace(clip, word=UNKNOWN, language=language) for clip in read_manifest(rest)]
     write_manifest(out / MANIFEST, [*made, *strangers, *with_language(people, language)])
-    return out / MANIFEST, warnings
+    return out / MANIFEST, warnings + _nearly(people, words)
+
+
+def _refuse_alike(words: Sequence[str], language: str, respelt: Mapping[str, str]) -> None:
+    """Raise a UsageError where eSpeak NG says two words alike, so that nothing tells them apart."""
+    said: dict[bytes, str] = {}
+    for word in words:
+        wave = speak(respelt.get(word, word), language)
+        if wave.any() and (first := said.setdefault(wave.tobytes(), word)) != word:
+            raise UsageError(
+                f"{first!r} and {word!r} sound alike in {language!r}; leave one out, have it said "
+                "another way (--spell), or check --language"
+            )
+
+
+def _nearly(people: Iterable[Clip], words: Sequence[str]) -> list[str]:
+    """Sentences about what is recorded under a keyword's name without its accents."""
+    plain = {_plain(word): word for word in words}
+    names = sorted({clip.word for clip in people} - set(words))
+    return [
+        f"recordings of {name!r} are other words here; if they say {plain[_plain(name)]!r}, call "
+        "their folder so"
+        for name in names
+        if _plain(name) in plain
+    ]
+
+
+def _plain(word: str) -> str:
+    """Without accents and capitals.
+
+    >>> _plain("Sí"), _plain("für")
+    ('si', 'fur')
+    """
+    letters = unicodedata.normalize("NFKD", word)
+    # Of other scripts marks are vowels.
+    return "".join(c for c in letters if not "\u0300" <= c <= "\u036f").casefold()
 
 
 def as_spelt(clips: Iterable[Clip], words: Collection[str]) -> list[Clip]:

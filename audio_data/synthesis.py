@@ -289,7 +289,9 @@ def _claim(out: Path, recipe: object) -> None:
     path = out / "recipe.json"
     if path.is_file():
         if read_json(path) != recipe:
-            raise UsageError(f"{out} holds speech made with other settings; name another folder")
+            raise UsageError(
+                f"{out} holds speech made with other settings; delete it, or name another folder"
+            )
     elif (out / MANIFEST).exists() or _holds_sound(out):
         raise UsageError(f"{out} already holds another corpus; name another folder")
     else:

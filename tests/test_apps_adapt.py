@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from helpers import Kws, fail, record, rows, said, succeed
 
@@ -289,6 +290,32 @@ def test_recordings_that_a_manifest_leaves_out_are_told(
     code, _, err = kws(*command, tmp_path / "two")
     told = "holds 1 recording not in its manifest and so not used, such as new/1.wav; to use"
     assert (code, told in " ".join(err.split())) == (0, True), err
+
+
+def test_recordings_without_sound_are_told(kws: Kws, tiny: Path, tmp_path: Path) -> None:
+    """Of a microphone that was off: the keyword would be learnt as silence."""
+    for take in range(8):
+        record(tmp_path / "data" / "low" / f"me_{take}.wav", 300 + 10 * take)
+        record(tmp_path / "data" / "high" / f"me_{take}.wav", 2_000 + 10 * take)
+    command = ["adapt", "--base", tiny / "base", "--data", tmp_path / "data", "--language", "xx"]
+    command += ["--method", "head", "--epochs", 1, "--out"]
+    code, _, err = kws(*command, tmp_path / "one")
+    assert (code, "nothing that can be heard" in err) == (0, False), err
+    for take in range(8):
+        wave = np.zeros(16_000)
+        soundfile.write(tmp_path / "data" / "high" / f"me_{take}.wav", wave, 16_000)
+    code, _, err = kws(*command, tmp_path / "two")
+    told = r"high/me_\d\.wav holds nothing that can be heard, nor do \d more of keywords"
+    assert code == 0
+    assert re.search(told, " ".join(err.split())), err
+
+
+def test_speech_is_not_made_into_the_folder_of_the_recordings(kws: Kws, tmp_path: Path) -> None:
+    """Which could not be read as a corpus any more."""
+    record(tmp_path / "ja" / "me_1.wav", 300)
+    words = ["--tts", "--words", "ja,nein", "--language", "de"]
+    code, _, err = kws("adapt", *words, "--data", tmp_path, "--out", tmp_path / "ja" / "..")
+    assert (code, "is the folder of the recordings; name another --out" in err) == (2, True), err
 
 
 def test_one_speaker_alone_is_trained_with_a_note(kws: Kws, tiny: Path, tmp_path: Path) -> None:

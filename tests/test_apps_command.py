@@ -56,12 +56,12 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize("keyword", HOSTILE)
 def test_a_keyword_is_data_and_never_code(said: list[str], keyword: str) -> None:
-    command = ProgramRunner(python(LOG) + " '$KWS_KEYWORD' ';' touch pwned", said.append)
+    command = ProgramRunner(python(LOG) + " '$HOME' 'x;' touch pwned", said.append)
     command.hear(NOTHING, [event(keyword)])
     command.close()
     assert said == []
     arguments, told, stdin = json.loads(Path("log").read_text())
-    assert arguments == ["$KWS_KEYWORD", ";", "touch", "pwned"]  # no shell has read them
+    assert arguments == ["$HOME", "x;", "touch", "pwned"]  # no shell has read them
     shown = keyword.replace("\0", "").replace("\udcff", "?")
     language, score, time = "eng", "0.9124", "1.28"
     assert told == {
@@ -179,12 +179,23 @@ def test_a_command_that_reads_nothing_and_prints_much_is_no_harm(said: list[str]
         ("  ", "needs a command"),
         ("echo 'a", "badly quoted"),
         ("no-such-program --loud", "there is no program 'no-such-program'"),
-        ("/etc/passwd", "there is no program '/etc/passwd'"),
+        ("/etc/passwd", "'/etc/passwd' may not be run; allow it: chmod"),
+        ("echo heard | tee log", "runs no shell, to which alone '|' means something"),
+        ("echo $KWS_KEYWORD", r"--exec 'sh -c .*echo \$KWS_KEYWORD"),
     ],
 )
 def test_a_command_that_cannot_be_is_refused_at_the_start(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         parse(text)
+
+
+def test_a_shell_may_be_asked_for() -> None:
+    asked = "sh -c 'echo $KWS_KEYWORD | cat'"
+    assert parse(asked) == ["sh", "-c", "echo $KWS_KEYWORD | cat"]
+    with pytest.raises(UsageError) as refused:
+        parse("echo $KWS_KEYWORD '|' cat")
+    (proposed,) = shlex.split(str(refused.value).rpartition("--exec ")[2])
+    assert parse(proposed)[:2] == ["sh", "-c"]
 
 
 def test_what_a_program_is_told_can_be_passed_in_every_locale() -> None:

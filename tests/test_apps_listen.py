@@ -3,6 +3,7 @@
 import errno
 import io
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -358,6 +359,20 @@ def test_detect_hears_the_other_files_when_one_is_bad() -> None:
     assert heard[3:] == ["none.wav:", "no keyword of ara found"]
     assert len(result.stderr.splitlines()) == 1
     assert "bad.wav" in result.stderr
+
+
+@pytest.mark.usefixtures("files")
+def test_detect_hears_the_other_files_when_one_may_not_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Which is found out when it is its turn, not before any is heard."""
+    allowed = os.access
+    monkeypatch.setattr(
+        "os.access", lambda path, mode: str(path) != "none.wav" and allowed(path, mode)
+    )
+    result = call("detect", "none.wav", "two.wav", "--base", "base")
+    assert "no keyword of ara found" in result.stdout
+    assert "خلف" in result.stdout
 
 
 @pytest.mark.usefixtures("files")

@@ -19,7 +19,7 @@ from apps import learn as learning
 from apps import spoken as tts
 from apps.card import is_of_strangers
 from apps.recordings import Recordings
-from audio_data import mixture
+from audio_data import espeak, mixture
 from audio_data.augment import AugmentConfig
 from audio_data.clips import MADE, SPLITS, Clip, Split
 from audio_data.manifest import read_manifest, write_manifest
@@ -27,6 +27,7 @@ from audio_data.splits import check_disjoint
 from kws.adapter import AdapterConfig, read_adapter_config, save_adapter_config
 from kws.base import read_base_config, save_base_config
 from kws.config import UNKNOWN
+from kws.errors import UsageError
 from kws.metrics import NAMELESS, interval
 
 WORDS = ("nein", "ja")
@@ -356,6 +357,26 @@ def test_words_that_people_did_not_say_keep_their_synthetic_voices(tmp_path: Pat
     clips = read_manifest(mixture.make_mixture(tmp_path / "out", WORDS, "de", recorded)[0])
     by_voice = {clip.split for clip in clips if clip.word == "ja" and clip.licence}
     assert by_voice == {"train", "validation", "test"}
+
+
+def test_words_that_are_spoken_alike_are_refused_before_any_is(tmp_path: Path) -> None:
+    """Nothing could tell them apart; another spelling of one may."""
+    with pytest.raises(UsageError, match=r"'si' and 'sí' sound alike in 'es'; .* \(--spell\)"):
+        mixture.make_mixture(tmp_path / "out", ["si", "sí"], "es")
+    assert not (tmp_path / "out").exists()
+
+
+def test_recordings_under_a_keywords_name_without_its_accents_are_told(tmp_path: Path) -> None:
+    recorded = []
+    for word in ("si", "casa"):
+        path = tmp_path / f"{word}.wav"
+        soundfile.write(path, espeak.speak(word, "es"), 16_000)
+        recorded.append(Clip(path=path, word=word, speaker="ann", language="es"))
+    _, warnings = mixture.make_mixture(tmp_path / "out", ["sí", "no"], "es", recorded)
+    (told,) = [sentence for sentence in warnings if "other words" in sentence]
+    assert told == (
+        "recordings of 'si' are other words here; if they say 'sí', call their folder so"
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2])
