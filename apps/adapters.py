@@ -156,11 +156,15 @@ def _configs(folder: Path) -> tuple[list[tuple[Path, AdapterConfig]], bool]:
     """All adapters below a folder, and whether any cannot be read, which is named and left out."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder; give the one that holds your adapters")
-    found, broken = [], False
-    for path in sorted(file for file in below(folder) if file.name == CONFIG):
+    found, unread = [], list[OSError]()
+    paths = sorted(file for file in below(folder, unread.append) if file.name == CONFIG)
+    for error in unread:
+        complain(KwsError(f"{error.filename} cannot be read: {error.strerror or error}"))
+    broken = bool(unread)
+    for path in paths:
         try:
             found.append((path.parent, load_adapter(path.parent).config))
-        except KwsError as error:
+        except KwsError as problem:
             broken = True
-            complain(error)
+            complain(problem)
     return found, broken

@@ -21,14 +21,15 @@ class LongRecordings:
 
     Raises:
         UsageError: there is no recording.
-        KwsError: one of them is in a format that is not read, or breaks off.
+        KwsError: one of them is in a format that is not read, or breaks off, or a folder may not be
+            read.
 
     """
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
             raise UsageError(f"{path} does not exist; name a recording or a folder")
-        found = sorted(below(path)) if path.is_dir() else [path]
+        found = sorted(below(path, _refuse)) if path.is_dir() else [path]
         refuse_unread(found, path)
         there = (file for file in found if is_recording(file) and file.is_file())
         self.paths = [*{os.path.realpath(file): file for file in there}.values()]
@@ -47,6 +48,10 @@ class LongRecordings:
             for block in decode_blocks(path):
                 self.ledger.add("recordings", str(path), len(block) / SAMPLE_RATE, seconds)
                 yield block, ()
+
+
+def _refuse(error: OSError) -> None:
+    raise KwsError(f"{error.filename} cannot be read: {error.strerror or error}") from None
 
 
 def _seconds(path: Path) -> float:

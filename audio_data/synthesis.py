@@ -31,6 +31,7 @@ Wave = NDArray[np.float32]
 SECONDS = 1.0  # shortest clip
 NOISE_SECONDS = 20.0
 NOISES = ("white", "pink", "brown", "hum")
+LONGEST_NAME: Final = 60  # letters of a word in the name of its folder
 AUDIBLE = 0.01  # of full scale; what is quieter counts as silence
 LOWEST, HIGHEST = (10, 15, 95), (94, 94, 214)  # pitch, its range and words a minute, of speakers
 
@@ -249,9 +250,13 @@ def slug(word: str) -> str:
 
     >>> slug("stop"), slug("sí"), slug("si"), slug("停")
     ('stop', 'si-4f87498b', 'si', 'word-16833aa2')
+    >>> len(slug("lights " * 100))
+    69
     """
     plain = unicodedata.normalize("NFKD", word).encode("ascii", "ignore").decode().lower()
-    plain = "".join(letter if letter.isalnum() else "-" for letter in plain).strip("-")
+    plain = "".join(letter if letter.isalnum() else "-" for letter in plain)[:LONGEST_NAME].strip(
+        "-"
+    )
     digest = hashlib.sha256(word.encode()).hexdigest()[:8]
     return plain if plain and plain == word else f"{plain or 'word'}-{digest}"
 

@@ -8,7 +8,7 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
@@ -176,10 +176,13 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(read_bytes(path)).hexdigest()
 
 
-def below(folder: Path) -> Iterator[Path]:
-    """Every file below a folder, also behind links to folders; each folder once, no hidden one."""
+def below(folder: Path, closed: Callable[[OSError], object] | None = None) -> Iterator[Path]:
+    """Every file below a folder, also behind links to folders; each folder once, no hidden one.
+
+    ``closed`` is told of folders that may not be read; without it they are passed over.
+    """
     seen: set[str] = set()
-    for here, folders, files in os.walk(folder, followlinks=True):
+    for here, folders, files in os.walk(folder, onerror=closed, followlinks=True):
         place = os.path.realpath(here)
         if place in seen:
             folders.clear()

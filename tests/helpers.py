@@ -1,8 +1,10 @@
 """What tests share, mostly those of the command line."""
 
 import csv
+import errno
 import io
 import json
+import os
 import tarfile
 from collections.abc import Callable
 from itertools import accumulate
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import soundfile
 from torch import nn
 
@@ -56,6 +59,18 @@ def record(path: Path, frequency: float, seconds: float = 0.5) -> Path:
     wave = 0.4 * np.sin(2 * np.pi * frequency * time) * np.sin(np.pi * time / seconds)
     soundfile.write(path, wave, SAMPLE_RATE)
     return path
+
+
+def refuse_folders(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Folders of this name may not be listed, whoever runs the tests."""
+    allowed = os.scandir
+
+    def scandir(path: str = ".") -> Any:
+        if Path(path).name == name:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return allowed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
 
 
 def make_sites(sizes: list[int]) -> tuple[Site, ...]:

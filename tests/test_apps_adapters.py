@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers import Kws, said, succeed
+from helpers import Kws, refuse_folders, said, succeed
 
 from kws.adapter import MODEL, load_adapter, save_adapter
 from kws.files import read_json, write_json
@@ -133,6 +133,17 @@ def test_an_adapter_that_cannot_be_drawn_is_told(kws: Kws, tiny: Path, tmp_path:
     assert (code, out) == (1, f"{picture}: 1 adapters\n")
     assert str(cut) in err
     assert picture.is_file()
+
+
+def test_a_folder_that_may_not_be_read_is_named_and_the_others_listed(
+    kws: Kws, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny / "de", tmp_path / "de")
+    shutil.copytree(tiny / "de", tmp_path / "closed")
+    refuse_folders(monkeypatch, "closed")
+    code, out, err = kws("adapters", "list", tmp_path, "--json")
+    assert (code, len(json.loads(out))) == (1, 1)
+    assert "closed cannot be read: Permission denied" in err
 
 
 def test_what_steers_a_terminal_is_not_shown(kws: Kws, tiny: Path, tmp_path: Path) -> None:

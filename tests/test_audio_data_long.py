@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from helpers import refuse_folders
 
 from audio_data.long import LongRecordings
 from kws.config import SAMPLE_RATE
@@ -37,6 +38,17 @@ def test_recordings_behind_a_link_are_heard_and_sound_that_is_not_read_is_named(
     (tmp_path / "elsewhere" / "c.m4a").write_bytes(b"")
     with pytest.raises(KwsError, match=r"c\.m4a is in a format that is not read"):
         LongRecordings(tmp_path / "given")
+
+
+def test_a_folder_that_may_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "closed").mkdir()
+    soundfile.write(tmp_path / "a" / "1.wav", np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE)
+    refuse_folders(monkeypatch, "closed")
+    with pytest.raises(KwsError, match="closed cannot be read: Permission denied"):
+        LongRecordings(tmp_path)
 
 
 def test_a_recording_is_heard_once_however_many_links_lead_to_it(tmp_path: Path) -> None:
