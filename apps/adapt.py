@@ -192,8 +192,10 @@ def adapt(
         raise UsageError(f"{out} holds a base, which is never changed; name another --out")
     if after and after.resolve() == out.resolve():
         raise UsageError(f"--after {after} is what --out would replace; name another --out")
-    if words and data and data.resolve() == out.resolve():
-        raise UsageError(f"--out {out} is the folder of the recordings; name another --out")
+    if words and data and data.is_dir() and out.resolve().is_relative_to(data.resolve()):
+        raise UsageError(
+            f"--out {out} is, or lies in, the folder of the recordings; name another --out"
+        )
     refuse_foreign(out)
     before = heard_before(after)
     if words:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -23,7 +24,21 @@ from .worker import CAPACITY, Tell, Worker
 
 SECONDS: Final = 10.0  # that a run may take
 MOST_SECONDS: Final = 86_400.0  # and that may be allowed
-SHELLS: Final = ("sh", "bash", "dash", "zsh", "ksh", "fish", "cmd", "powershell", "pwsh")
+SHELLS: Final = (
+    "sh",
+    "ash",
+    "bash",
+    "dash",
+    "zsh",
+    "ksh",
+    "mksh",
+    "csh",
+    "tcsh",
+    "fish",
+    "nu",
+    "cmd",
+)
+VARIABLE: Final = re.compile(r"\$\{?KWS_\w+\}?")
 SHELL_ONLY: Final = ("|", ">", ">>", "<", ";", "&&", "||", "&", "2>&1")
 BURIAL: Final = 1.0  # seconds that a killed run may take to be gone
 
@@ -132,14 +147,14 @@ def parse(text: str) -> list[str]:
     if not arguments:
         raise UsageError("--exec needs a command, for example --exec 'notify-send keyword'")
     if not shutil.which(arguments[0]):
-        if os.path.isfile(arguments[0]):
-            raise UsageError(
-                f"--exec: {arguments[0]!r} may not be run; allow it: chmod +x {arguments[0]}"
-            )
+        if os.path.dirname(arguments[0]) and os.path.isfile(arguments[0]):
+            allow = f"chmod +x {shlex.quote(arguments[0])}"
+            raise UsageError(f"--exec: {arguments[0]!r} may not be run; allow it: {allow}")
         raise UsageError(f"--exec: there is no program {arguments[0]!r}; give its whole path")
-    if Path(arguments[0]).stem not in SHELLS:
+    if not any(Path(argument).stem.lower() in SHELLS for argument in arguments):
+        bare = text.split()  # what is quoted stands there with its quotes
         for odd in arguments[1:]:
-            if odd in SHELL_ONLY or "$KWS_" in odd or "${KWS_" in odd:
+            if odd in bare and (odd in SHELL_ONLY or VARIABLE.fullmatch(odd)):
                 raise UsageError(
                     f"--exec runs no shell, to which alone {odd!r} means something; give it one: "
                     f"--exec {shlex.quote('sh -c ' + shlex.quote(text))}"

@@ -254,7 +254,7 @@ class _Course:
         settings = [self.base.config.sha256, recipe.method, allowed, plan, augment, task.labels]
         settings += [*self.recordings.learnt, sha256(self.after / MODEL) if self.after else ""]
         settings += [one.digest for one in heard]
-        settings += [_code_of(recipe.method)]  # an edited method does not go on where another was
+        settings += [_code_of(recipe.method)]  # edited there, it does not go on where it was
         settings += [clip for other in self.beside for clip in other.learnt]
         validation = self.recordings.fixed("validation")
         with training(f"adapting to {task.language}") as watch:
@@ -318,7 +318,7 @@ def _trained_to(history: Mapping[str, list[Epoch]]) -> float | None:
 def _code_of(method: str) -> str:
     """The source of a method's module, or nothing where only compiled files are installed."""
     with suppress(OSError):
-        return inspect.getsource(inspect.getmodule(method_of(method).learn) or adapt)
+        return inspect.getsource(inspect.getmodule(learn := method_of(method).learn) or learn)
     return ""
 
 

@@ -53,7 +53,7 @@ class _NonEmptyPath(click.Path):
 
 FOLDER = _NonEmptyPath(path_type=Path, file_okay=False)
 PATH = _NonEmptyPath(path_type=Path)
-FILE = _NonEmptyPath(path_type=Path, readable=False)  # of several; each is tried by itself
+FILE = _NonEmptyPath(path_type=Path, readable=False)  # read at its turn
 
 
 def is_given(name: str) -> bool:

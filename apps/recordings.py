@@ -21,7 +21,7 @@ from audio_data.manifest import by_column
 from audio_data.material import SplitBy, split_by
 from audio_data.noise import find_noise, load_noise
 from audio_data.splits import LEARNT, where_heard
-from audio_data.takes import SILENT, frame_powers, loudness
+from audio_data.takes import frame_powers, loudness
 from audio_data.task import Task, make_task, measuring_task
 from kws.base import BaseConfig
 from kws.config import UNKNOWN, FeatureConfig, Where
@@ -35,6 +35,7 @@ from .progress import counting, note
 T = TypeVar("T")
 
 LONG = 5.0  # seconds; no word lasts so long, and pauses around it hardly do
+EMPTY = -70.0  # dBFS of the loudest 50 ms; people who speak softly are louder
 MARGIN = 2_800  # samples kept on either side of a view: the farthest shift at the highest speed
 
 
@@ -201,7 +202,7 @@ class Recordings:
         _tell_long([clip.path for clip in self.said(split)])
         with counting(f"reading {split} recordings") as progress:
             waves = load_views(paths, length=self.features.view, margin=MARGIN, progress=progress)
-        _tell_silent(paths, waves, [e.label < len(self.task.keywords) for e in examples])
+        _tell_silent(paths, waves, [e.label < len(self.task.keywords) for e in examples], split)
         labels = [example.label for example in examples]
         return Views.build(waves, labels, len(labels) - len(paths), MARGIN)
 
@@ -295,25 +296,30 @@ def _tell_long(paths: Sequence[Path]) -> None:
         )
 
 
-def _tell_silent(paths: Sequence[Path], waves: NDArray[np.int16], keywords: Sequence[bool]) -> None:
-    """Say which recordings of keywords hold nothing: a keyword learnt from them is silence.
+def _tell_silent(
+    paths: Sequence[Path], waves: NDArray[np.int16], keywords: Sequence[bool], split: Split
+) -> None:
+    """Say which recordings of keywords hold hardly any sound.
 
     Args:
         paths: of the recordings, N.
         waves: their views, ``[N, T]``.
         keywords: whether one is of a keyword; what is beyond N is not looked at.
+        split: what they are used for.
 
     """
     silent = [
         path
         for path, wave, keyword in zip(paths, waves, keywords, strict=False)
-        if keyword and loudness(frame_powers(wave / np.float32(32_768))) < SILENT
+        if keyword and loudness(frame_powers(wave / np.float32(32_768))) < EMPTY
     ]
     if silent:
-        more = f", nor do {len(silent) - 1} more of keywords" if len(silent) > 1 else ""
+        count = len(silent) - 1
+        more = f", as {'is' if count == 1 else 'are'} {count} more" if count else ""
+        what = ", or the keyword is learnt as silence" if split == "train" else ""
         note(
-            f"{silent[0]} holds nothing that can be heard{more}: a microphone may have been off; "
-            "delete what is silent, or the keyword is learnt as silence"
+            f"{silent[0]} is almost silent{more}: a microphone may have been off; delete such "
+            f"recordings of keywords{what}"
         )
 
 

@@ -11,7 +11,7 @@ from kws.files import below
 
 SUFFIXES: Final = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 UNREAD: Final = re.compile(
-    r"\.(m4[abpv]|aac|amr|awb|3gpp?2?|3ga|web[am]|wma|aiff?|aifc|caf|mp4|mov|mk[av]|og[av]|wave|mp2|"
+    r"\.(m4[abprv]|aac|amr|awb|3g(2|a|pp?2?)|web[am]|wma|aiff?|aifc|caf|mp4|mov|mk[av]|og[av]|wave|mp2|"
     r"mpga|mpe?g|au|w64|wv|spx|ape|qta|sph|voc|avi|wmv|flv)",
     re.IGNORECASE,
 )

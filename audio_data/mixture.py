@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from kws.config import UNKNOWN, Where
+from kws.config import UNKNOWN, Where, composed
 from kws.errors import UsageError
 
 from .clips import Clip, Split
@@ -90,18 +90,18 @@ def _refuse_alike(words: Sequence[str], language: str, respelt: Mapping[str, str
         wave = speak(respelt.get(word, word), language)
         if wave.any() and (first := said.setdefault(wave.tobytes(), word)) != word:
             raise UsageError(
-                f"{first!r} and {word!r} sound alike in {language!r}; leave one out, have it said "
-                "another way (--spell), or check --language"
+                f"eSpeak NG says {first!r} and {word!r} alike in {language!r}; write them as they "
+                "sound (--spell), leave one out, or check --language"
             )
 
 
 def _nearly(people: Iterable[Clip], words: Sequence[str]) -> list[str]:
     """Sentences about what is recorded under a keyword's name without its accents."""
     plain = {_plain(word): word for word in words}
-    names = sorted({clip.word for clip in people} - set(words))
+    names = sorted({composed(clip.word) for clip in people} - {composed(word) for word in words})
     return [
-        f"recordings of {name!r} are other words here; if they say {plain[_plain(name)]!r}, call "
-        "their folder so"
+        f"recordings of {name!r} are other words here; if they say {plain[_plain(name)]!r}, name "
+        "their folder that"
         for name in names
         if _plain(name) in plain
     ]

@@ -227,7 +227,7 @@ def _resume(stage: Stage, model: nn.Module, optimizer: torch.optim.Optimizer) ->
     records = {path: read_metadata(path) for path in stage.folder.glob("checkpoint-*.safetensors")}
     if any(record.get("fingerprint") != stage.fingerprint for record in records.values()):
         raise KwsError(
-            f"{stage.folder} holds an unfinished run with other settings or recordings; "
+            f"{stage.folder} holds an unfinished run with other settings, recordings or code; "
             "repeat that command, choose another --out, or delete its checkpoint-*.safetensors"
         )
     if stage.path not in records:

@@ -137,9 +137,9 @@ def adapt(
     chosen = method_of(method)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(train.plan.seed)
-        trained = chosen.learn(Transfer(method, network, classes, budget, train, device, earlier))
-    if not (trained.chosen or chosen.budgeted or method == "head"):
-        raise UsageError(f"--method {method} finds nothing to own in this network; take another")
+        owns = not chosen.budgeted and method != "head"
+        transfer = Transfer(method, network, classes, budget, train, device, earlier, must_own=owns)
+        trained = chosen.learn(transfer)
     before = spent(earlier.chosen) if earlier else 0
     if chosen.budgeted and spent(trained.chosen) > before + budget:
         raise ValueError(f"{method} spent {spent(trained.chosen):,} of {before + budget:,} numbers")

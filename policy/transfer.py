@@ -85,6 +85,7 @@ class Transfer:
         train: runs the stages.
         device: where to train.
         earlier: the language learnt before, for methods that build on it.
+        must_own: whether a method that owns nothing is a mistake.
 
     """
 
@@ -95,6 +96,7 @@ class Transfer:
     train: Trainer
     device: str = "cpu"
     earlier: Adaptation | None = None
+    must_own: bool = False
 
     @cached_property
     def sites(self) -> tuple[Site, ...]:
@@ -137,7 +139,15 @@ class Transfer:
         """The last stage, of all epochs that are left: what is owned is known.
 
         It goes on from ``before``.
+
+        Raises:
+            UsageError: nothing is chosen, and the method must own something.
+
         """
+        if self.must_own and not chosen:
+            raise UsageError(
+                f"--method {self.method} finds nothing to own in this network; take another"
+            )
         model = self.grow(chosen)
         if before is not None:
             model.initialize_from(before)

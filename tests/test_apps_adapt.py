@@ -300,12 +300,12 @@ def test_recordings_without_sound_are_told(kws: Kws, tiny: Path, tmp_path: Path)
     command = ["adapt", "--base", tiny / "base", "--data", tmp_path / "data", "--language", "xx"]
     command += ["--method", "head", "--epochs", 1, "--out"]
     code, _, err = kws(*command, tmp_path / "one")
-    assert (code, "nothing that can be heard" in err) == (0, False), err
+    assert (code, "almost silent" in err) == (0, False), err
     for take in range(8):
         wave = np.zeros(16_000)
         soundfile.write(tmp_path / "data" / "high" / f"me_{take}.wav", wave, 16_000)
     code, _, err = kws(*command, tmp_path / "two")
-    told = r"high/me_\d\.wav holds nothing that can be heard, nor do \d more of keywords"
+    told = r"high/me_\d\.wav is almost silent, as are \d more: .* the keyword is learnt as silence"
     assert code == 0
     assert re.search(told, " ".join(err.split())), err
 
@@ -314,8 +314,10 @@ def test_speech_is_not_made_into_the_folder_of_the_recordings(kws: Kws, tmp_path
     """Which could not be read as a corpus any more."""
     record(tmp_path / "ja" / "me_1.wav", 300)
     words = ["--tts", "--words", "ja,nein", "--language", "de"]
-    code, _, err = kws("adapt", *words, "--data", tmp_path, "--out", tmp_path / "ja" / "..")
-    assert (code, "is the folder of the recordings; name another --out" in err) == (2, True), err
+    for out in (tmp_path / "ja" / "..", tmp_path / "adapter"):
+        code, _, err = kws("adapt", *words, "--data", tmp_path, "--out", out)
+        told = "is, or lies in, the folder of the recordings; name another --out"
+        assert (code, told in " ".join(err.split())) == (2, True), err
 
 
 def test_one_speaker_alone_is_trained_with_a_note(kws: Kws, tiny: Path, tmp_path: Path) -> None:

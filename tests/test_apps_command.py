@@ -56,12 +56,12 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize("keyword", HOSTILE)
 def test_a_keyword_is_data_and_never_code(said: list[str], keyword: str) -> None:
-    command = ProgramRunner(python(LOG) + " '$HOME' 'x;' touch pwned", said.append)
+    command = ProgramRunner(python(LOG) + " '$KWS_KEYWORD' ';' touch pwned", said.append)
     command.hear(NOTHING, [event(keyword)])
     command.close()
     assert said == []
     arguments, told, stdin = json.loads(Path("log").read_text())
-    assert arguments == ["$HOME", "x;", "touch", "pwned"]  # no shell has read them
+    assert arguments == ["$KWS_KEYWORD", ";", "touch", "pwned"]  # no shell has read them
     shown = keyword.replace("\0", "").replace("\udcff", "?")
     language, score, time = "eng", "0.9124", "1.28"
     assert told == {
@@ -189,9 +189,22 @@ def test_a_command_that_cannot_be_is_refused_at_the_start(text: str, message: st
         parse(text)
 
 
+def test_a_program_in_the_own_folder_wants_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not looked for there, whatever its rights."""
+    monkeypatch.chdir(tmp_path)
+    Path("notify").touch(0o755)
+    with pytest.raises(UsageError, match="there is no program 'notify'; give its whole path"):
+        parse("notify x")
+    assert parse("./notify x") == ["./notify", "x"]
+
+
 def test_a_shell_may_be_asked_for() -> None:
     asked = "sh -c 'echo $KWS_KEYWORD | cat'"
     assert parse(asked) == ["sh", "-c", "echo $KWS_KEYWORD | cat"]
+    for one in ("find . -exec echo {} ';'", "timeout 5 sh -c 'echo $KWS_KEYWORD'", "echo a$KWS_X"):
+        assert parse(one)[0] == one.split()[0]
     with pytest.raises(UsageError) as refused:
         parse("echo $KWS_KEYWORD '|' cat")
     (proposed,) = shlex.split(str(refused.value).rpartition("--exec ")[2])

@@ -27,7 +27,7 @@ from audio_data.splits import check_disjoint
 from kws.adapter import AdapterConfig, read_adapter_config, save_adapter_config
 from kws.base import read_base_config, save_base_config
 from kws.config import UNKNOWN
-from kws.errors import UsageError
+from kws.errors import KwsError, UsageError
 from kws.metrics import NAMELESS, interval
 
 WORDS = ("nein", "ja")
@@ -361,9 +361,13 @@ def test_words_that_people_did_not_say_keep_their_synthetic_voices(tmp_path: Pat
 
 def test_words_that_are_spoken_alike_are_refused_before_any_is(tmp_path: Path) -> None:
     """Nothing could tell them apart; another spelling of one may."""
-    with pytest.raises(UsageError, match=r"'si' and 'sí' sound alike in 'es'; .* \(--spell\)"):
+    with pytest.raises(UsageError, match=r"says 'si' and 'sí' alike in 'es'; .* \(--spell\)"):
         mixture.make_mixture(tmp_path / "out", ["si", "sí"], "es")
     assert not (tmp_path / "out").exists()
+    spelt = {"si": "condicional"}
+    assert mixture.make_mixture(tmp_path / "out", ["si", "sí"], "es", respelt=spelt)[0].is_file()
+    with pytest.raises(KwsError, match="has no sound for '!'"):  # nor for the other
+        mixture.make_mixture(tmp_path / "none", ["!", "?"], "es")
 
 
 def test_recordings_under_a_keywords_name_without_its_accents_are_told(tmp_path: Path) -> None:
@@ -375,7 +379,7 @@ def test_recordings_under_a_keywords_name_without_its_accents_are_told(tmp_path:
     _, warnings = mixture.make_mixture(tmp_path / "out", ["sí", "no"], "es", recorded)
     (told,) = [sentence for sentence in warnings if "other words" in sentence]
     assert told == (
-        "recordings of 'si' are other words here; if they say 'sí', call their folder so"
+        "recordings of 'si' are other words here; if they say 'sí', name their folder that"
     )
 
 

@@ -40,6 +40,13 @@ def test_recordings_behind_a_link_are_heard_and_sound_that_is_not_read_is_named(
         LongRecordings(tmp_path / "given")
 
 
+@pytest.mark.parametrize("kind", ["3gp", "3gpp", "3g2", "3gp2", "3ga", "m4b", "awb", "MKV", "ogv"])
+def test_sound_that_is_not_read_is_named_whatever_wrote_it(kind: str, tmp_path: Path) -> None:
+    (tmp_path / f"day.{kind}").write_bytes(b"")
+    with pytest.raises(KwsError, match=rf"day\.{kind} is in a format that is not read"):
+        LongRecordings(tmp_path)
+
+
 def test_a_folder_that_may_not_be_read_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

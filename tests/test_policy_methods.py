@@ -152,6 +152,7 @@ def test_a_method_that_finds_nothing_in_a_network_is_refused(
     monkeypatch.setattr("policy.methods.METHODS", {"idle": idle})
     with pytest.raises(UsageError, match="--method idle finds nothing to own in this network"):
         adapt(network, CLASSES, "idle", 10, trainer)
+    assert trainer.history == {}  # found out before anything is learnt
 
 
 def test_two_stages_of_one_name_are_refused(
