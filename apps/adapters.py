@@ -158,13 +158,13 @@ def _configs(folder: Path) -> tuple[list[tuple[Path, AdapterConfig]], bool]:
         raise UsageError(f"{folder} is no folder; give the one that holds your adapters")
     found, unread = [], list[OSError]()
     paths = sorted(file for file in below(folder, unread.append) if file.name == CONFIG)
-    for error in unread:
-        complain(KwsError(f"{error.filename} cannot be read: {error.strerror or error}"))
+    for closed in unread:
+        complain(f"{closed.filename} cannot be read: {closed.strerror or closed}")
     broken = bool(unread)
     for path in paths:
         try:
             found.append((path.parent, load_adapter(path.parent).config))
-        except KwsError as problem:
+        except KwsError as error:
             broken = True
-            complain(problem)
+            complain(error)
     return found, broken

@@ -254,9 +254,8 @@ def slug(word: str) -> str:
     69
     """
     plain = unicodedata.normalize("NFKD", word).encode("ascii", "ignore").decode().lower()
-    plain = "".join(letter if letter.isalnum() else "-" for letter in plain)[:LONGEST_NAME].strip(
-        "-"
-    )
+    plain = "".join(letter if letter.isalnum() else "-" for letter in plain)
+    plain = plain[:LONGEST_NAME].strip("-")
     digest = hashlib.sha256(word.encode()).hexdigest()[:8]
     return plain if plain and plain == word else f"{plain or 'word'}-{digest}"
 
