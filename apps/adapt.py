@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from audio_data.clips import UNTOLD
-from audio_data.corpus import unlisted
+from audio_data.corpus import empty_words, unlisted
 from audio_data.task import only_language
 from kws.adapter import AdapterConfig
 from kws.base import CONFIG as BASE
@@ -29,7 +29,7 @@ from .learn import BATCH, ROUNDED, STEPS, Recipe, learn_language, summary
 from .recordings import Recordings, Selection, pick_device
 from .stored import heard_before, refuse_after, refuse_foreign, refuse_taken
 from .terminal import json_line
-from .wiring import open_base
+from .wiring import open_base, open_runtime
 
 SEQUENTIAL: Final = methods_where(lambda method: method.sequential)
 TOGETHER: Final = methods_where(lambda method: method.together)
@@ -177,7 +177,10 @@ def adapt(
     if after:
         refuse_after(method)
     asked = Budget.parse(budget)
-    if asked.kind == "parameters" and asked.amount <= 100:
+    if not method_of(method).budgeted:
+        if options.is_given("budget"):
+            progress.note(f"{method} takes no budget; --budget is ignored")
+    elif asked.kind == "parameters" and asked.amount <= 100:
         progress.note(f"--budget {budget} is in parameters; for a share, write {asked.amount:g}%")
     if words and len(words) == 1 and re.search(r"[\s;]", words[0]):
         progress.note(f"'{words[0]}' is one keyword; separate several with commas")
@@ -199,6 +202,7 @@ def adapt(
     refuse_foreign(out)
     before = heard_before(after)
     if words:
+        open_runtime(base)  # for thresholds, in the end
         refuse_unwritable(out)
         if language:
             refuse_taken(out, language, words)
@@ -207,6 +211,7 @@ def adapt(
     recordings = Recordings.select(selection, opened.config, known=before)
     if data and not words:
         _tell_unlisted(data)
+        _tell_empty(data)
     others_too = [
         replace(selection, filters=_beside(pair, selection.filters), keywords=None)
         for pair in beside
@@ -309,6 +314,15 @@ def _text(value: Any) -> str:
         rest = [f"and {len(value) - FEW} more"] if len(value) > FEW else []
         return ", ".join([*value[:FEW], *rest])
     return str(value)
+
+
+def _tell_empty(data: Path) -> None:
+    """Say which words of a folder have no recordings."""
+    if left := empty_words(data):
+        progress.note(
+            f"no recordings are in {', '.join(map(str, left))}, so there is no such word; record "
+            "it, or delete the folder"
+        )
 
 
 def _tell_unlisted(data: Path) -> None:

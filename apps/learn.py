@@ -112,8 +112,6 @@ def learn_language(
         refuse_taken(out, recordings.task.language, recordings.task.keywords)
     _tell(out, recordings, beside)
     budgeted = method_of(recipe.method).budgeted
-    if not budgeted:
-        note(f"{recipe.method} takes no budget; --budget is ignored")
     trained, trainer = course.run(allowed)
     if isinstance(trained, Routed):
         note(

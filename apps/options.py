@@ -24,6 +24,11 @@ SOURCES = {"--adapter", "--data", "--keywords", "--negatives", "--others", "--wo
 TAG = re.compile("([A-Za-z]{2,3}|[xi])(-[A-Za-z0-9]{1,8})*", re.IGNORECASE)  # of BCP 47
 
 
+def at_home(path: str) -> str:
+    """The path, its leading ``~/`` replaced by the user's folder."""
+    return os.path.expanduser(path) if path.startswith("~/") else path
+
+
 class Command(click.Command):
     """A command that refuses two of what some take several of: the first would go unheard."""
 
@@ -43,12 +48,15 @@ class Group(click.Group):
 
 
 class _NonEmptyPath(click.Path):
-    """A path that is not empty, which would be the folder that one happens to be in."""
+    """A path that is not empty, which would be the folder that one happens to be in.
+
+    Shells leave the ``~`` of ``--out=~/adapter`` as it is.
+    """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
             self.fail("it is empty; name a file or a folder", param, ctx)
-        return super().convert(value, param, ctx)
+        return super().convert(at_home(value) if isinstance(value, str) else value, param, ctx)
 
 
 FOLDER = _NonEmptyPath(path_type=Path, file_okay=False)
@@ -129,7 +137,7 @@ def _named_adapters(
             name, folder = "", value
         elif not (name and folder):
             raise click.BadParameter(f"'{value}' is not of the form NAME=FOLDER")
-        found.append((name, Path(folder)))
+        found.append((name, Path(at_home(folder))))
     return tuple(found)
 
 

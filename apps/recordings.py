@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +25,7 @@ from audio_data.splits import LEARNT, where_heard
 from audio_data.takes import frame_powers, loudness
 from audio_data.task import Task, make_task, measuring_task
 from kws.base import BaseConfig
-from kws.config import UNKNOWN, FeatureConfig, Where
+from kws.config import SILENCE, UNKNOWN, FeatureConfig, Where
 from kws.errors import UsageError
 from kws.metrics import accuracy
 from kws.train import predict
@@ -199,11 +200,14 @@ class Recordings:
                 f"there are no {split} recordings of {self.task.language}, only {others}; select "
                 "others, or give recordings of at least three people or a manifest that splits them"
             )
-        _tell_long([clip.path for clip in self.said(split)])
+        background = self.task.labels.index(SILENCE) if SILENCE in self.task.labels else None
+        _tell_long([e.clip.path for e in examples if e.clip and e.label != background])
         with counting(f"reading {split} recordings") as progress:
             waves = load_views(paths, length=self.features.view, margin=MARGIN, progress=progress)
-        _tell_silent(paths, waves, [e.label < len(self.task.keywords) for e in examples], split)
         labels = [example.label for example in examples]
+        # What has no path has no wave either, and comes last.
+        of_keywords = [label < len(self.task.keywords) for label in labels[: len(paths)]]
+        _tell_silent(list(compress(paths, of_keywords)), waves[of_keywords], split)
         return Views.build(waves, labels, len(labels) - len(paths), MARGIN)
 
     @property
@@ -296,22 +300,12 @@ def _tell_long(paths: Sequence[Path]) -> None:
         )
 
 
-def _tell_silent(
-    paths: Sequence[Path], waves: NDArray[np.int16], keywords: Sequence[bool], split: Split
-) -> None:
-    """Say which recordings of keywords hold hardly any sound.
-
-    Args:
-        paths: of the recordings, N.
-        waves: their views, ``[N, T]``.
-        keywords: whether one is of a keyword; what is beyond N is not looked at.
-        split: what they are used for.
-
-    """
+def _tell_silent(paths: Sequence[Path], waves: NDArray[np.int16], split: Split) -> None:
+    """Say which recordings of keywords hold hardly any sound; ``waves`` ``[N, T]`` are of these."""
     silent = [
         path
-        for path, wave, keyword in zip(paths, waves, keywords, strict=False)
-        if keyword and loudness(frame_powers(wave / np.float32(32_768))) < EMPTY
+        for path, wave in zip(paths, waves, strict=True)
+        if loudness(frame_powers(wave / np.float32(32_768))) < EMPTY
     ]
     if silent:
         count = len(silent) - 1

@@ -11,7 +11,7 @@ from kws.config import UNKNOWN, composed
 from kws.errors import KwsError, UsageError
 
 from .clips import UNTOLD, Clip
-from .files import is_recording
+from .files import audio_files, is_recording
 from .folder import read_folder, word_folders
 from .manifest import MANIFEST, UNSPLIT, Filters, Row, read_manifest, read_rows, select
 from .mswc import ENDING, read_mswc
@@ -127,6 +127,13 @@ def unlisted(path: Path) -> list[Path]:
     return sorted(path / file.relative_to(root) for file in left)
 
 
+def empty_words(path: Path) -> list[Path]:
+    """The word folders of a plain folder that hold no recording, which no reader tells of."""
+    if find_manifest(path) or _is_mswc(path):
+        return []
+    return [folder for folder in _looked_at(path, word_folders) if not audio_files(folder)]
+
+
 def _looked_at(folder: Path, look: Callable[[Path], Iterable[Path]]) -> list[Path]:
     """What is in a folder; nothing where it may not be looked at, such as ``lost+found``."""
     try:
@@ -148,7 +155,7 @@ def _read_folder(path: Path, language: str | None, speaker_pattern: str | None) 
         _refuse(path, speaker_pattern=speaker_pattern)
         clips = read_speech_commands(path)
         return [replace(clip, language=language) for clip in clips] if language else clips
-    if (path / "clips").is_dir() and any(path.glob(f"*{ENDING}")):
+    if _is_mswc(path):
         _refuse(path, speaker_pattern=speaker_pattern)
         return read_mswc(path, language)
     if not word_folders(path):
@@ -157,6 +164,10 @@ def _read_folder(path: Path, language: str | None, speaker_pattern: str | None) 
             f"<language>{ENDING}, or one folder of recordings per word"
         )
     return read_folder(path, language or UNTOLD, speaker_pattern)
+
+
+def _is_mswc(path: Path) -> bool:
+    return (path / "clips").is_dir() and any(path.glob(f"*{ENDING}"))
 
 
 def _refuse(source: Path, **arguments: str | None) -> None:

@@ -29,6 +29,7 @@ from .manifest import MANIFEST, write_manifest
 Wave = NDArray[np.float32]
 
 SECONDS = 1.0  # shortest clip
+PAUSE = 0.1  # seconds of silence before and after a word that fills its clip, at most
 NOISE_SECONDS = 20.0
 NOISES = ("white", "pink", "brown", "hum")
 LONGEST_NAME: Final = 60  # letters of a word in the name of its folder
@@ -200,7 +201,7 @@ def say(
         )
     )
     _refuse_silent(word, language, speech)
-    least, most = round(0.03 * SAMPLE_RATE), round(0.1 * SAMPLE_RATE)
+    least, most = round(0.03 * SAMPLE_RATE), round(PAUSE * SAMPLE_RATE)
     before, after = rng.integers(least, most, size=2).tolist()  # samples of silence at the ends
     spare = max(0, round(SECONDS * SAMPLE_RATE) - before - len(speech) - after)
     shift = int(rng.integers(spare + 1))

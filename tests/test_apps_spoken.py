@@ -370,6 +370,14 @@ def test_words_that_are_spoken_alike_are_refused_before_any_is(tmp_path: Path) -
         mixture.make_mixture(tmp_path / "none", ["!", "?"], "es")
 
 
+def test_phrases_longer_than_a_second_are_told(tmp_path: Path) -> None:
+    """Of them the end is neither learnt nor waited for."""
+    words = ["stop", "turn on all the lights in the living room"]
+    _, warnings = mixture.make_mixture(tmp_path, words, "en")
+    (told,) = [sentence for sentence in warnings if "more than a second" in sentence]
+    assert told.startswith(f"'{words[1]}' takes most voices more than a second, of which")
+
+
 def test_recordings_under_a_keywords_name_without_its_accents_are_told(tmp_path: Path) -> None:
     recorded = []
     for word in ("si", "casa"):

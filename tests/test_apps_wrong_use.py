@@ -337,6 +337,27 @@ def test_no_name_is_not_the_folder_that_one_is_in(kws: Kws, tiny: Path, spoken: 
     assert "it is empty; name a file or a folder" in fail(kws, 2, *learn, "--out", "")
 
 
+def test_the_users_folder_is_meant_where_no_shell_says_so(
+    kws: Kws, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in ``--out=~/adapter``."""
+    monkeypatch.setenv("HOME", str(tiny))
+    tone = record(tmp_path / "tone.wav", 300)
+    for adapter in ("~/de", "german=~/de"):
+        code, _, err = kws("detect", tone, "--base=~/base", f"--adapter={adapter}")
+        assert code == 0, err
+
+
+def test_budgets_are_ignored_aloud_only_where_one_is_given(
+    kws: Kws, tiny: Path, spoken: Path, tmp_path: Path
+) -> None:
+    learn = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    learn += ["--method", "head", "--epochs", 1, "--out"]
+    assert "budget" not in kws(*learn, tmp_path / "one")[2]
+    _, _, err = kws(*learn, tmp_path / "two", "--budget", "5%")
+    assert "note: head takes no budget; --budget is ignored" in err
+
+
 def test_a_file_that_may_not_be_read_is_not_to_be_made_again(
     kws: Kws, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
