@@ -81,7 +81,9 @@ class Row:
 @click.command(cls=options.Command)
 @click.option("--out", default=Path("runs/demo"), show_default=True, type=options.FOLDER)
 @click.option(
-    "--data", type=options.PATH, help="manifest of recordings, used instead of synthetic voices"
+    "--data",
+    type=options.PATH,
+    help="manifest of recordings, heard in the supplied languages instead of synthetic voices",
 )
 @click.option("--whole", "everything", is_flag=True, help="pretrain a base too: four minutes")
 @options.seed

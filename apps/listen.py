@@ -139,7 +139,10 @@ def _at_terminal() -> bool:
 @click.command(cls=options.Command)
 @options.base
 @options.adapters
-@click.option("--language", help="active at the start; by default the last adapter's")
+@click.option(
+    "--language",
+    help="active at the start; by default that of the last adapter named, or else the base's own",
+)
 @click.option("-d", "--device", help="microphone: index, or a part of its name")
 @click.option(
     "-l",

@@ -63,7 +63,9 @@ class AdapterConfig:
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
-    people: dict[str, Where] = field(default_factory=dict)  # whose splits no corpus gives
+    people: dict[str, Where] = field(
+        default_factory=dict
+    )  # of the language, and others without a split
     licences: tuple[str, ...] = ()
     sha256: str = ""  # of the numbers' file; older adapters do not say
     format: int = FORMAT
