@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -102,159 +102,206 @@ FEW: Final = 6  # sites that are printed by name; sites.png shows all
 @options.device
 @click.option("--out", type=options.FOLDER, help="folder for the adapter  [default: runs/LANGUAGE]")
 @options.as_json
-def adapt(
-    base: Path,
-    data: Path | None,
-    filters: tuple[tuple[str, str], ...],
-    language: str | None,
-    speaker_pattern: str | None,
-    others: Path | None,
-    words: tuple[str, ...] | None,
-    respelt: dict[str, str],
-    tts: bool,
-    keywords: tuple[str, ...] | None,
-    closed: bool,
-    per_word: int | None,
-    licence: str | None,
-    note: str | None,
-    method: str,
-    budget: str,
-    bits: Bits,
-    after: Path | None,
-    beside: tuple[tuple[str, str], ...],
-    epochs: int | None,
-    steps: int,
-    lr: float,
-    optimizer: Optimizer,
-    seed: int,
-    device: str,
-    out: Path | None,
-    as_json: bool,
-) -> None:
+def adapt(**given: Any) -> None:
     """Learn one more language: what it adds to the base stays within the budget."""
-    if tts != bool(words) or (tts and (keywords or closed)):
-        raise UsageError(
-            "--tts and --words go together, without --keywords and --closed: "
-            '--tts --words "ja,nein" --language de'
+    asked = _Asked(**given)
+    asked.refuse_contradictions()
+    asked.tell_doubts()
+    device = pick_device(asked.device)
+    base, selection = open_base(asked.base), asked.selection()
+    out = asked.out or asked.usual_folder(selection)
+    asked.refuse_folder(out)
+    before = heard_before(asked.after)
+    if asked.words:
+        open_runtime(asked.base)  # for thresholds, in the end
+        known = {**base.config.people, **before}
+        selection = spoken.speak(
+            selection, asked.words, asked.data, out / spoken.SPEECH, asked.respelt, known
         )
-    if others and not (data and not tts):
-        raise UsageError("--others is for recordings in --data; --tts makes other words itself")
-    if speaker_pattern is not None and not data:
-        raise UsageError("--speaker-pattern is for recordings in --data; leave it out")
-    if filters and not data:
-        raise UsageError("--filter selects recordings in --data; leave it out")
-    if licence is not None and not data:
-        raise UsageError("--licence is for recordings in --data; leave it out")
-    if respelt and not tts:
-        raise UsageError("--spell is for words that --tts speaks")
-    if tts and (method_of(method).together or not method_of(method).streams):
-        raise UsageError(f"--method {method} cannot go with --tts; adapt to recordings with it")
-    if not (data or tts):
-        raise UsageError(
-            "there is nothing to learn from; give recordings with --data, or words with --tts"
-        )
-    if tts and not (language or data):
-        raise UsageError(spoken.WHOSE)
-    selection = Selection(
-        data=data or Path(),  # what --tts speaks takes its place below
-        others=others,
-        filters=filters,
-        keywords=keywords,
-        language=language,
-        speaker_pattern=speaker_pattern,
-        licence=licence,
-        closed=closed,
-        per_word=per_word,
-        seed=seed,
-    )
-    together = method_of(method).together
-    if together and not beside:
-        raise UsageError(f"--method {method} needs other languages: --beside corpus=NAME")
-    if beside and not together:
-        raise UsageError(f"--beside is for --method {', '.join(TOGETHER)}; leave it out")
-    if any(pair in filters for pair in beside):
-        raise UsageError("--beside repeats --filter; use it to name the other languages")
-    if after:
-        refuse_after(method)
-    asked = Budget.parse(budget)
-    if not method_of(method).budgeted:
-        if options.is_given("budget"):
-            progress.note(f"{method} takes no budget; --budget is ignored")
-    elif asked.kind == "parameters" and asked.amount <= 100:
-        progress.note(f"--budget {budget} is in parameters; for a share, write {asked.amount:g}%")
-    if words and len(words) == 1 and re.search(r"[\s;]", words[0]):
-        progress.note(f"'{words[0]}' is one keyword; separate several with commas")
-    device = pick_device(device)
-    opened = open_base(base)
-    if out is None:
-        told = {clip.language for clip in selection.clips()} if language is None else {language}
-        spoken_in = only_language(told - {UNTOLD} or told)
-        # A manifest writes it as it likes.
-        out = RUNS / (plain_name(spoken_in, "_.").strip(".") or UNTOLD)
-    if (out / BASE).exists():
-        raise UsageError(f"{out} holds a base, which is never changed; name another --out")
-    if after and after.resolve() == out.resolve():
-        raise UsageError(f"--after {after} is what --out would replace; name another --out")
-    if words and data and data.is_dir() and out.resolve().is_relative_to(data.resolve()):
-        raise UsageError(
-            f"--out {out} is, or lies in, the folder of the recordings; name another --out"
-        )
-    refuse_foreign(out)
-    before = heard_before(after)
-    if words:
-        open_runtime(base)  # for thresholds, in the end
-        refuse_unwritable(out)
-        if language:
-            refuse_taken(out, language, words)
-        known = {**opened.config.people, **before}
-        selection = spoken.speak(selection, words, data, out / spoken.SPEECH, respelt, known)
-    recordings = Recordings.select(selection, opened.config, known=before)
-    if data and not words:
-        _tell_unlisted(data)
-        _tell_empty(data)
+    recordings = Recordings.select(selection, base.config, known=before)
+    if asked.data and not asked.words:
+        _tell_unlisted(asked.data)
+        _tell_empty(asked.data)
     others_too = [
         replace(selection, filters=_beside(pair, selection.filters), keywords=None)
-        for pair in beside
+        for pair in asked.beside
     ]
-    recipe = Recipe(
-        method=method,
-        budget=budget,
-        bits=bits,
-        epochs=epochs,
-        steps=steps,
-        lr=lr,
-        optimizer=optimizer,
-        seed=seed,
-    )
     thresholds: dict[str, Any] = {}
 
     def calibrate(config: AdapterConfig) -> None:
-        thresholds.update(spoken.calibrated(base, out, selection, config))
+        thresholds.update(spoken.calibrated(asked.base, out, selection, config))
 
     config = learn_language(
-        opened,
+        base,
         recordings,
-        recipe,
+        asked.recipe(),
         out,
-        after=after,
-        beside=recordings.beside(others_too, opened.config),
+        after=asked.after,
+        beside=recordings.beside(others_too, base.config),
         device=device,
         made_by=command(),
-        about=note and " ".join(note.split()),
-        finish=calibrate if words else None,
+        about=asked.note and " ".join(asked.note.split()),
+        finish=calibrate if asked.words else None,
     )
     result = summary(config) | thresholds
-    if words:
+    if asked.words:
         result["trust"] = spoken.trust(config, recordings)
-    if as_json:
+    if asked.as_json:
         click.echo(json_line(result))
         return
     learnt = {"words": spotted(config.labels)}
     for name, value in (learnt | result).items():
         if value is not None:
             click.echo(f"{name:20} {_text(value)}")
-    if method_of(method).streams:
-        click.echo(_next(base if options.is_given("base") else None, out, selection, tts=tts))
+    if method_of(asked.method).streams:
+        named = asked.base if options.is_given("base") else None
+        click.echo(_next(named, out, selection, tts=asked.tts))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What the command line asks for, as the options above have it."""
+
+    base: Path
+    data: Path | None
+    filters: tuple[tuple[str, str], ...]
+    language: str | None
+    speaker_pattern: str | None
+    others: Path | None
+    words: tuple[str, ...] | None
+    respelt: dict[str, str]
+    tts: bool
+    keywords: tuple[str, ...] | None
+    closed: bool
+    per_word: int | None
+    licence: str | None
+    note: str | None
+    method: str
+    budget: str
+    bits: Bits
+    after: Path | None
+    beside: tuple[tuple[str, str], ...]
+    epochs: int | None
+    steps: int
+    lr: float
+    optimizer: Optimizer
+    seed: int
+    device: str
+    out: Path | None
+    as_json: bool
+
+    def refuse_contradictions(self) -> None:
+        """Raise a UsageError where options do not go together, or one would go unheard."""
+        method = method_of(self.method)
+        if self.tts != bool(self.words) or (self.tts and (self.keywords or self.closed)):
+            raise UsageError(
+                "--tts and --words go together, without --keywords and --closed: "
+                '--tts --words "ja,nein" --language de'
+            )
+        if self.others and not (self.data and not self.tts):
+            raise UsageError("--others is for recordings in --data; --tts makes other words itself")
+        if self.speaker_pattern is not None and not self.data:
+            raise UsageError("--speaker-pattern is for recordings in --data; leave it out")
+        if self.filters and not self.data:
+            raise UsageError("--filter selects recordings in --data; leave it out")
+        if self.licence is not None and not self.data:
+            raise UsageError("--licence is for recordings in --data; leave it out")
+        if self.respelt and not self.tts:
+            raise UsageError("--spell is for words that --tts speaks")
+        if self.tts and (method.together or not method.streams):
+            raise UsageError(
+                f"--method {self.method} cannot go with --tts; adapt to recordings with it"
+            )
+        if not (self.data or self.tts):
+            raise UsageError(
+                "there is nothing to learn from; give recordings with --data, or words with --tts"
+            )
+        if self.tts and not (self.language or self.data):
+            raise UsageError(spoken.WHOSE)
+        if method.together and not self.beside:
+            raise UsageError(f"--method {self.method} needs other languages: --beside corpus=NAME")
+        if self.beside and not method.together:
+            raise UsageError(f"--beside is for --method {', '.join(TOGETHER)}; leave it out")
+        if any(pair in self.filters for pair in self.beside):
+            raise UsageError("--beside repeats --filter; use it to name the other languages")
+        if self.after:
+            refuse_after(self.method)
+
+    def tell_doubts(self) -> None:
+        """Say where a budget, or a list of words, may not be what was meant.
+
+        Raises:
+            UsageError: the budget is none.
+
+        """
+        budget = Budget.parse(self.budget)
+        if not method_of(self.method).budgeted:
+            if options.is_given("budget"):
+                progress.note(f"{self.method} takes no budget; --budget is ignored")
+        elif budget.kind == "parameters" and budget.amount <= 100:
+            progress.note(
+                f"--budget {self.budget} is in parameters; for a share, write {budget.amount:g}%"
+            )
+        if self.words and len(self.words) == 1 and re.search(r"[\s;]", self.words[0]):
+            progress.note(f"'{self.words[0]}' is one keyword; separate several with commas")
+
+    def selection(self) -> Selection:
+        """The recordings; speech that is made takes their place later."""
+        return Selection(
+            data=self.data or Path(),
+            others=self.others,
+            filters=self.filters,
+            keywords=self.keywords,
+            language=self.language,
+            speaker_pattern=self.speaker_pattern,
+            licence=self.licence,
+            closed=self.closed,
+            per_word=self.per_word,
+            seed=self.seed,
+        )
+
+    def recipe(self) -> Recipe:
+        """How it is learnt."""
+        return Recipe(
+            method=self.method,
+            budget=self.budget,
+            bits=self.bits,
+            epochs=self.epochs,
+            steps=self.steps,
+            lr=self.lr,
+            optimizer=self.optimizer,
+            seed=self.seed,
+        )
+
+    def usual_folder(self, selection: Selection) -> Path:
+        """Where the adapter goes if nobody says: ``runs/``, and the language."""
+        languages = (
+            {clip.language for clip in selection.clips()}
+            if self.language is None
+            else {self.language}
+        )
+        language = only_language(languages - {UNTOLD} or languages)
+        # A manifest writes it as it likes.
+        return RUNS / (plain_name(language, "_.").strip(".") or UNTOLD)
+
+    def refuse_folder(self, out: Path) -> None:
+        """Raise an error where the adapter would go among, or over, something else."""
+        if (out / BASE).exists():
+            raise UsageError(f"{out} holds a base, which is never changed; name another --out")
+        if self.after and self.after.resolve() == out.resolve():
+            raise UsageError(
+                f"--after {self.after} is what --out would replace; name another --out"
+            )
+        recorded = self.data if self.words and self.data and self.data.is_dir() else None
+        if recorded and out.resolve().is_relative_to(recorded.resolve()):
+            raise UsageError(
+                f"--out {out} is, or lies in, the folder of the recordings; name another --out"
+            )
+        refuse_foreign(out)
+        if self.words:
+            refuse_unwritable(out)
+            if self.language:
+                refuse_taken(out, self.language, self.words)
 
 
 def _beside(

@@ -26,8 +26,10 @@ _XING: Final = (13, 21, 36)  # bytes of a frame before its tag, by version and c
 _TAG: Final = 16  # bytes of it: its name, what it holds, how many frames, how many bytes
 _TITLE: Final = 128  # bytes at the end
 _REST: Final = 0.1  # of an MP3, what may come after its sound: a title, words
-_SECOND: Final = 8_000  # bytes, the least that lasts a second: one byte at the lowest rate
-_PACKED: Final = 2_000  # likewise, where it is compressed
+_SECOND: Final = (
+    8_000  # bytes of one of WAV, at least: a byte at the lowest rate; telephones make less
+)
+_PACKED: Final = 2_000  # likewise, of what is compressed as usual
 _MP3_FRAME: Final = 1_152  # samples; MP3 lengths are known only to a frame
 
 
@@ -70,7 +72,7 @@ def _resampled(path: Path) -> Iterator[NDArray[np.float32]]:
 
 
 def lasts_longer(path: Path, seconds: float) -> bool:
-    """Whether a file says that it lasts longer; one that cannot be read does not."""
+    """Whether a file says that it lasts longer; not one that cannot be read or has few bits."""
     least = seconds * (_SECOND if path.suffix.lower() == ".wav" else _PACKED)
     try:
         if path.stat().st_size < least:  # as nearly all are, so that they need not be opened

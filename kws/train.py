@@ -114,7 +114,7 @@ def fit(
     """Minimise cross-entropy, plus a penalty if given, over the model's own parameters.
 
     Every epoch draws from its own seed, so that a run resumed at an epoch's end gives the
-    weights of an uninterrupted one, bit for bit on one machine. The penalty is called after the
+    weights of an uninterrupted one, bit for bit on one CPU. The penalty is called after the
     forward pass, and told which share of all steps is done. ``validate`` is asked after every
     ``validate_every`` epochs and after the last.
 

@@ -27,7 +27,7 @@ from kws.errors import UsageError
 from kws.forms import Rank
 from kws.sites import Site
 
-from .fixed import pointwise_sites
+from .fixed import plain_convolutions, pointwise_sites
 from .transfer import RATE, Transfer
 
 CANDIDATES: Final = 4  # components of a site, before the fewest are kept
@@ -47,6 +47,7 @@ def cacl(transfer: Transfer) -> Adaptation:
     if transfer.earlier is not None:
         merge(transfer.earlier, network)
     sites = factored_sites(transfer.sites)
+    transfer.refuse_nothing(sites)
     half = max(1, transfer.train.plan.epochs // 2)
     first = _grow(transfer, network, [site.with_form(Rank(candidates(site))) for site in sites])
     transfer.train("components", first, half, RATE, lambda _: regulariser(factors(first)))
@@ -59,8 +60,9 @@ def cacl(transfer: Transfer) -> Adaptation:
 
 
 def factored_sites(sites: Sequence[Site]) -> tuple[Site, ...]:
-    """The pointwise convolutions, and the stem, which is the first site of all."""
-    return tuple(site for site in sites if site is sites[0] or site in pointwise_sites(sites))
+    """The pointwise convolutions and the first of all, the stem, if they have no bias."""
+    found, point = plain_convolutions(sites), pointwise_sites(sites)
+    return tuple(site for site in found if site is found[0] or site in point)
 
 
 def candidates(site: Site) -> int:

@@ -48,7 +48,12 @@ def norm_sites(sites: Sequence[Site]) -> tuple[Site, ...]:
     return tuple(site for site in sites if site.kind == "norm")
 
 
+def plain_convolutions(sites: Sequence[Site]) -> tuple[Site, ...]:
+    """Every convolution without a bias, whose site is one tensor."""
+    return tuple(site for site in sites if site.kind == "conv" and len(site.shapes) == 1)
+
+
 def pointwise_sites(sites: Sequence[Site]) -> tuple[Site, ...]:
-    """Every convolution that mixes channels alone: O x I weights, 1 x 1."""
-    found = [site for site in sites if site.kind == "conv"]
+    """Those of them that mix channels alone: O x I weights, 1 x 1."""
+    found = plain_convolutions(sites)
     return tuple(site for site in found if next(iter(site.shapes.values()))[2:] == (1, 1))

@@ -14,6 +14,7 @@ from kws.deltas import Adaptation
 from kws.forms import MASK
 from kws.sites import Site
 
+from .fixed import plain_convolutions
 from .transfer import Transfer
 
 START = 0.5  # above the threshold, of every m: some tens of steps, as in the paper
@@ -37,8 +38,14 @@ class Masks(nn.Module):
 
 
 def piggyback(transfer: Transfer) -> Adaptation:
-    """A mask on every convolution."""
-    sites = [site for site in transfer.sites if site.kind == "conv"]
+    """A mask on every convolution that has no bias.
+
+    Raises:
+        UsageError: the network has none.
+
+    """
+    sites = plain_convolutions(transfer.sites)
+    transfer.refuse_nothing(sites)
     masks = Masks(sites).to(transfer.device)
     masked = transfer.grow(sites, masks)
     with torch.no_grad():

@@ -31,6 +31,11 @@ def scratch(transfer: Transfer) -> Adaptation:
     for name, _ in transfer.network.named_parameters():
         if name not in kept and name.partition(".")[0] != HEAD:
             raise UsageError(f"--method scratch does not store {name}; choose another method")
+    for name, layer in transfer.network.named_modules():
+        if isinstance(layer, Norm) and (layer.weight is None or layer.running_mean is None):
+            raise UsageError(
+                f"--method scratch does not store what {name} learns; choose another method"
+            )
     network = copy.deepcopy(transfer.network).requires_grad_(True).to(transfer.device)
     for layer in network.modules():
         reset = getattr(layer, "reset_parameters", None)

@@ -144,15 +144,20 @@ class Transfer:
             UsageError: nothing is chosen, and the method must own something.
 
         """
-        if self.must_own and not chosen:
-            raise UsageError(
-                f"--method {self.method} finds nothing to own in this network; take another"
-            )
+        if self.must_own:
+            self.refuse_nothing(chosen)
         model = self.grow(chosen)
         if before is not None:
             model.initialize_from(before)
         self.train("final", model, self.train.left, self.rate(model))
         return model
+
+    def refuse_nothing(self, chosen: Sequence[Site]) -> None:
+        """Raise a UsageError where no site is there to own."""
+        if not chosen:
+            raise UsageError(
+                f"--method {self.method} finds nothing to own in this network; take another"
+            )
 
     def rate(self, model: Adaptation) -> float:
         """At which what a language owns learns in the end."""

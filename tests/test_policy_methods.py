@@ -155,6 +155,56 @@ def test_a_method_that_finds_nothing_in_a_network_is_refused(
     assert trainer.history == {}  # found out before anything is learnt
 
 
+class OneOfOurOwn(nn.Module):
+    """A network unlike the project's: a normalisation comes first, and convolutions have biases."""
+
+    def __init__(self, *, biases: tuple[bool, ...], affine: bool = True) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(1, affine=affine)
+        self.stem = nn.Conv2d(1, 4, 3, bias=biases[0])
+        self.points = nn.Sequential(*(nn.Conv2d(4, 4, 1, bias=bias) for bias in biases[1:]))
+        self.head = nn.Linear(4, 4)
+
+    def forward(self, features: Tensor) -> Tensor:
+        x = self.stem(self.norm(features.unsqueeze(1)))
+        logits: Tensor = self.head(self.points(x).relu().mean(dim=(2, 3)))
+        return logits
+
+
+@pytest.mark.parametrize(
+    ("method", "owned"),
+    [
+        ("lora", {"points.1"}),
+        ("vera", {"points.1"}),
+        ("recast-lora", {"points.1"}),
+        ("cacl", {"stem", "points.1"}),
+        ("piggyback", {"stem", "points.1"}),
+    ],
+)
+def test_convolutions_with_a_bias_are_left_to_others(
+    trainer: Trainer, method: str, owned: set[str]
+) -> None:
+    trained = adapt(OneOfOurOwn(biases=(False, True, False)), CLASSES, method, 40, trainer)
+    assert {name.partition("@")[0] for name in names(trained)} == owned
+
+
+@pytest.mark.parametrize("method", ["lora", "vera", "recast-lora", "cacl", "piggyback"])
+def test_where_all_convolutions_have_a_bias_these_have_nothing_to_learn(
+    trainer: Trainer, method: str
+) -> None:
+    with pytest.raises(UsageError, match=f"--method {method} finds nothing to own in this network"):
+        adapt(OneOfOurOwn(biases=(True, True)), CLASSES, method, 40, trainer)
+    assert trainer.history == {}
+
+
+def test_a_network_that_learns_what_nothing_stores_is_not_begun_anew(trainer: Trainer) -> None:
+    """A normalisation without scale and shift has statistics alone."""
+    other = OneOfOurOwn(biases=(False,), affine=False)
+    with pytest.raises(UsageError, match="scratch does not store what norm learns"):
+        adapt(other, CLASSES, "scratch", 40, trainer)
+    assert trainer.history == {}
+
+
 def test_two_stages_of_one_name_are_refused(
     network: BCResNet, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
