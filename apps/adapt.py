@@ -53,7 +53,13 @@ FEW: Final = 6  # sites that are printed by name; sites.png shows all
 @options.per_word
 @click.option("--licence", help="of recordings that do not state theirs, such as CC-BY-4.0")
 @click.option("--note", help="a sentence about them for the adapter's card")
-@click.option("--method", default=Recipe.method, show_default=True, type=click.Choice([*METHODS]))
+@click.option(
+    "--method",
+    default=Recipe.method,
+    show_default=True,
+    type=click.Choice([*METHODS]),
+    help="what a language owns; docs/comparing.md says what each does, and which to take",
+)
 @click.option(
     "--budget",
     default=Recipe.budget,
