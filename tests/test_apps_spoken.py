@@ -29,6 +29,7 @@ from kws.base import read_base_config, save_base_config
 from kws.config import UNKNOWN
 from kws.errors import KwsError, UsageError
 from kws.metrics import NAMELESS, interval
+from models.session import FILE
 
 WORDS = ("nein", "ja")
 
@@ -454,4 +455,17 @@ def test_what_cannot_be_spoken_is_refused(
     learn = ["adapt", "--base", tiny / "base", "--out", tmp_path / "out"]
     found, _, err = kws(*learn, *changed)
     assert (found, message in err, err.count("\n")) == (code, True, 1), err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_cannot_be_listened_with_is_refused_before_anything_is_spoken(
+    tiny: Path, kws: Kws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thresholds, which come last, are chosen by listening."""
+    monkeypatch.setattr("models.compiled.library", lambda: None)
+    base = shutil.copytree(tiny / "base", tmp_path / "base")
+    (base / FILE).unlink()
+    command = learn(tiny, tmp_path / "out")
+    command[2] = base
+    assert f"{base} has no {FILE}" in fail(kws, 1, *command)
     assert not (tmp_path / "out").exists()
