@@ -200,8 +200,7 @@ class Recordings:
                 f"there are no {split} recordings of {self.task.language}, only {others}; select "
                 "others, or give recordings of at least three people or a manifest that splits them"
             )
-        background = self.task.labels.index(SILENCE) if SILENCE in self.task.labels else None
-        _tell_long([e.clip.path for e in examples if e.clip and e.label != background])
+        _tell_long([e.clip.path for e in examples if e.clip and e.clip.word != SILENCE])
         with counting(f"reading {split} recordings") as progress:
             waves = load_views(paths, length=self.features.view, margin=MARGIN, progress=progress)
         labels = [example.label for example in examples]

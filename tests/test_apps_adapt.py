@@ -315,6 +315,24 @@ def test_recordings_without_sound_are_told(kws: Kws, tiny: Path, tmp_path: Path)
     assert "learnt as silence" not in err
 
 
+def test_long_recordings_of_other_words_are_told_and_long_noise_is_not(
+    kws: Kws, tiny: Path, tmp_path: Path
+) -> None:
+    """Of an hour of talk only a second would be an unknown word."""
+    for take in range(8):
+        record(tmp_path / "data" / "low" / f"me_{take}.wav", 300 + 10 * take)
+        record(tmp_path / "data" / "_silence_" / f"hum_{take}.wav", 50, 6)
+        record(tmp_path / "short" / "talk" / f"{take}.wav", 900 + 10 * take)
+        record(tmp_path / "long" / "talk" / f"{take}.wav", 900 + 10 * take, 6)
+    command = ["adapt", "--base", tiny / "base", "--data", tmp_path / "data", "--language", "xx"]
+    command += ["--method", "head", "--epochs", 1, "--out", tmp_path / "out", "--others"]
+    code, _, err = kws(*command, tmp_path / "short")
+    assert (code, "lasts more than" in err) == (0, False), err
+    code, _, err = kws(*command, tmp_path / "long")
+    told = re.search(r"long/talk/\d\.wav lasts more than 5 s, as do \d more", " ".join(err.split()))
+    assert (code, bool(told)) == (0, True), err
+
+
 def test_words_without_recordings_are_told(kws: Kws, tiny: Path, tmp_path: Path) -> None:
     for take in range(8):
         record(tmp_path / "data" / "low" / f"me_{take}.wav", 300 + 10 * take)

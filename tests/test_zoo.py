@@ -58,6 +58,17 @@ def test_test_people_are_understood_as_the_card_says(
     assert re.search(rf"Accuracy {found['accuracy']:.1%} over {found['count']} test clips", card)
 
 
+@pytest.mark.parametrize("name", ["ara", *ADAPTERS])
+def test_whoever_was_trained_on_is_told(name: str) -> None:
+    """So that nobody of them is tested, whatever other recordings say."""
+    config = read_base_config(BASE) if name == "ara" else read_adapter_config(ZOO / name)
+    learnt = config.training["recordings"]
+    known = read_base_config(BASE).people if name != "ara" else {}
+    own = {who for who, where in config.people.items() if where == "train" and who not in known}
+    # Synthetic voices are nobody; some unknown words were said by others.
+    assert len(own) >= (0 if learnt["made"] else learnt["people"])
+
+
 def test_where_nothing_is_named_all_that_is_supplied_is_heard() -> None:
     """Each by the name of its folder, since several are for one language."""
     found, language = to_hear((), None, of_a_base=False)
