@@ -13,7 +13,7 @@ from audio_data.clips import UNTOLD
 from audio_data.corpus import empty_words, unlisted
 from audio_data.task import only_language
 from kws.adapter import AdapterConfig
-from kws.base import CONFIG as BASE
+from kws.base import BASE_CONFIG
 from kws.budget import Budget
 from kws.config import spotted
 from kws.errors import UsageError
@@ -292,7 +292,7 @@ class _Asked:
 
     def refuse_folder(self, out: Path) -> None:
         """Raise an error where the adapter would go among, or over, something else."""
-        if (out / BASE).exists():
+        if (out / BASE_CONFIG).exists():
             raise UsageError(f"{out} holds a base, which is never changed; name another --out")
         if self.after and self.after.resolve() == out.resolve():
             raise UsageError(

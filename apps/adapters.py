@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from kws.adapter import CONFIG, AdapterConfig, load_adapter
+from kws.adapter import ADAPTER_CONFIG, AdapterConfig, load_adapter
 from kws.config import spotted
 from kws.errors import KwsError, UsageError
 from kws.files import below
@@ -157,7 +157,7 @@ def _configs(folder: Path) -> tuple[list[tuple[Path, AdapterConfig]], bool]:
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder; give the one that holds your adapters")
     found, unread = [], list[OSError]()
-    paths = sorted(file for file in below(folder, unread.append) if file.name == CONFIG)
+    paths = sorted(file for file in below(folder, unread.append) if file.name == ADAPTER_CONFIG)
     for closed in unread:
         complain(f"{closed.filename} cannot be read: {closed.strerror or closed}")
     broken = bool(unread)

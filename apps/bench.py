@@ -16,7 +16,7 @@ import click
 import torch
 
 from audio_data.clips import HELD_OUT
-from kws.base import CONFIG
+from kws.base import BASE_CONFIG
 from kws.errors import KwsError, UsageError
 from kws.files import read_json, refuse_unwritable, write_json
 from kws.train import DivergedError
@@ -212,7 +212,7 @@ def _threads(jobs: int) -> Iterator[None]:
 def _refuse_without_base(grid: Grid | None, runs: Iterable[Run]) -> None:
     """Raise a UsageError where runs adapt a base that is not there."""
     adapts = any(isinstance(run, Cell) and run.method for run in runs)
-    if grid and grid.base and adapts and not (Path(grid.base) / CONFIG).is_file():
+    if grid and grid.base and adapts and not (Path(grid.base) / BASE_CONFIG).is_file():
         raise UsageError(
             f"the grid expects its base in {grid.base}, but there is none; make it first, as the "
             "grid says or with kws pretrain, or name another in the grid"
@@ -224,7 +224,7 @@ def refuse_others(grid: Grid | None, folder: Path, recorded: Iterable[Run]) -> N
 
     Of streams the adapter must be the same, too.
     """
-    config = Path(grid.base) / CONFIG if grid and grid.base else None
+    config = Path(grid.base) / BASE_CONFIG if grid and grid.base else None
     ours = read_json(config).get("sha256") if config and config.is_file() else None
     for run in recorded:
         path = folder / f"{run.name}.json"

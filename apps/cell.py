@@ -8,7 +8,7 @@ from typing import Any
 
 from audio_data.clips import HELD_OUT
 from kws.adapter import Adapter, load_adapter
-from kws.base import CONFIG, Base, BaseConfig, read_base_config
+from kws.base import BASE_CONFIG, Base, BaseConfig, read_base_config
 from kws.errors import UsageError
 from kws.train import Plan, Stage
 from policy.methods import method_of
@@ -71,7 +71,7 @@ def _pretrained(
     selection = grid.selection(cell)
     plan = Plan(epochs=grid.epochs, lr=grid.lr or pretrain.LR, seed=cell.seed)
     unfinished = Stage(out, pretrain.STAGE, "").path.exists()
-    if again or unfinished or not (out / CONFIG).exists():
+    if again or unfinished or not (out / BASE_CONFIG).exists():
         pretrain.run(selection, cell.tau, plan, device, out, causal=grid.causal)
     elif not _is_of(read_base_config(out), cell, grid, plan):
         raise UsageError(

@@ -9,8 +9,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from audio_data.augment import SNR, STREAM_SNR, AugmentConfig
-from kws.adapter import CONFIG as ADAPTER
-from kws.adapter import MODEL, Adapter, AdapterConfig, save_adapter, stored_bytes
+from kws.adapter import (
+    ADAPTER_CONFIG,
+    ADAPTER_MODEL,
+    Adapter,
+    AdapterConfig,
+    save_adapter,
+    stored_bytes,
+)
 from kws.base import Base
 from kws.budget import Budget
 from kws.deltas import Adaptation
@@ -182,7 +188,7 @@ def _tell(out: Path, recordings: Recordings, beside: Sequence[Recordings]) -> No
     tell_unfinished(out)
     if not TAG.fullmatch(language := recordings.task.language):
         note(f"the recordings' language is '{language}'; use a tag such as de, cmn or pt-BR")
-    if (out / ADAPTER).exists():
+    if (out / ADAPTER_CONFIG).exists():
         note(f"{out} holds an adapter, which the new one replaces, its thresholds with it")
     for one in (recordings, *beside):
         for warning in one.task.warnings:
@@ -250,7 +256,10 @@ class _Course:
             seed=recipe.seed,
         )
         settings = [self.base.config.sha256, recipe.method, allowed, plan, augment, task.labels]
-        settings += [*self.recordings.learnt, sha256(self.after / MODEL) if self.after else ""]
+        settings += [
+            *self.recordings.learnt,
+            sha256(self.after / ADAPTER_MODEL) if self.after else "",
+        ]
         settings += [one.digest for one in heard]
         settings += [_code_of(recipe.method)]  # edited there, it does not go on where it was
         settings += [clip for other in self.beside for clip in other.learnt]

@@ -8,9 +8,8 @@ import click
 import torch
 
 from audio_data.augment import SNR, SPEC_WIDTHS, STREAM_SNR, AugmentConfig
-from kws.adapter import CARD
-from kws.adapter import CONFIG as ADAPTER
-from kws.base import CONFIG, MODEL, BaseConfig, save_base, tensors_of
+from kws.adapter import ADAPTER_CONFIG, CARD
+from kws.base import BASE_CONFIG, BASE_MODEL, BaseConfig, save_base, tensors_of
 from kws.errors import UsageError
 from kws.files import read_tensors, refuse_unwritable, write_bytes, write_json, write_text
 from kws.train import HIGHEST, Epoch, Optimizer, Plan, Stage, fingerprint, fit
@@ -77,7 +76,8 @@ def pretrain(
 ) -> None:
     """Train the network on one language; it is never changed again."""
     unfinished = Stage(out, STAGE, "").path.exists()  # its last files may not be there yet
-    for name, what in ((CONFIG, "a base, which is never changed"), (ADAPTER, "an adapter")):
+    held = {BASE_CONFIG: "a base, which is never changed", ADAPTER_CONFIG: "an adapter"}
+    for name, what in held.items():
         if (out / name).exists() and not unfinished:
             raise UsageError(f"{out} holds {what}; name another --out, or delete it")
     refuse_foreign(out)
@@ -154,7 +154,7 @@ def run(
     made = {"recordings": recordings.amount, "split_by": recordings.split_by, "command": made_by}
     config = replace(config, training=config.training | made, people=recordings.people)
     saved = save_base(out, replace(config, metrics=metrics), network)
-    write_bytes(out / FILE, base_file(fold(saved, read_tensors(out / MODEL))))
+    write_bytes(out / FILE, base_file(fold(saved, read_tensors(out / BASE_MODEL))))
     write_json(out / HISTORY, {"pretrain": [asdict(epoch) for epoch in history]})
     write_text(out / CARD, base_card(saved))
     pictures.learning_curves({"pretrain": history}, out / "learning_curves.png")

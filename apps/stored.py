@@ -10,6 +10,7 @@ import numpy as np
 from audio_data.manifest import few
 from audio_data.task import Task
 from kws.adapter import (
+    ADAPTER_CONFIG,
     CARD,
     Adapter,
     AdapterConfig,
@@ -18,9 +19,7 @@ from kws.adapter import (
     load_adapter,
     read_adapter_config,
 )
-from kws.adapter import CONFIG as ADAPTER
-from kws.base import CONFIG as BASE
-from kws.base import Base
+from kws.base import BASE_CONFIG, Base
 from kws.config import Where, spotted
 from kws.deltas import Adaptation, restored
 from kws.errors import KwsError, UsageError
@@ -37,7 +36,7 @@ HISTORY: Final = "history.json"  # of training, epoch by epoch
 
 def refuse_foreign(out: Path) -> None:
     """Raise a UsageError where a folder of other things has a file that would be replaced."""
-    ours = any((out / name).exists() for name in (ADAPTER, BASE))
+    ours = any((out / name).exists() for name in (ADAPTER_CONFIG, BASE_CONFIG))
     if ours or _unfinished(out):
         return
     for name in (CARD, HISTORY):

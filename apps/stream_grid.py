@@ -6,9 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from kws.adapter import CONFIG as ADAPTER
-from kws.adapter import AdapterConfig
-from kws.base import CONFIG as BASE
+from kws.adapter import ADAPTER_CONFIG, AdapterConfig
+from kws.base import BASE_CONFIG
 from kws.errors import UsageError
 
 from . import trial
@@ -72,9 +71,9 @@ class StreamCell:
     def network(self) -> dict[str, str]:
         """Digests of what is heard, as far as it is there."""
         found, stream = {}, self.stream
-        if (Path(stream.base) / BASE).is_file():
+        if (Path(stream.base) / BASE_CONFIG).is_file():
             found["base_sha256"] = read_config(Path(stream.base), None).sha256
-        if stream.adapter and (Path(stream.adapter) / ADAPTER).is_file():
+        if stream.adapter and (Path(stream.adapter) / ADAPTER_CONFIG).is_file():
             found["adapter_sha256"] = read_config(Path(stream.base), Path(stream.adapter)).sha256
         return found
 

@@ -20,7 +20,7 @@ from rich.table import Table
 from audio_data.corpus import read_corpus
 from audio_data.synthesis import DEFAULT_WORDS, make_corpus
 from kws.adapter import Adapter, load_adapter, read_adapter_config
-from kws.base import MODEL, Base, read_base_config
+from kws.base import BASE_MODEL, Base, read_base_config
 from kws.errors import KwsError
 from kws.sites import find_sites
 from kws.train import Plan
@@ -93,7 +93,7 @@ def run(out: Path, size: Size, seed: int, device: str) -> tuple[list[Row], float
             selection = _select(manifest, language, seed)
             adapters.append(_adapt(base, selection, size, device, out / language))
     with step(console, "Measuring on voices that were never trained on"):
-        rows = [_base_row(base, manifest, out / "base" / MODEL)]
+        rows = [_base_row(base, manifest, out / "base" / BASE_MODEL)]
         rows += [_adapter_row(base, adapter, manifest) for adapter in adapters]
         owned = [pictures.row_of(adapter.config) for adapter in adapters]
         pictures.choices(owned, find_sites(base.network), out / "sites.png")

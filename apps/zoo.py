@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from kws.adapter import CONFIG
+from kws.adapter import ADAPTER_CONFIG
 from kws.base import read_base_config
 
 ZOO: Final = Path(__file__).resolve().parent.parent / "models" / "zoo"
@@ -27,5 +27,5 @@ def to_hear(
     """
     if adapters or of_a_base:
         return adapters, language
-    found = sorted(path.parent for path in ZOO.glob(f"*/{CONFIG}"))
+    found = sorted(path.parent for path in ZOO.glob(f"*/{ADAPTER_CONFIG}"))
     return [(folder.name, folder) for folder in found], language or read_base_config(BASE).language

@@ -4,10 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from kws.adapter import CONFIG as ADAPTER
-from kws.adapter import AdapterConfig, read_adapter_config
-from kws.base import CONFIG as BASE
-from kws.base import BaseConfig, read_base_config
+from kws.adapter import ADAPTER_CONFIG, AdapterConfig, read_adapter_config
+from kws.base import BASE_CONFIG, BaseConfig, read_base_config
 from kws.config import spotted
 
 from .card import counted
@@ -27,9 +25,10 @@ INTRODUCTION: Final = (
 def zoo_rows(folder: Path) -> list[list[str]]:
     """A row for each network of a folder that was measured."""
     configs: list[tuple[str, BaseConfig | AdapterConfig]] = [
-        (path.parent.name, read_base_config(path.parent)) for path in folder.glob(f"*/{BASE}")
+        (path.parent.name, read_base_config(path.parent))
+        for path in folder.glob(f"*/{BASE_CONFIG}")
     ]
-    adapters = sorted(folder.glob(f"*/{ADAPTER}"))
+    adapters = sorted(folder.glob(f"*/{ADAPTER_CONFIG}"))
     configs += [(path.parent.name, read_adapter_config(path.parent)) for path in adapters]
     return [_row(name, config) for name, config in configs if _measured(config)]
 

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from apps.wiring import open_runtime
 from audio_data import frontend
 from kws.adapter import load_adapter
-from kws.base import MODEL, BaseConfig, read_base_config
+from kws.base import BASE_MODEL, BaseConfig, read_base_config
 from kws.engine import Engine
 from kws.files import Arrays, read_tensors
 from kws.runtime import Network, Runtime
@@ -125,7 +125,7 @@ def machine_rate() -> float:
 def causal_form(base: Path, adapters: list[Path], kernels: bool) -> Runtime:
     """The base's weights as a causal network."""
     config = replace(read_base_config(base), causal=True)
-    tensors = read_tensors(base / MODEL)
+    tensors = read_tensors(base / BASE_MODEL)
     runtime = Runtime(config, tensors, _build(config, tensors, kernels), _front(config, kernels))
     for folder in adapters:
         runtime.set_adapter(runtime.load_adapter(load_adapter(folder)))
@@ -238,7 +238,7 @@ def main() -> None:
         for name, taken in json.loads(done.stdout).items():
             row(name, taken)
     config = replace(read_base_config(given.base), causal=True)
-    network = fold(config, read_tensors(given.base / MODEL))
+    network = fold(config, read_tensors(given.base / BASE_MODEL))
     rate, total = machine_rate(), 8 * (macs(network, False) + macs(network, True))
     print(
         f"floor, causal: {total:,} multiply-accumulates a decision at {rate:,.0f} a microsecond: "

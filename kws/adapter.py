@@ -33,7 +33,9 @@ from .quantized import CODES, Bits, Codes, Peaks, bits_of, dequantize, length
 from .templates import Templates
 from .typed import checked
 
-CONFIG, MODEL, CARD = "adapter_config.json", "adapter_model.safetensors", "README.md"
+ADAPTER_CONFIG: Final = "adapter_config.json"
+ADAPTER_MODEL: Final = "adapter_model.safetensors"
+CARD: Final = "README.md"
 FORMAT: Final = 1
 STORED: Final = np.float16  # of the head; what is measured is what is stored
 TENSORS: Final = {"deltas": 1, "head.weight": 2, "head.bias": 1}  # name: dimensions
@@ -139,22 +141,22 @@ def save_adapter(folder: Path, adapter: Adapter, card: str) -> AdapterConfig:
     """
     if not adapter.finite:
         raise KwsError(f"training gave NaN or inf, so {folder} is not written; lower --lr")
-    write_tensors(folder / MODEL, adapter.arrays())
+    write_tensors(folder / ADAPTER_MODEL, adapter.arrays())
     write_text(folder / CARD, card)
-    config = replace(adapter.config, sha256=sha256(folder / MODEL))
+    config = replace(adapter.config, sha256=sha256(folder / ADAPTER_MODEL))
     save_adapter_config(folder, config)
     return config
 
 
 def save_adapter_config(folder: Path, config: AdapterConfig) -> None:
     """Replace the configuration alone, in one step; the numbers stay as they are."""
-    write_json(folder / CONFIG, asdict(config))
+    write_json(folder / ADAPTER_CONFIG, asdict(config))
 
 
 def read_adapter_config(folder: str | Path) -> AdapterConfig:
     """Only the configuration; quick."""
     folder = Path(folder)
-    raw = read_json(folder / CONFIG)
+    raw = read_json(folder / ADAPTER_CONFIG)
     if raw.get("format") != FORMAT:
         raise KwsError(
             f"{folder} holds an adapter of format {raw.get('format')}, not {FORMAT}; make it again "
@@ -170,7 +172,9 @@ def read_adapter_config(folder: str | Path) -> AdapterConfig:
         return config
     except (TypeError, KeyError, KwsError) as error:
         what = f"it lacks {error}" if isinstance(error, KeyError) else error
-        raise KwsError(f"{folder / CONFIG} is no adapter's configuration ({what})") from error
+        raise KwsError(
+            f"{folder / ADAPTER_CONFIG} is no adapter's configuration ({what})"
+        ) from error
 
 
 def load_adapter(folder: str | Path) -> Adapter:
@@ -182,7 +186,8 @@ def load_adapter(folder: str | Path) -> Adapter:
     """
     folder = Path(folder)
     config = read_adapter_config(folder)
-    arrays = read_tensors(folder / MODEL)
+    file = folder / ADAPTER_MODEL
+    arrays = read_tensors(file)
     dtype = arrays["deltas"].dtype if "deltas" in arrays else None
     few = dtype in CODES.values() and dtype != CODES[16]
     dimensions = TENSORS | ({PEAKS: 1} if few else {})
@@ -190,9 +195,7 @@ def load_adapter(folder: str | Path) -> Adapter:
     if set(arrays) != set(dimensions):
         names = sorted(set(arrays) ^ set(dimensions))
         odd = ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
-        raise KwsError(
-            f"{folder / MODEL} lacks or has unexpected tensors ({odd}); it is no adapter"
-        )
+        raise KwsError(f"{file} lacks or has unexpected tensors ({odd}); it is no adapter")
     classes = len(config.labels)
     fits = (
         all(arrays[name].ndim == n for name, n in dimensions.items())
@@ -204,10 +207,10 @@ def load_adapter(folder: str | Path) -> Adapter:
         and _finite(arrays)
     )
     if not fits:
-        raise KwsError(f"{folder / MODEL} does not fit its configuration; copy or make it again")
-    if config.sha256 not in ("", sha256(folder / MODEL)):
+        raise KwsError(f"{file} does not fit its configuration; copy or make it again")
+    if config.sha256 not in ("", sha256(file)):
         raise KwsError(
-            f"{folder / MODEL} does not match its configuration: an interrupted save, or damage; "
+            f"{file} does not match its configuration: an interrupted save, or damage; "
             "copy or make it again"
         )
     rest = {name: arrays[name] for name in (PEAKS, ROUTER) if name in arrays}

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -16,9 +16,10 @@ from .typed import checked
 if TYPE_CHECKING:
     from torch import nn
 
-CONFIG, MODEL = "base_config.json", "base_model.safetensors"
-FORMAT = 1
-WIDEST = 4_096  # frames that a decision averages at most
+BASE_CONFIG: Final = "base_config.json"
+BASE_MODEL: Final = "base_model.safetensors"
+FORMAT: Final = 1
+WIDEST: Final = 4_096  # frames that a decision averages at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +72,8 @@ def tensors_of(network: "nn.Module") -> Arrays:
 
 def save_base(folder: Path, config: BaseConfig, network: "nn.Module") -> BaseConfig:
     """Write weights first, then the configuration that names their digest."""
-    write_tensors(folder / MODEL, tensors_of(network))
-    digest = sha256(folder / MODEL)
+    write_tensors(folder / BASE_MODEL, tensors_of(network))
+    digest = sha256(folder / BASE_MODEL)
     config = replace(config, sha256=digest)
     save_base_config(folder, config)
     return config
@@ -80,13 +81,13 @@ def save_base(folder: Path, config: BaseConfig, network: "nn.Module") -> BaseCon
 
 def save_base_config(folder: Path, config: BaseConfig) -> None:
     """Replace the configuration alone, in one step; weights and digest stay as they are."""
-    write_json(folder / CONFIG, asdict(config))
+    write_json(folder / BASE_CONFIG, asdict(config))
 
 
 def read_base_config(folder: str | Path) -> BaseConfig:
     """The configuration of the base in ``folder``, checked against its weights' digest."""
     folder = Path(folder)
-    raw = read_json(folder / CONFIG)
+    raw = read_json(folder / BASE_CONFIG)
     if raw.get("format") != FORMAT:
         raise KwsError(
             f"{folder} holds a base of format {raw.get('format')}, not {FORMAT}; make it again "
@@ -102,9 +103,11 @@ def read_base_config(folder: str | Path) -> BaseConfig:
         detector.refuse_strangers(config.labels)
     except (TypeError, KeyError, KwsError) as error:
         what = f"it lacks {error}" if isinstance(error, KeyError) else error
-        raise KwsError(f"{folder / CONFIG} is no base's configuration ({what})") from error
-    if sha256(folder / MODEL) != config.sha256:
-        raise KwsError(f"{folder / MODEL} is damaged or of another base; pretrain or copy it again")
+        raise KwsError(f"{folder / BASE_CONFIG} is no base's configuration ({what})") from error
+    if sha256(folder / BASE_MODEL) != config.sha256:
+        raise KwsError(
+            f"{folder / BASE_MODEL} is damaged or of another base; pretrain or copy it again"
+        )
     return config
 
 
@@ -115,7 +118,7 @@ def read_base_tensors(folder: str | Path) -> Arrays:
         KwsError: the file is missing or damaged, or holds what is no number.
 
     """
-    path = Path(folder) / MODEL
+    path = Path(folder) / BASE_MODEL
     tensors = read_tensors(path)
     if not all(np.isfinite(array).all() for array in tensors.values()):
         raise KwsError(f"{path} holds NaN or infinite weights; pretrain or copy it again")
@@ -153,7 +156,7 @@ def load_base(folder: str | Path, build: Build) -> Base:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         raise KwsError(
-            f"{folder / MODEL} holds another network than {config.architecture} of width "
+            f"{folder / BASE_MODEL} holds another network than {config.architecture} of width "
             f"{config.tau:g} with {len(config.labels)} classes; pretrain or copy it again"
         ) from error
     return Base(config, network.eval().requires_grad_(False))

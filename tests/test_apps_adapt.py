@@ -16,7 +16,7 @@ from apps.learn import _code_of
 from apps.recordings import Recordings, Selection
 from audio_data.clips import SPLITS
 from audio_data.manifest import read_manifest, write_manifest
-from kws.adapter import MODEL, load_adapter, read_adapter_config, save_adapter_config
+from kws.adapter import ADAPTER_MODEL, load_adapter, read_adapter_config, save_adapter_config
 from kws.base import read_base_config
 from kws.config import Where
 from kws.files import read_json, write_tensors
@@ -46,7 +46,7 @@ def test_adapting_prints_what_was_promised(
     assert printed["budget"] == "10%"
     assert printed["spent_parameters"] == len(adapter.deltas) <= 883
     assert printed["head_parameters"] == adapter.head_weight.size + adapter.head_bias.size == 165
-    assert printed["stored_bytes"] == (tiny / name / MODEL).stat().st_size
+    assert printed["stored_bytes"] == (tiny / name / ADAPTER_MODEL).stat().st_size
     assert tuple(printed["sites"]) == adapter.config.sites
     assert adapter.config.base_language == "en"
     assert adapter.config.licences == ("synthetic, eSpeak NG",)
@@ -62,7 +62,7 @@ def test_few_bits_own_more_in_as_many_bytes(
     for bits in (16, 8, 4):
         out = tmp_path / str(bits)
         printed = succeed(kws, "adapt", *language, *learn, "--bits", bits, "--out", out)
-        assert printed["stored_bytes"] == (out / MODEL).stat().st_size <= 1_200
+        assert printed["stored_bytes"] == (out / ADAPTER_MODEL).stat().st_size <= 1_200
         found = succeed(kws, "evaluate", *language, "--adapter", out, "--split", "validation")
         assert found["accuracy"] == pytest.approx(printed["validation_accuracy"])
         spent.append(printed["spent_parameters"])
@@ -123,10 +123,10 @@ def test_languages_in_sequence_build_on_one_another(
     succeed(kws, *learn, "--filter", "language=de", "--out", first)
     people: dict[str, Where] = {"heard in German": "test"}
     save_adapter_config(first, replace(read_adapter_config(first), people=people))
-    before = (first / MODEL).read_bytes()
+    before = (first / ADAPTER_MODEL).read_bytes()
     spanish = ["--filter", "language=es", "--budget", "300", "--after", first]
     printed = succeed(kws, *learn, *spanish, "--out", second)
-    assert (first / MODEL).read_bytes() == before
+    assert (first / ADAPTER_MODEL).read_bytes() == before
     assert read_adapter_config(second).people == people  # they stay who they were
     earlier = read_adapter_config(first).spent_parameters
     assert 0 < earlier <= 883
@@ -143,7 +143,7 @@ def test_languages_in_sequence_build_on_one_another(
     assert "a budget of 1KiB cannot hold the head and what the language before owns" in complaint
     spanish[3] = "3KiB"
     succeed(kws, *learn, *spanish, "--out", tmp_path / "few")
-    assert earlier < (tmp_path / "few" / MODEL).stat().st_size <= 3 * 1_024
+    assert earlier < (tmp_path / "few" / ADAPTER_MODEL).stat().st_size <= 3 * 1_024
 
 
 @pytest.mark.parametrize("method", ["swr", "recast-swr"])
@@ -155,7 +155,7 @@ def test_a_budget_in_bytes_holds_the_whole_file(
     learn += ["--epochs", 4, "--method", method, "--budget", "2KiB", "--out", tmp_path / "de"]
     printed = succeed(kws, *learn)
     assert 1_900 < printed["stored_bytes"] <= 2_048
-    assert (tmp_path / "de" / MODEL).stat().st_size == printed["stored_bytes"]
+    assert (tmp_path / "de" / ADAPTER_MODEL).stat().st_size == printed["stored_bytes"]
 
 
 def test_a_method_whose_file_is_larger_than_the_budget_is_found_out(

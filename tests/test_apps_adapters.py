@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from helpers import Kws, refuse_folders, said, succeed
 
-from kws.adapter import MODEL, load_adapter, save_adapter
+from kws.adapter import ADAPTER_MODEL, load_adapter, save_adapter
 from kws.files import read_json, write_json
 
 
@@ -58,7 +58,7 @@ def test_a_damaged_adapter_does_not_hide_the_others(kws: Kws, tiny: Path, tmp_pa
     shutil.copytree(tiny / "de", tmp_path / "good")
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "adapter_config.json").write_text("{")
-    cut = shutil.copytree(tiny / "es", tmp_path / "cut") / MODEL
+    cut = shutil.copytree(tiny / "es", tmp_path / "cut") / ADAPTER_MODEL
     cut.write_bytes(cut.read_bytes()[:-9])
     code, out, err = kws("adapters", "list", tmp_path, "--json")
     assert code == 1
@@ -125,7 +125,7 @@ def test_adapters_behind_links_in_any_script_are_listed_whatever_the_locale(
 def test_an_adapter_that_cannot_be_drawn_is_told(kws: Kws, tiny: Path, tmp_path: Path) -> None:
     """The others are drawn all the same."""
     shutil.copytree(tiny / "de", tmp_path / "good")
-    cut = shutil.copytree(tiny / "es", tmp_path / "cut") / MODEL
+    cut = shutil.copytree(tiny / "es", tmp_path / "cut") / ADAPTER_MODEL
     cut.write_bytes(cut.read_bytes()[:-9])
     picture = tmp_path / "p.png"
     command = ["adapters", "picture", tmp_path, "--base", tiny / "base", "--out", picture]

@@ -19,9 +19,8 @@ from apps.card import base_card
 from apps.trial import Trial, play
 from apps.wiring import open_runtime
 from audio_data.material import Material
-from kws.adapter import CARD, CONFIG, MODEL, load_adapter, save_adapter_config
-from kws.base import MODEL as BASE_MODEL
-from kws.base import read_base_config
+from kws.adapter import ADAPTER_CONFIG, ADAPTER_MODEL, CARD, load_adapter, save_adapter_config
+from kws.base import BASE_MODEL, read_base_config
 from kws.config import SAMPLE_RATE, Where
 from kws.detector import DetectorConfig
 
@@ -61,7 +60,7 @@ def said(spoken: Path, split: str) -> int:
 def test_thresholds_are_found_for_each_keyword_and_stored(
     kws: Kws, spoken: Path, adapter: Path, command: list[object]
 ) -> None:
-    before = (adapter / MODEL).read_bytes()
+    before = (adapter / ADAPTER_MODEL).read_bytes()
     old = load_adapter(adapter).config
     found = succeed(kws, *command, *SHORT, "--snr", 10, "--snr", 0)
     assert list(found) == KEYS
@@ -75,7 +74,7 @@ def test_thresholds_are_found_for_each_keyword_and_stored(
     typed = shlex.join(map(str, ["kws", *command, *SHORT, "--snr", 10, "--snr", 0, "--json"]))
     assert kept.pop("command") == typed
     assert kept == {key: found[key] for key in KEYS[1:]}
-    assert (adapter / MODEL).read_bytes() == before
+    assert (adapter / ADAPTER_MODEL).read_bytes() == before
     told = (adapter / CARD).read_text(encoding="utf-8")
     assert f"{found['negatives']['false_accepts']} in " in told
     assert f"- Thresholds by `{typed}`\n" in told
@@ -142,7 +141,7 @@ def test_calibrating_again_gives_the_same(kws: Kws, adapter: Path, command: list
     written = []
     for _ in range(2):
         succeed(kws, *command, *SHORT, "--per-word", 1)
-        written.append((adapter / CONFIG).read_bytes())
+        written.append((adapter / ADAPTER_CONFIG).read_bytes())
     assert written[0] == written[1]
 
 
@@ -228,7 +227,7 @@ def test_a_table_for_people(kws: Kws, adapter: Path, command: list[object]) -> N
 def test_what_cannot_be_calibrated_changes_nothing(
     kws: Kws, adapter: Path, command: list[object], code: int, options: list[object], message: str
 ) -> None:
-    before = (adapter / CONFIG).read_bytes()
+    before = (adapter / ADAPTER_CONFIG).read_bytes()
     given = [*command, *options]
     if options[0] in command and options[0] != "--filter":  # in its place
         given = [*command]
@@ -238,15 +237,17 @@ def test_what_cannot_be_calibrated_changes_nothing(
     assert message in err
     assert err.startswith("kws: ")
     assert err.count("\n") == 1
-    assert (adapter / CONFIG).read_bytes() == before
+    assert (adapter / ADAPTER_CONFIG).read_bytes() == before
     assert load_adapter(adapter).config.detector == DetectorConfig()
 
 
 def test_an_adapter_of_another_base_is_refused(
     kws: Kws, adapter: Path, command: list[object]
 ) -> None:
-    raw = json.loads((adapter / CONFIG).read_text(encoding="utf-8"))
-    (adapter / CONFIG).write_text(json.dumps(raw | {"base_sha256": "b" * 64}), encoding="utf-8")
+    raw = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    (adapter / ADAPTER_CONFIG).write_text(
+        json.dumps(raw | {"base_sha256": "b" * 64}), encoding="utf-8"
+    )
     code, _, err = kws(*command)
     assert code == 1
     assert "the adapter for de belongs to another base" in err
@@ -270,10 +271,10 @@ def test_too_little_sound_to_choose_on_is_refused(
     kws: Kws, adapter: Path, command: list[object], tmp_path: Path
 ) -> None:
     soundfile.write(tmp_path / "short.wav", np.zeros(8_000, np.float32), SAMPLE_RATE)
-    before = (adapter / CONFIG).read_bytes()
+    before = (adapter / ADAPTER_CONFIG).read_bytes()
     code, _, err = kws(*command, "--negatives", tmp_path / "short.wav")
     assert (code, "holds 0.5 s of sound, too little to choose thresholds on" in err) == (2, True)
-    assert (adapter / CONFIG).read_bytes() == before
+    assert (adapter / ADAPTER_CONFIG).read_bytes() == before
 
 
 @pytest.mark.parametrize("change", ["metrics", "detector", "sha256"])
@@ -289,8 +290,10 @@ def test_what_others_write_meanwhile_is_not_lost(
             "detector": replace(config.detector, smoothing=7),
         }
         if change == "sha256":
-            text = (adapter / CONFIG).read_text(encoding="utf-8")
-            (adapter / CONFIG).write_text(text.replace(config.sha256, "0" * 64), encoding="utf-8")
+            text = (adapter / ADAPTER_CONFIG).read_text(encoding="utf-8")
+            (adapter / ADAPTER_CONFIG).write_text(
+                text.replace(config.sha256, "0" * 64), encoding="utf-8"
+            )
         else:
             save_adapter_config(adapter, replace(config, **{change: others[change]}))  # type: ignore[arg-type]
         return play(*given, **named)  # type: ignore[arg-type]

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from helpers import Kws
 
-from kws.adapter import MODEL as ADAPTER
-from kws.base import MODEL as BASE
+from kws.adapter import ADAPTER_MODEL
+from kws.base import BASE_MODEL
 from kws.errors import KwsError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,7 +75,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, spoken: Path, kws: Kws) -> b
     """The base of an uninterrupted run."""
     out = tmp_path_factory.mktemp("whole")
     run_quietly(kws, *pretraining(spoken), "--out", out)
-    return (out / BASE).read_bytes()
+    return (out / BASE_MODEL).read_bytes()
 
 
 def test_killed_pretraining_goes_on_to_the_same_base(
@@ -86,7 +86,7 @@ def test_killed_pretraining_goes_on_to_the_same_base(
     with process(*command) as running:
         wait_for(tmp_path / "checkpoint-pretrain.safetensors", running)
         kill(running)
-    assert not (tmp_path / BASE).exists()
+    assert not (tmp_path / BASE_MODEL).exists()
     code, out, err = kws(*command, "--seed", 1)
     assert (code, out) == (1, "")
     assert "unfinished run with other settings" in err
@@ -94,7 +94,7 @@ def test_killed_pretraining_goes_on_to_the_same_base(
     code, _, err = kws(*otherwise)  # the same, spelt otherwise
     assert code == 0, err
     assert err.startswith(f"note: {tmp_path} holds an unfinished run, which goes on")
-    assert (tmp_path / BASE).read_bytes() == whole
+    assert (tmp_path / BASE_MODEL).read_bytes() == whole
     assert not (tmp_path / "checkpoint-pretrain.safetensors").exists()
 
 
@@ -106,11 +106,11 @@ def test_pretraining_that_stops_beside_its_last_files_is_finished(
     with monkeypatch.context() as patch:
         patch.setattr("apps.pictures.learning_curves", stop)
         assert kws(*command)[0] == 1
-    assert (tmp_path / BASE).read_bytes() == whole
+    assert (tmp_path / BASE_MODEL).read_bytes() == whole
     assert not (tmp_path / "confusion.png").exists()
     run_quietly(kws, *command)
     assert (tmp_path / "confusion.png").is_file()
-    assert (tmp_path / BASE).read_bytes() == whole
+    assert (tmp_path / BASE_MODEL).read_bytes() == whole
     code, _, err = kws(*command)
     assert (code, "a base, which is never changed" in err) == (2, True)
 
@@ -124,12 +124,12 @@ def test_killed_adapting_goes_on_to_the_same_adapter(
     with process(*command, "--out", out) as running:
         wait_for(out / "checkpoint-policy.safetensors", running)
         kill(running)
-    assert not (out / ADAPTER).exists()
+    assert not (out / ADAPTER_MODEL).exists()
     assert (out / "checkpoint-transfer.safetensors").is_file()
     otherwise = [os.path.relpath(spoken) if item == spoken else item for item in command]
     run_quietly(kws, *otherwise, "--out", out)
     run_quietly(kws, *command, "--out", tmp_path / "whole")
-    assert (out / ADAPTER).read_bytes() == (tmp_path / "whole" / ADAPTER).read_bytes()
+    assert (out / ADAPTER_MODEL).read_bytes() == (tmp_path / "whole" / ADAPTER_MODEL).read_bytes()
     assert sorted(file.name for file in out.glob("*")) == sorted(os.listdir(tmp_path / "whole"))
 
 
@@ -149,4 +149,4 @@ def test_a_full_disk_stops_the_run_and_a_free_one_lets_it_go_on(
     assert "Traceback" not in err
     assert [file.name for file in tmp_path.iterdir()] == [checkpoint.name]
     run_quietly(kws, *command, "--out", tmp_path)
-    assert (tmp_path / BASE).read_bytes() == whole
+    assert (tmp_path / BASE_MODEL).read_bytes() == whole

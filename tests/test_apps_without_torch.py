@@ -18,7 +18,7 @@ from apps.cli import COMMANDS, kws
 from apps.export import language_file
 from apps.wiring import open_bank, open_runtime
 from kws.adapter import load_adapter
-from kws.base import MODEL, read_base_config
+from kws.base import BASE_MODEL, read_base_config
 from kws.files import read_tensors
 from kws.runtime import merged
 from models.folded import fold
@@ -139,7 +139,7 @@ def test_the_runtime_scores_as_torch_does(
 def test_an_exported_language_needs_only_onnxruntime(wave: Wave) -> None:
     """And after pieces of any sizes decides as the runtime does after the same sound."""
     config, adapter = read_base_config(ZOO / "ara"), load_adapter(ZOO / "cmn")
-    network = fold(config, merged(read_tensors(ZOO / "ara" / MODEL), adapter))
+    network = fold(config, merged(read_tensors(ZOO / "ara" / BASE_MODEL), adapter))
     session = onnxruntime.InferenceSession(language_file(config.features, network, adapter.config))
     hop = config.features.hop
     scorer = open_runtime(ZOO / "ara", [ZOO / "cmn"]).hop_scorer(hop)

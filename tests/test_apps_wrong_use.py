@@ -19,7 +19,7 @@ from helpers import Kws, fail, record, rows, succeed
 from apps import cli
 from apps.progress import note, say
 from apps.stored import pack, refuse_taken
-from kws.adapter import MODEL, Adapter
+from kws.adapter import ADAPTER_MODEL, Adapter
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -179,15 +179,15 @@ def test_damaged_adapters_are_refused(
 ) -> None:
     adapter = tmp_path / "de"
     shutil.copytree(tiny / "de", adapter)
-    data = (adapter / MODEL).read_bytes()
-    other = (tiny / "es" / MODEL).read_bytes()
+    data = (adapter / ADAPTER_MODEL).read_bytes()
+    other = (tiny / "es" / ADAPTER_MODEL).read_bytes()
     changed = {"truncated": data[:-20], "foreign": b"RIFF" + data, "another": other, "missing": b""}
-    (adapter / MODEL).write_bytes(changed[damage])
+    (adapter / ADAPTER_MODEL).write_bytes(changed[damage])
     if damage == "missing":
-        (adapter / MODEL).unlink()
+        (adapter / ADAPTER_MODEL).unlink()
     clip = spoken.parent / rows(spoken, "de", "test")[0]["path"]
     error = fail(kws, 1, "detect", clip, "--base", tiny / "base", "--adapter", adapter)
-    assert str(adapter / MODEL) in error
+    assert str(adapter / ADAPTER_MODEL) in error
 
 
 @pytest.mark.parametrize("name", ["gone.wav", "empty.wav", "text.wav", "cut.wav"])

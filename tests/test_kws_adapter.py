@@ -11,9 +11,9 @@ import pytest
 from safetensors.numpy import load, save
 
 from kws.adapter import (
+    ADAPTER_CONFIG,
+    ADAPTER_MODEL,
     CARD,
-    CONFIG,
-    MODEL,
     Adapter,
     AdapterConfig,
     check_base,
@@ -38,17 +38,17 @@ def folder(tmp_path: Path, make_adapter: Make) -> Path:
 
 def rewrite(folder: Path, **changes: Any) -> None:
     """Change the configuration; a value of ... deletes the field."""
-    raw = json.loads((folder / CONFIG).read_text(encoding="utf-8")) | changes
+    raw = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8")) | changes
     raw = {name: value for name, value in raw.items() if value is not ...}
-    (folder / CONFIG).write_text(json.dumps(raw), encoding="utf-8")
+    (folder / ADAPTER_CONFIG).write_text(json.dumps(raw), encoding="utf-8")
 
 
 def retensor(folder: Path, **changes: Any) -> None:
     """Change tensors; None deletes one."""
-    tensors = load((folder / MODEL).read_bytes()) | {
+    tensors = load((folder / ADAPTER_MODEL).read_bytes()) | {
         name.replace("__", "."): array for name, array in changes.items()
     }
-    (folder / MODEL).write_bytes(save({n: t for n, t in tensors.items() if t is not None}))
+    (folder / ADAPTER_MODEL).write_bytes(save({n: t for n, t in tensors.items() if t is not None}))
 
 
 @pytest.mark.parametrize("bits", BITS)
@@ -82,12 +82,12 @@ def test_older_adapters_have_one_detector_for_all_keywords(folder: Path, newer: 
 
 
 def test_new_settings_leave_the_numbers_and_the_card_alone(folder: Path) -> None:
-    before = {name: (folder / name).stat().st_mtime_ns for name in (MODEL, CARD)}
+    before = {name: (folder / name).stat().st_mtime_ns for name in (ADAPTER_MODEL, CARD)}
     config = read_adapter_config(folder)
     detector = DetectorConfig(keywords={"cmn 1": Levels(0.9, 0.3)})
     save_adapter_config(folder, replace(config, detector=detector))
     assert load_adapter(folder).config == replace(config, detector=detector)
-    assert {name: (folder / name).stat().st_mtime_ns for name in (MODEL, CARD)} == before
+    assert {name: (folder / name).stat().st_mtime_ns for name in (ADAPTER_MODEL, CARD)} == before
     assert len(list(folder.iterdir())) == 3
 
 
@@ -134,7 +134,7 @@ def test_stored_bytes_are_the_files(
     """What a budget in bytes buys; memory holds the numbers alone."""
     adapter = make_adapter("cmn", classes, step, bits)
     save_adapter(tmp_path, adapter, "")
-    assert (tmp_path / MODEL).stat().st_size == adapter.config.stored_bytes
+    assert (tmp_path / ADAPTER_MODEL).stat().st_size == adapter.config.stored_bytes
     word = CODES[bits].itemsize
     deltas = -(-adapter.config.spent_parameters * bits // (8 * word)) * word
     peaks = 0 if bits == 16 else 2 * len(adapter.config.sites)
@@ -148,7 +148,7 @@ def test_a_language_without_deltas_is_a_head(tmp_path: Path, make_adapter: Make)
     head = Adapter(config, np.zeros(0, np.float16), whole.head_weight, whole.head_bias)
     save_adapter(tmp_path, head, "")
     assert load_adapter(tmp_path).deltas.shape == (0,)
-    assert (tmp_path / MODEL).stat().st_size == stored_bytes(0, 3, 32)
+    assert (tmp_path / ADAPTER_MODEL).stat().st_size == stored_bytes(0, 3, 32)
 
 
 @pytest.mark.parametrize(
@@ -183,9 +183,11 @@ def test_peaks_come_with_few_bits_and_only_then(
 
 
 def test_the_folder_is_what_people_know(folder: Path) -> None:
-    assert sorted(file.name for file in folder.iterdir()) == sorted([CARD, CONFIG, MODEL])
-    assert (CONFIG, MODEL) == ("adapter_config.json", "adapter_model.safetensors")
-    raw = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    assert sorted(file.name for file in folder.iterdir()) == sorted(
+        [CARD, ADAPTER_CONFIG, ADAPTER_MODEL]
+    )
+    assert (ADAPTER_CONFIG, ADAPTER_MODEL) == ("adapter_config.json", "adapter_model.safetensors")
+    raw = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
     assert set(raw) == {field.name for field in fields(AdapterConfig)}
 
 
@@ -195,15 +197,15 @@ def test_the_configuration_is_written_last(
     """A folder with a configuration is a whole adapter, also after a kill."""
     monkeypatch.setattr("kws.adapter.write_json", lambda *_: None)
     save_adapter(tmp_path, make_adapter("cmn"), "# card\n")
-    assert (tmp_path / MODEL).is_file()
+    assert (tmp_path / ADAPTER_MODEL).is_file()
     with pytest.raises(KwsError, match=r"adapter_config\.json does not exist"):
         load_adapter(tmp_path)
 
 
 @pytest.mark.parametrize("keep", [0, 5, 100, -1])
 def test_a_truncated_file_is_refused(folder: Path, keep: int) -> None:
-    data = (folder / MODEL).read_bytes()
-    (folder / MODEL).write_bytes(data[:keep])
+    data = (folder / ADAPTER_MODEL).read_bytes()
+    (folder / ADAPTER_MODEL).write_bytes(data[:keep])
     with pytest.raises(KwsError, match=r"adapter_model\.safetensors is truncated or no safe"):
         load_adapter(folder)
 
@@ -211,7 +213,7 @@ def test_a_truncated_file_is_refused(folder: Path, keep: int) -> None:
 def test_a_pickle_is_never_opened(folder: Path) -> None:
     """What torch.save and pickle write is no safetensors file."""
     for data in (b"PK\x03\x04" + bytes(60), b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00true\x85R."):
-        (folder / MODEL).write_bytes(data)
+        (folder / ADAPTER_MODEL).write_bytes(data)
         with pytest.raises(KwsError, match="is truncated or no safetensors file"):
             load_adapter(folder)
 
@@ -235,7 +237,7 @@ def test_unexpected_and_missing_tensors_are_named(
 @pytest.mark.parametrize("name", ["deltas", "head__weight", "head__bias"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_numbers_that_are_none_are_refused(folder: Path, name: str, bad: float) -> None:
-    array = load((folder / MODEL).read_bytes())[name.replace("__", ".")].copy()
+    array = load((folder / ADAPTER_MODEL).read_bytes())[name.replace("__", ".")].copy()
     array.reshape(-1)[-1] = bad
     retensor(folder, **{name: array})
     with pytest.raises(KwsError, match="does not fit its configuration"):

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from kws.base import (
-    CONFIG,
-    MODEL,
+    BASE_CONFIG,
+    BASE_MODEL,
     Base,
     load_base,
     read_base_config,
@@ -36,8 +36,8 @@ def folder(tmp_path: Path, base: Base) -> Path:
 
 
 def rewrite(folder: Path, **changes: Any) -> None:
-    raw = json.loads((folder / CONFIG).read_text(encoding="utf-8")) | changes
-    (folder / CONFIG).write_text(json.dumps(raw), encoding="utf-8")
+    raw = json.loads((folder / BASE_CONFIG).read_text(encoding="utf-8")) | changes
+    (folder / BASE_CONFIG).write_text(json.dumps(raw), encoding="utf-8")
 
 
 def test_a_base_comes_back_equal(folder: Path, base: Base) -> None:
@@ -50,7 +50,7 @@ def test_a_base_comes_back_equal(folder: Path, base: Base) -> None:
         assert tensor.dtype == expected[name].dtype
     assert found.config.labels == base.config.labels
     assert found.config.features == FeatureConfig(floor=1e-5)
-    assert found.config.sha256 == sha256(folder / MODEL)
+    assert found.config.sha256 == sha256(folder / BASE_MODEL)
 
 
 def test_a_loaded_base_listens_and_does_not_learn(folder: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_loaded_base_listens_and_does_not_learn(folder: Path) -> None:
 def test_equal_weights_are_equal_bytes(tmp_path: Path, base: Base, folder: Path) -> None:
     """So that the digest in an adapter names the base wherever it was copied."""
     again = save_base(tmp_path / "again", base.config, load_base(folder, build).network)
-    assert (tmp_path / "again" / MODEL).read_bytes() == (folder / MODEL).read_bytes()
+    assert (tmp_path / "again" / BASE_MODEL).read_bytes() == (folder / BASE_MODEL).read_bytes()
     assert again.sha256 == read_base_config(folder).sha256
 
 
@@ -79,9 +79,9 @@ def test_a_causal_base_comes_back_causal(folder: Path, base: Base) -> None:
 
 def test_older_bases_are_not_causal(folder: Path) -> None:
     """Their configuration does not speak of it."""
-    raw = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    raw = json.loads((folder / BASE_CONFIG).read_text(encoding="utf-8"))
     del raw["causal"]
-    (folder / CONFIG).write_text(json.dumps(raw), encoding="utf-8")
+    (folder / BASE_CONFIG).write_text(json.dumps(raw), encoding="utf-8")
     found = load_base(folder, build)
     assert isinstance(found.network, BCResNet)
     assert not found.network.causal
@@ -89,33 +89,33 @@ def test_older_bases_are_not_causal(folder: Path) -> None:
 
 
 def test_older_bases_have_the_detector_of_new_ones(folder: Path) -> None:
-    raw = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    raw = json.loads((folder / BASE_CONFIG).read_text(encoding="utf-8"))
     del raw["detector"]
-    (folder / CONFIG).write_text(json.dumps(raw), encoding="utf-8")
+    (folder / BASE_CONFIG).write_text(json.dumps(raw), encoding="utf-8")
     assert read_base_config(folder).detector == DetectorConfig()
 
 
 def test_new_settings_leave_the_weights_and_their_digest_alone(folder: Path) -> None:
-    before = (folder / MODEL).stat().st_mtime_ns
+    before = (folder / BASE_MODEL).stat().st_mtime_ns
     config = read_base_config(folder)
     detector = DetectorConfig(
         keywords={"خلف": Levels(0.9, 0.3)}, timings={"خلف": Timing(1, 2, 1.5)}
     )
     save_base_config(folder, replace(config, detector=detector))
     assert load_base(folder, build).config == replace(config, detector=detector)
-    assert (folder / MODEL).stat().st_mtime_ns == before
+    assert (folder / BASE_MODEL).stat().st_mtime_ns == before
     assert len(list(folder.iterdir())) == 2
 
 
 def test_one_changed_byte_is_seen(folder: Path) -> None:
-    data = bytearray((folder / MODEL).read_bytes())
+    data = bytearray((folder / BASE_MODEL).read_bytes())
     data[-1] ^= 1
-    (folder / MODEL).write_bytes(data)
+    (folder / BASE_MODEL).write_bytes(data)
     with pytest.raises(KwsError, match=r"base_model\.safetensors is damaged or of another base"):
         load_base(folder, build)
 
 
-@pytest.mark.parametrize("missing", [CONFIG, MODEL])
+@pytest.mark.parametrize("missing", [BASE_CONFIG, BASE_MODEL])
 def test_missing_files_are_named(folder: Path, missing: str) -> None:
     (folder / missing).unlink()
     with pytest.raises(KwsError, match=missing.replace(".", r"\.")):
@@ -166,18 +166,18 @@ def test_foreign_configurations_are_refused_in_one_line(
 
 def test_a_foreign_safetensors_file_is_refused(folder: Path) -> None:
     """Even where the configuration names its digest."""
-    write_tensors(folder / MODEL, {"weights": np.zeros(3, np.float32)})
-    rewrite(folder, sha256=sha256(folder / MODEL))
+    write_tensors(folder / BASE_MODEL, {"weights": np.zeros(3, np.float32)})
+    rewrite(folder, sha256=sha256(folder / BASE_MODEL))
     with pytest.raises(KwsError, match="holds another network than bcresnet"):
         load_base(folder, build)
-    (folder / MODEL).write_bytes(b"no tensors")
-    rewrite(folder, sha256=sha256(folder / MODEL))
+    (folder / BASE_MODEL).write_bytes(b"no tensors")
+    rewrite(folder, sha256=sha256(folder / BASE_MODEL))
     with pytest.raises(KwsError, match="is truncated or no safetensors file"):
         load_base(folder, build)
 
 
 def test_an_adapter_is_no_base(tmp_path: Path, base: Base) -> None:
-    write_json(tmp_path / CONFIG, {"format": 1, "language": base.config.language})
+    write_json(tmp_path / BASE_CONFIG, {"format": 1, "language": base.config.language})
     with pytest.raises(KwsError, match=r"is no base's configuration .*features"):
         load_base(tmp_path, build)
 
@@ -185,13 +185,13 @@ def test_an_adapter_is_no_base(tmp_path: Path, base: Base) -> None:
 def test_a_whole_number_for_a_fraction_is_the_same_front_end(folder: Path) -> None:
     """As editors and other languages write 20.0; adapters name the digest of what is heard."""
     before = read_base_config(folder)
-    raw = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    raw = json.loads((folder / BASE_CONFIG).read_text(encoding="utf-8"))
     rewrite(folder, features=raw["features"] | {"low": 20, "high": 7600})
     assert read_base_config(folder).features.digest == before.features.digest
 
 
 def test_every_setting_is_written(folder: Path) -> None:
-    raw = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    raw = json.loads((folder / BASE_CONFIG).read_text(encoding="utf-8"))
     config = read_base_config(folder)
     assert raw == json.loads(json.dumps(asdict(config)))
 
@@ -200,8 +200,8 @@ def test_weights_that_are_no_numbers_are_refused(folder: Path, base: Base) -> No
     """They would be heard as silence."""
     tensors = tensors_of(base.network)
     tensors["stem.0.weight"] = tensors["stem.0.weight"] * np.nan
-    write_tensors(folder / MODEL, tensors)
-    rewrite(folder, sha256=sha256(folder / MODEL))
+    write_tensors(folder / BASE_MODEL, tensors)
+    rewrite(folder, sha256=sha256(folder / BASE_MODEL))
     for read in (read_base_tensors, lambda path: load_base(path, build)):
         with pytest.raises(KwsError, match="holds NaN or infinite weights; pretrain or copy"):
             read(folder)

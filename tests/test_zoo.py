@@ -12,7 +12,7 @@ from apps.card import card
 from apps.wiring import open_runtime
 from apps.zoo import to_hear
 from apps.zoo_results import zoo_rows
-from kws.adapter import CONFIG, check_base, load_adapter, read_adapter_config
+from kws.adapter import ADAPTER_CONFIG, check_base, load_adapter, read_adapter_config
 from kws.base import read_base_config
 
 ZOO = Path(__file__).resolve().parent.parent / "models" / "zoo"
@@ -103,7 +103,7 @@ def test_the_table_has_a_row_for_each() -> None:
 def test_people_among_synthetic_voices_are_told_of(tmp_path: Path) -> None:
     """In what was learnt and in what was tested, as the card does."""
     shutil.copytree(ZOO / "deu", tmp_path / "deu")
-    file = tmp_path / "deu" / CONFIG
+    file = tmp_path / "deu" / ADAPTER_CONFIG
     config = json.loads(file.read_text("utf-8"))
     config["training"]["recordings"] = {"clips": 100, "people": 10, "made": 4}
     config["metrics"].pop("test", None)
@@ -122,7 +122,7 @@ def test_streams_tell_how_many_synthetic_voices_there_are(
     made: int, whose: str, tmp_path: Path
 ) -> None:
     shutil.copytree(ZOO / "deu", tmp_path / "deu")
-    file = tmp_path / "deu" / CONFIG
+    file = tmp_path / "deu" / ADAPTER_CONFIG
     config = json.loads(file.read_text("utf-8"))
     config["metrics"]["stream"] |= {"made": made, "count": 64}
     file.write_text(json.dumps(config), "utf-8")
