@@ -127,12 +127,7 @@ def run_grid(
     device: str,
 ) -> None:
     """Run every cell of GRID that has no record yet, or with --again every cell."""
-    if ray and (jobs or part):
-        raise UsageError("--ray spreads the whole grid; leave --jobs and --part out")
-    if part and not 1 <= part[0] <= part[1]:
-        raise UsageError(f"--part {part[0]} {part[1]} is not a part: give I from 1 to N")
-    if jobs and part:
-        raise UsageError("--jobs and --part exclude each other: each job is a part")
+    _refuse_contradictions(ray, jobs, part)
     trainings, spanned = read_grid(grid)
     everything = shared(run for run in spanned if fnmatch(run.name, only))
     if not everything:
@@ -177,6 +172,16 @@ def run_grid(
             "repeat it with --only to run them alone" if again else "run the grid again to resume"
         )
         raise KwsError(f"{failed} of {todo} runs failed (see above); {rest}")
+
+
+def _refuse_contradictions(ray: str | None, jobs: int | None, part: tuple[int, int] | None) -> None:
+    """Raise a UsageError where options contradict each other."""
+    if ray and (jobs or part):
+        raise UsageError("--ray spreads the whole grid; leave --jobs and --part out")
+    if part and not 1 <= part[0] <= part[1]:
+        raise UsageError(f"--part {part[0]} {part[1]} is not a part: give I from 1 to N")
+    if jobs and part:
+        raise UsageError("--jobs and --part exclude each other: each job is a part")
 
 
 def _record(found: Iterable[tuple[Run, dict[str, Any] | str]], folder: Path, todo: int) -> int:

@@ -174,7 +174,10 @@ def _refuse_to_keep(
     filters: tuple[tuple[str, str], ...],
     keywords: tuple[str, ...] | None,
 ) -> None:
-    """A card says what all its words and all people of a corpus came to, and where it can be."""
+    """Raise an error where figures may not go into the card.
+
+    It reports all words and all people of a corpus, and must be writable.
+    """
     columns = {column for column, _ in filters}
     if closed or keywords or split == "train" or columns & {"word", "speaker", "split"}:
         raise UsageError(
@@ -232,7 +235,7 @@ def hear_hours(
 
 
 def _refuse(names: tuple[str, ...], *, stream: bool) -> None:
-    """Say so where an option would go unheard."""
+    """Raise a UsageError where an option would be ignored."""
     for parameter in click.get_current_context().command.params:
         if parameter.name in names and options.is_given(parameter.name):
             do = "leave it out" if stream else "add --stream"

@@ -56,7 +56,7 @@ def export(base: Path, adapter: Path | None, out: Path | None) -> None:
         data = language_file(config.features, _own(config, tensors), config)
     else:
         language, features = load_adapter(adapter), config.features
-        check_base(language, config.sha256, features.digest, config.language)
+        check_base(language, config)
         check_streamable(language)
         network = fold(config, merged(tensors, language))
         data = language_file(features, network, language.config)

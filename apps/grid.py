@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from itertools import chain, product
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -59,7 +59,7 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class Combinations:
     """``[[cells]]``: one run for each combination of what its lists hold.
 
     A list that is empty leaves the choice to the grid, or to the method.
@@ -130,7 +130,7 @@ class Grid:
 
     data: str
     tasks: dict[str, list[str]]  # column=value, by the name that cells call it
-    cells: tuple[Group, ...]
+    cells: tuple[Combinations, ...]
     base: str | None = None  # to adapt; a pretraining makes its own
     closed: bool = False
     causal: bool = False
@@ -150,7 +150,7 @@ class Grid:
         """
         found = raw.get("cells")
         check("the grid", "cells", isinstance(found, list) and bool(found), "tables: [[cells]]")
-        groups = [table(Group, own, CELLS) for own in raw["cells"]]
+        groups = [table(Combinations, own, CELLS) for own in raw["cells"]]
         grid = replace(table(cls, {**raw, "cells": []}, "the grid"), cells=tuple(groups))
         grid.refuse()
         return grid
@@ -234,7 +234,11 @@ def table(kind: type[T], raw: Any, where: str) -> T:
     known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
     if odd := [name for name in raw if name not in known]:
         raise UsageError(f"{where} has an unknown '{odd[0]}'; it may have {', '.join(known)}")
-    required = [name for name, item in known.items() if item.default is item.default_factory]
+    required = [
+        name
+        for name, item in known.items()
+        if item.default is MISSING and item.default_factory is MISSING
+    ]
     if missing := [name for name in required if name not in raw]:
         raise UsageError(f"{where} wants '{missing[0]}'")
     try:

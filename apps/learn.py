@@ -112,16 +112,16 @@ def learn_language(
     begin = time.perf_counter()
     refuse_unwritable(out)
     earlier = open_earlier(base, after, recipe.method) if after else None
-    course = _Course(base, recordings, recipe, out, after, earlier, beside, device)
-    allowed = course.allowed()
+    learning = _Learning(base, recordings, recipe, out, after, earlier, beside, device)
+    allowed = learning.allowed()
     if not replaces:
         refuse_taken(out, recordings.task.language, recordings.task.keywords)
     _tell(out, recordings, beside)
     budgeted = method_of(recipe.method).budgeted
-    trained, trainer = course.run(allowed)
+    trained, trainer = learning.run(allowed)
     if isinstance(trained, Routed):
         note(
-            f"{recipe.method} decides anew for each recording, adding {trained.operations:,} "
+            f"{recipe.method} decides anew for each recording, adding {trained.multiplications:,} "
             "multiplications; kws evaluate can run it, kws listen cannot"
         )
     adapter = pack(base, trained, recordings.task, recipe.bits)
@@ -150,7 +150,7 @@ def learn_language(
             "recordings": recordings.amount,
             "command": made_by,
             "note": about,
-            "earlier_parameters": course.before,
+            "earlier_parameters": learning.earlier_parameters,
             "seconds": round(seconds, 1),
         },
         metrics={"validation": measured.report | recordings.origin("validation")},
@@ -196,7 +196,7 @@ def _tell(out: Path, recordings: Recordings, beside: Sequence[Recordings]) -> No
 
 
 @dataclass(frozen=True)
-class _Course:
+class _Learning:
     """One language, how it is learnt, and from what."""
 
     base: Base
@@ -204,12 +204,12 @@ class _Course:
     recipe: Recipe
     out: Path
     after: Path | None
-    earlier: Adaptation | None  # from that folder
+    earlier: Adaptation | None
     beside: Sequence[Recordings]
     device: str
 
     @property
-    def before(self) -> int:
+    def earlier_parameters(self) -> int:
         """Numbers of the language before."""
         return self.earlier.numbers.numel() if self.earlier else 0
 
@@ -224,7 +224,7 @@ class _Course:
 
         def stored(numbers: int) -> int:
             """Of as many sites as so many numbers can have, and of the language before."""
-            numbers += self.before
+            numbers += self.earlier_parameters
             most = min(numbers, method.forms * len(sites))
             return stored_bytes(numbers, classes, width, recipe.bits, most)
 
@@ -272,7 +272,6 @@ class _Course:
                 folder=self.out,
                 fingerprint=fingerprint([str(item) for item in settings]),
                 watch=watch,
-                history={},
             )
             try:
                 trained = adapt(

@@ -221,27 +221,12 @@ def listen(
     """
     if listed:
         devices = list_devices()
-        told = [json_line([asdict(each) for each in devices])] if as_json else devices
-        click.echo("\n".join(map(str, told)))
+        lines = "\n".join(map(str, devices))
+        click.echo(json_line([asdict(each) for each in devices]) if as_json else lines)
         return
-    if not seconds > 0:
-        raise UsageError(f"--seconds must be above 0, not {seconds}")
-    if wav and device is not None:
-        raise UsageError("give either --wav or --device, not both")
-    if real_time and not wav:
-        raise UsageError("--real-time is for --wav; a microphone is heard at its own pace anyway")
-    for name, needs, there in (
-        ("save_limit", "--save-dir", save_dir),
-        ("exec_seconds", "--exec", command),
-    ):
-        if options.is_given(name) and there is None:
-            raise UsageError(f"--{name.replace('_', '-')} needs {needs}; add it, or leave it out")
-    if picture and as_json:
-        raise UsageError("--picture draws the screen, which --json does without; leave one out")
-    if picture:
-        if picture.suffix.lower() != ".svg":
-            raise UsageError(f"--picture {picture} is to be an SVG; name a file that ends in .svg")
-        refuse_unwritable(picture.parent)
+    _refuse_contradictions(
+        device, wav, seconds, command, save_dir, picture, real_time=real_time, as_json=as_json
+    )
     from .wiring import open_runtime
 
     if command is not None:
@@ -274,6 +259,38 @@ def listen(
             stack.callback(runs.close, wait)
             engine.reactions.append(runs.hear)
         run(engine, blocks, keys, show, seconds)
+
+
+def _refuse_contradictions(
+    device: str | None,
+    wav: Path | None,
+    seconds: float,
+    command: str | None,
+    save_dir: Path | None,
+    picture: Path | None,
+    *,
+    real_time: bool,
+    as_json: bool,
+) -> None:
+    """Raise a UsageError where options contradict each other, or one would be ignored."""
+    if not seconds > 0:
+        raise UsageError(f"--seconds must be above 0, not {seconds}")
+    if wav and device is not None:
+        raise UsageError("give either --wav or --device, not both")
+    if real_time and not wav:
+        raise UsageError("--real-time is for --wav; a microphone is heard at its own pace anyway")
+    for name, needs, there in (
+        ("save_limit", "--save-dir", save_dir),
+        ("exec_seconds", "--exec", command),
+    ):
+        if options.is_given(name) and there is None:
+            raise UsageError(f"--{name.replace('_', '-')} needs {needs}; add it, or leave it out")
+    if picture and as_json:
+        raise UsageError("--picture draws the screen, which --json does without; leave one out")
+    if picture:
+        if picture.suffix.lower() != ".svg":
+            raise UsageError(f"--picture {picture} is to be an SVG; name a file that ends in .svg")
+        refuse_unwritable(picture.parent)
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.config import SAMPLE_RATE, SILENCE, UNKNOWN
-from kws.detector import Detection, Detector, DetectorConfig, Levels
+from kws.config import SAMPLE_RATE
+from kws.detector import Detection, DetectorConfig, Levels
 from kws.engine import Engine, Spotter
 
 STEP: Final = 0.5  # of log odds, by which a key turns the thresholds: 0.5 to 0.62, 0.99 to 0.994
@@ -32,8 +32,6 @@ class LiveEngine(Engine):
         reactions: are called after everything that is fed, and after the flush.
         raised: by how much every threshold differs from what it was at the start, in log odds.
         muted: what is fed counts as silence.
-        thresholds: ``[K]``, what each class of the active language must reach; infinite for
-            those that never fire.
 
     """
 
@@ -49,16 +47,19 @@ class LiveEngine(Engine):
         """Seconds of audio at which the last decision was taken."""
         return self.decisions * self.hop / SAMPLE_RATE
 
+    @property
+    def thresholds(self) -> NDArray[np.float32]:
+        """``[K]``, what each class of the active language must reach; infinite: it never fires."""
+        return self._detector.thresholds
+
     def turn(self, up: bool) -> None:
         """Turn all thresholds by one step, if there is room; the keywords keep their distances."""
         self._follow()
         before, old = self.raised, self.thresholds
         self.raised += STEP if up else -STEP
-        config = self._new_detector().config  # which also sets the thresholds shown
+        self._detector.use_levels(self._adjusted(self._stored()[1]))
         if np.array_equal(self.thresholds, old):
             self.raised = before
-        else:
-            self._detector.use_levels(config)
 
     def feed(self, samples: NDArray[np.float32]) -> list[Detection]:
         """Take samples as every engine does; nothing of them is heard while muted."""
@@ -84,13 +85,8 @@ class LiveEngine(Engine):
             reaction(samples, found)
         return found
 
-    def _new_detector(self) -> Detector:
-        made = super()._new_detector()
-        config = shifted(made.config, self.raised)
-        levels = [config.levels(label).threshold for label in made.labels]
-        spotted = [label not in (UNKNOWN, SILENCE) for label in made.labels]
-        self.thresholds = np.where(spotted, levels, np.inf)
-        return Detector(made.labels, self.language, config)
+    def _adjusted(self, stored: DetectorConfig) -> DetectorConfig:
+        return shifted(super()._adjusted(stored), self.raised)
 
 
 def shifted(config: DetectorConfig, by: float) -> DetectorConfig:

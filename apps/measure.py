@@ -55,7 +55,7 @@ def network_of(base: Base, adapter: Adapter | None = None) -> nn.Module:
     """
     if adapter and len(adapter.router):
         config = base.config
-        check_base(adapter, config.sha256, config.features.digest, config.language)
+        check_base(adapter, config)
         return rerouted(copy.deepcopy(base.network).cpu(), adapter).eval()
     bank = Bank(base, partial(log_mel, config=base.config.features))
     if adapter:

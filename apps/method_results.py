@@ -55,7 +55,7 @@ def tasks_of(records: Sequence[Record]) -> list[str]:
     return list(dict.fromkeys(map(task_of, records)))
 
 
-def languages(records: Sequence[Record]) -> str:
+def languages_table(records: Sequence[Record]) -> str:
     """A row for each method and budget that ran on all tasks, a column for each task."""
     tasks = tasks_of(records)
     rows = []
@@ -82,7 +82,7 @@ def languages(records: Sequence[Record]) -> str:
     return markdown(["method", "budget", "rate", *measured], rows)
 
 
-def summary(records: Sequence[Record]) -> str:
+def summary_table(records: Sequence[Record]) -> str:
     """Means over all tasks: a row for each method, a column for each budget that several have."""
     kinds = _on_all_tasks(records)
     means = {kind: spread_of(_means(some)) for kind, some in kinds.items()}
@@ -104,7 +104,7 @@ def summary(records: Sequence[Record]) -> str:
     return "\n\n".join(parts)
 
 
-def methods(records: Sequence[Record]) -> str:
+def methods_table(records: Sequence[Record]) -> str:
     """A row for each method and budget on the one task that all of them ran on."""
     rows = [
         [
@@ -126,7 +126,7 @@ def methods(records: Sequence[Record]) -> str:
     return f"On {tasks_of(records)[0]}.\n\n" + markdown(titles, rows)
 
 
-def few(records: Sequence[Record]) -> str:
+def few_table(records: Sequence[Record]) -> str:
     """Few recordings: a row for each method, a column for each number of clips."""
     groups = grouped(records, lambda r: (task_of(r), *method_and_budget(r)))
     sizes = sorted({record["cell"]["per_word"] for record in records})

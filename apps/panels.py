@@ -16,7 +16,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.style import Style
 
-from kws.config import SILENCE, UNKNOWN
+from kws.config import NO_KEYWORDS
 from kws.detector import Detection
 from kws.engine import Engine
 
@@ -242,7 +242,7 @@ def _keyword(state: State, index: int, width: int) -> Line:
     label, score = engine.labels[index], float(engine.scores[index])
     threshold = float(engine.thresholds[index])
     heard = score >= threshold
-    style = "dim" if label in (UNKNOWN, SILENCE) else "bold" if heard else ""
+    style = "dim" if label in NO_KEYWORDS else "bold" if heard else ""
     name = fitted([piece(label, style)], min(width // 3, 20))
     wanted = f" ≥{_level(threshold)}" if math.isfinite(threshold) else ""
     said = [piece(f" {score:.2f}"), piece(f"{wanted:<8}" if width >= ROOMY else "", "dim")]

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 import torch
@@ -13,6 +13,7 @@ from kws.base import BASE_CONFIG, BASE_MODEL, BaseConfig, save_base, tensors_of
 from kws.errors import UsageError
 from kws.files import read_tensors, refuse_unwritable, write_bytes, write_json, write_text
 from kws.train import HIGHEST, Epoch, Optimizer, Plan, Stage, fingerprint, fit
+from models import layout
 from models.folded import fold
 from models.session import FILE
 
@@ -25,7 +26,7 @@ from .recordings import Recordings, Selection, pick_device, validator
 from .stored import HISTORY, refuse_foreign, tell_unfinished
 from .terminal import json_line
 
-ARCHITECTURE = "bcresnet"
+ARCHITECTURE: Final = layout.ARCHITECTURE  # of the networks that are trained here
 LR = 6e-3
 BATCH = 32
 STAGE = "pretrain"

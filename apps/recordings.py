@@ -57,7 +57,7 @@ class Selection:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Say so where something would go unheard."""
+        """Raise a UsageError where an option would be ignored."""
         if self.closed and self.others:
             raise UsageError("--others are unknown words, which --closed does without; choose one")
 

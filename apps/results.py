@@ -15,10 +15,10 @@ from . import method_results, stream_results, zoo_results
 from .method_results import (
     draw_accuracy,
     draw_choices,
-    languages,
-    methods,
+    languages_table,
+    methods_table,
     settings_of,
-    summary,
+    summary_table,
     tasks_of,
 )
 from .paired import CAUSALITY, PAIRED, SEQUENCE, causality, paired, sequences
@@ -95,7 +95,7 @@ def write_results(
     if few:
         parts += ["## Few recordings"]
         for some in _alike(few):
-            parts += [settings_of(some[0]), method_results.few(some)]
+            parts += [settings_of(some[0]), method_results.few_table(some)]
     if chained:
         parts += ["## One language after another", SEQUENCE, sequences(trained)]
     if rows := causality([*bases, *_to_everything(adapted)]):
@@ -119,7 +119,7 @@ def _strangers(records: Iterable[Record]) -> str:
 
 
 def _refuse_namesakes(records: Iterable[Record]) -> None:
-    """Runs of one task and seed are taken for runs on the same recordings."""
+    """Raise a KwsError where two grids use one task's name for different recordings."""
     heard: dict[str, tuple[object, object]] = {}
     for record in records:
         task, settings = task_of(record), record["settings"]
@@ -145,7 +145,7 @@ def _refuse_bases(records: Iterable[Record]) -> None:
 
 
 def _refuse_streams_twice(records: Iterable[Record]) -> None:
-    """A row and a picture are called after what was heard."""
+    """Raise a KwsError where two grids have a stream of the same name and seed."""
     names = Counter((record["cell"]["task"], record["cell"]["seed"]) for record in records)
     if twice := [name for (name, _), count in names.items() if count > 1]:
         raise KwsError(
@@ -204,7 +204,7 @@ def write_summary(records: Sequence[Record], page: Path) -> None:
         return
     found = (
         f"Accuracy in per cent on test people, mean of {', '.join(tasks_of(broad))} ± standard "
-        f"deviation over seeds. {settings_of(broad[0])}\n\n{summary(broad)}\n"
+        f"deviation over seeds. {settings_of(broad[0])}\n\n{summary_table(broad)}\n"
     )
     text = page.read_text(encoding="utf-8")
     write_text(page, MARKS.sub(lambda marks: f"{marks[1]}{found}{marks[2]}", text))
@@ -242,9 +242,9 @@ def _compared(
     count = len(tasks_of(records))
     everywhere = [kind for kind, some in kinds.items() if len(tasks_of(some)) == count]
     if count > 1 and 2 * len(everywhere) >= len(kinds):
-        parts = [languages(records)]
+        parts = [languages_table(records)]
     else:
-        parts = [methods(some) for some in grouped(records, task_of).values()]
+        parts = [methods_table(some) for some in grouped(records, task_of).values()]
     parts += ["### Paired differences", PAIRED, paired(records)]
     for name, draw, says in (
         ("accuracy_by_bytes", draw_accuracy, "test accuracy against bytes stored"),

@@ -105,7 +105,7 @@ def open_earlier(base: Base, folder: Path, method: str) -> Adaptation:
             f"--after {folder} was made by {adapter.config.method}; {method} builds on its own kind"
         )
     config = base.config
-    check_base(adapter, config.sha256, config.features.digest, config.language)
+    check_base(adapter, config)
     return restored(base.network, adapter)
 
 

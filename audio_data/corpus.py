@@ -171,7 +171,7 @@ def _is_mswc(path: Path) -> bool:
 
 
 def _refuse(source: Path, **arguments: str | None) -> None:
-    """Say so where an argument would go unheard."""
+    """Raise a UsageError where an argument would be ignored."""
     for name, value in arguments.items():
         if value is not None:
             what, option = name.split("_")[0], name.replace("_", "-")

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from kws.config import SILENCE, UNKNOWN
+from kws.config import NO_KEYWORDS
 from kws.errors import KwsError, UsageError
 
 from .clips import UNTOLD, Clip
@@ -62,7 +62,7 @@ def word_folders(root: Path) -> list[Path]:
 
 
 def _is_word(name: str) -> bool:
-    return name in (UNKNOWN, SILENCE) or (name[0] not in "_." and name.casefold() not in FOLDERS)
+    return name in NO_KEYWORDS or (name[0] not in "_." and name.casefold() not in FOLDERS)
 
 
 def _compile(text: str) -> re.Pattern[str]:

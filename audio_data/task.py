@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from kws.config import SILENCE, UNKNOWN, Where, check_names, spotted
+from kws.config import NO_KEYWORDS, SILENCE, UNKNOWN, Where, check_names, spotted
 from kws.errors import UsageError
 
 from .clips import SPLITS, UNTOLD, Clip, Split
@@ -83,7 +83,7 @@ def make_task(
     refuse_missing(spoken, clips)
     if not spoken:
         raise UsageError(f"the recordings in {language} hold no word to spot; record some words")
-    labels = (*spoken, *(() if closed else (UNKNOWN, SILENCE)))
+    labels = (*spoken, *(() if closed else NO_KEYWORDS))
     check_names(language, labels)
     if len(labels) < 2:
         raise UsageError("--closed needs more than one keyword; leave it out")
@@ -231,7 +231,7 @@ class _Drawing:
 
 def _words(clips: Iterable[Clip]) -> set[str]:
     """All that is said to be a word."""
-    return {clip.word for clip in clips} - {UNKNOWN, SILENCE}
+    return {clip.word for clip in clips} - {*NO_KEYWORDS}
 
 
 def _one_language(clips: Sequence[Clip]) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from .base import BaseConfig
 from .config import Where, check_names, check_shown
 from .detector import DetectorConfig
 from .errors import KwsError
@@ -133,7 +134,8 @@ def file_bytes(arrays: Arrays) -> int:
 def save_adapter(folder: Path, adapter: Adapter, card: str) -> AdapterConfig:
     """Write numbers and card first, and last the configuration that names the numbers' digest.
 
-    So what was being replaced when a program was killed is no whole adapter, old or new.
+    After a kill in between, neither the old adapter nor the new one loads;
+    :func:`load_adapter` says so.
 
     Raises:
         KwsError: a number is infinite or none; what was there stays.
@@ -224,13 +226,13 @@ class Piece(NamedTuple):
     module: str
     form: Form
     shapes: Shapes
-    numbers: slice  # of the adapter's deltas
+    span: slice  # of the adapter's numbers
     where: NDArray[np.int64] | slice  # among the module's weights, counted flat
     templates: NDArray[np.float32] | None  # [n, w] that are mixed
 
-    def changes(self, deltas: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What all of the adapter's ``deltas`` add there."""
-        return self.form.changes(deltas[self.numbers], self.shapes, self.templates)
+    def changes(self, owned: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What is added there, given all numbers ``[spent]`` that the language owns."""
+        return self.form.changes(owned[self.span], self.shapes, self.templates)
 
 
 def pieces(
@@ -276,7 +278,7 @@ def pieces(
 
 def numbers_of(adapter: Adapter, found: Sequence[Piece]) -> NDArray[np.float32]:
     """An adapter's numbers ``[spent]``, of which these are the pieces."""
-    sizes = [piece.numbers.stop - piece.numbers.start for piece in found]
+    sizes = [piece.span.stop - piece.span.start for piece in found]
     return dequantize(adapter.deltas, adapter.peaks, sizes)
 
 
@@ -308,17 +310,22 @@ def check_head(adapter: Adapter, width: int) -> None:
         )
 
 
-def check_base(adapter: Adapter, sha256: str, features_digest: str, language: str) -> None:
-    """Refuse an adapter of another base or front end; the sentence names both languages."""
-    config = adapter.config
-    if config.base_sha256 != sha256:
+def check_base(adapter: Adapter, base: BaseConfig) -> None:
+    """Refuse an adapter of another base or front end.
+
+    Raises:
+        KwsError: the sentence names both languages.
+
+    """
+    config, features = adapter.config, base.features.digest
+    if config.base_sha256 != base.sha256:
         raise KwsError(
             f"the adapter for {config.language} belongs to another base "
-            f"({config.base_language} {config.base_sha256[:8]}, not {language} {sha256[:8]}); "
-            f"adapt this base to {config.language}"
+            f"({config.base_language} {config.base_sha256[:8]}, not {base.language} "
+            f"{base.sha256[:8]}); adapt this base to {config.language}"
         )
-    if config.features_digest != features_digest:
+    if config.features_digest != features:
         raise KwsError(
             f"the adapter for {config.language} hears through another front end "
-            f"({config.features_digest}, not {features_digest}); adapt again"
+            f"({config.features_digest}, not {features}); adapt again"
         )

@@ -1,4 +1,4 @@
-"""One base and many languages in torch, for measuring; switching is one vector operation.
+"""One base and many languages in torch, for measuring; each switch begins from the base.
 
 What listens is :class:`kws.runtime.Runtime`; tests hold the two equal.
 """
@@ -63,10 +63,10 @@ class Bank(AdapterBank):
             self._put_head(*self._base_head)
         else:
             found, live = self._pieces[adapter.config.language], self._live.numpy()
-            deltas = numbers_of(adapter, found)
+            owned = numbers_of(adapter, found)
             for piece in found:
                 site = self._by_name[piece.module]
-                live[site.start : site.stop][piece.where] += piece.changes(deltas)
+                live[site.start : site.stop][piece.where] += piece.changes(owned)
             weight, bias = adapter.head_weight, adapter.head_bias
             self._put_head(torch.from_numpy(weight).float(), torch.from_numpy(bias).float())
         super()._activate(adapter)
@@ -104,7 +104,7 @@ class Bank(AdapterBank):
                 "a causal base remembers what was before a view, which a bank in torch does not; "
                 "listen with apps.wiring.open_runtime"
             )
-        return WindowScorer(self)
+        return WindowScorer(self, self.config.features.view)
 
     def _put_head(self, weight: Tensor, bias: Tensor) -> None:
         head = self.network.get_submodule(HEAD)

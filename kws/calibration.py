@@ -172,10 +172,10 @@ def choose(
             best, high = chosen, middle
         else:
             low = middle + 1
-    return Choice(_spent(tried, best, allowed, keeps), True)
+    return Choice(_spend_rest(tried, best, allowed, keeps), True)
 
 
-def _spent(tried: Sweep, best: DetectorConfig, allowed: float, keeps: Keeps) -> DetectorConfig:
+def _spend_rest(tried: Sweep, best: DetectorConfig, allowed: float, keeps: Keeps) -> DetectorConfig:
     """Spend what one price for all leaves over, on the thresholds that win most for it."""
     shares = tried.shares
     while True:

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from .errors import KwsError
 
-SAMPLE_RATE = 16_000  # Hz, of every waveform inside the project
+SAMPLE_RATE: Final = 16_000  # Hz, of every waveform inside the project
 LONGEST_VIEW: Final = 160_000  # samples
 LONGEST_WINDOW: Final = 4_096  # samples
 MOST_MELS: Final = 256
@@ -17,8 +17,9 @@ LOUDEST: Final = 1e6  # times full scale; powers of what is far beyond are no nu
 
 HEAD: Final = "head"  # a language's classifier, always its own and never a site
 
-UNKNOWN = "_unknown_"
-SILENCE = "_silence_"
+UNKNOWN: Final = "_unknown_"
+SILENCE: Final = "_silence_"
+NO_KEYWORDS: Final = (UNKNOWN, SILENCE)  # classes beside the keywords; they never fire
 
 STEERING: Final = ("Cc", "Cs", "Zl", "Zp")  # categories: control characters, halves, line ends
 
@@ -37,7 +38,7 @@ def spotted(labels: Iterable[str]) -> tuple[str, ...]:
     >>> spotted(["ja", UNKNOWN, SILENCE])
     ('ja',)
     """
-    return tuple(label for label in labels if label not in (UNKNOWN, SILENCE))
+    return tuple(label for label in labels if label not in NO_KEYWORDS)
 
 
 def composed(text: str) -> str:

@@ -204,7 +204,10 @@ def _units(network: nn.Module, chosen: Sequence[Site]) -> Tensor:
 
 
 def _sources(chosen: Sequence[Site]) -> tuple[Tensor, Tensor]:
-    """For each change the index of its number and its sign; both empty if any site has no such."""
+    """For each change the index of its number and its sign.
+
+    Both are empty if a site's changes are not single numbers (:meth:`kws.forms.Form.sources`).
+    """
     which, signs, begin = [torch.zeros(0, dtype=torch.int64)], [torch.zeros(0)], 0
     for site in chosen:
         found = site.form.sources(site.tensor_shapes)

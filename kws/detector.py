@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import SILENCE, UNKNOWN
+from .config import NO_KEYWORDS
 from .errors import KwsError
 from .typed import checked
 
@@ -180,9 +180,9 @@ class Detector:
 
     def _set_levels(self) -> None:
         levels = [self.config.levels(label) for label in self.labels]
-        keywords = [label not in (UNKNOWN, SILENCE) for label in self.labels]
+        keywords = [label not in NO_KEYWORDS for label in self.labels]
         threshold = np.array([level.threshold for level in levels], np.float32)
-        self._threshold = np.where(keywords, threshold, np.float32(np.inf))  # [K]
+        self.thresholds = np.where(keywords, threshold, np.float32(np.inf))  # [K]
         self._release = np.array([level.release for level in levels], np.float32)  # [K]
 
     def reset(self) -> None:
@@ -192,7 +192,7 @@ class Detector:
         self._armed = np.ones(len(self.labels), bool)  # [K], fell below release since it was heard
         self._silent_until = np.full(len(self.labels), -math.inf)  # [K], seconds
         self._reported: int | None = None  # the keyword whose utterance may go on
-        self._bar = self._threshold  # [K], infinite for those that may not fire now
+        self._bar = self.thresholds  # [K], infinite for those that may not fire now
         self._muted = False  # some may not
         self._decisions = 0  # consecutive, at the threshold
         self._peak = np.zeros(len(self.labels), np.float32)  # [K], highest of the utterance
@@ -204,7 +204,7 @@ class Detector:
         """
         self.config = config
         self._set_levels()
-        self._bar = np.where(np.isinf(self._bar), self._bar, self._threshold)
+        self._bar = np.where(np.isinf(self._bar), self._bar, self.thresholds)
 
     def keep_silent(self, before: "Detector") -> None:
         """Take over from ``before`` which keywords may not fire again yet, and until when.
@@ -214,7 +214,7 @@ class Detector:
         if before.labels == self.labels:
             self._armed, self._silent_until = before._armed.copy(), before._silent_until.copy()
             self._reported, self._muted = before._reported, before._muted
-            self._bar = np.where(np.isinf(before._bar), before._bar, self._threshold)
+            self._bar = np.where(np.isinf(before._bar), before._bar, self.thresholds)
 
     def step(self, scores: NDArray[np.float32], time: float) -> Detection | None:
         """Take one decision ``[K]`` at ``time`` seconds; return the event it completes."""
@@ -239,7 +239,7 @@ class Detector:
         self.reset()
         scores = scores.astype(np.float32)
         smoothed = self._each(lambda span: _smoothed(scores, span))
-        loud = np.any(smoothed >= self._threshold, axis=1)
+        loud = np.any(smoothed >= self.thresholds, axis=1)
         shortest = self._patience.min()
         found: list[Detection] = []
         taken = 0  # rows
@@ -284,12 +284,12 @@ class Detector:
         low = smoothed < self._release  # [K]
         self._armed |= low
         if self._reported is not None:
-            over = low[self._reported] and not (smoothed >= self._threshold).any()
+            over = low[self._reported] and not (smoothed >= self.thresholds).any()
             if not over and time < self._silent_until[self._reported]:
                 return
             self._reported = None
         may = self._armed & (time >= self._silent_until)
-        self._bar = np.where(may, self._threshold, np.float32(np.inf))
+        self._bar = np.where(may, self.thresholds, np.float32(np.inf))
         self._muted = not may.all()
 
     def _pause(self, smoothed: NDArray[np.float32], loud: NDArray[np.bool_]) -> None:

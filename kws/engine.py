@@ -11,7 +11,7 @@ from .config import LOUDEST, SAMPLE_RATE, FeatureConfig
 from .detector import Detection, Detector, DetectorConfig
 from .errors import KwsError
 
-VIEW: Final = FeatureConfig.view  # samples a decision looks at
+VIEW: Final = FeatureConfig.view  # samples a decision looks at, unless the base says otherwise
 HOP: Final = 0.08  # seconds between two decisions
 TAIL: Final = 0.72  # seconds of silence that end a stream: the last word passes mid-view
 LONGEST_TAIL: Final = 60.0  # seconds
@@ -71,19 +71,19 @@ class Listener(Spotter, Protocol):
 
 
 class WindowScorer:
-    """The scorer of any spotter: shows it the last second at every decision."""
+    """The scorer of any spotter: shows it its last ``view`` samples at every decision."""
 
-    def __init__(self, spotter: Spotter) -> None:
+    def __init__(self, spotter: Spotter, view: int = VIEW) -> None:
         self._spotter = spotter
-        self._audio = np.zeros(VIEW, np.float32)
+        self._audio = np.zeros(view, np.float32)
 
     def reset(self) -> None:
         """Begin another stream, after silence."""
         self._audio[:] = 0
 
     def hear(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Take the next hop, at most a view; the spotter may keep the view it is given."""
-        self._audio = np.concatenate((self._audio[len(samples) :], samples))
+        """Take the next hop; the spotter may keep the view it is given."""
+        self._audio = np.concatenate((self._audio, samples))[-len(self._audio) :]
         return self._spotter.scores(self._audio.copy())
 
 
@@ -324,9 +324,11 @@ class Engine:
 
     def _new_detector(self) -> Detector:
         self._detected = labels, config = self._stored()
-        if self._threshold is not None:
-            config = config.at(self._threshold)
-        return Detector(labels, self.language, config)
+        return Detector(labels, self.language, self._adjusted(config))
+
+    def _adjusted(self, stored: DetectorConfig) -> DetectorConfig:
+        """What the bank has, with the engine's own threshold if it was given one."""
+        return stored if self._threshold is None else stored.at(self._threshold)
 
 
 def _dbfs(samples: NDArray[np.float32]) -> float:

@@ -90,8 +90,10 @@ def read_bytes(path: Path) -> bytes:
     """A whole file, or one sentence that says why not."""
     try:
         return path.read_bytes()
+    except FileNotFoundError:
+        raise _missing(path) from None
     except OSError as error:
-        raise KwsError(f"{path} cannot be read ({error.strerror})") from error
+        raise KwsError(_unread(path, error)) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -120,12 +122,9 @@ def _missing(path: Path) -> KwsError:
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object, or one sentence that says why not."""
+    data = read_bytes(path)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except OSError as error:
-        raise KwsError(_unread(path, error)) from error
+        value = json.loads(data.decode())
     except (ValueError, RecursionError) as error:
         raise KwsError(f"{path} cannot be read as JSON ({error}); make it again") from error
     if not isinstance(value, dict):
@@ -149,26 +148,26 @@ def write_tensors(path: Path, arrays: Arrays, metadata: Mapping[str, str] | None
 
 def read_tensors(path: Path) -> Arrays:
     """All tensors of a safetensors file, or one sentence that says what is wrong with it."""
+    return _tensors(path, read_bytes(path))
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What :func:`write_tensors` put beside the tensors."""
+    data = read_bytes(path)
+    _tensors(path, data)  # says what is wrong with a damaged file
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    metadata: dict[str, str] = header.get("__metadata__", {})
+    return metadata
+
+
+def _tensors(path: Path, data: bytes) -> Arrays:
     try:
-        return load(path.read_bytes())
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except OSError as error:
-        raise KwsError(_unread(path, error)) from error
+        return load(data)
     # A type that NumPy lacks is a KeyError, a shape that no memory holds a ValueError.
     except (SafetensorError, KeyError, ValueError) as error:
         raise KwsError(
             f"{path} is truncated or no safetensors file ({error}); copy or make it again"
         ) from error
-
-
-def read_metadata(path: Path) -> dict[str, str]:
-    """What :func:`write_tensors` put beside the tensors."""
-    read_tensors(path)  # says what is wrong with a damaged file
-    data = path.read_bytes()
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    metadata: dict[str, str] = header.get("__metadata__", {})
-    return metadata
 
 
 def sha256(path: Path) -> str:

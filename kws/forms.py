@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # listening does without torch
     from torch import Tensor
 
 MARK: Final = "@"  # between a site's name and its form
+COINS: Final = 1_000_000_007  # seeds of signs lie so far beyond those of orders
 MOST: Final = 999_999  # numbers of a form that says how many
 
 Shapes = Sequence[tuple[int, ...]]  # of a site's tensors, the weight first
@@ -437,8 +438,12 @@ def ranks(weights: int) -> Indices:
 @cache
 def _coins(weights: int) -> Signs:
     """Plus or minus one: ``[n]``."""
-    bits = np.random.PCG64(weights + 1_000_000_007).random_raw(weights) >> 63
-    return 1 - 2 * bits.astype(np.float32)
+    return _plus_minus(weights + COINS, weights)
+
+
+def _plus_minus(seed: int, count: int) -> Signs:
+    """``[count]``, from bits that no release of NumPy changes."""
+    return 1 - 2 * (np.random.PCG64(seed).random_raw(count) >> 63).astype(np.float32)
 
 
 def _weights(shapes: Shapes) -> int:
@@ -450,13 +455,10 @@ def _matrix(shapes: Shapes) -> tuple[int, int]:
     return shapes[0][0], math.prod(shapes[0][1:])
 
 
+@cache
 def _signs(rows: int, columns: int, rank: int) -> tuple[Signs, Signs]:
-    """Factors of plus and minus one, the left ones over the root of the rank: ``[O, r], [r, I]``.
-
-    Like the order of weights they come from bits that no release of NumPy changes.
-    """
-    bits = np.random.PCG64(rows * 1_000_003 + columns).random_raw(rank * (rows + columns)) >> 63
-    signs = 1 - 2 * bits.astype(np.float32)
+    """Factors of plus and minus one, left ones over the root of the rank: ``[O, r], [r, I]``."""
+    signs = _plus_minus(rows * 1_000_003 + columns, rank * (rows + columns))
     left = signs[: rows * rank].reshape(rows, rank) / np.sqrt(np.float32(rank))
     return left, signs[rows * rank :].reshape(rank, columns)
 

@@ -64,8 +64,7 @@ class AdapterBank(ABC):
         """
         if not isinstance(adapter, Adapter):
             adapter = load_adapter(adapter)
-        base = self.config
-        check_base(adapter, base.sha256, base.features.digest, base.language)
+        check_base(adapter, self.config)
         check_streamable(adapter)
         language = name or adapter.config.language
         # What was measured of it stays on the disk: it is many times what the language owns.
@@ -113,7 +112,10 @@ class AdapterBank(ABC):
             self._activate(before and self._adapters.get(before.config.language))
 
     def detector_config(self, language: str) -> DetectorConfig:
-        """A language's thresholds; of the active one those that suit its labels.
+        """A language's detector settings.
+
+        Of the active language those of the adapter that is active, not of one that was loaded
+        under its name since.
 
         Raises:
             UsageError: it is not loaded.

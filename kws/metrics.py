@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import SILENCE, UNKNOWN
+from .config import NO_KEYWORDS, SILENCE, UNKNOWN
 
 NAMELESS: Final = "unknown"  # speaker, among those told apart
 Ints = NDArray[np.int64]
@@ -57,7 +57,7 @@ def report(
 
     """
     names, people = np.array(labels), np.array([str(s or NAMELESS) for s in speakers])
-    spoken = ~np.isin(names, (UNKNOWN, SILENCE))
+    spoken = ~np.isin(names, NO_KEYWORDS)
     keyword = spoken[truth]
     per_speaker = _by(people[keyword], predicted[keyword], truth[keyword])
     worst = min(per_speaker, key=lambda s: (per_speaker[s]["accuracy"], s), default=None)

@@ -27,7 +27,10 @@ Peaks = NDArray[np.float16]  # [S]; of 16 bits none
 
 
 def quantize(numbers: NDArray[np.float32], sizes: Sequence[int], bits: Bits) -> tuple[Codes, Peaks]:
-    """Round numbers ``[n]``, of each site in turn so many."""
+    """Round numbers ``[n]`` to codes, and one peak for each of S sites.
+
+    ``sizes`` ``[S]`` are how many numbers each site has. In 16 bits there are no peaks.
+    """
     if bits == 16:
         return to_float16(numbers), np.zeros(0, np.float16)
     levels = _levels(bits)

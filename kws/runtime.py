@@ -1,10 +1,9 @@
 """The bank that listens: one base and many languages, without torch.
 
-Its methods are those of :class:`kws.bank.Bank`, except that merging is the function :func:`merged`;
-its scores are those of the network with the adapter merged. There is one network: switching copies
-the base's weights, adds the language's deltas and hands the sum to the network, so that a loaded
-language costs the memory of its own numbers alone. How features and networks are computed is passed
-in.
+Its verbs are those of :class:`kws.bank.Bank`, and its scores equal: those of the network with the
+adapter merged, which :func:`merged` returns. There is one network: switching copies the base's
+weights, adds the language's deltas and hands the sum to the network, so that a loaded language
+costs the memory of its own numbers alone. How features and networks are computed is passed in.
 """
 
 from collections import deque
@@ -135,7 +134,8 @@ class Runtime(AdapterBank):
         if hop % self.config.features.hop:
             if self.network.causal:
                 raise KwsError(f"decisions must fall on frames, not every {hop} samples")
-            return WindowScorer(self)  # views that begin between two frames share none
+            # Views that begin between two frames share none.
+            return WindowScorer(self, self.config.features.view)
         return IncrementalScorer(self, self._front_end(), hop // self.config.features.hop)
 
 
@@ -234,9 +234,9 @@ class _Layout:
     def add(self, adapter: Adapter, vector: Array) -> None:
         """Add a language's deltas to a vector that is laid out so."""
         found = self.pieces(adapter)
-        deltas = numbers_of(adapter, found)
+        owned = numbers_of(adapter, found)
         for piece in found:
-            vector[self.spans[piece.module]][piece.where] += piece.changes(deltas)
+            vector[self.spans[piece.module]][piece.where] += piece.changes(owned)
 
 
 def _check_order(names: Sequence[str]) -> None:

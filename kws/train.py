@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, TypeVar
+from typing import Any, Final, Literal, NoReturn, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +45,7 @@ class Plan:
     warmup: float = 0.05  # share of all steps
     seed: int = 0
 
-    def rate(self, step: int, steps: int) -> float:
+    def lr_factor(self, step: int, steps: int) -> float:
         """Factor of ``lr`` at a step: linear warm-up, then half a cosine down to zero.
 
         Loshchilov and Hutter, https://arxiv.org/abs/1608.03983, without restarts.
@@ -139,7 +139,7 @@ def fit(
             for offset, (features, labels, *ends) in enumerate(prefetch(batches.epoch(index))):
                 step = index * len(batches) + offset
                 for group in optimizer.param_groups:
-                    group["lr"] = plan.lr * plan.rate(step, steps)
+                    group["lr"] = plan.lr * plan.lr_factor(step, steps)
                 start = time.perf_counter()
                 optimizer.zero_grad()
                 logits: Tensor = model(features, *ends)
@@ -149,7 +149,7 @@ def fit(
                 value = loss.item()
                 compute += time.perf_counter() - start
                 if not math.isfinite(value):
-                    raise _diverged(f"the loss became {value}", index, stage)
+                    _give_up(f"the loss became {value}", index, stage)
                 total += value * len(labels)
                 right += (logits.argmax(1) == labels).sum().item()
                 seen += len(labels)
@@ -157,7 +157,7 @@ def fit(
             seconds = time.perf_counter() - begin
             # Compiled layers may hear nothing of weights that are no numbers.
             if not all(parameter.isfinite().all() for parameter in parameters):
-                raise _diverged("weights became NaN or infinite", index, stage)
+                _give_up("weights became NaN or infinite", index, stage)
             due = index + 1 == plan.epochs or (index + 1) % validate_every == 0
             history.append(
                 Epoch(
@@ -173,10 +173,11 @@ def fit(
     return history
 
 
-def _diverged(what: str, index: int, stage: Stage | None) -> DivergedError:
+def _give_up(what: str, index: int, stage: Stage | None) -> NoReturn:
+    """Delete the stage's checkpoint and raise a DivergedError."""
     if stage:
         stage.remove()
-    return DivergedError(f"{what} in epoch {index + 1}; lower --lr")
+    raise DivergedError(f"{what} in epoch {index + 1}; lower --lr")
 
 
 def prefetch(made: Iterator[T]) -> Iterator[T]:

@@ -16,7 +16,7 @@ from kws.errors import KwsError
 
 from . import gradient
 from .compiled import Shape
-from .layout import BANDS, BLOCKS, STRIDES
+from .layout import BANDS, BLOCKS, SCHEDULE
 
 VIEW_FRAMES = FeatureConfig().frames  # of one view; bases made before decision 13 average these
 
@@ -200,25 +200,14 @@ class BCResNet(nn.Module):
             nn.BatchNorm2d(stem),
             nn.ReLU(),
         )
-        blocks: list[nn.Module] = []
-        sizes: list[tuple[int, int, int, int]] = []
-        channels = stem
-        for index, (out, count, stride) in enumerate(zip(stages, BLOCKS, STRIDES, strict=True)):
-            for step in range(count):
-                down = stride if step == 0 else 1
-                sizes.append((channels, out, down, 2**index))
-                blocks.append(
-                    BroadcastedBlock(
-                        channels,
-                        out,
-                        stride=down,
-                        dilation=2**index,
-                        dropout=dropout,
-                        causal=causal,
-                    )
-                )
-                channels = out
-        self.blocks = nn.ModuleList(blocks)
+        outs = [out for out, count in zip(stages, BLOCKS, strict=True) for _ in range(count)]
+        ins = [stem, *outs[:-1]]
+        sizes = [(c, o, *each) for c, o, each in zip(ins, outs, SCHEDULE, strict=True)]
+        self.blocks = nn.ModuleList(
+            BroadcastedBlock(c, o, stride=s, dilation=d, dropout=dropout, causal=causal)
+            for c, o, s, d in sizes
+        )
+        channels = outs[-1]
         self.neck = TimeFirst(
             TimeConv(channels, channels, (5, 5), causal=causal, groups=channels),
             nn.Conv2d(channels, last, 1, bias=False),

@@ -15,7 +15,7 @@ from kws.base import BaseConfig
 from kws.errors import KwsError
 from kws.files import Arrays
 
-from .layout import BANDS, BLOCKS, MELS, STRIDES
+from .layout import ARCHITECTURE, BANDS, BLOCKS, MELS, REACH, SCHEDULE
 
 Array = NDArray[np.float32]
 
@@ -56,6 +56,11 @@ class Block:
         """What comes in."""
         return self.widen[0].shape[1] if self.widen else len(self.point)
 
+    @property
+    def reach(self) -> int:
+        """Frames besides one that the convolution over time sees."""
+        return 2 * self.dilation
+
 
 @dataclass(frozen=True)
 class Folded:
@@ -72,7 +77,7 @@ class Folded:
     @property
     def history(self) -> int:
         """Frames that a decision depends on; of a network that is not causal those of one view."""
-        before = 4 + sum(2 * block.dilation for block in self.blocks) + 4
+        before = REACH + sum(block.reach for block in self.blocks) + REACH
         return self.span + before if self.causal else self.span
 
 
@@ -83,10 +88,10 @@ def fold(config: BaseConfig, tensors: Arrays) -> Folded:
         KwsError: tensors are missing or of another shape, or it hears other bands.
 
     """
-    if config.architecture != "bcresnet":
-        raise KwsError(f"the runtime knows bcresnet, not {config.architecture}")
+    if config.architecture != ARCHITECTURE:
+        raise KwsError(f"the runtime knows {ARCHITECTURE}, not {config.architecture}")
     if config.features.mels != MELS:
-        raise KwsError(f"bcresnet hears {MELS} bands, not {config.features.mels}")
+        raise KwsError(f"{ARCHITECTURE} hears {MELS} bands, not {config.features.mels}")
     try:
         _check(tensors)
         return fold_known(config, tensors)
@@ -99,9 +104,9 @@ def fold(config: BaseConfig, tensors: Arrays) -> Folded:
 
 def state_shapes(network: Folded) -> list[tuple[int, ...]]:
     """What a causal graph remembers of every convolution over time, and of the mean."""
-    inner = [(1, len(block.point), 1, 2 * block.dilation) for block in network.blocks]
-    deep = (1, len(network.neck), network.neck.shape[1], 4)
-    return [(1, 1, MELS, 4), *inner, deep, (1, network.head[0].shape[1], network.span - 1)]
+    inner = [(1, len(block.point), 1, block.reach) for block in network.blocks]
+    deep = (1, len(network.neck), network.neck.shape[1], REACH)
+    return [(1, 1, MELS, REACH), *inner, deep, (1, network.head[0].shape[1], network.span - 1)]
 
 
 def order(tensors: Arrays) -> tuple[str, ...]:
@@ -201,46 +206,42 @@ def fold_known(config: BaseConfig, tensors: Arrays) -> Folded:
 
     So a change of language does not repeat them.
     """
-    get = {name: np.asarray(array, np.float64) for name, array in tensors.items()}
-    blocks: list[Block] = []
-    for stage, count in enumerate(BLOCKS):
-        for step in range(count):
-            name = f"blocks.{len(blocks)}"
-            blocks.append(_block(get, name, STRIDES[stage] if step == 0 else 1, 2**stage))
-    scale, shift = _norm(get, "stem.1")
-    stem = _single(get["stem.0.weight"][:, 0] * scale[:, None, None]), _single(shift)
-    scale, shift = _norm(get, "neck.2")
-    last = _single(get["neck.1.weight"][:, :, 0, 0] * scale[:, None]), _single(shift)
-    neck = _single(get["neck.0.weight"][:, 0])
-    head = _single(get["head.weight"]), _single(get["head.bias"])
-    return Folded(config.causal, config.averaged, stem, tuple(blocks), neck, last, head)
+    exact = {name: np.asarray(array, np.float64) for name, array in tensors.items()}
+    blocks = tuple(_block(exact, f"blocks.{n}", *each) for n, each in enumerate(SCHEDULE))
+    scale, shift = _norm(exact, "stem.1")
+    stem = _single(exact["stem.0.weight"][:, 0] * scale[:, None, None]), _single(shift)
+    scale, shift = _norm(exact, "neck.2")
+    last = _single(exact["neck.1.weight"][:, :, 0, 0] * scale[:, None]), _single(shift)
+    neck = _single(exact["neck.0.weight"][:, 0])
+    head = _single(exact["head.weight"]), _single(exact["head.bias"])
+    return Folded(config.causal, config.averaged, stem, blocks, neck, last, head)
 
 
-def _block(get: dict[str, NDArray[np.float64]], name: str, stride: int, dilation: int) -> Block:
+def _block(exact: dict[str, NDArray[np.float64]], name: str, stride: int, dilation: int) -> Block:
     widen = None
-    if f"{name}.widen.0.weight" in get:
-        scale, shift = _norm(get, f"{name}.widen.1")
+    if f"{name}.widen.0.weight" in exact:
+        scale, shift = _norm(exact, f"{name}.widen.1")
         widen = (
-            _single(get[f"{name}.widen.0.weight"][:, :, 0, 0] * scale[:, None]),
+            _single(exact[f"{name}.widen.0.weight"][:, :, 0, 0] * scale[:, None]),
             _single(shift),
         )
-    scale, shift = (x.reshape(-1, BANDS) for x in _norm(get, f"{name}.subnorm.norm"))
-    taps = get[f"{name}.frequency.weight"].reshape(-1, 3)
+    scale, shift = (x.reshape(-1, BANDS) for x in _norm(exact, f"{name}.subnorm.norm"))
+    taps = exact[f"{name}.frequency.weight"].reshape(-1, 3)
     frequency = _single(taps), _single(scale), _single(shift)
-    scale, shift = _norm(get, f"{name}.norm")
-    time = _single(get[f"{name}.time.weight"].reshape(-1, 3) * scale[:, None]), _single(shift)
-    point = _single(get[f"{name}.point.weight"][:, :, 0, 0])
+    scale, shift = _norm(exact, f"{name}.norm")
+    time = _single(exact[f"{name}.time.weight"].reshape(-1, 3) * scale[:, None]), _single(shift)
+    point = _single(exact[f"{name}.point.weight"][:, :, 0, 0])
     return Block(stride, dilation, widen, frequency, time, point)
 
 
 def _norm(
-    get: dict[str, NDArray[np.float64]], name: str
+    exact: dict[str, NDArray[np.float64]], name: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Scale and shift."""
-    known = get.get(f"{name}.{DEVIATION}")
-    deviation = np.sqrt(get[f"{name}.running_var"] + EPSILON) if known is None else known
-    scale = get[f"{name}.weight"] / deviation
-    return scale, get[f"{name}.bias"] - get[f"{name}.running_mean"] * scale
+    known = exact.get(f"{name}.{DEVIATION}")
+    deviation = np.sqrt(exact[f"{name}.running_var"] + EPSILON) if known is None else known
+    scale = exact[f"{name}.weight"] / deviation
+    return scale, exact[f"{name}.bias"] - exact[f"{name}.running_mean"] * scale
 
 
 def _single(array: NDArray[np.float64]) -> Array:

@@ -12,14 +12,14 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from kws.config import LOUDEST
 
 from .folded import Array, Folded, state_shapes
 from .folded import weights as weights_of
-from .layout import MELS
+from .layout import MELS, REACH
+from .session import session_of
 
 OPSET: Final = 17
 IR: Final = 8
@@ -139,10 +139,7 @@ def language_model(
 
 def settled(network: Folded) -> Array:
     """The state of a causal network that has heard silence for ever, in which features are zero."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    providers = ["CPUExecutionProvider"]
-    session = onnxruntime.InferenceSession(base_model(network), options, providers=providers)
+    session = session_of(base_model(network))
     (size,) = next(one.shape for one in session.get_inputs() if one.name == "state")
     silence = {
         "features": np.zeros((MELS, network.history), np.float32),
@@ -225,11 +222,11 @@ def _features(graph: Graph, front: Mapping[str, Array], sound: str, hop: int) ->
     return features
 
 
-def _network(graph: Graph, network: Folded, features: str, name: str) -> tuple[str, str, int]:
-    """Names of scores ``[n, K]`` and of the state after, and that state's size."""
-    state = _State(graph, state_shapes(network), name) if network.causal else None
+def _network(graph: Graph, network: Folded, features: str, state: str) -> tuple[str, str, int]:
+    """Names of scores ``[n, K]`` and of the state after ``state``, and the state's size."""
+    memory = _State(graph, state_shapes(network), state) if network.causal else None
     x = graph.reshape(features, 1, 1, MELS, -1)
-    x = _over_time(graph, state, x, "stem", 4, pads=2, stride=2, bias=True)
+    x = _over_time(graph, memory, x, "stem", REACH, pads=2, stride=2, bias=True)
     x = graph.add("Relu", x)
     for index, block in enumerate(network.blocks):
         b, out, shortcut = f"block{index}", len(block.point), x
@@ -241,24 +238,24 @@ def _network(graph: Graph, network: Folded, features: str, name: str) -> tuple[s
         wide = graph.add("Mul", x, f"{b}.frequency.scale")
         wide = graph.add("Add", wide, f"{b}.frequency.b")
         mean = graph.add("ReduceMean", wide, axes=[2], keepdims=1)
-        look = 2 * block.dilation
+        reach, dilation = block.reach, block.dilation
         y = _over_time(
-            graph, state, mean, f"{b}.time", look, group=out, dilation=block.dilation, bias=True
+            graph, memory, mean, f"{b}.time", reach, group=out, dilation=dilation, bias=True
         )
         y = graph.add("Mul", y, graph.add("Sigmoid", y))
         y = graph.add("Conv", y, f"{b}.point")
         y = graph.add("Add", wide, y)
         x = graph.add("Relu", y if block.widen else graph.add("Add", y, shortcut))
-    x = _over_time(graph, state, x, "neck", 4, group=len(network.neck))
+    x = _over_time(graph, memory, x, "neck", REACH, group=len(network.neck))
     x = graph.add("Relu", graph.add("Conv", x, "last.w", "last.b"))
     width = network.head[0].shape[1]
     x = graph.reshape(x, 1, width, -1)
-    x = state.seen(x) if state else x
+    x = memory.seen(x) if memory else x
     x = graph.add("AveragePool", x, kernel_shape=[network.span])  # [1, D, n]
     x = graph.add("Transpose", graph.reshape(x, width, -1), perm=[1, 0])
     x = graph.add("Gemm", x, "head.w", "head.b", transB=1)
     scores = graph.add("Softmax", x, axis=1)
-    return scores, state.after() if state else "", state.size if state else 0
+    return scores, memory.after() if memory else "", memory.size if memory else 0
 
 
 def _over_time(

@@ -6,7 +6,7 @@ from kws.base import BaseConfig
 from kws.errors import UsageError
 
 from .bcresnet import BCResNet
-from .layout import MELS, TAUS
+from .layout import ARCHITECTURE, MELS, TAUS
 
 
 def build(config: BaseConfig) -> BCResNet:
@@ -16,11 +16,11 @@ def build(config: BaseConfig) -> BCResNet:
         UsageError: the architecture or its width is not known, or it hears other bands.
 
     """
-    if config.architecture != "bcresnet" or config.tau not in TAUS:
+    if config.architecture != ARCHITECTURE or config.tau not in TAUS:
         known = ", ".join(f"{tau:g}" for tau in TAUS)
         raise UsageError(
             f"unknown network {config.architecture} of width {config.tau:g}; "
-            f"there is bcresnet with tau {known}"
+            f"there is {ARCHITECTURE} with tau {known}"
         )
     if config.features.mels != MELS:
         raise UsageError(f"{config.architecture} hears {MELS} bands, not {config.features.mels}")

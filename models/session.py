@@ -20,20 +20,25 @@ FILE: Final = "base_model.onnx"  # beside the base's weights
 CPU: Final = "cpu"
 
 
+def session_of(model: bytes) -> Any:
+    """A session of one thread that does not spin while it waits."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
 def open_session(path: Path) -> Any:
-    """A session of one thread that does not spin while it waits.
+    """:func:`session_of` a file.
 
     Raises:
         KwsError: the file is missing or cannot be run.
 
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
     model = read_bytes(path)
     try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return session_of(model)
     except Exception as error:  # ONNX Runtime's errors share no class of their own
         raise KwsError(f"{path} cannot be run ({error}); make it again with kws export") from error
 

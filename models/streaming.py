@@ -66,8 +66,8 @@ def state_bytes(network: BCResNet, batch: int = 1) -> int:
 def advance(network: BCResNet, state: State, features: Tensor) -> tuple[Tensor, State]:
     """Take the next frames ``[B, F, n]``, n at least 1, as far as the mean over time.
 
-    The result ``[B, D, span - 1 + n]`` is for :meth:`BCResNet.decide`. Who needs the newest
-    decision only gives it the last ``span`` frames and saves n - 1 means.
+    The result ``[B, D, span - 1 + n]`` is for :meth:`BCResNet.decide`. To decide at the newest
+    frame only, pass that the last ``span`` frames, which saves n - 1 means.
     """
     _check(network)
     names, after = _names(network), State()
@@ -85,7 +85,7 @@ def advance(network: BCResNet, state: State, features: Tensor) -> tuple[Tensor, 
 
 
 class Streaming(nn.Module):
-    """:func:`feed` as a module, for what wants one, as an adapter's weights do.
+    """:func:`feed` as a module, so that ``functional_call`` can give it a language's weights.
 
     Shape:
         state, features ``[B, F, n]`` -> logits ``[B, n, K]``, state
@@ -122,12 +122,8 @@ def feed(
         KwsError: the network is in training mode.
 
     """
-    streaming = Streaming(network)
-    if weights is None:
-        logits, state = streaming(state, features)
-    else:
-        named = {f"network.{name}": weight for name, weight in weights.items()}
-        logits, state = functional_call(streaming, named, (state, features))
+    named = {f"network.{name}": weight for name, weight in (weights or {}).items()}
+    logits, state = functional_call(Streaming(network), named, (state, features))
     return logits, state
 
 

@@ -75,8 +75,8 @@ def factors(model: Adaptation) -> list[Factors]:
     pieces = model.numbers.split([site.size for site in model.chosen])
     found = []
     for site, piece in zip(model.chosen, pieces, strict=True):
-        rows = next(iter(site.shapes.values()))[0]
-        count = site.size // (rows + site.num_weights // rows)
+        assert isinstance(site.form, Rank)
+        rows, count = site.tensor_shapes[0][0], site.form.count
         left, right = piece.split([rows * count, site.size - rows * count])
         found.append((left.view(rows, count), right.view(count, -1)))
     return found
@@ -169,7 +169,7 @@ def _together(transfer: Transfer, sites: Sequence[Site], own: Adaptation) -> Ada
         else (own.unit.new_zeros(0, 0), own.unit.new_zeros(0, 0))
         for site in sites
     ]
-    model = transfer.grow(_owned(sites, pairs))
+    model = transfer.untrained(_owned(sites, pairs))
     assign(model, pairs)
     model.head.load_state_dict(own.head.state_dict())
     return model

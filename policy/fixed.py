@@ -56,4 +56,4 @@ def plain_convolutions(sites: Sequence[Site]) -> tuple[Site, ...]:
 def pointwise_sites(sites: Sequence[Site]) -> tuple[Site, ...]:
     """Those of them that mix channels alone: O x I weights, 1 x 1."""
     found = plain_convolutions(sites)
-    return tuple(site for site in found if next(iter(site.shapes.values()))[2:] == (1, 1))
+    return tuple(site for site in found if site.tensor_shapes[0][2:] == (1, 1))

@@ -47,12 +47,12 @@ def piggyback(transfer: Transfer) -> Adaptation:
     sites = plain_convolutions(transfer.sites)
     transfer.refuse_nothing(sites)
     masks = Masks(sites).to(transfer.device)
-    masked = transfer.grow(sites, masks)
+    masked = transfer.untrained(sites, masks)
     with torch.no_grad():
         masked.relative.copy_(-masked.base / masked.unit)  # all that may be taken away
     masked.relative.requires_grad_(False)
     transfer.train("final", masked, transfer.train.left, transfer.train.plan.lr)
-    model = transfer.grow([site.with_form(MASK) for site in sites])
+    model = transfer.untrained([site.with_form(MASK) for site in sites])
     with torch.no_grad():
         model.relative.copy_(masks())
         model.head.load_state_dict(masked.head.state_dict())

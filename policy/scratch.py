@@ -41,7 +41,7 @@ def scratch(transfer: Transfer) -> Adaptation:
         reset = getattr(layer, "reset_parameters", None)
         if reset is not None:
             reset()
-    model = transfer.grow(transfer.sites)
+    model = transfer.untrained(transfer.sites)
     setattr(network, HEAD, model.head)
     rate = PLAIN * transfer.train.plan.lr / RATE
     transfer.train("final", network, transfer.train.left, rate)

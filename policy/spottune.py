@@ -86,7 +86,7 @@ class Routed(Adaptation):
         return nn.functional.gumbel_softmax(both, hard=True)[..., 0]
 
     @property
-    def operations(self) -> int:
+    def multiplications(self) -> int:
         """Multiplications that each input costs beside the network's."""
         return sum(layer.weight.numel() for layer in self.router if isinstance(layer, nn.Linear))
 

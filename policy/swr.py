@@ -66,7 +66,7 @@ def learn_where(
     transferred = transfer.learn_everything()
     policy = make(transfer.sites).to(transfer.device)
     share = max(budget, 1) / spent(transfer.sites)
-    gated = transfer.grow(transfer.sites, policy).initialize_from(transferred)
+    gated = transfer.untrained(transfer.sites, policy).initialize_from(transferred)
     transfer.early("policy", gated, lambda done: policy.tighten(allowance(share, done)))
     return transfer.finish((*policy.choose(budget), *beside), gated)
 

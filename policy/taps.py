@@ -50,7 +50,7 @@ class ScoreGates(nn.Module):
 def taps(transfer: Transfer) -> Adaptation:
     """Scores and deltas learn together, then the chosen sites alone."""
     gates = ScoreGates(transfer.sites).to(transfer.device)
-    gated = transfer.grow(transfer.sites, gates)
+    gated = transfer.untrained(transfer.sites, gates)
     transfer.early("scores", gated, lambda _: gates.price())
     chosen = project(gates.scores.detach().cpu(), transfer.sites, transfer.budget)
     return transfer.finish(chosen, gated)

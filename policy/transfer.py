@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -34,7 +34,7 @@ class Trainer:
     folder: Path
     fingerprint: str
     watch: Watch
-    history: dict[str, list[Epoch]]
+    history: dict[str, list[Epoch]] = field(default_factory=dict)
 
     def __call__(
         self,
@@ -103,7 +103,7 @@ class Transfer:
         """All that may be owned, whole."""
         return find_sites(self.network)
 
-    def grow(self, chosen: Sequence[Site], gates: nn.Module | None = None) -> Adaptation:
+    def untrained(self, chosen: Sequence[Site], gates: nn.Module | None = None) -> Adaptation:
         """A language that owns these and has learnt nothing yet."""
         return Adaptation(self.network, self.classes, chosen, gates).to_device(self.device)
 
@@ -133,7 +133,7 @@ class Transfer:
 
     def learn_everything(self) -> Adaptation:
         """The first stage of several methods: everything is owned and learns."""
-        return self.early("transfer", self.grow(self.sites))
+        return self.early("transfer", self.untrained(self.sites))
 
     def finish(self, chosen: Sequence[Site], before: Adaptation | None = None) -> Adaptation:
         """The last stage, of all epochs that are left: what is owned is known.
@@ -146,7 +146,7 @@ class Transfer:
         """
         if self.must_own:
             self.refuse_nothing(chosen)
-        model = self.grow(chosen)
+        model = self.untrained(chosen)
         if before is not None:
             model.initialize_from(before)
         self.train("final", model, self.train.left, self.rate(model))

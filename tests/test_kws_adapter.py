@@ -23,6 +23,8 @@ from kws.adapter import (
     save_adapter_config,
     stored_bytes,
 )
+from kws.base import BaseConfig
+from kws.config import FeatureConfig
 from kws.detector import DetectorConfig, Levels, Timing
 from kws.errors import KwsError
 from kws.quantized import BITS, CODES
@@ -34,6 +36,16 @@ Make = Callable[..., Adapter]
 def folder(tmp_path: Path, make_adapter: Make) -> Path:
     save_adapter(tmp_path / "cmn", make_adapter("cmn"), "# card\n")
     return tmp_path / "cmn"
+
+
+def base_of(adapter: Adapter) -> BaseConfig:
+    """The configuration of the base that it is for."""
+    config = adapter.config
+    base = BaseConfig(
+        architecture="", tau=1.0, language="ar", labels=("a",), sha256=config.base_sha256
+    )
+    assert base.features.digest == config.features_digest
+    return base
 
 
 def rewrite(folder: Path, **changes: Any) -> None:
@@ -309,14 +321,16 @@ def test_an_empty_folder_is_no_adapter(tmp_path: Path) -> None:
 def test_another_base_is_refused_with_both_languages(make_adapter: Make) -> None:
     adapter = make_adapter("cmn")
     with pytest.raises(KwsError, match=r"adapter for cmn .* another base \(ar aaaaaaaa, not tr b"):
-        check_base(adapter, "b" * 64, adapter.config.features_digest, "tr")
+        check_base(adapter, replace(base_of(adapter), sha256="b" * 64, language="tr"))
 
 
 def test_another_front_end_is_refused(make_adapter: Make) -> None:
     adapter = make_adapter("cmn")
-    with pytest.raises(KwsError, match=r"another front end .*, not 0123"):
-        check_base(adapter, adapter.config.base_sha256, "0123", "ar")
-    check_base(adapter, adapter.config.base_sha256, adapter.config.features_digest, "ar")
+    base = base_of(adapter)
+    other = FeatureConfig(low=100.0)
+    with pytest.raises(KwsError, match=rf"another front end .*, not {other.digest}"):
+        check_base(adapter, replace(base, features=other))
+    check_base(adapter, base)
 
 
 def test_one_that_was_being_replaced_is_refused(

@@ -10,7 +10,7 @@ from kws.calibration import (
     Choice,
     Sweep,
     _at_price,
-    _spent,
+    _spend_rest,
     choose,
     hours_needed,
     sweep,
@@ -146,9 +146,9 @@ def test_what_is_left_over_goes_where_a_false_accept_wins_most() -> None:
     )
     high = {word: Levels(0.9, 0.5) for word in tried.keywords}
     begun = replace(CONFIG, keywords=high)
-    found = _spent(tried, begun, 4, lambda config: True)
+    found = _spend_rest(tried, begun, 4, lambda config: True)
     assert {word: found.levels(word).threshold for word in high} == {"easy": 0.6, "hard": 0.9}
-    assert _spent(tried, begun, 4, lambda config: False) == begun
+    assert _spend_rest(tried, begun, 4, lambda config: False) == begun
 
 
 def test_where_others_fire_none_so_far_is_not_never() -> None:

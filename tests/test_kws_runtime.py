@@ -470,6 +470,24 @@ def test_an_adapter_for_the_bases_own_language_is_heard_once_it_is_chosen(
 
 
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("view", [8_000, 24_000])
+@pytest.mark.parametrize("hop", [0.08, 0.085])
+def test_a_base_of_another_view_hears_as_much_at_every_hop(
+    base_of: BaseOf, runtime_of: RuntimeOf, form: str, view: int, hop: float
+) -> None:
+    base = base_of(False)
+    config = replace(base.config, features=FeatureConfig(view=view))
+    runtime = runtime_of(Base(config, base.network), form)
+    engine = Engine(runtime, hop_seconds=hop)
+    wave = noise(32 * engine.hop)
+    engine.feed(wave)
+    smoothing = runtime.detector_config(engine.language).smoothing
+    ends = [len(wave) - past * engine.hop for past in range(smoothing)]
+    expected = np.mean([runtime.scores(wave[end - view : end]) for end in ends], axis=0)
+    np.testing.assert_allclose(engine.scores, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_the_engine_hears_a_stream_as_it_hears_views(
     base_of: BaseOf, runtime_of: RuntimeOf, form: str
 ) -> None:

@@ -280,7 +280,7 @@ def test_watching_sees_every_step(toy: EpochBatches) -> None:
 
 @pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5])
 def test_the_rate_rises_to_its_peak_and_falls_to_zero(warmup: float) -> None:
-    rates = [plan(warmup=warmup).rate(step, 100) for step in range(100)]
+    rates = [plan(warmup=warmup).lr_factor(step, 100) for step in range(100)]
     top = rates.index(max(rates))
     assert max(rates) == pytest.approx(1, abs=1e-3)
     assert top == pytest.approx(100 * warmup, abs=1)

@@ -78,7 +78,7 @@ def test_each_input_has_its_own_gates_which_the_loss_teaches(routed: Routed) -> 
 
 
 def test_it_costs_operations(routed: Routed) -> None:
-    assert routed.operations == 80 * 16 + 16 * 12
+    assert routed.multiplications == 80 * 16 + 16 * 12
 
 
 def test_it_is_stored_and_measured_but_cannot_be_listened_with(
