@@ -20,6 +20,7 @@ MADE: Final = {"synthetic voices": " TTS", "people, synthetic voices": " mixed"}
 WIDE: Final = 100  # columns, in which there is room for some words
 NARROW: Final = 76  # in which there is none for all figures
 SLIM: Final = 60  # in which there is room for what tells adapters apart
+TIGHT: Final = 45  # in which there is none but for names
 FLEXIBLE: Final = ("words", "method", "folder")  # columns that may take several lines
 FEW: Final = 3  # of these
 
@@ -110,6 +111,8 @@ def _table(rows: Sequence[Mapping[str, Any]], folder: Path, width: int) -> Table
     left_out = [*([] if several else ["base"]), *(["numbers"] if width < NARROW else [])]
     if width < SLIM:
         left_out += ["method", "bytes"]
+    if width < TIGHT:
+        left_out += ["words", "validation"]
     table = Table()
     for name in (shown := [name for name in columns if name not in left_out]):
         table.add_column(name, no_wrap=name not in FLEXIBLE, overflow="fold")

@@ -11,7 +11,7 @@ from audio_data.logmel import front_end_matrices
 from kws.adapter import AdapterConfig, check_base, check_streamable, load_adapter
 from kws.base import BaseConfig, check_classes, read_base_config, read_base_tensors
 from kws.config import FeatureConfig
-from kws.engine import HOP
+from kws.engine import HOP, TAIL
 from kws.errors import KwsError, UsageError
 from kws.files import Arrays, write_bytes
 from kws.runtime import merged
@@ -41,8 +41,11 @@ def export(base: Path, adapter: Path | None, out: Path | None) -> None:
     gives one row, of the second that ends with its last sample.
 
     The file's metadata are JSON: language, labels, sample_rate, causal, hop (samples), decision
-    (samples from one decision of our detector to the next, which takes the newest row) and
-    detector (its settings; keywords and timings hold what single keywords have of their own).
+    (samples from one decision of our detector to the next, which takes the newest row), tail
+    (samples of zeros that end a recording; else its last word is not decided) and detector (its
+    settings; keywords and timings hold what single keywords have of their own). How scores become
+    detections says docs/adapter-format.md. Give the session one thread (intra_op_num_threads = 1):
+    more would spin between two calls.
     """
     if out and (out.suffix != ".onnx" or out.name == FILE):
         raise UsageError(f"--out {out} must end in .onnx and not be {FILE}, which is the base's")
@@ -88,6 +91,7 @@ def language_file(
         "causal": network.causal,
         "hop": features.hop,
         "decision": round(HOP * features.sample_rate),
+        "tail": round(TAIL * features.sample_rate),
         "detector": asdict(language.detector),
     }
     data: bytes = _graph().language_model(

@@ -1,5 +1,6 @@
 """Keep the sound around what was heard, and around what was nearly heard."""
 
+import os
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ from audio_data.encode import encode
 from kws.config import SAMPLE_RATE
 from kws.detector import Detection
 from kws.engine import clean_samples
-from kws.errors import KwsError
+from kws.errors import DiskFullError, KwsError
 from kws.files import plain_name, refuse_unwritable, write_bytes, write_json
 
 from .live import LiveEngine
@@ -181,30 +182,49 @@ class Shelf:
             folder.mkdir(parents=True, exist_ok=True)
             refuse_unwritable(folder)
             there = [found for path in folder.iterdir() if (found := NAME.fullmatch(path.name))]
+            self._next = 1 + max((int(found[1]) for found in there), default=0)
+            self._kept = {
+                kind: deque(sorted({int(found[1]) for found in there if found[2] == kind}))
+                for kind in ("hit", "near")
+            }
+            self._make_way()
         except OSError as error:
             raise KwsError(f"cannot keep clips in {folder}: {error.strerror or error}") from error
-        self._next = 1 + max((int(found[1]) for found in there), default=0)
-        self._kept = {
-            kind: deque(sorted({int(found[1]) for found in there if found[2] == kind}))
-            for kind in ("hit", "near")
-        }
 
     def add(self, moment: Moment, wave: Wave, record: dict[str, Any]) -> None:
-        """Write one clip, and delete the oldest of its kind if that is one too many."""
+        """Write one clip, and delete the oldest of its kind if that is one too many.
+
+        On a full disk it takes the place of the oldest.
+        """
+        kept = self._kept[moment.kind]
+        try:
+            number = self._write(moment, wave, record)
+        except DiskFullError:
+            if not kept:
+                raise
+            self._remove(kept.popleft(), moment.kind)
+            number = self._write(moment, wave, record)
+        kept.append(number)
+        self._make_way()
+
+    def _write(self, moment: Moment, wave: Wave, record: dict[str, Any]) -> int:
         keyword = plain_name(moment.keyword[:LETTERS]) or "keyword"
         with self._number() as number:
-            path = self._folder / f"{number:06}-{moment.kind}-{keyword}.wav"
+            name = f"{number:06}-{moment.kind}-{keyword}.wav"
+            path = self._folder / os.fsdecode(name.encode())  # in UTF-8 whatever the locale says
             try:
                 write_bytes(path, encode(wave))
-                write_json(path.with_suffix(".json"), {"file": path.name, **record})
+                write_json(path.with_suffix(".json"), {"file": name, **record})
             except BaseException:
                 with suppress(OSError):
                     path.unlink()  # a clip without its record is none
                 raise
-        kept = self._kept[moment.kind]
-        kept.append(number)
-        while len(kept) > self._limit:
-            self._remove(kept.popleft(), moment.kind)
+        return number
+
+    def _make_way(self) -> None:
+        for kind, kept in self._kept.items():
+            while len(kept) > self._limit:
+                self._remove(kept.popleft(), kind)
 
     @contextmanager
     def _number(self) -> Iterator[int]:

@@ -84,10 +84,16 @@ def run(
     keys: Typed,
     show: Show,
     seconds: float = math.inf,
-) -> None:
-    """Listen until the blocks end, ``q`` is typed, or so many seconds of audio were heard."""
+) -> bool:
+    """Listen until the blocks end, ``q`` is typed, or so many seconds of audio were heard.
+
+    Returns:
+        Whether it ended by itself.
+
+    """
+    stopped = False
     for block in blocks:
-        if not obey(keys.poll(), engine, show):
+        if stopped := not obey(keys.poll(), engine, show):
             break
         if len(block) and not engine.seconds:
             show.ready()
@@ -96,6 +102,7 @@ def run(
         if engine.seconds >= seconds:
             break
     show.update(engine.flush())
+    return not stopped
 
 
 def obey(typed: str, engine: Engine, show: Show) -> bool:
@@ -188,7 +195,7 @@ def _at_terminal() -> bool:
     default=LIMIT,
     show_default=True,
     type=click.IntRange(1),
-    help="hits kept, and as many near misses; the oldest are deleted (500 of both: about 50 MB)",
+    help="hits kept, and as many near misses; the oldest are deleted (500 of both: 50 to 60 MB)",
 )
 @click.option(
     "--picture",
@@ -244,21 +251,22 @@ def listen(
         # A script that goes through files may read their names from the same input.
         keys = stack.enter_context(Keys(io.StringIO() if wav and not _at_terminal() else None))
         show = stack.enter_context(_show(engine, blocks, as_json, picture))
-        wait = None if wav else CLOSING
+        wait: float | None = CLOSING
         if isinstance(blocks, Microphone):
             blocks.tell = show.note
         if save_dir:
             keeper = Keeper(save_dir, engine, show.note, limit=save_limit, capacity=capacity)
-            stack.callback(keeper.close, wait)
+            stack.callback(lambda: keeper.close(wait))
             engine.reactions.append(keeper.hear)
         if command:
             quiet = isinstance(show, Screen)
             runs = ProgramRunner(
                 command, show.note, seconds=exec_seconds, quiet=quiet, capacity=capacity
             )
-            stack.callback(runs.close, wait)
+            stack.callback(lambda: runs.close(wait))
             engine.reactions.append(runs.hear)
-        run(engine, blocks, keys, show, seconds)
+        if run(engine, blocks, keys, show, seconds) and wav:
+            wait = None  # what a file held may take its time, unless somebody waits for the end
 
 
 def _refuse_contradictions(

@@ -132,6 +132,8 @@ def _named_adapters(
     """NAME=FOLDER, or a folder alone, whose path may hold an equals sign too."""
     found = []
     for value in values:
+        if not value:  # of a variable that is not set; else it would be the folder one is in
+            raise click.BadParameter("it is empty; name a folder")
         name, equals, folder = value.partition("=")
         if not equals or "/" in name or os.path.exists(value):
             name, folder = "", value

@@ -8,5 +8,9 @@ class KwsError(Exception):
     """
 
 
+class DiskFullError(KwsError):
+    """There is no room for a file; what was there is as it was."""
+
+
 class UsageError(KwsError):
     """The request itself cannot be met as asked; the command line exits with 2."""

@@ -12,16 +12,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from .errors import KwsError
+from .errors import DiskFullError, KwsError
 
 Arrays = dict[str, NDArray[Any]]
+
+FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors that more room would mend
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -46,10 +48,14 @@ def write_bytes(path: Path, data: bytes) -> None:
     except OSError as error:
         with suppress(OSError):  # no folder, or one that lets nothing be deleted
             temporary.unlink()
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        hint = "free some space and run the same command again" if full else "write elsewhere"
-        what = "the disk is full" if full else error.strerror or error
-        raise KwsError(f"cannot write {path}: {what}; {hint}") from error
+        if error.errno in FULL:
+            raise DiskFullError(
+                f"cannot write {path}: the disk is full; free some space and run the same command "
+                "again"
+            ) from error
+        raise KwsError(
+            f"cannot write {path}: {error.strerror or error}; write elsewhere"
+        ) from error
 
 
 def remove(path: Path) -> None:

@@ -30,6 +30,18 @@ def test_adapters_are_listed(kws: Kws, tiny: Path) -> None:
     assert "base" not in out  # of all
 
 
+def test_narrow_terminals_still_tell_adapters_apart(
+    kws: Kws, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for width, last in ((60, "validation"), (50, "validation"), (30, "language")):
+        monkeypatch.setenv("COLUMNS", str(width))
+        code, out, err = kws("adapters", "list", tiny)
+        assert (code, err) == (0, "")
+        titles, *rows = (line.split() for line in out.splitlines() if line[:1] in "┃│")
+        assert titles[-4:-1:2] == [last, "folder"]
+        assert [row[-2] for row in rows if row[1] != "│"] == ["de", "es"]  # some take two lines
+
+
 def test_bases_are_told_apart_where_there_are_several(kws: Kws, tiny: Path, tmp_path: Path) -> None:
     for language in ("de", "es"):
         shutil.copytree(tiny / language, tmp_path / language)

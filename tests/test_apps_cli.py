@@ -85,6 +85,7 @@ def test_two_adapters_of_one_language_are_told_apart_by_name(
     error = fail(kws, 2, *command, "--adapter", other)
     assert f"two adapters are called de; call one otherwise: --adapter NAME={other}" in error
     assert "not of the form NAME=FOLDER" in fail(kws, 2, *command, "--adapter", "=x")
+    assert "is empty; name a folder" in fail(kws, 2, *command, "--adapter", "")
     error = fail(kws, 2, *command, "--language", "xx")
     assert "no adapter for 'xx' is loaded; there are en, de" in error
 

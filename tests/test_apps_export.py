@@ -22,6 +22,7 @@ from kws.adapter import Adapter, AdapterConfig, save_adapter
 from kws.base import BaseConfig, read_base_config, save_base
 from kws.config import LOUDEST, FeatureConfig
 from kws.detector import DetectorConfig, Levels, Timing
+from kws.engine import TAIL
 from kws.forms import SHIFT, WHOLE, Part, Rank
 from kws.runtime import Runtime
 from kws.sites import Site, find_sites
@@ -249,6 +250,7 @@ def test_the_file_says_all_that_its_detector_needs(
         "causal": is_causal(folders),
         "hop": FRAME,
         "decision": HOP,
+        "tail": round(TAIL * 16_000),
     }
 
 

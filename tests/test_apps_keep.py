@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +18,13 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from apps.keep import AFTER, BEFORE, LIMIT, Keeper, Moment, Shelf
+from apps.keep import LIMIT, Keeper, Moment, Shelf
 from apps.listen import listen
 from apps.live import LiveEngine
 from apps.worker import Worker
 from kws.config import SAMPLE_RATE
 from kws.detector import DetectorConfig, Levels
-from kws.errors import KwsError
+from kws.errors import DiskFullError, KwsError
 
 Wave = NDArray[np.float32]
 SILENCE = np.zeros(160, np.float32)
@@ -31,16 +33,19 @@ SILENCE = np.zeros(160, np.float32)
 class Level:
     """A spotter that scores the keyword as high as the middle of its view is loud."""
 
-    labels = ("go/../stop", "_silence_")
     languages = ("eng", "deu")
     active_adapter = "eng"
+
+    def __init__(self, others: int = 1) -> None:
+        self.labels = ("go/../stop", *(f"word {n}" for n in range(1, others)), "_silence_")
 
     def set_adapter(self, language: str) -> None:
         self.active_adapter = language
 
     def scores(self, view: Wave) -> Wave:
         score = float(np.abs(view[6_000:10_000]).mean())
-        scores: Wave = np.array([score, 1 - score], np.float32)
+        between = (0.0123,) * (len(self.labels) - 2)
+        scores: Wave = np.array([score, *between, 1 - score], np.float32)
         return scores
 
     def detector_config(self, language: str) -> DetectorConfig:
@@ -210,13 +215,21 @@ def test_a_change_of_language_does_not_mix_scores(tmp_path: Path, changes: Seque
     assert kept(tmp_path)
 
 
-def test_the_default_bound_is_stated_truly() -> None:
+def test_the_default_bound_is_stated_truly(tmp_path: Path) -> None:
+    """For a network of some fifteen to forty classes, whose scores lie beside the sound."""
     option = next(one for one in listen.params if one.name == "save_limit")
     assert isinstance(option, click.Option)
-    told = re.search(rf"\({LIMIT} of both: about (\d+) MB\)", option.help or "")
+    told = re.search(rf"\({LIMIT} of both: (\d+) to (\d+) MB\)", option.help or "")
     assert told
-    seconds, width = BEFORE + AFTER, 2  # bytes of a sample
-    assert pytest.approx(1e6 * int(told[1]), rel=0.1) == 2 * LIMIT * seconds * SAMPLE_RATE * width
+    for classes, stated in zip((14, 42), told.groups(), strict=True):
+        folder = tmp_path / str(classes)
+        engine = LiveEngine(Level(classes - 1))
+        keeper = Keeper(folder, engine, print)
+        engine.reactions.append(keeper.hear)
+        engine.feed(np.r_[np.zeros(2 * SAMPLE_RATE, np.float32), said(0.8)])
+        keeper.close()
+        size = sum(path.stat().st_size for path in folder.iterdir())
+        assert pytest.approx(1e6 * int(stated), rel=0.1) == 2 * LIMIT * size
 
 
 class Two:
@@ -336,6 +349,57 @@ def test_a_clip_whose_record_cannot_be_written_is_not_left_alone(
         (told,) = hear(tmp_path, said(0.8), limit=1)
     assert "No space left" in told
     assert len(os.listdir(tmp_path)) == 2  # what was kept before
+
+
+def test_on_a_full_disk_a_clip_takes_the_place_of_the_oldest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf, moment = Shelf(tmp_path, 9), Moment("hit", "ja", "deu", ("ja",), 0.9, 0.5, 1.0)
+    room = 3
+
+    def write(path: Path, data: bytes) -> None:
+        if len(list(tmp_path.glob("*.wav"))) >= room:
+            raise DiskFullError(f"cannot write {path}: the disk is full")
+        path.write_bytes(data)
+
+    monkeypatch.setattr("apps.keep.write_bytes", write)
+    for _ in range(5):
+        shelf.add(moment, SILENCE, {})
+    assert [int(record["file"][:6]) for record in kept(tmp_path)] == [3, 5, 7]
+    room = 0  # others have filled it
+    with pytest.raises(DiskFullError):
+        shelf.add(moment, SILENCE, {})
+    assert len(kept(tmp_path)) == 2
+    with pytest.raises(DiskFullError):  # of its own kind there is none to give way
+        shelf.add(replace(moment, kind="near"), SILENCE, {})
+    assert len(kept(tmp_path)) == 2
+
+
+def test_a_lower_limit_holds_from_the_start(tmp_path: Path) -> None:
+    moment = Moment("hit", "ja", "deu", ("ja",), 0.9, 0.5, 1.0)
+    shelf = Shelf(tmp_path, 5)
+    for kind in ("hit", "near") * 3:
+        shelf.add(replace(moment, kind=kind), SILENCE, {})
+    Shelf(tmp_path, 1)
+    assert [record["file"] for record in kept(tmp_path)] == [
+        "000005-hit-ja.wav",
+        "000006-near-ja.wav",
+    ]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there file names are text")
+def test_words_of_any_script_are_kept_whatever_the_locale(tmp_path: Path) -> None:
+    code = (
+        "import sys, numpy as np; from pathlib import Path; from apps.keep import Moment, Shelf\n"
+        "assert sys.getfilesystemencoding() != 'utf-8'\n"
+        "moment = Moment('hit', '\\u062e\\u0644\\u0641', 'ar', ('a',), 0.9, 0.5, 1.0)\n"
+        "for limit in (2, 1): Shelf(Path('.'), limit).add(moment, np.zeros(160, np.float32), {})"
+    )
+    plain = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    root = str(Path(__file__).resolve().parent.parent)
+    environment = {**os.environ, **plain, "PYTHONPATH": root}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env=environment)
+    assert [record["file"] for record in kept(tmp_path)] == ["000002-hit-خلف.wav"]
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_heard(

@@ -499,6 +499,20 @@ def test_ctrl_c_ends_listening_cleanly(monkeypatch: pytest.MonkeyPatch, options:
 
 
 @pytest.mark.usefixtures("files")
+def test_who_stops_hearing_a_file_waits_for_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor for the many that may follow it; at a file's own end they are all run."""
+
+    def interrupted(engine: LiveEngine) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LiveEngine, "flush", interrupted)
+    monkeypatch.setattr(apps.listen, "CLOSING", 0.2)
+    stopped = ["--exec", "sleep 60", "--exec-seconds", "60"]
+    result = call("listen", *BANK, "--wav", "two.wav", *stopped)
+    assert "--exec: not all commands were run to their end" in result.stderr
+
+
+@pytest.mark.usefixtures("files")
 def test_hits_are_kept_and_answered(tmp_path: Path) -> None:
     """All of them, however fast a file is heard."""
     code = "import sys, os; open('log', 'a').write(os.environ['KWS_KEYWORD'] + sys.stdin.read())"

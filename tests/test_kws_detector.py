@@ -1,6 +1,6 @@
 """One utterance is one event."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kws.config import SILENCE, UNKNOWN
+from kws.config import NO_KEYWORDS, SILENCE, UNKNOWN
 from kws.detector import Detection, Detector, DetectorConfig, Levels, Timing
 from kws.errors import KwsError
 
@@ -372,3 +372,65 @@ def test_what_was_reported_before_a_change_of_language_is_heard_again_once_it_wa
         for scores, time in ((one("yes"), 0.2), (NOTHING, 0.3), (one("yes"), 2.0))
     ]
     assert [bool(event) for event in heard] == [False, False, True]
+
+
+def by_the_page(
+    labels: Sequence[str], config: DetectorConfig, scores: NDArray[np.float32]
+) -> list[tuple[str, float, int]]:
+    """The rules of docs/adapter-format.md, word for word; a time is the number of a decision."""
+    everyone = range(len(labels))
+    levels, timings = map(config.levels, labels), [config.timing(label) for label in labels]
+    thresholds, releases = zip(*((each.threshold, each.release) for each in levels), strict=True)
+    found: list[tuple[str, float, int]] = []
+    peaks: dict[int, float] = {}
+    waits, until, reported, lasted = set[int](), dict[int, float](), None, 0
+    for now in range(len(scores)):
+        score = [
+            float(sum(scores[max(0, now + 1 - each.smoothing) : now + 1, k]))
+            / min(each.smoothing, now + 1)
+            for k, each in zip(everyone, timings, strict=True)
+        ]
+        high = {k for k in everyone if labels[k] not in NO_KEYWORDS and score[k] >= thresholds[k]}
+        waits -= {k for k in everyone if score[k] < releases[k]}
+        if reported is not None:
+            over = score[reported] < releases[reported] and not high
+            if over or HOP * now >= until[reported]:
+                reported = None
+        may = {k for k in high - waits if HOP * now >= until.get(k, 0)}
+        takes = may if reported is None else set()
+        lasted = lasted + 1 if takes else 0
+        peaks = peaks if takes else {}
+        peaks |= {k: max(peaks.get(k, 0), score[k]) for k in takes}
+        ready = [k for k in peaks if lasted >= timings[k].patience]
+        if ready:
+            reported = max(ready, key=peaks.__getitem__)
+            found.append((labels[reported], peaks[reported], now))
+            until[reported] = HOP * now + timings[reported].refractory_seconds
+            waits |= peaks.keys()
+            peaks, lasted = {}, 0
+    return found
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_rules_that_the_page_states_give_the_same_detections(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = ("a", "b", "c", UNKNOWN)
+    config = DetectorConfig(
+        threshold=0.6,
+        release=0.4,
+        smoothing=int(rng.integers(1, 4)),
+        patience=int(rng.integers(1, 4)),
+        refractory_seconds=float(rng.uniform(0.1, 2)),
+        keywords={"b": Levels(0.5, 0.45)},
+        timings={"c": Timing(2, 4, 0.5)},
+    )
+    walks = rng.normal(0, 0.8, (600, 4)).cumsum(axis=0)
+    likely = np.exp(2 * np.sin(walks))
+    scores = (likely / likely.sum(axis=1, keepdims=True)).astype(np.float32)
+    detector = Detector(labels, "eng", config)
+    events = [detector.step(row, HOP * now) for now, row in enumerate(scores)]
+    found = [(e.keyword, e.score, round(e.time / HOP)) for e in events if e]
+    expected = by_the_page(labels, config, scores)
+    assert [(word, now) for word, _, now in found] == [(word, now) for word, _, now in expected]
+    assert [score for _, score, _ in found] == pytest.approx([score for _, score, _ in expected])
+    assert len(found) > 10
