@@ -5,11 +5,12 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatch
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import click
@@ -98,7 +99,8 @@ def bench() -> None:
     type=click.IntRange(1),
     help="processes side by side on this machine, which share its cores; if not given, one on each",
 )
-@click.option("--groups", multiple=True, type=int, hidden=True)  # of a job, by number
+@click.option("--groups", multiple=True, type=int, hidden=True)  # by number
+@click.option("--job", is_flag=True, hidden=True)  # of another process, and ends with it
 @click.option(
     "--ray",
     is_flag=False,
@@ -121,6 +123,7 @@ def run_grid(
     part: tuple[int, int] | None,
     jobs: int | None,
     groups: tuple[int, ...],
+    job: bool,
     ray: str | None,
     only: str,
     again: bool,
@@ -128,6 +131,8 @@ def run_grid(
 ) -> None:
     """Run every cell of GRID that has no record yet, or with --again every cell."""
     _refuse_contradictions(ray, jobs, part)
+    if job:
+        Thread(target=_end_with_input, daemon=True).start()
     trainings, spanned = read_grid(grid)
     everything = shared(run for run in spanned if fnmatch(run.name, only))
     if not everything:
@@ -233,7 +238,7 @@ def refuse_others(grid: Grid | None, folder: Path, recorded: Iterable[Run]) -> N
     ours = read_json(config).get("sha256") if config and config.is_file() else None
     for run in recorded:
         path = folder / f"{run.name}.json"
-        made = read_json(path)
+        made = _read(path)
         if isinstance(run, StreamCell):
             run.refuse_other(made, path)
             continue
@@ -283,6 +288,16 @@ def _run(
         return head_of(cell, grid) | {DIVERGED: str(error)}
 
 
+def _end_with_input() -> None:
+    """End at once where standard input does: whoever began this job is gone, however it ended.
+
+    Checkpoints are whole at any moment, and whoever runs the grid again goes on from there.
+    """
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
 def side_by_side(shares: Sequence[Sequence[int]], arguments: Sequence[object], jobs: int) -> None:
     """Run a grid's groups in a process for each share of them.
 
@@ -295,19 +310,23 @@ def side_by_side(shares: Sequence[Sequence[int]], arguments: Sequence[object], j
     threads = str(max(1, (os.cpu_count() or 1) // jobs))
     command = [sys.executable, "-c", "from apps.cli import main; main()", "bench", "run"]
     command += map(str, arguments)
-    started = [
-        subprocess.Popen(
-            [*command, *(f"--groups={number}" for number in share)],
-            env=os.environ | {"OMP_NUM_THREADS": threads},
-        )
-        for share in shares
-    ]
-    try:
-        failed = sum(process.wait() != 0 for process in started)
-    except BaseException:
-        for process in started:
-            process.terminate()
-        raise
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [*command, "--job", *(f"--groups={number}" for number in share)],
+                    stdin=subprocess.PIPE,
+                    env=os.environ | {"OMP_NUM_THREADS": threads},
+                )
+            )
+            for share in shares
+        ]
+        try:
+            failed = sum(process.wait() != 0 for process in started)
+        except BaseException:
+            for process in started:
+                process.terminate()
+            raise
     if failed:
         raise KwsError(f"{failed} of {len(shares)} jobs failed; see their messages above")
 
@@ -319,7 +338,7 @@ def report(records: Path, out: Path) -> None:
     """Turn records into tables and pictures; in this project also the README's table."""
     from .results import write_results, write_summary
 
-    found = [_read_record(path) for path in sorted(records.rglob("*.json"))]
+    found = [read_record(path) for path in sorted(records.rglob("*.json"))]
     if not found:
         raise UsageError(f"there are no records in {records}; make some with kws bench run")
     if out == RESULTS and records != RECORDS:
@@ -331,12 +350,29 @@ def report(records: Path, out: Path) -> None:
     click.echo(f"{out} from {len(found)} records")
 
 
-def _read_record(path: Path) -> dict[str, Any]:
-    record = read_json(path)
-    is_stream = "stream" in record
-    found = record["stream"] if is_stream else record
-    ended = {DIVERGED} if DIVERGED in record else {"result", *HELD_OUT}
-    wanted = {"split_by"} if is_stream else {"cell", "settings"} | ended
-    if not (isinstance(found, dict) and wanted <= found.keys()):
-        raise KwsError(f"{path} is not a run's record; --records must hold only such")
+def read_record(path: Path) -> dict[str, Any]:
+    """What a run left.
+
+    Raises:
+        KwsError: it is damaged, or something else.
+
+    """
+    record = _read(path)
+    if "stream" in record:
+        wanted = {"cell": {"task", "seed"}, "stream": {"split_by"}}
+    else:
+        wanted = {"cell": {"task", "seed", "method", "budget", "tau"}, "settings": set()}
+        if DIVERGED not in record:
+            wanted |= {name: {"accuracy"} for name in HELD_OUT} | {"result": set()}
+    for name, keys in wanted.items():
+        found = record.get(name)
+        if not (isinstance(found, dict) and keys <= found.keys()):
+            raise KwsError(f"{path} is not a run's record; --records must hold only such")
     return record
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except KwsError as error:
+        raise KwsError(f"{error}: delete it, and run its grid again") from error

@@ -18,7 +18,7 @@ from . import learn, pretrain
 from .grid import Cell, Grid
 from .measure import measure, network_of
 from .recordings import Recordings
-from .stored import heard_before
+from .stored import heard_before, refuse_taken
 from .wiring import open_base
 
 Trained = tuple[Base, Adapter | None, Recordings, dict[str, Any]]
@@ -125,6 +125,14 @@ def _adapted(
         lr=cell.lr or grid.lr or RATE,
         seed=cell.seed,
     )
+    if not again:
+        try:
+            refuse_taken(out, recordings.task.language, recordings.task.keywords)
+        except UsageError as error:
+            raise UsageError(
+                f"{out} holds an adapter of another language, or of other words; give --again to "
+                "replace it, or name another --work"
+            ) from error
     config = learn.learn_language(
         base,
         recordings,
@@ -145,10 +153,14 @@ def head_of(cell: Cell, grid: Grid) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """Of the program, as git tells it."""
-    told = ""
-    with suppress(OSError):  # there is no git
-        told = subprocess.run(
-            ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-        ).stdout.strip()
+    """Of the program, as git tells it where the program's own files are kept in it."""
+    told = _git("ls-files", __file__) and _git("describe", "--always", "--dirty")
     return told or "unknown"
+
+
+def _git(*arguments: str) -> str:
+    """What git says of the folder of this file; nothing where it says nothing, or is not there."""
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    with suppress(OSError):
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    return ""

@@ -15,13 +15,16 @@ from kws.train import HIGHEST
 from kws.typed import checked
 from models.layout import TAUS
 from policy.methods import METHODS, methods_where
-from policy.transfer import SHORTEST
+from policy.transfer import RATE, SHORTEST
 
+from .learn import ROUNDED, STEPS
 from .options import LAST_SEED
+from .pretrain import LR
 from .recordings import Selection, parse_filters
 
 CELLS: Final = "[[cells]]"
 ALIKE: Final = ("data", "base", "closed", "causal", "epochs", "steps", "per_word", "lr", "bits")
+ALIKE_SINCE: Final = ("language", "speaker_pattern")  # which older records lack, as None
 
 T = TypeVar("T")
 
@@ -91,6 +94,8 @@ class Combinations:
         for budget in self.budgets:
             Budget.parse(budget)
         known = [METHODS[name] for name in self.methods]
+        right = bool(self.budgets) or not any(method.budgeted for method in known)
+        check(CELLS, "budgets", right, 'at least one, as "10%", for methods with a budget')
         if self.sequences and not all(method.sequential for method in known):
             wanted = listed(methods_where(lambda method: method.sequential))
             raise UsageError(f"{CELLS} has sequences, which {wanted} alone learns; name tasks")
@@ -139,6 +144,8 @@ class Grid:
     per_word: int | None = None
     lr: float | None = None
     bits: Bits | None = None
+    language: str | None = None  # of a folder, which does not say so itself
+    speaker_pattern: str | None = None  # likewise
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> "Grid":
@@ -191,17 +198,27 @@ class Grid:
 
     def refuse_other(self, made: Mapping[str, Any], cell: Cell, where: Path) -> None:
         """Raise a UsageError where a run was recorded with other settings than these."""
-        if "tasks" not in made:
+        if not (isinstance(made, Mapping) and isinstance(made.get("tasks"), Mapping)):
             raise UsageError(f"{where} is no record of a training; delete it, and run it again")
-        pairs = [(name, made[name], getattr(self, name)) for name in ALIKE if name in made]
+        usual = {"lr": RATE if cell.method else LR, "bits": ROUNDED, "steps": STEPS}
+
+        def told(name: str, value: object) -> object:
+            return usual.get(name) if value is None else value
+
+        pairs = [
+            (name, told(name, made[name]), told(name, getattr(self, name)))
+            for name in ALIKE
+            if name in made
+        ]
+        pairs += [(name, made.get(name), getattr(self, name)) for name in ALIKE_SINCE]
         together = cell.method and METHODS[cell.method].together
         heard = {*made["tasks"], *self.tasks} if together else (*cell.before, cell.task)
         pairs += [(name, made["tasks"].get(name), self.tasks.get(name)) for name in heard]
         for name, theirs, ours in pairs:
             if theirs != ours:
                 raise UsageError(
-                    f"{where} was recorded with {name} {theirs}, not {ours}; delete it, or name "
-                    "another --records"
+                    f"{where} was recorded with {name} {theirs}, not {ours}; delete it, give "
+                    "--again to run all anew, or name another --records"
                 )
 
     def runs(self) -> list[Cell]:
@@ -218,6 +235,8 @@ class Grid:
             data=Path(self.data),
             filters=parse_filters(self.tasks[task or cell.task]),
             closed=self.closed,
+            language=self.language,
+            speaker_pattern=self.speaker_pattern,
             per_word=cell.per_word or self.per_word,
             seed=cell.seed,
         )

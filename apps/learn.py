@@ -249,8 +249,14 @@ class _Learning:
         known = [len(one.task.labels) for one in some]
         batches = Together(heard, known, seed=recipe.seed) if self.beside else heard[0]
         least = SHORTEST if method_of(recipe.method).staged else 1
+        wanted = -(-recipe.steps * len(heard) // len(batches))  # epochs
+        if not recipe.epochs and wanted < least:
+            note(
+                f"{recipe.method} trains in stages, for {least} epochs at least: more than "
+                f"{recipe.steps:,} steps, with which methods without stages do"
+            )
         plan = Plan(
-            epochs=recipe.epochs or max(least, -(-recipe.steps * len(heard) // len(batches))),
+            epochs=recipe.epochs or max(least, wanted),
             lr=recipe.lr,
             optimizer=recipe.optimizer,
             seed=recipe.seed,

@@ -40,9 +40,9 @@ def settings_of(record: Record) -> str:
     """What runs have in common that can be compared."""
     settings = record["settings"]
     clips, bits = settings.get("per_word"), settings.get("bits") or ROUNDED
-    heard = f"{clips} training clips of each word" if clips else "all training clips"
+    heard = f"{clips} training clips of each word at most" if clips else "all training clips"
     if record["cell"].get("per_word"):
-        heard = "as many training clips of each word as said"
+        heard = "at most as many training clips of each word as said"
     return (
         f"Base {settings['base']}; {length_of(record)} for every method; {heard}; "
         f"{'keywords only, without' if settings.get('closed') else 'with'} the classes unknown "
@@ -58,12 +58,13 @@ def tasks_of(records: Sequence[Record]) -> list[str]:
 def languages_table(records: Sequence[Record]) -> str:
     """A row for each method and budget that ran on all tasks, a column for each task."""
     tasks = tasks_of(records)
-    rows = []
+    rows, left_out = [], []
     for (method, budget), some in sorted(
         grouped(records, method_and_budget).items(), key=by_budget
     ):
         by_task = grouped(some, task_of)
         if set(by_task) != set(tasks):
+            left_out.append(f"{method} {budget}".strip())
             continue
         worst = min(100 * r["test"]["worst_speaker"]["accuracy"] for r in some)
         rows.append(
@@ -79,7 +80,8 @@ def languages_table(records: Sequence[Record]) -> str:
             ]
         )
     measured = [*tasks, "mean", "stored bytes", "worst person", "seeds"]
-    return markdown(["method", "budget", "rate", *measured], rows)
+    told = f"\n\nNot run on all of these, and so left out: {', '.join(left_out)}."
+    return markdown(["method", "budget", "rate", *measured], rows) + told * bool(left_out)
 
 
 def summary_table(records: Sequence[Record]) -> str:

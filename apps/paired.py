@@ -81,7 +81,7 @@ PAIRED: Final = (
 
 
 def paired(records: Sequence[Record]) -> str:
-    """SWR beside everything and, of each other method, the best of what stores hardly more.
+    """SWR beside everything and, of each other method, the best of what stores hardly more, if any.
 
     Best on validation, of the variants that share the most runs with it. Same language and seed,
     one minus the other, in points of test accuracy.
@@ -99,7 +99,8 @@ def paired(records: Sequence[Record]) -> str:
         for kind in ours
         for name, pairs in _rivals(kinds, kind)
     ]
-    return markdown(["difference", "points", "pairs of language and seed"], rows)
+    titles = ["difference", "points", "pairs of language and seed"]
+    return markdown(titles, rows) if rows else ""
 
 
 def _is_ours(runs: Mapping[Run, Record]) -> bool:

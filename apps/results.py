@@ -2,14 +2,16 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import mean
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+from audio_data.clips import HELD_OUT
 from kws.errors import KwsError
 from kws.files import write_text
+from policy.methods import METHODS
 
 from . import method_results, stream_results, zoo_results
 from .method_results import (
@@ -41,6 +43,18 @@ from .tables import (
 )
 from .zoo_results import zoo_rows
 
+T = TypeVar("T")
+
+SEEN: Final = (
+    "; where test figures had been seen before one, its decision in `docs/decisions` says so"
+)
+COLUMNS: Final = (
+    "*rate* is the peak learning rate, of those tried the best on validation, over all that the "
+    "best ones ran; *stored bytes* are the least and the most over tasks; *worst person* is the "
+    "lowest accuracy that any test speaker has in any task and seed."
+)
+MARKS: Final = re.compile(r"(<!-- results: [^>]*-->\n).*?(<!-- /results -->)", re.DOTALL)
+
 
 def write_results(
     records: Sequence[Record],
@@ -70,10 +84,10 @@ def write_results(
     parts = [
         "# Results",
         f"Made by `kws bench report` from the records in `{source}`; the runs, by `kws bench run` "
-        "from the grids in `configs` after which the folders there are named. "
+        f"from the grids{' in `configs`' if zoo else ''} after which the folders there are named. "
         f"Accuracy is in per cent of the keywords' clips of test speakers, {_strangers(trained)}; "
-        "mean ± standard deviation over seeds. Choices were made on validation; "
-        "where test figures had been seen before one, its decision in `docs/decisions` says so.",
+        f"mean ± standard deviation over seeds. Choices were made on validation{SEEN * bool(zoo)}. "
+        + COLUMNS,
     ]
     if bases:
         parts += ["## The base", _bases(bases)]
@@ -119,17 +133,46 @@ def _strangers(records: Iterable[Record]) -> str:
 
 
 def _refuse_namesakes(records: Iterable[Record]) -> None:
-    """Raise a KwsError where two grids use one task's name for different recordings."""
+    """Raise a KwsError where one task's name is used for different recordings.
+
+    They differ in where they are read from, or since then in how many of each word and person
+    there are.
+    """
     heard: dict[str, tuple[object, object]] = {}
+    held: dict[str, object] = {}
+    beside: dict[str, object] = {}
     for record in records:
         task, settings = task_of(record), record["settings"]
-        found = settings.get("data"), settings.get("tasks", {}).get(task)
+        tasks = settings.get("tasks", {})
+        found = settings.get("data"), tasks.get(task)
         before = heard.setdefault(task, found)
         if found != before:
             raise KwsError(
                 f"two grids call different recordings '{task}' ({before} and {found}): name one of "
                 "them otherwise, or report them apart, with --records and --out"
             )
+        if (counts := _counts(record)) != held.setdefault(task, counts):
+            raise KwsError(
+                f"runs on '{task}' were evaluated on different recordings, though all were read "
+                f"from {found[0]}: it has changed; run all anew with --again, or report them "
+                "apart, with --records and --out"
+            )
+        method = record["cell"]["method"]
+        together = method in METHODS and METHODS[method].together
+        if together and beside.setdefault(method, tasks) != tasks:
+            raise KwsError(
+                f"two grids learn {method} from different tasks; report them apart, with --records "
+                "and --out"
+            )
+
+
+def _counts(record: Record) -> object:
+    """How many recordings of each word and person were held out."""
+    return [
+        {name: each["count"] for name, each in record[split].get(kind, {}).items()}
+        for split in HELD_OUT
+        for kind in ("per_word", "per_speaker")
+    ]
 
 
 def _refuse_bases(records: Iterable[Record]) -> None:
@@ -160,7 +203,8 @@ def without_diverged(records: Sequence[Record]) -> list[Record]:
     def kind(record: Record) -> tuple[Any, ...] | None:
         if "stream" in record or not record["cell"]["method"]:
             return None
-        return (*method_and_budget(record), settings_of(record), rate_of(record))
+        clips = record["cell"].get("per_word")
+        return (*method_and_budget(record), settings_of(record), clips, rate_of(record))
 
     lost = {kind(record) for record in records if DIVERGED in record}
     return [r for r in records if DIVERGED not in r and (kind(r) is None or kind(r) not in lost)]
@@ -169,8 +213,9 @@ def without_diverged(records: Sequence[Record]) -> list[Record]:
 def at_best_rates(records: Iterable[Record]) -> list[Record]:
     """Of the learning rates that a method was run with at a budget, the best on validation.
 
-    Rates are compared by what all of them ran; the rest of a grid may be run at the best alone. A
-    run that is part of two grids counts once.
+    Rates are compared by what all of them ran; the rest of a grid may be run at the best alone, or
+    at the best few, which are then compared by all that these ran. A run that is part of two grids
+    counts once.
 
     Raises:
         KwsError: there is no such run.
@@ -183,18 +228,21 @@ def at_best_rates(records: Iterable[Record]) -> list[Record]:
     )
     for (method, budget, *_), some in kinds.items():
         rates = [{run_of(r): r for r in group} for group in grouped(some, rate_of).values()]
-        common = set.intersection(*map(set, rates))
-        if not common:
+        if not set.intersection(*map(set, rates)):
             raise KwsError(
                 f"the learning rates of {f'{method} {budget}'.strip()} have no task and seed in "
                 "common to choose the best by; run one with each, or delete records of all but one"
             )
-        best = max(rates, key=lambda runs: mean(runs[c]["validation"]["accuracy"] for c in common))
-        found += best.values()
+        found += _best(rates).values()
     return found
 
 
-MARKS: Final = re.compile(r"(<!-- results: [^>]*-->\n).*?(<!-- /results -->)", re.DOTALL)
+def _best(rates: Sequence[Mapping[T, Record]]) -> Mapping[T, Record]:
+    """The best of several rates by what all ran; then, if it ran more, of those that did so too."""
+    common = set.intersection(*map(set, rates))
+    best = max(rates, key=lambda runs: mean(runs[c]["validation"]["accuracy"] for c in common))
+    longer = [runs for runs in rates if len(runs) > len(common)]
+    return _best(longer) if best in longer and len(longer) < len(rates) else best
 
 
 def write_summary(records: Sequence[Record], page: Path) -> None:
@@ -245,7 +293,8 @@ def _compared(
         parts = [languages_table(records)]
     else:
         parts = [methods_table(some) for some in grouped(records, task_of).values()]
-    parts += ["### Paired differences", PAIRED, paired(records)]
+    if rows := paired(records):
+        parts += ["### Paired differences", PAIRED, rows]
     for name, draw, says in (
         ("accuracy_by_bytes", draw_accuracy, "test accuracy against bytes stored"),
         ("choices", partial(draw_choices, bases=bases), "what SWR's policy chose"),

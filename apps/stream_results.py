@@ -49,8 +49,8 @@ def introduction(records: Sequence[Record]) -> str:
 def titles(records: Sequence[Record]) -> list[str]:
     """Of the table's columns."""
     missed = [f"missed at {ratio} dB, %" for ratio in _ratios(records)]
-    false = ["aim per hour", "false accepts per hour", "at most"]
-    return ["language", "words", "hours", "different", *false, *missed, "latency, s"]
+    false = ["aim per hour", "false accepts per hour", "95 % bound"]
+    return ["language", "words", "hours", "of them different", *false, *missed, "latency, s"]
 
 
 def rows(records: Sequence[Record]) -> Iterator[list[str]]:

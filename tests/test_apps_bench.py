@@ -1,6 +1,8 @@
 """Every run of a grid leaves its record, once."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from itertools import chain
@@ -13,7 +15,7 @@ import torch
 from helpers import Kws
 
 from apps.bench import Run, _in_turn, read_grid, shared
-from apps.cell import run_cell
+from apps.cell import commit, run_cell
 from apps.grid import Cell, Grid
 from apps.recordings import Recordings, Selection
 from apps.results import write_results
@@ -129,6 +131,32 @@ def test_jobs_share_a_grid_and_leave_each_record_once(
     assert said.count("2 runs, 0 recorded already") == 2
 
 
+def test_a_job_ends_with_whoever_began_it(tiny: Path, spoken: Path, tmp_path: Path) -> None:
+    """However that one ended; what closes then is the job's input."""
+    grid = tmp_path / "grid.toml"
+    grid.write_text(GRID.format(data=spoken, base=tiny / "base", epochs=99_999), encoding="utf-8")
+    code = "from apps.cli import main; main()"
+    folders = ["--records", tmp_path / "records", "--work", tmp_path / "work"]
+    job = subprocess.Popen(
+        [sys.executable, "-c", code, "bench", "run", grid, *folders, "--job", "--groups=0"],
+        stdin=subprocess.PIPE,
+        cwd=Path(__file__).resolve().parent.parent,
+    )
+    assert job.stdin
+    job.stdin.close()
+    assert job.wait() == 1
+    assert not (tmp_path / "records").exists()
+
+
+def test_the_commit_is_that_of_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = commit()
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    monkeypatch.chdir(tmp_path)
+    assert commit() == here
+    monkeypatch.setattr("apps.cell.__file__", str(tmp_path / "cell.py"))  # installed elsewhere
+    assert commit() == "unknown"
+
+
 def test_a_job_that_fails_is_told(
     tiny: Path, spoken: Path, tmp_path: Path, kws: Kws, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,7 +181,7 @@ def test_languages_of_a_sequence_share_no_recordings() -> None:
             "data": "d",
             "base": "b",
             "tasks": {key: ["language=de"] for key in "abc"},
-            "cells": [{"sequences": orders, "methods": ["cacl"], "seeds": [0]}],
+            "cells": [{"sequences": orders, "methods": ["cacl"], "budgets": ["9%"], "seeds": [0]}],
         }
     ).runs()
     read: dict[str, int] = {}

@@ -69,11 +69,11 @@ def test_a_grid_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
 def test_a_sequence_of_languages_is_run_in_its_order() -> None:
     """What several begin with is run once, and those that begin alike are one group."""
     orders = [["a", "b", "c"], ["a", "c"], ["b", "a"]]
-    found = cells({"sequences": orders, "methods": ["cacl"], "seeds": [0]})
-    assert [cell.name.removesuffix("-cacl-fixed-0") for cell in found] == [
+    found = cells({"sequences": orders, "methods": ["cacl"], "budgets": ["9%"], "seeds": [0]})
+    assert [cell.name.removesuffix("-cacl-9pc-0") for cell in found] == [
         "a", "b", "b-after-a", "c-after-a", "a-after-b", "c-after-a-b",
     ]  # fmt: skip
-    assert [cell.earlier and cell.earlier.name for cell in found[-1:]] == ["b-after-a-cacl-fixed-0"]
+    assert [cell.earlier and cell.earlier.name for cell in found[-1:]] == ["b-after-a-cacl-9pc-0"]
     groups = [[cell.name.partition("-cacl")[0] for cell in group] for group in shared(found)]
     assert groups == [["a", "b-after-a", "c-after-a", "c-after-a-b"], ["b", "a-after-b"]]
 
@@ -210,7 +210,13 @@ def test_a_pattern_that_names_no_run_is_refused(tmp_path: Path, kws: Kws) -> Non
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("steps = 100", "steps = 200", "was recorded with steps 100, not 200; delete it, or name"),
+        (
+            "steps = 100",
+            "steps = 200",
+            "with steps 100, not 200; delete it, give --again",
+        ),
+        ("steps", 'language = "de"\nsteps', "was recorded with language None, not de"),
+        ("steps", "lr = 0.01\nsteps", r"was recorded with lr 0\.02, not 0\.01"),
         ("manifest.csv", "other.csv", "was recorded with data manifest.csv, not other.csv"),
         ("language=de", "language=es", "was recorded with german \\['language=de'\\], not"),
     ],
@@ -296,6 +302,24 @@ def test_a_record_of_another_base_is_refused(tmp_path: Path) -> None:
         refuse_others(grid, tmp_path, adapted)
 
 
+def test_defaults_that_are_spelt_out_are_the_same_settings(tmp_path: Path) -> None:
+    path = tmp_path / "grid.toml"
+    path.write_text(TEXT, encoding="utf-8")
+    before, runs = read_grid(path)
+    assert before
+    made = asdict(before)
+    del made["language"], made["speaker_pattern"]  # as older records do not have them
+    write_json(tmp_path / f"{runs[0].name}.json", {"settings": made})
+    path.write_text(TEXT.replace("steps", "lr = 0.02\nbits = 8\nsteps"), encoding="utf-8")
+    after, runs = read_grid(path)
+    refuse_others(after, tmp_path, runs[:1])
+
+
+def test_methods_with_a_budget_need_one() -> None:
+    with pytest.raises(UsageError, match="'budgets' must be at least one"):
+        cells({"tasks": ["a"], "methods": ["head", "swr"], "seeds": [0]})
+
+
 def test_methods_that_own_what_they_own_run_once_whatever_the_budgets() -> None:
     found = cells(GROUP | {"methods": ["swr", "full"], "budgets": ["2%", "10%"], "seeds": [0]})
     kinds = [(cell.method, cell.budget) for cell in found if cell.task == "a"]
@@ -315,7 +339,7 @@ def test_a_record_of_what_else_was_learnt_is_refused_where_that_is_another_now(
 ) -> None:
     """Languages learnt at the same time, or before."""
     tasks = '[tasks]\ngerman = ["language=de"]\nspanish = ["language=es"]\n'
-    own = "" if "sequences" in cells else 'tasks = ["german"]\n'
+    own = 'budgets = ["9%"]\n' if "sequences" in cells else 'tasks = ["german"]\n'
     text = f'data = "m.csv"\nbase = "base"\n{tasks}[[cells]]\n{own}{cells}\nseeds = [0]\n'
     path = tmp_path / "grid.toml"
     path.write_text(text, encoding="utf-8")

@@ -44,6 +44,21 @@ def test_the_report_takes_the_rate_that_is_best_on_validation(tmp_path: Path) ->
     assert "| head | - | 0.02 | 100 | 1,000 | 40.0 | 61.0 | 1 |" in page
 
 
+def test_rates_that_were_run_further_are_compared_by_all_that_they_ran(tmp_path: Path) -> None:
+    """A rate tried with the first seed alone decides about itself, and no more."""
+    rights = {0.01: (0.93, 0.80, 0.80), 0.02: (0.92, 0.90, 0.90), 0.04: (0.91,)}
+    for best, first in ((0.02, 0.91), (0.04, 0.94)):
+        records = []
+        for lr, some in (rights | {0.04: (first,)}).items():
+            for seed, validation in enumerate(some):
+                run = record("full", None, "a", seed, lr, lr=lr)
+                run["validation"] = {"accuracy": validation}
+                records.append(run)
+        write_results(records, tmp_path / "results.md")
+        page = (tmp_path / "results.md").read_text(encoding="utf-8")
+        assert f"| full | - | {best} | 100 |" in page
+
+
 def test_rates_that_ran_nothing_alike_cannot_be_compared(tmp_path: Path) -> None:
     records = [record("full", None, "a", seed, 0.9, lr=lr) for seed, lr in ((0, 0.01), (1, 0.02))]
     with pytest.raises(KwsError, match="rates of full have no task and seed in common"):
@@ -71,6 +86,36 @@ def test_different_recordings_of_one_name_are_not_mixed(
     records[1]["settings"] |= other
     with pytest.raises(KwsError, match="two grids call different recordings 'a'"):
         write_results(records, tmp_path / "results.md")
+
+
+def test_recordings_that_have_changed_since_are_not_mixed(tmp_path: Path) -> None:
+    records = [record(method, None, "a", 0, 0.9) for method in ("full", "head")]
+    for run, count in zip(records, (20, 20), strict=True):
+        run["test"] = run["test"] | {"per_word": {"ja": {"count": count}}}
+    write_results(records, tmp_path / "results.md")
+    records[1]["test"]["per_word"] = {"ja": {"count": 32}}
+    with pytest.raises(KwsError, match=r"'a' were evaluated on different recordings.*--again"):
+        write_results(records, tmp_path / "results.md")
+
+
+def test_what_was_learnt_from_different_languages_at_once_is_not_mixed(tmp_path: Path) -> None:
+    records = [record("joint", None, "a", seed, 0.9) for seed in (0, 1)]
+    for run, beside in zip(records, "bc", strict=True):
+        run["settings"]["tasks"] = {"a": ["language=de"], beside: ["language=es"]}
+    with pytest.raises(KwsError, match="two grids learn joint from different tasks"):
+        write_results(records, tmp_path / "results.md")
+
+
+def test_methods_that_did_not_run_everywhere_are_named(tmp_path: Path) -> None:
+    """And where SWR is not among them, nothing is compared with it."""
+    records = [
+        record(method, None, task, 0, 0.9) for method, task in product(("full", "head"), "ab")
+    ]
+    records.append(record("even", "10%", "a", 0, 0.9))
+    write_results(records, tmp_path / "results.md")
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "Not run on all of these, and so left out: even 10%." in page
+    assert "Paired differences" not in page
 
 
 def test_who_may_have_been_trained_on_is_said(tmp_path: Path) -> None:
@@ -331,7 +376,7 @@ def test_few_recordings_of_other_settings_have_a_table_of_their_own(tmp_path: Pa
     page = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert page.count("| a | full | - | 90.0 | 1 |") == 2
     for length in ("4,000 steps", "100 steps"):
-        assert f"Base runs/base; {length} for every method; as many training clips" in page
+        assert f"Base runs/base; {length} for every method; at most as many" in page
 
 
 def test_the_error_beside_drawn_sites_is_over_draws_where_it_is_larger(tmp_path: Path) -> None:
@@ -472,6 +517,15 @@ def test_a_rate_that_diverged_anywhere_is_not_the_best(tmp_path: Path) -> None:
     write_results(records, tmp_path / "results.md")
     page = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert "| full | - | 0.01 | 80.0 | 95.0 | **87.50** |" in page
+
+
+def test_a_rate_that_diverged_with_few_recordings_may_be_the_best_with_more(tmp_path: Path) -> None:
+    records = [record("full", None, "a", 0, 0.9, per_word=clips, lr=0.02) for clips in (5, 10)]
+    del records[0]["validation"], records[0]["test"], records[0]["result"]
+    records[0] |= {"diverged": "so it is"}
+    write_results(records, tmp_path / "results.md")
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "| a | full | - | 90.0 | 1 |" in page
 
 
 def test_runs_on_two_bases_of_one_folder_are_not_compared(tmp_path: Path) -> None:
