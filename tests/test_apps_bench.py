@@ -137,8 +137,9 @@ def test_a_job_ends_with_whoever_began_it(tiny: Path, spoken: Path, tmp_path: Pa
     grid.write_text(GRID.format(data=spoken, base=tiny / "base", epochs=99_999), encoding="utf-8")
     code = "from apps.cli import main; main()"
     folders = ["--records", tmp_path / "records", "--work", tmp_path / "work"]
+    run = ["bench", "run", grid, *folders, "--job", "--groups=0"]
     job = subprocess.Popen(
-        [sys.executable, "-c", code, "bench", "run", grid, *folders, "--job", "--groups=0"],
+        [sys.executable, "-c", code, *map(str, run)],
         stdin=subprocess.PIPE,
         cwd=Path(__file__).resolve().parent.parent,
     )
