@@ -102,13 +102,13 @@ def _table(rows: Sequence[Mapping[str, Any]], folder: Path, width: int) -> Table
         "language": lambda row: row["language"],
         "words": lambda row: _some(row["keywords"], words),
         "method": lambda row: f"{row['method']} {row['budget'] or ''}".strip(),
-        "numbers": lambda row: f"{row['spent_parameters']:,}",
+        "parameters": lambda row: f"{row['spent_parameters']:,}",
         "bytes": lambda row: f"{row['stored_bytes']:,}",
         "validation": _validation,
         "base": lambda row: row["base_sha256"][:8],
         "folder": lambda row: one_line(str(Path(row["folder"]).relative_to(folder))),
     }
-    left_out = [*([] if several else ["base"]), *(["numbers"] if width < NARROW else [])]
+    left_out = [*([] if several else ["base"]), *(["parameters"] if width < NARROW else [])]
     if width < SLIM:
         left_out += ["method", "bytes"]
     if width < TIGHT:

@@ -5,14 +5,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from audio_data.long import LongRecordings
 from audio_data.manifest import by_column
 from audio_data.material import Half, Material, read_material
-from audio_data.noise import SHORTEST
 from kws.calibration import Choice, choose, sweep
 from kws.errors import KwsError, UsageError
 from kws.stream_metrics import miss_report, rate_report
@@ -21,10 +20,12 @@ from . import options, trial
 from .card import CALIBRATION, COMMAND, STREAM, command, store
 from .scoring import LiveScorer
 from .terminal import folded, json_line
-from .trial import HOURS, SNRS, Trial, percent, play, rounded, seconds, setting
+from .trial import HOURS, PER_HOUR, SNRS, Trial, percent, play, rounded, seconds, setting
 from .wiring import open_runtime, read_again, read_config
 
-CHOSEN_ON = "the sound that the thresholds were chosen on"
+CHOSEN_ON: Final = "the sound that the thresholds were chosen on"
+CHOSEN_WITH: Final[tuple[Half, ...]] = ("validation",)  # what people of this half say
+LEAST_SECONDS: Final = 10  # of --negatives
 
 
 @click.command(cls=options.Command)
@@ -39,7 +40,7 @@ CHOSEN_ON = "the sound that the thresholds were chosen on"
 @click.option(
     "--false-accepts-per-hour",
     "per_hour",
-    default=0.5,
+    default=PER_HOUR,
     show_default=True,
     type=click.FloatRange(0, 3_600, min_open=True),
     callback=options.finite,
@@ -90,6 +91,7 @@ def calibrate(
             per_word=per_word,
             known=config.people,
             others=others,
+            halves=CHOSEN_WITH,
         ),
         per_hour,
         hours=hours or HOURS,
@@ -129,10 +131,10 @@ def set_thresholds(
     folder = adapter or base
     if not os.access(folder, os.W_OK):
         raise KwsError(f"{folder} cannot be written to; calibrate a copy of it")
-    if negatives and (there := LongRecordings(negatives).expected_seconds) < SHORTEST:
+    if negatives and (there := LongRecordings(negatives).expected_seconds) < LEAST_SECONDS:
         raise UsageError(
-            f"{negatives} holds {there:.1f} s of sound, too little to choose thresholds on; give "
-            f"hours, at least {SHORTEST} seconds"
+            f"{negatives} holds {there:.1f} s of sound, too little to choose thresholds on; "
+            f"record hours of it (no less than {LEAST_SECONDS} seconds is accepted)"
         )
     heard = play(
         LiveScorer(bank),

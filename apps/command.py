@@ -156,7 +156,7 @@ def parse(text: str) -> list[str]:
         for odd in arguments[1:]:
             if odd in bare and (odd in SHELL_ONLY or VARIABLE.fullmatch(odd)):
                 raise UsageError(
-                    f"--exec runs no shell, to which alone {odd!r} means something; give it one: "
+                    f"--exec starts no shell, and only a shell understands {odd!r}; start one: "
                     f"--exec {shlex.quote('sh -c ' + shlex.quote(text))}"
                 )
     return arguments

@@ -101,8 +101,8 @@ def _vocabulary(languages: tuple[str, ...], words: tuple[str, ...]) -> dict[str,
     if words:
         if len(words) != len(languages) or len(set(languages)) < len(languages):
             raise UsageError(
-                f"{len(words)} --words and {len(set(languages))} different --language are given;"
-                " each language takes one list of words"
+                f"{len(words)} --words and {len(set(languages))} different --language are given; "
+                "give one --words for each --language"
             )
         return {
             language: list(options.split_words(text))

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from audio_data.clips import Clip
 from audio_data.corpus import read_corpus
-from audio_data.mixture import SPEAKERS
+from audio_data.mixture import KEYWORDS, SPEAKERS
 from audio_data.synthesis import make_corpus
 from kws.adapter import AdapterConfig, read_adapter_config
 from kws.base import read_base_config
@@ -107,7 +107,7 @@ def run(out: Path, size: Size, seed: int, device: str, data: Path | None = None)
     with step(console, _title(data, folders)):
         clips = _recorded(data, folders) if data else _spoken(out / "speech", folders)
     with step(console, "Listening: a base of one language, an adapter each for the others"):
-        turns = [OWN] * bool(data) + [*folders, next(iter(folders))]
+        turns = [*([OWN] if data else []), *folders, next(iter(folders))]
         heard += _hear(folders, clips, turns, size, seed, out / "stream.wav", out / SCREEN)
     console.print(stream_table(heard, NAMES))
     with step(console, f"{NAMES[MINE]} is not supplied: it is learnt from words as text"):
@@ -115,7 +115,7 @@ def run(out: Path, size: Size, seed: int, device: str, data: Path | None = None)
         trust = _learn(out / MINE, size, seed, device)
     console.print(f"How far to trust it: {trust}.\n")
     with step(console, f"Listening to {NAMES[MINE]} among the others"):
-        speech = read_corpus(out / MINE / spoken.SPEECH / "keywords")
+        speech = read_corpus(out / MINE / spoken.SPEECH / KEYWORDS)
         turns = [MINE, next(iter(folders)), MINE]
         found = _hear(
             folders, [*clips, *speech], turns, size, seed, out / "mine.wav", out / f"mine-{SCREEN}"
@@ -201,7 +201,7 @@ def _rows(
 
 def _table(rows: Sequence[Row]) -> Table:
     table = Table(title="What each language owns, and how it did")
-    for name in ("language", "words", "learnt from", "numbers", "bytes", "heard right"):
+    for name in ("language", "words", "learnt from", "parameters", "bytes", "heard right"):
         table.add_column(name, justify="left" if name in ("language", "learnt from") else "right")
     for row in rows:
         learnt = row.config.training["recordings"]

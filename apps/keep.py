@@ -28,7 +28,7 @@ BEFORE: Final = 1.25  # seconds of sound kept before a decision; it saw the last
 AFTER: Final = 0.25  # seconds kept after it
 NEAR: Final = 0.6  # of its threshold that a keyword must reach for a near miss
 OVER: Final = 1.0  # seconds after its peak at which a near miss is settled
-MEMORY: Final = round(5 * SAMPLE_RATE)  # samples remembered; blocks are shorter than a second
+MEMORY: Final = 5 * SAMPLE_RATE  # samples remembered; blocks are shorter than a second
 LETTERS: Final = 32  # of a keyword, in a name
 LIMIT: Final = 500  # hits, and as many near misses
 NAME: Final = re.compile(r"(\d{6,})-(hit|near)-.*\.(wav|json)")
@@ -88,7 +88,7 @@ class Keeper:
         self._worker = Worker("--save-dir", tell, capacity)
         self._audio = np.zeros(0, np.float32)  # the last of what was fed
         self._fed = 0  # samples
-        self._rows: deque[Row] = deque(maxlen=64)  # of the last decisions
+        self._rows: deque[Row] = deque(maxlen=64)  # of the last decisions, for as long
         self._due: list[Moment] = []
         self._peak: Moment | None = None  # of what may become a near miss
         self._settled = False  # what is loud now has been kept

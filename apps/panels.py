@@ -283,11 +283,13 @@ def _detections(found: Sequence[Detection], width: int, rows: int) -> list[Line]
 def losses(dropped: int, overruns: int, non_finite: int) -> str:
     """What of the sound was not heard: blocks, of the device, and samples.
 
-    >>> losses(2, 0, 0), losses(0, 1, 3)
-    ('2 blocks dropped, 0 overruns', '0 blocks dropped, 1 overruns, 3 samples no numbers')
+    >>> losses(2, 0, 0), losses(1, 1, 3)
+    ('2 blocks dropped, 0 overruns', '1 block dropped, 1 overrun, 3 samples NaN or infinite')
     """
-    lost = f"{dropped} blocks dropped, {overruns} overruns"
-    return lost + (f", {non_finite} samples no numbers" if non_finite else "")
+    blocks, times = ("" if count == 1 else "s" for count in (dropped, overruns))
+    lost = f"{dropped} block{blocks} dropped, {overruns} overrun{times}"
+    odd = "sample" if non_finite == 1 else "samples"
+    return lost + (f", {non_finite} {odd} NaN or infinite" if non_finite else "")
 
 
 def _figures(state: State) -> Line:

@@ -47,7 +47,7 @@ def learning_curves(history: Mapping[str, Sequence[Epoch]], path: Path) -> None:
         (n, 100 * e.validation) for n, e in zip(at, epochs, strict=True) if e.validation is not None
     ]
     right.plot(*zip(*valid, strict=True), "o-", label="validation", color="C1")
-    right.set(title="Clips told right", xlabel="epoch", ylabel="%", ylim=(0, 101))
+    right.set(title="Accuracy", xlabel="epoch", ylabel="%", ylim=(0, 101))
     right.legend(loc="lower right")
     for axes in (left, right):
         axes.set_xlim(0.5, len(epochs) + 0.5)

@@ -14,7 +14,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.segment import Segment
 
-from audio_data.takes import FLOOR, Take
+from audio_data.takes import Take, decibels
 
 from .keys import suspendable
 from .panels import Line, fitted, level_line, piece, spark
@@ -91,7 +91,7 @@ class Screen:
     def __init__(self, source: Source, console: Console | None = None) -> None:
         self._source = source
         self._word, self._place, self._sign = "", "", ""
-        self._level = -100.0  # dBFS
+        self._level = decibels(0)  # dBFS
         self._take: Take | None = None
         self._verdict = ("", "")  # and its style
         self._keys = QUIET
@@ -127,8 +127,7 @@ class Screen:
 
     def level(self, block: Wave) -> None:
         if len(block):
-            power = float(np.mean(np.square(block, dtype=np.float64)))
-            self._level = 10 * float(np.log10(max(power, FLOOR)))
+            self._level = decibels(float(np.mean(np.square(block, dtype=np.float64))))
         self._draw()
 
     def heard(self, take: Take, problem: str | None) -> None:
@@ -155,20 +154,24 @@ class Screen:
             wrap(self._console, on=away)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw ten lines, none longer than the terminal is wide."""
+        """Draw at most nine lines, none longer than the terminal is wide."""
         width = options.max_width
         sign = "bold reverse red" if self._sign == "SPEAK" else "dim"
         shape = spark(envelope(self._take.wave, min(WAVE, width))) if self._take else ""
         lines: list[Line] = [
             [piece("kws collect ", "bold"), piece(self._source.name)],
-            [piece(f"{self._place:>10}  "), piece(self._word, "bold"), piece("   ")],
+            [
+                piece(f"{self._place:>10}  "),
+                piece(self._word, "bold"),
+                piece("   "),
+                piece(f" {self._sign} ", sign),
+            ],
             level_line(self._level, width),
             [piece(shape, "cyan")],
             [piece(*self._verdict)],
             *([piece(note, "yellow")] for note in self._notes),
             [piece(self._keys, "dim")],
         ]
-        lines[1].append(piece(f" {self._sign} ", sign))
         for line in lines[: options.height or options.size.height]:
             yield from fitted(line, width)
             yield Segment.line()

@@ -18,14 +18,14 @@ from kws.config import Where
 from kws.errors import UsageError
 from kws.metrics import NAMELESS, interval
 
-from .calibrate import set_thresholds
+from .calibrate import CHOSEN_WITH, set_thresholds
 from .progress import counting, note
 from .recordings import Recordings, Selection
+from .trial import PER_HOUR
 
 SPEECH: Final = "speech"  # folder of what is made
 WHOSE: Final = "--tts needs the words' language; give --language, such as de or cmn"
 HOURS: Final = 1.0  # of synthetic speech that is none of the words, for thresholds
-PER_HOUR: Final = 0.5  # false accepts
 MANY: Final = 0.5  # of the words missed, from which on it is said
 
 
@@ -101,7 +101,7 @@ def _by_people(selection: Selection, data: Path) -> list[Clip]:
 
 def _material(selection: Selection, labels: Sequence[str]) -> dict[Half, Material]:
     """What thresholds are chosen on, in the noise that training heard."""
-    halves = read_material(selection.data, labels)
+    halves = read_material(selection.data, labels, halves=CHOSEN_WITH)
     return {half: replace(found, noise=selection.noise) for half, found in halves.items()}
 
 

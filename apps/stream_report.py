@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from audio_data.material import Half, Material
-from kws.calibration import Sweep, choose, sweep, with_misses
+from kws.calibration import choose, sweep, with_misses
 from kws.detector import DetectorConfig
 from kws.stream_metrics import miss_report, rate_report
 
 from .det import draw_det
 from .scoring import Scorer
-from .trial import Trial, elsewhere, kinds, percent, play, rounded, seconds, setting
+from .trial import PER_HOUR, Trial, elsewhere, kinds, percent, play, rounded, seconds, setting
 
-RATES: Final = (0.5, 2.0)  # false accepts per hour
+RATES: Final = (PER_HOUR, 2.0)  # false accepts per hour
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,10 @@ def evaluate_stream(
 
 
 def _points(heard: Trial, stored: DetectorConfig) -> list[Point]:
-    tried: Sweep = sweep(heard.negatives, list(heard.positives.values()), stored)
-    choices = [choose(heard.negatives, tried, stored, rate) for rate in RATES]
+    tried = sweep(heard.negatives, list(heard.positives.values()), stored)
     points = []
-    for rate, choice in zip(RATES, choices, strict=True):
+    for rate in RATES:
+        choice = choose(heard.negatives, tried, stored, rate)
         found = rate_report(heard.negatives, choice.config)
         chosen = {name: found[name] for name in ("hours", "false_accepts", "per_hour")}
         points.append(Point(rate, choice.config, chosen | {"kept": choice.kept}))

@@ -125,7 +125,7 @@ def least_and_most(values: Iterable[int]) -> str:
 
 
 def bytes_of(records: Iterable[Record]) -> str:
-    """That are stored."""
+    """The range of the bytes that are stored."""
     return least_and_most(record["result"]["stored_bytes"] for record in records)
 
 
@@ -144,7 +144,7 @@ def by_budget(item: tuple[tuple[str, str], Any]) -> tuple[tuple[str, float], str
 
 
 def markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """In Markdown."""
+    """A table of titles and rows, in Markdown."""
     lines = [titles, ["---"] * len(titles), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

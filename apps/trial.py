@@ -17,6 +17,7 @@ from .options import finite
 from .progress import counting
 from .scoring import Scorer, hear
 
+PER_HOUR: Final = 0.5  # false accepts that thresholds are usually chosen for
 HOURS: Final = 6.0  # of negatives: of different sound, they can show fewer than 0.5 per hour
 SHORTEST, LONGEST = 0.001, 1_000.0  # hours
 SNRS: Final = (10.0,)  # dB
@@ -78,13 +79,13 @@ class Trial:
         if distinct < ALL * hours:
             again = (
                 f", played {self.repeated:.1f} times on average, at other levels, in other noise "
-                "and another order; repeats tell nothing new, so bounds count them once and rest"
+                "and in another order"
                 if self.repeated >= AGAIN
-                else ", and silence is the rest; bounds rest"
+                else " and silence"
             )
             found.append(
-                f"{hours:.2f} h of negatives were made of {kinds(self.distinct_hours)}{again} on "
-                f"{distinct:.2f} h"
+                f"{hours:.2f} h without keywords were made of {kinds(self.distinct_hours)}{again}; "
+                f"the 95 % bounds count only {distinct:.2f} h of different recordings"
             )
         return found
 
@@ -132,7 +133,7 @@ def play(
 
 
 def rounded(value: Any) -> Any:
-    """The same with numbers as short as they are exact: for JSON and people."""
+    """The same with every float rounded to five decimals: for JSON and people."""
     if isinstance(value, float):
         return round(value, 5)
     if isinstance(value, Mapping):

@@ -30,7 +30,7 @@ class Worker:
     def submit(self, job: Callable[[], None]) -> None:
         """Have it done later; returns at once."""
         if self._capacity is not None and self._jobs.qsize() >= self._capacity:
-            self._tell(f"{self._name}: {self._capacity} are waiting already, this one is left out")
+            self._tell(f"{self._name}: {self._capacity} are already waiting; this one is skipped")
         else:
             self._jobs.put(job)
 

@@ -12,8 +12,9 @@ from .card import counted
 from .tables import tenths
 
 TITLES: Final = (
-    *("folder", "words", "bytes", "learnt from", "right on", "right", "by person"),
-    *("other words taken for one", "missed at 10 dB", "at 0 dB", "false accepts per hour"),
+    *("folder", "words", "bytes", "learnt from", "tested on", "accuracy, %", "by person, %"),
+    *("other words taken for a keyword, %", "missed at 10 dB, %", "at 0 dB, %"),
+    "false accepts per hour",
 )
 INTRODUCTION: Final = (
     "Clips: per cent of the words recognised among the other words, unknown ones and silence. "

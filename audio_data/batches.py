@@ -152,7 +152,7 @@ class TrainingBatches:
         parts = [self.lead, self.chain * self.view, self.tail]
         before, words, after = waves.split(parts, dim=1)
         words, noise = (x.reshape(-1, self.view) for x in (words, noise.split(parts, 1)[1]))
-        words = hush(words, noise, self.views.silent[clips.flatten()], generator)
+        words = fill_silence(words, noise, self.views.silent[clips.flatten()], generator)
         return torch.cat([before, words.view(rows, -1), after], dim=1).clamp(-1, 1)
 
     def _words(self, rows: Tensor, touched: Tensor, generator: torch.Generator) -> Tensor:
@@ -201,7 +201,9 @@ class CachedBatches:
         yield from self._epochs[index]
 
 
-def hush(waves: Tensor, noise: Tensor, silent: Tensor, generator: torch.Generator) -> Tensor:
+def fill_silence(
+    waves: Tensor, noise: Tensor, silent: Tensor, generator: torch.Generator
+) -> Tensor:
     """Replace the silent rows by noise at a drawn level: ``[B, N]`` each, ``[B]``."""
     level = 10 ** (uniform((len(waves), 1), QUIET, LOUD, generator) / 20)
     return torch.where(silent[:, None], noise * level, waves)
@@ -225,7 +227,7 @@ def fixed_features(
     for rows in torch.arange(len(views)).split(256):
         waves = views.waves[rows, middle].float() / 32_768
         stretch = draw_noise(noise, len(rows), features.view, generator)
-        waves = hush(waves, stretch, views.silent[rows], generator)
+        waves = fill_silence(waves, stretch, views.silent[rows], generator)
         if others is not None:
             before = views.waves[others[rows], middle].float() / 32_768
             before = functional.pad(before, (lead, 0))[:, -lead:]

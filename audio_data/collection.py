@@ -127,14 +127,9 @@ class Collection:
         """Columns and rows, as they are on the disk now."""
         if not self.manifest.exists():
             return list(REQUIRED), []
-        columns, numbered = read_rows(self.manifest)
+        columns, numbered = read_rows(self.manifest, REQUIRED)
         if columns.count("") > 1:
             raise KwsError(f"{self.manifest} has columns without a name; name or delete them")
-        missing = [name for name in REQUIRED if name not in columns]
-        if missing:
-            raise KwsError(
-                f"{self.manifest} lacks the column(s) {', '.join(missing)}; choose another --out"
-            )
         return columns, [row for _, row in numbered]
 
     def _write(self, columns: Sequence[str], rows: Sequence[Row]) -> None:

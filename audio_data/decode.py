@@ -15,7 +15,7 @@ from kws.config import SAMPLE_RATE
 from kws.errors import KwsError
 
 RATES: Final = range(8_000, 192_001)  # Hz, what is resampled
-LOUDEST: Final = 100.0  # times full scale, in floating point: beyond it they are integers as such
+INTEGERS_ABOVE: Final = 100.0  # times full scale: samples were stored as floats, not scaled
 BLOCK: Final = 1 << 20  # samples read at once: a header that lies cannot ask for all memory
 
 _NOT_TOLD: Final = 1 << 60  # frames from here on are how libsndfile says that no length is told
@@ -84,7 +84,7 @@ def lasts_longer(path: Path, seconds: float) -> bool:
 
 
 def resample(wave: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
-    """``[T]`` at ``rate`` Hz to ``[T']`` at 16 kHz; never shorter than one sample.
+    """``[T]`` at ``rate`` Hz to ``[T']`` at 16 kHz; at least one sample, unless it is empty.
 
     >>> len(resample(np.zeros(44_100, np.float32), 44_100))
     16000
@@ -120,7 +120,13 @@ def checked(path: Path) -> Path:
         raise _truncated(path, head)
     try:
         with path.open("rb") as opened, sound_of(opened) as sound:
-            _refuse_endless(path, sound)
+            if sound.frames >= _NOT_TOLD:  # it cannot be read to its end
+                raise _endless(path)
+            if sound.samplerate not in RATES:
+                raise KwsError(
+                    f"{path} has a sample rate of {sound.samplerate} Hz; convert it to one from "
+                    f"{RATES[0]} to {RATES[-1]} Hz"
+                )
     except soundfile.LibsndfileError:
         if _known(head):
             raise _truncated(path, head) from None
@@ -136,12 +142,6 @@ def sound_of(file: BinaryIO) -> soundfile.SoundFile:
     libsndfile reads it by itself where it can: an interrupt is lost in what it calls back.
     """
     return soundfile.SoundFile(file if os.name == "nt" else file.fileno(), closefd=False)
-
-
-def _refuse_endless(path: Path, file: soundfile.SoundFile) -> None:
-    """Raise a KwsError where a file does not say how long it is: it cannot be read to its end."""
-    if file.frames >= _NOT_TOLD:
-        raise _endless(path)
 
 
 def _joined(path: Path) -> KwsError:
@@ -189,7 +189,7 @@ def _pieces(path: Path) -> Iterator[tuple[NDArray[np.float32], int]]:
         with path.open("rb") as opened, sound_of(opened) as file:
             while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
                 read += len(block)
-                _refuse_numbers(path, block, file.samplerate)
+                _refuse_numbers(path, block)
                 yield block.mean(axis=1), int(file.samplerate)
             size = os.fstat(opened.fileno()).st_size
             if file.format in ("MP3", "OGG"):
@@ -206,16 +206,12 @@ def _pieces(path: Path) -> Iterator[tuple[NDArray[np.float32], int]]:
         raise KwsError(f"{path} is empty: it holds no samples; record it again")
 
 
-def _refuse_numbers(path: Path, block: NDArray[np.float32], rate: int) -> None:
+def _refuse_numbers(path: Path, block: NDArray[np.float32]) -> None:
     if not np.isfinite(block).all():
         raise KwsError(f"{path} holds NaN or infinite samples; re-export it")
-    if (top := np.abs(block).max()) > LOUDEST:
+    if (top := np.abs(block).max()) > INTEGERS_ABOVE:
         raise KwsError(
             f"{path} holds samples as large as {top:.0e}, where full scale is 1; re-export it"
-        )
-    if rate not in RATES:
-        raise KwsError(
-            f"{path} has a sample rate of {rate} Hz; convert it to one from 8000 to 192000 Hz"
         )
 
 

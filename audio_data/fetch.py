@@ -236,7 +236,7 @@ def _told_version(headers: Any) -> str:
 
 
 def _discard(part: Path) -> None:
-    """Whatever has come, and of which version it is."""
+    """Delete the part, and the note of its version."""
     part.unlink(missing_ok=True)
     _beside(part).unlink(missing_ok=True)
 

@@ -8,7 +8,7 @@ from kws.config import SAMPLE_RATE
 from kws.errors import KwsError, UsageError
 from kws.files import below
 
-from .decode import RATES, checked, decode_blocks, sound_of
+from .decode import checked, decode_blocks, sound_of
 from .files import is_recording, refuse_unread
 from .streams import Chunk, Ledger
 
@@ -37,16 +37,17 @@ class LongRecordings:
             raise UsageError(
                 f"{path} holds no recordings; give a folder of wav, flac, ogg, opus or mp3 files"
             )
-        self.expected_seconds = sum(_seconds(file) for file in self.paths)
+        self._seconds = {file: _seconds(file) for file in self.paths}
+        self.expected_seconds = sum(self._seconds.values())
         self.ledger = Ledger()
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield a block at a time."""
         self.ledger = Ledger()
         for path in self.paths:
-            seconds = _seconds(path)
             for block in decode_blocks(path):
-                self.ledger.add("recordings", str(path), len(block) / SAMPLE_RATE, seconds)
+                seconds = len(block) / SAMPLE_RATE
+                self.ledger.add("recordings", str(path), seconds, self._seconds[path])
                 yield block, ()
 
 
@@ -56,6 +57,6 @@ def _refuse(error: OSError) -> None:
 
 def _seconds(path: Path) -> float:
     with checked(path).open("rb") as opened, sound_of(opened) as file:
-        if file.samplerate in RATES and file.frames:
+        if file.frames:
             return float(file.frames / file.samplerate)
-    raise KwsError(f"{path} is empty or not of 8000 to 192000 Hz; record or convert it again")
+    raise KwsError(f"{path} is empty: it holds no samples; record it again")

@@ -44,13 +44,7 @@ def read_manifest(
 
     """
     path = Path(path)
-    columns, rows = read_rows(path)
-    missing = [name for name in REQUIRED if name not in columns]
-    if missing:
-        raise KwsError(
-            f"{path} lacks the column(s) {', '.join(missing)}; it has {', '.join(columns)}, "
-            "split at commas"
-        )
+    _, rows = read_rows(path, REQUIRED)
     if not rows:
         raise KwsError(f"{path} has a header but no rows; add at least one clip")
     for _, row in rows:
@@ -116,7 +110,7 @@ def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
     write_text(Path(path), text.getvalue())
 
 
-def read_rows(path: Path) -> tuple[list[str], list[tuple[int, Row]]]:
+def read_rows(path: Path, required: Sequence[str] = ()) -> tuple[list[str], list[tuple[int, Row]]]:
     """Read a CSV's column names, and its rows with their line numbers in the file.
 
     Spaces around names and values are none of theirs.
@@ -138,7 +132,12 @@ def read_rows(path: Path) -> tuple[list[str], list[tuple[int, Row]]]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise KwsError(f"{path} is not a CSV file in UTF-8: {error}") from None
     if not columns:
-        raise KwsError(f"{path} is empty; it needs a header with {', '.join(REQUIRED)}")
+        raise KwsError(f"{path} is empty; it needs a header with {', '.join(required or REQUIRED)}")
+    if missing := [name for name in required if name not in columns]:
+        raise KwsError(
+            f"{path} lacks the column(s) {', '.join(missing)}; it has {', '.join(columns)}, "
+            "split at commas"
+        )
     if twice := [name for name, count in Counter(columns).items() if name and count > 1]:
         raise KwsError(f"{path} has two columns {twice[0]!r}; delete or rename one of them")
     return columns, rows
@@ -188,7 +187,7 @@ def named(speaker: str) -> str | None:
 
 
 def _split(text: str, number: int, manifest: Path) -> Split | None:
-    if text in ("", UNSPLIT):
+    if text == UNSPLIT:
         return None
     if text not in SPLITS:
         allowed = ", ".join([*SPLITS, UNSPLIT])

@@ -88,6 +88,7 @@ def read_material(
     per_word: int | None = None,
     known: Mapping[str, Where] | None = None,
     others: Path | None = None,
+    halves: Sequence[Half] = HALVES,
 ) -> dict[Half, Material]:
     """Choose from a corpus what validation people and test people say.
 
@@ -103,9 +104,10 @@ def read_material(
         per_word: at most so many recordings of each keyword in a half.
         known: people whose split was decided when the network was trained.
         others: another corpus, of other words, and its noise.
+        halves: which of the two are wanted.
 
     Raises:
-        UsageError: a keyword has no recording, or a half has none of any.
+        UsageError: a keyword has no recording, or a wanted half has none of any.
 
     """
     recorded = read_corpus(path, filters, language, speaker_pattern)
@@ -115,15 +117,15 @@ def read_material(
     beside = read_others(clips, path, filters, language, speaker_pattern, others)
     unsaid = _unsaid(clips, beside, task.keywords, people)
     noise = find_noise(path, others)
-    halves: dict[Half, Material] = {}
-    for half in HALVES:
+    found: dict[Half, Material] = {}
+    for half in halves:
         said = [example.clip for example in task.splits[half] if example.clip]
         if not said:
             raise UsageError(
                 f"there are no {half} recordings of {task.language}; "
                 "give recordings of at least three people, or a manifest that splits them"
             )
-        halves[half] = Material(
+        found[half] = Material(
             half,
             task.language,
             tuple(_thinned(said, per_word) if per_word else said),
@@ -132,7 +134,7 @@ def read_material(
             split_by(task),
             tuple(moved),
         )
-    return halves
+    return found
 
 
 def split_by(task: Task) -> SplitBy:

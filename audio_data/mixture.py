@@ -68,10 +68,10 @@ def make_mixture(
         raise UsageError("no words are given; give --words, as --words ja,nein")
     if (out / MANIFEST).exists() and not (out / KEYWORDS).exists():
         raise UsageError(f"{out} already holds another corpus; name another folder")
-    _refuse_alike(words, language, respelt or {})
+    sounds = _sounds(words, language, respelt or {})
     make = partial(make_corpus, speakers=SPEAKERS, seed=seed, progress=progress)
     said = make(out / KEYWORDS, {language: words}, takes=TAKES, respelt=respelt)
-    rest = make(out / "others", _others(words, language, respelt or {}), takes=1)
+    rest = make(out / "others", _others(words, language, sounds), takes=1)
     write_noises(out / "noise", seed=seed)
     given = [  # synthetic voices among them may be called as ours are
         replace(c, speaker=f"given-{c.speaker}") if c.is_made and c.speaker else c for c in recorded
@@ -84,16 +84,22 @@ def make_mixture(
     return out / MANIFEST, warnings + _nearly(people, words) + _cut(made)
 
 
-def _refuse_alike(words: Sequence[str], language: str, respelt: Mapping[str, str]) -> None:
-    """Raise a UsageError where eSpeak NG says two words alike, so that nothing tells them apart."""
+def _sounds(words: Sequence[str], language: str, respelt: Mapping[str, str]) -> dict[bytes, str]:
+    """How eSpeak NG says each word.
+
+    Raises:
+        UsageError: it says two alike, so that nothing tells them apart.
+
+    """
     said: dict[bytes, str] = {}
     for word in words:
         wave = speak(respelt.get(word, word), language)
-        if wave.any() and (first := said.setdefault(wave.tobytes(), word)) != word:
+        if (first := said.setdefault(wave.tobytes(), word)) != word and wave.any():
             raise UsageError(
                 f"eSpeak NG says {first!r} and {word!r} alike in {language!r}; write them as they "
                 "sound (--spell), leave one out, or check --language"
             )
+    return said
 
 
 def _nearly(people: Iterable[Clip], words: Sequence[str]) -> list[str]:
@@ -147,12 +153,9 @@ def as_spelt(clips: Iterable[Clip], words: Collection[str]) -> list[Clip]:
     return [replace(clip, word=only.get(clip.word.casefold(), clip.word)) for clip in clips]
 
 
-def _others(
-    words: Sequence[str], language: str, respelt: Mapping[str, str]
-) -> dict[str, list[str]]:
+def _others(words: Sequence[str], language: str, sounds: Collection[bytes]) -> dict[str, list[str]]:
     """The demonstration vocabulary without what is spelt, or in this language sounds, as a word."""
     keywords = {word.casefold() for word in words}
-    sounds = {speak(respelt.get(word, word), language).tobytes() for word in words}
     others = {}
     for tongue, some in DEFAULT_WORDS.items():
         left = [word for word in some if word.casefold() not in keywords]

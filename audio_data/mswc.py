@@ -31,11 +31,7 @@ def read_mswc(root: Path, language: str | None = None) -> list[Clip]:
 
     """
     table = _table(Path(root), language)
-    columns, rows = read_rows(table)
-    if missing := [name for name in REQUIRED if name not in columns]:
-        raise KwsError(
-            f"{table} lacks the column(s) {', '.join(missing)}; it has {', '.join(columns)}"
-        )
+    _, rows = read_rows(table, REQUIRED)
     folder = Path(root) / "clips"
     # A copy may spell a name in other characters than the table.
     words = {composed(path.name): path for path in folder.iterdir()} if folder.is_dir() else {}

@@ -218,7 +218,8 @@ def _people(
         )
     if nobody:
         warnings.append(
-            f"{nobody} clips do not say who speaks: splits may share people, "
+            f"{nobody} clip{' does' if nobody == 1 else 's do'} not say who speaks: splits may "
+            "share people, "
             "so accuracy may be optimistic; if file names in a folder say it, such as s01_3.wav, "
             "give --speaker-pattern '^([^_]+)_'"
         )

@@ -30,6 +30,17 @@ PEAK: Final = 0.95  # of full scale, the most
 PRESENT: Final = 0.1  # of its mean power, at least, a noise has while a word is said
 EVERY: Final = 2  # one of so many keywords is said among other words
 CLOSE: Final = (0.05, 0.3)  # seconds between two words of one breath
+APART: Final = (0.1, 1.0)  # seconds between other words
+ALONE: Final = (0.8, 1.6)  # seconds before a keyword
+SPEECH_LEVEL: Final = (-36, -16)  # dBFS of other words
+KEYWORD_LEVEL: Final = (-32, -16)  # dBFS
+NOISE_LEVEL: Final = (-50, -16)  # dBFS of noise alone
+HISS_LEVEL: Final = (-80, -60)  # dBFS
+VARIES: Final = 4  # dB, either way, from word to word
+BELOW: Final = (0, 40)  # dB that noise is below other words
+DIGITAL: Final = 0.3  # of silences hold nothing at all
+DRAWS: Final = 50  # of noise, before it is made
+PART: Final = SAMPLE_RATE // 10  # samples, of which the ledger counts what was played
 
 
 class Stream(Protocol):
@@ -48,7 +59,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._played: dict[tuple[str, str], tuple[float, float]] = {}  # seconds: played, there are
-        self._parts: dict[tuple[str, str], set[int]] = {}  # of recordings, tenths of a second
+        self._parts: dict[tuple[str, str], set[int]] = {}  # of recordings
 
     def add(self, kind: str, name: str, played: float, whole: float) -> None:
         """Note ``played`` seconds of a recording that lasts ``whole`` seconds."""
@@ -58,8 +69,8 @@ class Ledger:
     def add_part(self, kind: str, name: str, samples: NDArray[np.int64]) -> None:
         """Note some samples of a recording, by where they are in it."""
         parts = self._parts.setdefault((kind, name), set())
-        parts.update(np.unique(samples // (SAMPLE_RATE // 10)).tolist())
-        self.add(kind, name, len(samples) / SAMPLE_RATE, len(parts) / 10)
+        parts.update(np.unique(samples // PART).tolist())
+        self.add(kind, name, len(samples) / SAMPLE_RATE, len(parts) * PART / SAMPLE_RATE)
 
     @property
     def distinct_seconds(self) -> dict[str, float]:
@@ -147,26 +158,26 @@ class NegativeStream:
             left -= len(wave)
 
     def _speech(self, words: Iterator[Clip], rng: np.random.Generator, left: int) -> Wave:
-        level = rng.uniform(-36, -16)  # dBFS of speech
+        level = rng.uniform(*SPEECH_LEVEL)
         pieces: list[Wave] = []
         while sum(map(len, pieces)) < STRETCH * SAMPLE_RATE:
             clip = next(words)
             wave = decode(clip.path)
-            pieces.append(_gap(rng, 0.1, 1.0))
+            pieces.append(_gap(rng, *APART))
             heard = min(len(wave), left - sum(map(len, pieces)))
-            pieces.append(_at_level(wave, level + rng.uniform(-4, 4)))
+            pieces.append(_at_level(wave, level + rng.uniform(-VARIES, VARIES)))
             if heard > 0:
                 whole = len(wave) / SAMPLE_RATE
                 self.ledger.add("words", str(clip.path), heard / SAMPLE_RATE, whole)
         speech = np.concatenate(pieces)
-        below = rng.uniform(0, 40)  # dB
+        below = rng.uniform(*BELOW)
         noise = self._noise.draw(len(speech), rng)  # below words: their time is theirs
         return _bounded(_soft(speech + _gain(level - below) * noise))
 
     def _hum(self, rng: np.random.Generator, left: int) -> Wave:
         samples = round(rng.uniform(0.3, 0.7) * STRETCH * SAMPLE_RATE)
         noise = self._noise.draw(samples, rng, self.ledger, left)
-        return _bounded(_soft(_gain(rng.uniform(-50, -16)) * noise))
+        return _bounded(_soft(_gain(rng.uniform(*NOISE_LEVEL)) * noise))
 
 
 class PositiveStream:
@@ -208,7 +219,7 @@ class PositiveStream:
 
     def _under(self, samples: int, begin: int, end: int, rng: np.random.Generator) -> Wave:
         """Noise that is there while the word is said."""
-        for _ in range(50):
+        for _ in range(DRAWS):
             noise = self._noise.draw(samples, rng)
             if _rms(noise[begin:end]) ** 2 >= PRESENT:
                 break
@@ -221,11 +232,11 @@ def _laid(
     clip: Clip, words: Iterator[Clip] | None, rng: np.random.Generator
 ) -> tuple[Wave, int, int]:
     """Lay a keyword among ``words``, or alone; also where it begins and ends, in samples."""
-    level = rng.uniform(-32, -16)
+    level = rng.uniform(*KEYWORD_LEVEL)
     wave = decode(clip.path)
     begin, end = speech_span(wave)
     wave = _at_level(wave, level)
-    before, after = [_gap(rng, 0.8, 1.6)], [_gap(rng, AFTER + 0.1, AFTER + 0.6)]
+    before, after = [_gap(rng, *ALONE)], [_gap(rng, AFTER + 0.1, AFTER + 0.6)]
     if words:
         wave, begin, end = _soft(wave[begin:end]), 0, end - begin
         for _ in range(rng.integers(1, 4)):
@@ -240,7 +251,7 @@ def _word(clip: Clip, level: float, rng: np.random.Generator) -> Wave:
     """Another word at about the level of its neighbours, without the silence around it."""
     wave = decode(clip.path)
     begin, end = speech_span(wave)
-    return _at_level(wave[begin:end], level + rng.uniform(-4, 4))
+    return _at_level(wave[begin:end], level + rng.uniform(-VARIES, VARIES))
 
 
 def _held(path: Path, half: Half) -> Wave:
@@ -261,8 +272,8 @@ def _silence(rng: np.random.Generator) -> Wave:
     """Digital silence, or the hiss of a quiet room."""
     samples = round(rng.uniform(0.25, 0.5) * STRETCH * SAMPLE_RATE)
     hiss = rng.standard_normal(samples).astype(np.float32)
-    quiet = rng.random() < 0.3
-    return np.asarray(hiss * (0 if quiet else _gain(rng.uniform(-80, -60))), np.float32)
+    quiet = rng.random() < DIGITAL
+    return np.asarray(hiss * (0 if quiet else _gain(rng.uniform(*HISS_LEVEL))), np.float32)
 
 
 def _gap(rng: np.random.Generator, least: float, most: float) -> Wave:

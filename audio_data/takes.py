@@ -57,7 +57,10 @@ def trim(wave: Wave, span: Span, margin: float = MARGIN) -> Wave:
 
 
 def frame_powers(wave: Wave) -> NDArray[np.float64]:
-    """Mean square of each whole frame of 10 ms, without the mean: ``[T] -> [T // 160]``."""
+    """Mean square of each whole frame of 10 ms: ``[T] -> [T // 160]``.
+
+    The recording's mean is subtracted before.
+    """
     count = len(wave) // FRAME
     if not count:
         return np.zeros(0)
@@ -68,21 +71,21 @@ def frame_powers(wave: Wave) -> NDArray[np.float64]:
 def loudness(powers: NDArray[np.float64]) -> float:
     """Level of the loudest 50 ms in dBFS, at least -100."""
     if not len(powers):
-        return _decibels(0)
+        return decibels(0)
     count = min(LEVEL_FRAMES, len(powers))
     means = np.convolve(powers, np.full(count, 1 / count), "valid")
-    return _decibels(means.max())
+    return decibels(means.max())
 
 
 def held(powers: NDArray[np.float64]) -> float:
     """Highest level in dBFS that lasts for 50 ms; a click does not."""
     if len(powers) < LEVEL_FRAMES:
-        return _decibels(0)
+        return decibels(0)
     windows = np.lib.stride_tricks.sliding_window_view(powers, LEVEL_FRAMES)
-    return _decibels(windows.min(axis=1).max())
+    return decibels(windows.min(axis=1).max())
 
 
-def _decibels(power: float) -> float:
+def decibels(power: float) -> float:
     """DBFS, at least that of ``FLOOR``."""
     return 10 * float(np.log10(max(power, FLOOR)))
 
@@ -94,7 +97,7 @@ def _problem(wave: Wave, powers: NDArray[np.float64], level: float, span: Span) 
     clipped = int(np.count_nonzero(np.abs(wave) >= FULL))
     if clipped >= CLIPPED:
         return "too loud: the sound is clipped; speak softer or move away from the microphone"
-    floor = _decibels(float(np.quantile(powers, 0.1)))
+    floor = decibels(float(np.quantile(powers, 0.1)))
     if level - floor >= CONTRAST > held(powers) - floor:
         return "too short: only a click was heard"
     if level - floor < CONTRAST:

@@ -98,7 +98,8 @@ def make_task(
         )
     if language == UNTOLD:
         warnings.append(
-            f"no language is said, so it is called {UNTOLD}; give --language, such as de"
+            f"the recordings state no language, so it is called {UNTOLD}; give --language, such "
+            "as de"
         )
     folded = Counter(word.casefold() for word in spoken)
     if alike := [word for word in spoken if folded[word.casefold()] > 1]:

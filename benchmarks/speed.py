@@ -28,6 +28,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,13 +37,17 @@ from apps.wiring import open_runtime
 from audio_data import frontend
 from kws.adapter import load_adapter
 from kws.base import BASE_MODEL, BaseConfig, read_base_config
+from kws.config import SAMPLE_RATE
 from kws.engine import Engine
 from kws.files import Arrays, read_tensors
 from kws.runtime import Network, Runtime
 from models import compiled
-from models.folded import Folded, fold
+from models.folded import ROWS, Folded, fold
+from models.layout import MELS
 
-RATE, BLOCK = 16_000, 1_280  # Hz; samples of a decision
+BLOCK: Final = 1_280  # samples of a decision
+FRAMES: Final = 8  # of a decision
+FRONT_END_MACS: Final = 480 * 9  # of a frame: about n log2 n, and two filters a bin
 LANGUAGES = 20
 Wave = NDArray[np.float32]
 
@@ -72,7 +77,7 @@ print(json.dumps({
 def sound(seconds: float) -> Wave:
     """Noise that swells and fades."""
     rng = np.random.default_rng(0)
-    samples = round(seconds * RATE)
+    samples = round(seconds * SAMPLE_RATE)
     envelope = np.sin(np.arange(samples) / 4_000) ** 2
     return (0.2 * envelope * rng.standard_normal(samples)).astype(np.float32)
 
@@ -90,7 +95,7 @@ def times(action: Callable[[Wave], object], wave: Wave) -> list[float]:
 
 def row(name: str, taken: list[float]) -> None:
     """Print one line: per block in microseconds, per second of audio in milliseconds."""
-    blocks = RATE / BLOCK / 1_000
+    blocks = SAMPLE_RATE / BLOCK / 1_000
     middle, mean = median(taken), sum(taken) / len(taken)
     print(
         f"{name:46} {min(taken):9.1f} {middle:9.1f} {min(taken) * blocks:10.3f}"
@@ -98,11 +103,10 @@ def row(name: str, taken: list[float]) -> None:
     )
 
 
-def macs(network: Folded, features: bool) -> int:
-    """Multiply-accumulates of one causal frame; of the front end of a good FFT, roughly."""
-    if features:
-        return 480 * 9  # about n log2 n, and two filters a bin
-    count, rows = 20 * len(network.stem[1]) * 25, 20
+def macs(network: Folded) -> int:
+    """Multiply-accumulates of one causal frame."""
+    rows = ROWS
+    count = rows * network.stem[0].size
     for block in network.blocks:
         out = len(block.point)
         count += rows * out * block.channels if block.widen else 0
@@ -154,16 +158,15 @@ def _build(
     return partial(SessionNetwork, session)
 
 
-def stages(name: str, runtime: Runtime, wave: Wave) -> None:
+def stages(name: str, runtime: Runtime, wave: Wave, kernels: bool) -> None:
     """Measure a pipeline whole and in its parts."""
     engine = Engine(runtime)
     engine.feed(wave[: 20 * BLOCK])
     row(f"{name}, whole", times(engine.feed, wave))
-    front = frontend.CompiledFrontEnd if "compiled" in name else frontend.FrontEnd
-    row("    features", times(front(runtime.config.features).feed, wave))
+    row("    features", times(_front(runtime.config, kernels)().feed, wave))
     network = runtime.network
     state = network.start()
-    frames = np.zeros((40, 8 if network.causal else network.history), np.float32)
+    frames = np.zeros((MELS, FRAMES if network.causal else network.history), np.float32)
     row("    network", times(lambda block: network.hear(state, frames), wave))
     scores = np.full(len(runtime.labels), 0.01, np.float32)
     detector = engine._new_detector()
@@ -228,9 +231,10 @@ def main() -> None:
             print("no compiled code: install again with a C compiler")
             continue
         how = "compiled" if kernels else "NumPy and ONNX Runtime"
-        stages(f"causal, {how}", causal_form(given.base, given.adapters, kernels), wave)
+        stages(f"causal, {how}", causal_form(given.base, given.adapters, kernels), wave, kernels)
         windowed = open_runtime(given.base, given.adapters, kernels=kernels)
-        stages(f"windows, {how}", windowed, wave)
+        if not windowed.config.causal:
+            stages(f"windows, {how}", windowed, wave, kernels)
     if given.peers:
         pcm = np.clip(wave * 32_767, -32_768, 32_767).astype(np.int16).tobytes()
         command = [str(given.peers), "-c", PEERS]
@@ -239,11 +243,12 @@ def main() -> None:
             row(name, taken)
     config = replace(read_base_config(given.base), causal=True)
     network = fold(config, read_tensors(given.base / BASE_MODEL))
-    rate, total = machine_rate(), 8 * (macs(network, False) + macs(network, True))
+    rate, total = machine_rate(), FRAMES * (macs(network) + FRONT_END_MACS)
     print(
         f"floor, causal: {total:,} multiply-accumulates a decision at {rate:,.0f} a microsecond: "
     )
-    print(f"    {total / rate:.1f} us, {total / rate * 12.5 / 1_000:.3f} ms per second of audio")
+    floor = total / rate  # microseconds
+    print(f"    {floor:.1f} us, {floor * SAMPLE_RATE / BLOCK / 1_000:.3f} ms per second of audio")
     command = [sys.executable, __file__, str(given.base), *map(str, given.adapters), "--memory"]
     subprocess.run(command, check=True)
 

@@ -87,6 +87,14 @@ def test_thresholds_are_found_for_each_keyword_and_stored(
         assert set(heard["per_keyword"]) == WORDS
 
 
+def test_recordings_of_validation_people_are_enough(
+    kws: Kws, adapter: Path, command: list[object]
+) -> None:
+    """Nothing else is heard."""
+    only = [*command, "--filter", "split=validation", *SHORT]
+    assert set(succeed(kws, *only)["thresholds"]) == WORDS
+
+
 def test_the_bases_own_language_has_thresholds_too(
     kws: Kws, tiny: Path, spoken: Path, adapter: Path, tmp_path: Path
 ) -> None:

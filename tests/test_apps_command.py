@@ -133,7 +133,7 @@ def test_a_command_that_hangs_holds_up_neither_the_listener_nor_the_end(said: li
     for _ in range(50):
         command.hear(NOTHING, [event()])
     command.close(seconds=0.1)
-    left_out = [note for note in said if "2 are waiting already" in note]
+    left_out = [note for note in said if "2 are already waiting" in note]
     assert 47 <= len(left_out) <= 48
     assert "--exec: not all commands were run to their end" in said
     assert set(threading.enumerate()) == threads  # what waited is not begun
@@ -180,7 +180,7 @@ def test_a_command_that_reads_nothing_and_prints_much_is_no_harm(said: list[str]
         ("echo 'a", "badly quoted"),
         ("no-such-program --loud", "there is no program 'no-such-program'"),
         ("/etc/passwd", "'/etc/passwd' may not be run; allow it: chmod"),
-        ("echo heard | tee log", "runs no shell, to which alone '|' means something"),
+        ("echo heard | tee log", "starts no shell, and only a shell understands '\\|'"),
         ("echo $KWS_KEYWORD", r"--exec 'sh -c .*echo \$KWS_KEYWORD"),
     ],
 )

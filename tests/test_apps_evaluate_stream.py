@@ -197,7 +197,7 @@ def test_bounds_rest_on_what_was_different(result: dict[str, Any]) -> None:
     assert hours == pytest.approx(sum(result["distinct_hours"].values()), abs=2e-5)
     assert hours < 0.2 * result["hours"]
     assert result["points"][0]["negatives"]["upper_95"] > 2.9 / hours
-    assert any(f"rest on {hours:.2f} h" in note for note in result["notes"])
+    assert any(f"bounds count only {hours:.2f} h" in note for note in result["notes"])
 
 
 @pytest.mark.parametrize(

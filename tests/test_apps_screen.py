@@ -344,7 +344,7 @@ def test_nothing_is_kept_of_what_nobody_sees() -> None:
 def test_samples_that_are_no_numbers_are_told() -> None:
     engine = LiveEngine(Loud())
     engine.feed(np.full(7, np.nan, np.float32))
-    assert "0 overruns, 7 samples no numbers" in "\n".join(drawn(state(engine)))
+    assert "0 overruns, 7 samples NaN or infinite" in "\n".join(drawn(state(engine)))
 
 
 @pytest.mark.parametrize(("term", "drawn"), [("xterm", True), ("dumb", False), ("unknown", False)])

@@ -428,6 +428,9 @@ def test_mswc_without_a_column_is_refused(tmp_path: Path) -> None:
     table.write_text(table.read_text().replace("SPEAKER", "WHO"))
     with pytest.raises(KwsError, match=r"lacks the column\(s\) SPEAKER"):
         read_mswc(tmp_path)
+    table.write_text("")
+    with pytest.raises(KwsError, match="is empty; it needs a header with .*SPEAKER"):
+        read_mswc(tmp_path)
 
 
 # --- plain folders

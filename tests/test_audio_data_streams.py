@@ -219,6 +219,8 @@ def test_a_half_without_keywords_is_refused(corpus: Path) -> None:
     chosen = {"language": ["x"], "split": ["train", "test"]}
     with pytest.raises(UsageError, match="there are no validation recordings of x"):
         read_material(corpus, LABELS, filters=chosen)
+    (alone,) = read_material(corpus, LABELS, filters=chosen, halves=["test"]).values()
+    assert alone.half == "test"
 
 
 def test_halves_hear_other_stretches_of_a_noise_and_none_that_is_trained_on(tmp_path: Path) -> None:
