@@ -429,7 +429,7 @@ def test_mswc_without_a_column_is_refused(tmp_path: Path) -> None:
     with pytest.raises(KwsError, match=r"lacks the column\(s\) SPEAKER"):
         read_mswc(tmp_path)
     table.write_text("")
-    with pytest.raises(KwsError, match="is empty; it needs a header with .*SPEAKER"):
+    with pytest.raises(KwsError, match=r"is empty; it needs a header with .*SPEAKER"):
         read_mswc(tmp_path)
 
 
