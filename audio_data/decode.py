@@ -4,7 +4,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final, Literal
+from typing import BinaryIO, Final
 
 import numpy as np
 import soundfile
@@ -14,23 +14,18 @@ from numpy.typing import NDArray
 from kws.config import SAMPLE_RATE
 from kws.errors import KwsError
 
+from .container import begins_like_audio, counts_mp3_frames, end_without_title, is_cut
+
 RATES: Final = range(8_000, 192_001)  # Hz, what is resampled
 INTEGERS_ABOVE: Final = 100.0  # times full scale: samples were stored as floats, not scaled
 BLOCK: Final = 1 << 20  # samples read at once: a header that lies cannot ask for all memory
 
-_NOT_TOLD: Final = 1 << 60  # frames from here on are how libsndfile says that no length is told
-_ENDLESS: Final = 0x7FFF_0000  # WAV data sizes from here on are written by pipes: "until the end"
-_HEADER: Final = 4_096  # bytes of a WAV that holds no sound, at most
-_PAGE: Final = 27 + 255 + 255 * 255  # bytes, the longest Ogg page
-_XING: Final = (13, 21, 36)  # bytes of a frame before its tag, by version and channels
-_TAG: Final = 16  # bytes of it: its name, what it holds, how many frames, how many bytes
-_TITLE: Final = 128  # bytes at the end
-_REST: Final = 0.1  # of an MP3, what may come after its sound: a title, words
-_SECOND: Final = (
-    8_000  # bytes of one of WAV, at least: a byte at the lowest rate; telephones make less
-)
-_PACKED: Final = 2_000  # likewise, of what is compressed as usual
-_MP3_FRAME: Final = 1_152  # samples; MP3 lengths are known only to a frame
+UNKNOWN_LENGTH: Final = 1 << 60  # frames from here on are how libsndfile says that none is told
+WAV_HEADER: Final = 4_096  # bytes of a WAV that holds no sound, at most
+TRAILER_SHARE: Final = 0.1  # of an MP3 or Ogg, what may come after its sound: a title, words
+WAV_BYTES_PER_SECOND: Final = 8_000  # at least: a byte at the lowest rate; telephones make fewer
+COMPRESSED_BYTES_PER_SECOND: Final = 2_000  # likewise, of what is compressed as usual
+MP3_FRAME: Final = 1_152  # samples; MP3 lengths are known only to a frame
 
 
 def decode(path: Path) -> NDArray[np.float32]:
@@ -73,12 +68,14 @@ def _resampled(path: Path) -> Iterator[NDArray[np.float32]]:
 
 def lasts_longer(path: Path, seconds: float) -> bool:
     """Whether a file says that it lasts longer; not one that cannot be read or has few bits."""
-    least = seconds * (_SECOND if path.suffix.lower() == ".wav" else _PACKED)
+    least = seconds * (
+        WAV_BYTES_PER_SECOND if path.suffix.lower() == ".wav" else COMPRESSED_BYTES_PER_SECOND
+    )
     try:
         if path.stat().st_size < least:  # as nearly all are, so that they need not be opened
             return False
         with path.open("rb") as opened, sound_of(opened) as sound:
-            return bool(seconds * sound.samplerate < sound.frames < _NOT_TOLD)
+            return bool(seconds * sound.samplerate < sound.frames < UNKNOWN_LENGTH)
     except (OSError, soundfile.LibsndfileError):
         return False
 
@@ -109,7 +106,7 @@ def checked(path: Path) -> Path:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             head = file.read(12)
-            cut = size > 0 and _is_cut(file, head, size)
+            cut = size > 0 and is_cut(file, head, size)
     except FileNotFoundError:
         raise KwsError(f"{path} does not exist; check the path") from None
     except OSError as error:
@@ -120,7 +117,7 @@ def checked(path: Path) -> Path:
         raise _truncated(path, head)
     try:
         with path.open("rb") as opened, sound_of(opened) as sound:
-            if sound.frames >= _NOT_TOLD:  # it cannot be read to its end
+            if sound.frames >= UNKNOWN_LENGTH:  # it cannot be read to its end
                 raise _endless(path)
             if sound.samplerate not in RATES:
                 raise KwsError(
@@ -128,7 +125,7 @@ def checked(path: Path) -> Path:
                     f"{RATES[0]} to {RATES[-1]} Hz"
                 )
     except soundfile.LibsndfileError:
-        if _known(head):
+        if begins_like_audio(head):
             raise _truncated(path, head) from None
         raise KwsError(
             f"{path} is not audio this program reads; use wav, flac, ogg, opus or mp3"
@@ -164,22 +161,17 @@ def _refuse_other_length(path: Path, opened: BinaryIO, missing: int) -> None:
     Without a count of frames in the first, libsndfile guesses how many an MP3 has: by its guess
     none is missing, but it stops there. Of several files that were joined it reads one.
     """
-    stopped, end = os.lseek(opened.fileno(), 0, os.SEEK_CUR), _without_title(opened)
+    stopped, end = os.lseek(opened.fileno(), 0, os.SEEK_CUR), end_without_title(opened)
     opened.seek(0)
     head = opened.read(12)
-    ogg = head[:4] == b"OggS"
-    counted = ogg or _mp3_counted(opened, head)
-    if counted and not ogg and missing > _MP3_FRAME:
-        raise _truncated(path)
-    if end - stopped > _REST * end:
+    if head[:4] == b"OggS":  # whose pages tell its length
+        counted = True
+    else:
+        counted = counts_mp3_frames(opened, head)
+        if counted and missing > MP3_FRAME:
+            raise _truncated(path)
+    if end - stopped > TRAILER_SHARE * end:
         raise _joined(path) if counted else _endless(path)
-
-
-def _without_title(file: BinaryIO) -> int:
-    """How many bytes a file has before the title at its end (ID3v1), if it has one."""
-    end = os.fstat(file.fileno()).st_size
-    file.seek(max(0, end - _TITLE))
-    return end - _TITLE if file.read(3) == b"TAG" else end
 
 
 def _pieces(path: Path) -> Iterator[tuple[NDArray[np.float32], int]]:
@@ -194,7 +186,7 @@ def _pieces(path: Path) -> Iterator[tuple[NDArray[np.float32], int]]:
             size = os.fstat(opened.fileno()).st_size
             if file.format in ("MP3", "OGG"):
                 _refuse_other_length(path, opened, file.frames - read)
-            if not read and size > _HEADER and file.format in ("WAV", "WAVEX", "RF64"):
+            if not read and size > WAV_HEADER and file.format in ("WAV", "WAVEX", "RF64"):
                 raise KwsError(
                     f"{path} says that it holds no samples, like an interrupted recording; "
                     f"convert it: ffmpeg -ignore_length 1 -i {path.name} "
@@ -225,85 +217,3 @@ def _truncated(path: Path, head: bytes = b"") -> KwsError:
         f"{path} is truncated or damaged: it ends before its own header says; "
         "copy or download it again"
     )
-
-
-def _known(head: bytes) -> bool:
-    """Whether a file begins like audio, so that a failure to decode means damage."""
-    return _is_mpeg(head) or head[:4] in (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS")
-
-
-def _is_mpeg(head: bytes) -> bool:
-    frame = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2  # of layer III
-    return head[:3] == b"ID3" or frame
-
-
-def _is_cut(file: BinaryIO, head: bytes, size: int) -> bool:
-    """Whether a file breaks off; libsndfile tells of FLAC, but not of WAV, AIFF and Ogg."""
-    if head[:4] in (b"RIFF", b"RIFX", b"RF64") and head[8:] == b"WAVE":
-        return _chunks_are_cut(file, size, b"data", "big" if head[3:4] == b"X" else "little")
-    if head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC"):
-        return _chunks_are_cut(file, size, b"SSND", "big")
-    if _is_mpeg(head):
-        return _mp3_is_cut(file, head, size)
-    if head[:4] == b"OggS":
-        file.seek(max(0, size - _PAGE))
-        return _ogg_is_cut(file.read())
-    return False
-
-
-def _chunks_are_cut(
-    file: BinaryIO, size: int, sound: bytes, order: Literal["little", "big"]
-) -> bool:
-    """Walk the chunks to that of the sound and compare what it claims with what is there."""
-    at, claimed = 12, None
-    while at + 8 <= size:
-        file.seek(at)
-        name, length = file.read(4), int.from_bytes(file.read(4), order)
-        if name == bytes(4):  # nothing was ever written here
-            break
-        if name == b"ds64":  # the sizes of a file that may be longer than 32 bits can say
-            claimed = int.from_bytes(file.read(16)[8:], order)
-        if name == sound and claimed is not None:
-            return at + 8 + claimed > size
-        if name == sound:
-            return length < _ENDLESS and at + 8 + length > size
-        at += 8 + length + length % 2
-    return True  # no sound: cut inside the header
-
-
-def _mp3_is_cut(file: BinaryIO, head: bytes, size: int) -> bool:
-    """Whether more than one in a hundred of the bytes are missing that the first frame counts.
-
-    Of fewer libsndfile tells; of so many its decoder complains on standard error, by itself.
-    """
-    start, tag = _mp3_begin(file, head)
-    if len(tag) < _TAG or not tag[7] & 2:
-        return False
-    field = 8 + 4 * (tag[7] & 1)  # after the number of frames, if there is one
-    return size - start < 0.99 * int.from_bytes(tag[field : field + 4], "big")
-
-
-def _mp3_counted(file: BinaryIO, head: bytes) -> bool:
-    """Whether the first frame says how many there are."""
-    _, tag = _mp3_begin(file, head)
-    return len(tag) >= _TAG and bool(tag[7] & 1)
-
-
-def _mp3_begin(file: BinaryIO, head: bytes) -> tuple[int, bytes]:
-    """Where the first frame begins, and the tag in it that counts frames and bytes, if any."""
-    start = 0
-    if head[:3] == b"ID3":  # ends after so many bytes, written in seven bits each
-        start = 10 + sum(byte << 7 * place for place, byte in enumerate(reversed(head[6:10])))
-    file.seek(start)
-    frame = file.read(max(_XING) + _TAG)
-    tags = (frame[at : at + _TAG] for at in _XING if frame[at : at + 4] in (b"Xing", b"Info"))
-    return start, next(tags, b"")
-
-
-def _ogg_is_cut(tail: bytes) -> bool:
-    """Whether the last page is incomplete or not marked as the last (RFC 3533, section 6)."""
-    page = tail[max(0, tail.rfind(b"OggS")) :]
-    if len(page) < 27 or len(page) < 27 + page[26]:
-        return True
-    last = bool(page[5] & 4)
-    return not last or len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])

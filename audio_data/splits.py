@@ -8,19 +8,19 @@ from dataclasses import replace
 from typing import Final
 
 from kws.config import Where, composed
-from kws.errors import KwsError, UsageError
+from kws.errors import KwsError
 
 from .clips import SPLITS, Clip, Split
 from .manifest import few
 
 LEARNT: Final = ("train", "several")  # where people are who were learnt from
-FEWEST = 3  # people, or clips of a word: one for each split
+FEWEST: Final = 3  # people, or clips of a word: one for each split
+# Of people, or of a word's files; the rest trains.
+SHARES: Final[Mapping[Split, float]] = {"validation": 0.1, "test": 0.1}
 
 
 def assign_splits(
     clips: Sequence[Clip],
-    validation: float = 0.1,
-    test: float = 0.1,
     *,
     known: Mapping[str, Split] | None = None,
     first: Collection[str] = (),
@@ -36,8 +36,6 @@ def assign_splits(
 
     Args:
         clips: recordings, with or without a split.
-        validation: share of people, or of clips.
-        test: likewise; the rest is for training.
         known: people and their splits, unless a clip of theirs says otherwise.
         first: words that somebody is to say in every split: who says them is dealt out before the
             others.
@@ -46,22 +44,16 @@ def assign_splits(
         The clips in their order, and sentences about what the splits cannot promise.
 
     Raises:
-        UsageError: the shares leave nothing for training.
         KwsError: a speaker, or a file, has clips in two of the given splits.
 
     """
-    if min(validation, test) < 0 or validation + test >= 1:
-        raise UsageError(
-            f"shares {validation:g} for validation and {test:g} for test leave nothing to train on"
-        )
     check_disjoint(clips)
     given = people_in(clip for clip in clips if clip.split)
     stays = {**(known or {}), **given}
     before, clips = clips, [_follow(clip, stays) for clip in clips]
-    shares: dict[Split, float] = {"validation": validation, "test": test}
-    people, warnings = _people(clips, shares, first)
+    people, warnings = _people(clips, first)
     decided = [_follow(clip, people) for clip in clips]
-    done = _split_files(decided, shares)
+    done = _split_files(decided)
     return done, [*warnings, *_shortages(before, done)]
 
 
@@ -105,19 +97,19 @@ def keep_splits(clips: Sequence[Clip], known: Mapping[str, Split]) -> tuple[list
     return kept, [f"{names} were in another split when the network was trained, and stay there"]
 
 
-def single_splits(known: Mapping[str, Where], *, alone: bool = False) -> dict[str, Split]:
-    """In which split everyone is kept: who was in several learns, or is split anew where ``alone``.
+def single_splits(known: Mapping[str, Where], *, drop_several: bool = False) -> dict[str, Split]:
+    """In which split everyone is kept; who was in several is in train, or dropped if asked for.
 
     >>> single_splits({"ada": "test", "ben": "several"})
     {'ada': 'test', 'ben': 'train'}
-    >>> single_splits({"ben": "several"}, alone=True)
+    >>> single_splits({"ben": "several"}, drop_several=True)
     {}
     """
     found: dict[str, Split] = {}
     for name, where in known.items():
         if where != "several":
             found[name] = where
-        elif not alone:
+        elif not drop_several:
             found[name] = "train"
     return found
 
@@ -137,10 +129,10 @@ def keep_for_measuring(
     """
     people = single_splits(known)
     kept, moved = keep_splits(clips, people)
-    if len(people) > len(single_splits(known, alone=True)):
+    if len(people) > len(single_splits(known, drop_several=True)):
         split, _ = assign_splits(kept, known=people, first=keywords)
         if not say_in_every_split(split, keywords):
-            people = single_splits(known, alone=True)
+            people = single_splits(known, drop_several=True)
             kept, moved = keep_splits(clips, people)
     return kept, moved, people
 
@@ -203,9 +195,7 @@ def check_disjoint(clips: Iterable[Clip]) -> None:
             )
 
 
-def _people(
-    clips: Sequence[Clip], shares: Mapping[Split, float], first: Collection[str]
-) -> tuple[dict[str, Split], list[str]]:
+def _people(clips: Sequence[Clip], first: Collection[str]) -> tuple[dict[str, Split], list[str]]:
     """Map speakers to splits, as far as there are enough of them, and say what is amiss."""
     given = {clip.speaker: clip.split for clip in clips if clip.speaker and clip.split}
     free = {clip.speaker for clip in clips if clip.speaker} - given.keys()
@@ -232,37 +222,34 @@ def _people(
         return {}, warnings
     say = [clip for clip in clips if clip.speaker and clip.word in first]
     before = free & {str(clip.speaker) for clip in say}
-    people = given | _share(before, shares, {clip.split for clip in say if clip.split})
-    people |= _share(free - before, shares, set(people.values()))
+    people = given | _share(before, {clip.split for clip in say if clip.split})
+    people |= _share(free - before, set(people.values()))
     _give_words_to_train(clips, people, free)
     return people, warnings
 
 
-def _share(
-    names: Collection[str], shares: Mapping[Split, float], filled: Collection[Split]
-) -> dict[str, Split]:
+def _share(names: Collection[str], filled: Collection[Split]) -> dict[str, Split]:
     """Split names by hash alone if that serves every split not yet filled, else deal them."""
-    wanted = [split for split in SPLITS if shares.get(split, 1) > 0 and split not in filled]
-    chosen = {name: _threshold(_fraction(name), shares) for name in names}
+    wanted = [split for split in SPLITS if split not in filled]
+    chosen = {name: _split_at(_fraction(name)) for name in names}
     counts = Counter(chosen.values())
     trained = "train" in filled or 2 * counts["train"] >= len(names)
     if trained and all(counts[split] for split in wanted):
         return chosen
-    return _deal(names, shares, wanted)
+    return _deal(names, wanted)
 
 
-def _threshold(fraction: float, shares: Mapping[Split, float]) -> Split:
-    if fraction < shares["validation"]:
+def _split_at(fraction: float) -> Split:
+    """The split of a name whose hash is ``fraction``."""
+    if fraction < SHARES["validation"]:
         return "validation"
-    return "test" if fraction < shares["validation"] + shares["test"] else "train"
+    return "test" if fraction < sum(SHARES.values()) else "train"
 
 
-def _deal(
-    names: Collection[str], shares: Mapping[Split, float], wanted: Sequence[Split]
-) -> dict[str, Split]:
+def _deal(names: Collection[str], wanted: Sequence[Split]) -> dict[str, Split]:
     """One name to each wanted split while there are any, then each its share, then train."""
     seats = list(wanted)
-    for split, share in shares.items():
+    for split, share in SHARES.items():
         seats += [split] * (round(len(names) * share) - (split in wanted))
     seats += ["train"] * len(names)
     return dict(zip(sorted(names, key=_fraction), seats, strict=False))
@@ -302,7 +289,7 @@ def _follow(clip: Clip, people: Mapping[str, Split]) -> Clip:
     return clip if clip.split else replace(clip, split=people.get(clip.speaker or ""))
 
 
-def _split_files(clips: Sequence[Clip], shares: Mapping[Split, float]) -> list[Clip]:
+def _split_files(clips: Sequence[Clip]) -> list[Clip]:
     """Split what is left by file name, word by word."""
     names: dict[str, set[str]] = defaultdict(set)
     filled: dict[str, set[Split]] = defaultdict(set)
@@ -311,7 +298,7 @@ def _split_files(clips: Sequence[Clip], shares: Mapping[Split, float]) -> list[C
             filled[clip.word].add(clip.split)
         else:
             names[clip.word].add(_file(clip))
-    chosen = {word: _share(files, shares, filled[word]) for word, files in names.items()}
+    chosen = {word: _share(files, filled[word]) for word, files in names.items()}
     return [
         clip if clip.split else replace(clip, split=chosen[clip.word][_file(clip)])
         for clip in clips

@@ -9,7 +9,8 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from audio_data.decode import _chunks_are_cut, decode, decode_blocks, lasts_longer, resample
+from audio_data.container import _chunks_are_cut
+from audio_data.decode import decode, decode_blocks, lasts_longer, resample
 from kws.config import SAMPLE_RATE
 from kws.errors import KwsError
 
