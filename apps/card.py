@@ -4,7 +4,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from audio_data.clips import HELD_OUT
 from kws.adapter import CARD, AdapterConfig, save_adapter_config
@@ -14,8 +14,9 @@ from kws.metrics import NAMELESS
 
 Figures = Mapping[str, Any]
 FIGURES_NEEDED = {"accuracy", "count", "per_speaker", "worst_speaker"}  # at least, of a split
-STREAM, CALIBRATION = "stream", "calibration"  # among the metrics, beside the splits
-COMMAND = "command"  # among the figures that it made, or in what is said of training
+STREAM: Final = "stream"  # among the metrics, beside the splits
+CALIBRATION: Final = "calibration"  # likewise
+COMMAND: Final = "command"  # among the figures that it made, or in what is said of training
 
 
 def card(config: AdapterConfig) -> str:

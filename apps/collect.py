@@ -10,7 +10,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from audio_data.collection import Collection, Format, check_words, remaining
+from audio_data.collection import Collection, Format, remaining
 from audio_data.takes import Take, judge
 from kws.config import SAMPLE_RATE
 from kws.engine import clean_samples
@@ -20,7 +20,7 @@ from kws.files import refuse_unwritable
 from .keys import Keys
 from .listen import Typed
 from .microphone import Microphone
-from .options import COMMA, FOLDER, Command, finite, tag
+from .options import FOLDER, Command, finite, tag, words_of
 from .prompt import Lines, Prompt, Screen
 from .screen import Source
 from .terminal import can_draw, json_line
@@ -194,7 +194,7 @@ def run(session: Session, blocks: Iterable[Wave], keys: Keyboard, source: Source
 
 @click.command(cls=Command)
 @click.option("--language", required=True, callback=tag, help="BCP 47 tag, for example de")
-@click.option("--words", required=True, help="word,word,…: what to say")
+@click.option("--words", required=True, callback=words_of, help="word,word,…: what to say")
 @click.option("--speaker", required=True, help="who speaks, for example s01; always the same")
 @click.option(
     "--out",
@@ -230,7 +230,7 @@ def run(session: Session, blocks: Iterable[Wave], keys: Keyboard, source: Source
 @click.option("--json", "as_json", is_flag=True, help="one JSON object about what is there now")
 def collect(
     language: str,
-    words: str,
+    words: tuple[str, ...],
     speaker: str,
     out: Path,
     repeats: int,
@@ -247,7 +247,7 @@ def collect(
     last clip. Run it again to resume, and with at least three speakers, so that nobody is in both
     training and test.
     """
-    wanted = check_words(COMMA.split(words))
+    wanted = tuple(dict.fromkeys(words))
     collection = Collection(out, language, speaker, file_format)
     if not remaining(wanted, repeats, collection.counts()):
         report(collection, wanted, repeats, as_json=as_json)

@@ -32,7 +32,7 @@ from kws.errors import KwsError, UsageError
 
 from . import options, spoken, whole
 from .card import counted
-from .demo_stream import Said, compose, hear, is_right, record, stream_table
+from .demo_stream import SCREEN, Said, compose, hear, is_right, record, stream_table
 from .learn import Recipe, learn_language
 from .live import LiveEngine
 from .progress import counting, step
@@ -57,7 +57,6 @@ NAMES: Final[Mapping[str, str]] = MappingProxyType(
 MINE: Final = "es"  # which is not supplied
 WORDS: Final = ("sí", "no", "alto", "vamos", "arriba", "abajo")
 BUDGET: Final = "5%"
-SCREEN: Final = "screen.svg"
 
 
 @dataclass(frozen=True, kw_only=True)

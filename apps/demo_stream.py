@@ -25,6 +25,7 @@ from .live import LiveEngine
 from .screen import Screen, no_terminal
 
 GAP: Final = 1.0  # seconds of quiet after each word: by then it has left the view
+SCREEN: Final = "screen.svg"  # the last picture of the stream
 ROOM: Final = 0.01  # of the background noise's own level, under all
 
 

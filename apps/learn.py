@@ -31,7 +31,7 @@ from policy.spottune import Routed
 from policy.transfer import RATE, SHORTEST, Trainer
 
 from . import pictures
-from .card import card
+from .card import COMMAND, card
 from .measure import Measured, measure, network_of
 from .options import TAG
 from .progress import note, training
@@ -148,7 +148,7 @@ def learn_language(
             "batch": BATCH,
             "bits": bits_of(adapter.deltas),
             "recordings": recordings.amount,
-            "command": made_by,
+            COMMAND: made_by,
             "note": about,
             "earlier_parameters": learning.earlier_parameters,
             "seconds": round(seconds, 1),

@@ -115,9 +115,10 @@ def split_words(text: str) -> tuple[str, ...]:
     return words
 
 
-def _words(
+def words_of(
     context: click.Context, parameter: click.Parameter, value: str | None
 ) -> tuple[str, ...] | None:
+    """Refuse an option that names no word."""
     if value is None:
         return None
     words = split_words(value)
@@ -215,7 +216,7 @@ def recordings(*, required: bool) -> Callable[[F], F]:
 
 data = recordings(required=True)
 data_if_any = recordings(required=False)
-words = click.option("--words", callback=_words, help="word,word,… that --tts speaks")
+words = click.option("--words", callback=words_of, help="word,word,… that --tts speaks")
 respelt = click.option(
     "--spell",
     "respelt",
@@ -224,7 +225,7 @@ respelt = click.option(
     help="word=spoken, a respelling of a word that eSpeak NG mispronounces; repeatable",
 )
 keywords = click.option(
-    "--keywords", callback=_words, help="word,word,…; the rest of the language becomes unknown"
+    "--keywords", callback=words_of, help="word,word,…; the rest of the language becomes unknown"
 )
 closed = click.option("--closed", is_flag=True, help="keywords only: no unknown, no silence")
 per_word = click.option("--per-word", type=click.IntRange(1), help="at most N training clips each")

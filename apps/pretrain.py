@@ -18,7 +18,7 @@ from models.folded import fold
 from models.session import FILE
 
 from . import options, pictures
-from .card import base_card, command
+from .card import COMMAND, base_card, command
 from .export import base_file
 from .measure import measure
 from .progress import note, training
@@ -152,7 +152,7 @@ def run(
     with training(f"pretraining {task.language}") as watch:
         history = fit(network, batches, plan, validate=validate, stage=stage, watch=watch)
     metrics = _metrics(network, history)
-    made = {"recordings": recordings.amount, "split_by": recordings.split_by, "command": made_by}
+    made = {"recordings": recordings.amount, "split_by": recordings.split_by, COMMAND: made_by}
     config = replace(config, training=config.training | made, people=recordings.people)
     saved = save_base(out, replace(config, metrics=metrics), network)
     write_bytes(out / FILE, base_file(fold(saved, read_tensors(out / BASE_MODEL))))

@@ -19,6 +19,7 @@ from kws.errors import UsageError
 from kws.metrics import NAMELESS, interval
 
 from .calibrate import CHOSEN_WITH, set_thresholds
+from .card import COMMAND
 from .progress import counting, note
 from .recordings import Recordings, Selection
 from .trial import PER_HOUR
@@ -116,7 +117,7 @@ def calibrated(
         PER_HOUR,
         hours=HOURS,
         seed=selection.seed,
-        made_by=config.training["command"],
+        made_by=config.training[COMMAND],
     )
     heard = found["negatives"]
     missed = {ratio: said["miss_rate"] for ratio, said in found["positives"].items()}

@@ -27,7 +27,7 @@ from kws.train import Plan
 from policy.transfer import RATE
 
 from . import learn, pictures, pretrain
-from .demo_stream import compose, hear, is_right, record, stream_table
+from .demo_stream import SCREEN, compose, hear, is_right, record, stream_table
 from .live import LiveEngine
 from .measure import measure, network_of
 from .progress import counting, step
@@ -39,7 +39,6 @@ NAMES: Final = {"en": "English", "cmn": "Mandarin", "ar": "Arabic"}  # that of t
 BASE, *OTHERS = NAMES
 TURNS: Final = (BASE, *OTHERS, BASE)  # languages of the stream
 TAU, METHOD, BUDGET = 1.0, "swr", "10%"
-SCREEN: Final = "screen.svg"  # the last of the stream
 THRESHOLD: Final = 0.7  # above the usual one: a network is surer of synthetic voices than of people
 
 

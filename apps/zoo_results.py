@@ -8,7 +8,7 @@ from kws.adapter import ADAPTER_CONFIG, AdapterConfig, read_adapter_config
 from kws.base import BASE_CONFIG, BaseConfig, read_base_config
 from kws.config import spotted
 
-from .card import counted
+from .card import STREAM, counted
 from .tables import tenths
 
 TITLES: Final = (
@@ -55,7 +55,7 @@ def _row(name: str, config: BaseConfig | AdapterConfig) -> list[str]:
         tenths(found["accuracy"]),
         f"{tenths(min(people))} to {tenths(max(people))}",
         tenths(found.get("unknown_false_accept_rate")),
-        *_stream(config.metrics.get("stream")),
+        *_stream(config.metrics.get(STREAM)),
     ]
 
 

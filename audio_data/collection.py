@@ -22,7 +22,6 @@ from .encode import encode
 from .files import audio_files
 from .folder import word_folders
 from .manifest import MANIFEST, REQUIRED, UNSPLIT, Row, named, read_rows
-from .words import refuse_unsayable
 
 Format = Literal["flac", "wav"]
 LETTERS: Final = 40  # of a word, in a name
@@ -179,15 +178,6 @@ def remaining(words: Sequence[str], repeats: int, have: Counter[str]) -> list[st
     ['nein', 'ja', 'nein']
     """
     return [word for turn in range(repeats) for word in words if have[word] <= turn]
-
-
-def check_words(words: Sequence[str]) -> tuple[str, ...]:
-    """Each word once, without spaces around it; a UsageError where one cannot be said."""
-    found = tuple(dict.fromkeys(composed(word.strip()) for word in words if word.strip()))
-    if not found:
-        raise UsageError("--words needs at least one word, for example --words ja,nein")
-    refuse_unsayable(found)
-    return found
 
 
 def safe(name: str) -> str:

@@ -327,7 +327,7 @@ def test_the_command_says_what_there_is_and_goes_on(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        (["--words", ","], UsageError),
+        (["--words", ","], SystemExit),
         (["--words", "_silence_"], UsageError),
         (["--words", "ja", "--out", "other"], KwsError),
     ],

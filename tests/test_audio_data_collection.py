@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from audio_data import collection as collecting
-from audio_data.collection import Collection, check_words, remaining, safe
+from audio_data.collection import Collection, remaining, safe
 from audio_data.corpus import read_corpus
 from audio_data.splits import assign_splits
 from kws.config import SAMPLE_RATE
@@ -148,8 +148,7 @@ def test_a_language_and_a_person_are_needed(tmp_path: Path, language: str, speak
 def test_a_word_and_a_person_are_the_same_however_they_are_written(tmp_path: Path) -> None:
     Collection(tmp_path, "es", "jose\u0301").add("si\u0301", WAVE)
     again = Collection(tmp_path, "es", "jos\u00e9")
-    (word,) = check_words(["s\u00ed", "si\u0301"])
-    assert again.counts() == {word: 1}
+    assert again.counts() == {"s\u00ed": 1}
 
 
 def test_three_speakers_are_split_by_people(tmp_path: Path) -> None:
@@ -190,13 +189,6 @@ def test_different_words_have_different_folders() -> None:
     ]
     assert len({safe(word) for word in words}) == len(words)
     assert not {safe(word).casefold() for word in words} & {"noise", "clips"}
-
-
-def test_words_are_checked_before_anything_is_recorded() -> None:
-    assert check_words([" ja", "nein ", "ja", ""]) == ("ja", "nein")
-    for words in ([""], ["_unknown_"], ["a\nb"], ["x\x1b"], ["ne\u200bin"], ["ja\udcff"]):
-        with pytest.raises(UsageError):
-            check_words(words)
 
 
 def test_what_is_left_is_said_in_turns() -> None:
