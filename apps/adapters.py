@@ -16,7 +16,7 @@ from kws.files import below
 from . import options
 from .terminal import complain, json_line, one_line
 
-MADE: Final = {"synthetic voices": " TTS", "people, synthetic voices": " mixed"}
+SUFFIXES: Final = {"synthetic voices": " TTS", "people, synthetic voices": " mixed"}
 WIDE: Final = 100  # columns, in which there is room for some words
 NARROW: Final = 76  # in which there is none for all figures
 SLIM: Final = 60  # in which there is room for what tells adapters apart
@@ -123,7 +123,7 @@ def _table(rows: Sequence[Mapping[str, Any]], folder: Path, width: int) -> Table
 
 def _validation(row: Mapping[str, Any]) -> str:
     right = row["validation_accuracy"]
-    return "-" if right is None else f"{right:.1%}{MADE.get(row['validated_on'], '')}"
+    return "-" if right is None else f"{right:.1%}{SUFFIXES.get(row['validated_on'], '')}"
 
 
 def _accuracy(config: AdapterConfig) -> float | None:

@@ -239,7 +239,7 @@ class _Learning:
             masks=0,
             speed=0.1,
             equaliser=6.0,
-            narrow=NARROW if self.recordings.made("train") else 0.0,
+            narrow=NARROW if self.recordings.synthetic("train") else 0.0,
             suppressed=(1.0, 40.0),
             snr=STREAM_SNR if self.base.config.causal else SNR,
         )

@@ -223,9 +223,9 @@ class Recordings:
         keywords = len(self.task.keywords)
         return [e.clip for e in self.task.splits[split] if e.clip and e.label < keywords]
 
-    def made(self, split: Split) -> int:
+    def synthetic(self, split: Split) -> int:
         """How many of these are of synthetic voices."""
-        return sum(clip.is_made for clip in self.said(split))
+        return sum(clip.is_synthetic for clip in self.said(split))
 
     @property
     def people(self) -> dict[str, Where]:
@@ -240,7 +240,7 @@ class Recordings:
 
     def origin(self, split: Split) -> dict[str, Any]:
         """What a card tells of the recordings beside what they came to."""
-        found = {"made": self.made(split), "split_by": self.split_by}
+        found = {"made": self.synthetic(split), "split_by": self.split_by}
         heard = {clip.speaker for clip in self.said(split)} & self.heard
         return found | ({"heard_before": len(heard)} if heard and split != "train" else {})
 
@@ -253,7 +253,7 @@ class Recordings:
         clips = self.said("train")
         people = {clip.speaker for clip in clips}
         named = 0 if None in people else len(people)
-        return {"clips": len(clips), "people": named, "made": self.made("train")}
+        return {"clips": len(clips), "people": named, "made": self.synthetic("train")}
 
     def training(
         self, augment: AugmentConfig, *, batch: int, seed: int, device: str
@@ -321,9 +321,9 @@ def _named(clips: Sequence[Clip], pool: Sequence[Clip]) -> frozenset[str]:
 
     A corpus that splits its people itself may call one of them as this one calls another.
     """
-    mixed = any(c.is_made for c in (*clips, *pool))  # whose manifest says our splits
+    mixed = any(c.is_synthetic for c in (*clips, *pool))  # whose manifest says our splits
     heard = [*clips, *(clip for clip in pool if mixed or clip.split is None)]
-    return frozenset(c.speaker for c in heard if c.speaker and not c.is_made)
+    return frozenset(c.speaker for c in heard if c.speaker and not c.is_synthetic)
 
 
 def pick_device(name: str) -> str:

@@ -144,8 +144,8 @@ def trust(config: AdapterConfig, recordings: Recordings) -> str:
             "well; record some (kws collect) and give them with --data"
         )
     said = recordings.said("validation")
-    people = {clip.speaker for clip in said if not clip.is_made}
-    if None in people and any(clip.is_made and clip.speaker is None for clip in said):
+    people = {clip.speaker for clip in said if not clip.is_synthetic}
+    if None in people and any(clip.is_synthetic and clip.speaker is None for clip in said):
         return (
             "little: synthetic voices and unnamed people validate together, so it is unknown how "
             "well people are recognised; name the speakers"

@@ -57,7 +57,7 @@ def evaluate_stream(
             "hours": reported.negatives.hours,
             "distinct_hours": reported.distinct_hours,
             "split_by": reported.material.split_by,
-            "made": reported.material.made,
+            "made": reported.material.synthetic,
             "count": len(reported.material.keywords),
             "chosen_on": {
                 "hours": chosen_on.negatives.hours,

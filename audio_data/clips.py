@@ -8,7 +8,7 @@ from kws.config import Split as Split
 from kws.config import composed
 
 UNTOLD: Final = "und"  # BCP 47, where a corpus does not say the language
-MADE: Final = "synthetic, eSpeak NG"  # the licence of what no person said
+SYNTHETIC: Final = "synthetic, eSpeak NG"  # the licence of what no person said
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 HELD_OUT: tuple[Split, ...] = ("validation", "test")  # people not trained on
 
@@ -37,6 +37,6 @@ class Clip:
             object.__setattr__(self, "speaker", composed(self.speaker))
 
     @property
-    def is_made(self) -> bool:
+    def is_synthetic(self) -> bool:
         """Whether a synthetic voice says it, and no person."""
-        return self.licence == MADE
+        return self.licence == SYNTHETIC

@@ -42,18 +42,20 @@ class Material:
     moved: tuple[str, ...] = ()  # sentences about people who stay where training had them
 
     @property
-    def made(self) -> int:
+    def synthetic(self) -> int:
         """How many of the keywords' recordings are of synthetic voices."""
-        return sum(clip.is_made for clip in self.keywords)
+        return sum(clip.is_synthetic for clip in self.keywords)
 
     @property
     def doubts(self) -> list[str]:
         """What the halves cannot promise."""
         found = [*self.moved]
-        if self.made:
-            some = "" if self.made == len(self.keywords) else f"{self.made} recordings of "
+        if self.synthetic:
+            some = (
+                "" if self.synthetic == len(self.keywords) else f"{self.synthetic} recordings of "
+            )
             found.append(f"synthetic voices say {some}the keywords: people cause more misses")
-        voiced = sum(clip.is_made for clip in self.others)
+        voiced = sum(clip.is_synthetic for clip in self.others)
         if voiced == len(self.others) > 0:
             found.append(
                 "only synthetic voices say the other words: people cause more false accepts; "

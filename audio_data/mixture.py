@@ -74,7 +74,8 @@ def make_mixture(
     rest = make(out / "others", _others(words, language, sounds), takes=1)
     write_noises(out / "noise", seed=seed)
     given = [  # synthetic voices among them may be called as ours are
-        replace(c, speaker=f"given-{c.speaker}") if c.is_made and c.speaker else c for c in recorded
+        replace(c, speaker=f"given-{c.speaker}") if c.is_synthetic and c.speaker else c
+        for c in recorded
     ]
     people, warnings = _people(as_spelt(given, words), words, single_splits(known or {}))
     spoken = {(clip.word, clip.split) for clip in people if clip.split != "train"}

@@ -20,7 +20,7 @@ from kws.config import SAMPLE_RATE
 from kws.errors import KwsError, UsageError
 from kws.files import read_json, write_json
 
-from .clips import MADE, SPLITS, Clip, Split
+from .clips import SPLITS, SYNTHETIC, Clip, Split
 from .encode import encode
 from .espeak import accents, language_file, speak
 from .files import SUFFIXES
@@ -156,7 +156,7 @@ def make_corpus(
                 language=language,
                 speaker=person.name,
                 split=person.split,
-                licence=MADE,
+                licence=SYNTHETIC,
             )
         )
         if progress:

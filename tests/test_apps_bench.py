@@ -19,7 +19,7 @@ from apps.cell import commit, run_cell
 from apps.grid import Cell, Grid
 from apps.recordings import Recordings, Selection
 from apps.results import write_results
-from audio_data.clips import MADE, SPLITS, Split
+from audio_data.clips import SPLITS, SYNTHETIC, Split
 from audio_data.manifest import read_manifest, write_manifest
 from kws.base import read_base_config
 from kws.config import FeatureConfig
@@ -289,7 +289,7 @@ def test_a_base_that_was_made_before_its_record_is_measured_alone(
 ) -> None:
     """As where a run was killed at its end."""
     grid, people = tmp_path / "grid.toml", spoken.with_name("people.csv")
-    people.write_text(spoken.read_text(encoding="utf-8").replace(MADE, "CC0-1.0"), "utf-8")
+    people.write_text(spoken.read_text(encoding="utf-8").replace(SYNTHETIC, "CC0-1.0"), "utf-8")
     text = GRID.format(data=people, base="none", epochs=1)
     grid.write_text(text.replace('methods = ["head", "norms"]', "taus = [1]"), encoding="utf-8")
     only = ["--only", "german-*", "--work", tmp_path / "work", "--records", tmp_path / "records"]

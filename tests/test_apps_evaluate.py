@@ -13,7 +13,7 @@ import pytest
 from helpers import Kws, fail, rows, said, succeed
 
 from apps.measure import measure
-from audio_data.clips import MADE, SPLITS, Split
+from audio_data.clips import SPLITS, SYNTHETIC, Split
 from audio_data.manifest import read_manifest, write_manifest
 from kws.adapter import load_adapter, read_adapter_config, save_adapter_config
 from kws.base import read_base_config, save_base_config
@@ -157,7 +157,7 @@ def test_nobody_learnt_from_is_tested_whatever_other_recordings_say(
 ) -> None:
     """People whom a manifest splits are remembered, and a later one cannot move them."""
     people = spoken.with_name("people.csv")  # synthetic voices alone are nobody
-    people.write_text(spoken.read_text(encoding="utf-8").replace(MADE, "CC0-1.0"), "utf-8")
+    people.write_text(spoken.read_text(encoding="utf-8").replace(SYNTHETIC, "CC0-1.0"), "utf-8")
     german, adapter = ["--filter", "language=de"], tmp_path / "de"
     learn = ["adapt", "--base", tiny / "base", "--data", people, *german]
     succeed(kws, *learn, "--method", "head", "--epochs", 1, "--out", adapter)

@@ -21,7 +21,7 @@ from apps.card import is_of_strangers
 from apps.recordings import Recordings
 from audio_data import espeak, mixture
 from audio_data.augment import AugmentConfig
-from audio_data.clips import MADE, SPLITS, Clip, Split
+from audio_data.clips import SPLITS, SYNTHETIC, Clip, Split
 from audio_data.manifest import read_manifest, write_manifest
 from audio_data.splits import check_disjoint
 from kws.adapter import AdapterConfig, read_adapter_config, save_adapter_config
@@ -87,7 +87,7 @@ def test_thresholds_by_what_people_say_are_chosen_as_is_told(
     card, doubt = tmp_path / "de" / "README.md", "only synthetic voices say the other words"
     assert doubt in card.read_text(encoding="utf-8")
     people = spoken.with_name("others.csv")  # next to its recordings
-    people.write_text(spoken.read_text(encoding="utf-8").replace(MADE, "CC0-1.0"), "utf-8")
+    people.write_text(spoken.read_text(encoding="utf-8").replace(SYNTHETIC, "CC0-1.0"), "utf-8")
     told = out.splitlines()[-2].partition(": kws ")[2].replace("FOLDER", shlex.quote(str(people)))
     code, _, err = kws(*shlex.split(told), "--hours", 0.01)
     assert code == 0, err
@@ -319,7 +319,7 @@ def test_what_sounds_as_a_keyword_is_not_unknown(
 
 def test_who_is_nobody_among_synthetic_voices_shows_nothing(tmp_path: Path) -> None:
     """Whose recordings are right is not known then."""
-    clips = [Clip(path=tmp_path / "a.wav", word="ja", licence=made) for made in (MADE, None)]
+    clips = [Clip(path=tmp_path / "a.wav", word="ja", licence=made) for made in (SYNTHETIC, None)]
     found = {"made": 9, "count": 10, "per_speaker": {NAMELESS: {"accuracy": 1.0, "count": 10}}}
     config = SimpleNamespace(metrics={"validation": found})
     recordings = SimpleNamespace(said=lambda split: clips)

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from audio_data.clips import MADE, SPLITS, Clip, Split
+from audio_data.clips import SPLITS, SYNTHETIC, Clip, Split
 from audio_data.decode import BLOCK as SAMPLES
 from audio_data.decode import decode
 from audio_data.long import LongRecordings
@@ -202,10 +202,11 @@ def test_people_stay_where_training_had_them_and_that_is_told(corpus: Path) -> N
 def test_synthetic_voices_are_told_of(
     corpus: Path, words: set[str], made: int, told: list[str], tmp_path: Path
 ) -> None:
-    clips = [replace(c, licence=MADE if c.word in words else None) for c in read_manifest(corpus)]
+    whole = read_manifest(corpus)
+    clips = [replace(c, licence=SYNTHETIC if c.word in words else None) for c in whole]
     write_manifest(tmp_path / "manifest.csv", clips)
     found = read_material(tmp_path, LABELS, filters={"language": ["x"]})["test"]
-    assert found.made == made
+    assert found.synthetic == made
     assert [note[: len(start)] for note, start in zip(found.doubts, told, strict=True)] == told
 
 
