@@ -13,7 +13,7 @@ from rich.table import Table
 from audio_data.clips import Clip
 from audio_data.decode import decode
 from audio_data.encode import encode
-from audio_data.synthesis import background
+from audio_data.noise import background
 from kws.config import SAMPLE_RATE
 from kws.detector import Detection
 from kws.engine import Engine

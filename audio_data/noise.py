@@ -1,8 +1,9 @@
-"""Background noise: one long recording, its end kept apart for measuring."""
+"""Background noise: long recordings, their ends kept apart for measuring; or synthetic noise."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,10 @@ from .files import audio_files
 
 Wave = NDArray[np.float32]
 
-SHORTEST = 10  # seconds
-HELD_OUT = 0.2  # the last part of each recording is for validation and test
-FOLDERS = ("noise", "_background_noise_")
+SHORTEST: Final = 10  # seconds
+MADE_SECONDS: Final = 60.0  # of noise, where there is none
+HELD_OUT: Final = 0.2  # the last part of each recording is for validation and test
+FOLDERS: Final = ("noise", "_background_noise_")
 
 
 def find_noise(*corpora: Path | None) -> tuple[Path, ...]:
@@ -42,7 +44,8 @@ def find_noise(*corpora: Path | None) -> tuple[Path, ...]:
 
 def load_noise(paths: Sequence[Path]) -> tuple[Wave, Wave]:
     """Training and held-out noise, each ``[M]``, together of unit power; made if there is none."""
-    waves = [read_noise(path) for path in paths] or [_pink(60)]
+    rng = np.random.default_rng(0)
+    waves = [read_noise(path) for path in paths] or [background("pink", MADE_SECONDS, rng)]
     pairs = [parted(wave / (float(np.sqrt(np.mean(wave**2))) or 1.0)) for wave in waves]
     train, held = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
     return train, held
@@ -70,7 +73,25 @@ def parted(wave: Wave) -> tuple[Wave, Wave]:
     return wave[:cut], wave[cut:]
 
 
-def _pink(seconds: int) -> Wave:
-    spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal(seconds * SAMPLE_RATE))
-    spectrum /= np.sqrt(np.arange(len(spectrum)) + 1.0)
-    return np.fft.irfft(spectrum).astype(np.float32)
+def background(kind: str, seconds: float, rng: np.random.Generator) -> Wave:
+    """Synthesize ``seconds`` of noise ``[T]`` at an RMS of 0.1.
+
+    ``white``, ``pink`` and ``brown`` fall by 0, 3 and 6 dB an octave; ``hum`` is 50 Hz mains with
+    harmonics over a little pink noise.
+    """
+    count = round(seconds * SAMPLE_RATE)
+    if kind == "hum":
+        time = np.arange(count) / SAMPLE_RATE  # s
+        tones = sum(
+            np.sin(2 * np.pi * (50 * order * time + rng.uniform())) / order for order in range(1, 9)
+        )
+        wave = tones + background("pink", seconds, rng)
+    else:
+        falling = {"white": 0.0, "pink": 0.5, "brown": 1.0}[kind]  # exponent of 1/f amplitude
+        spectrum = np.fft.rfft(rng.standard_normal(count))
+        hertz = np.fft.rfftfreq(count, 1 / SAMPLE_RATE)
+        spectrum *= np.maximum(hertz, 20.0) ** -falling
+        spectrum[0] = 0.0
+        wave = np.fft.irfft(spectrum, count)
+    rms = np.sqrt(np.mean(np.square(wave)))
+    return np.asarray(np.clip(wave * (0.1 / rms), -1.0, 1.0), np.float32)

@@ -16,9 +16,9 @@ from kws.stream_metrics import AFTER, Spoken
 from .clips import Clip
 from .decode import decode
 from .material import Half, Material
-from .noise import parted, read_noise
+from .noise import background, parted, read_noise
 from .place import speech_span
-from .synthesis import background, generator
+from .synthesis import generator
 
 Wave = NDArray[np.float32]
 Chunk = tuple[Wave, tuple[Spoken, ...]]  # samples [T], and the keywords that begin in them

@@ -25,6 +25,7 @@ from .encode import encode
 from .espeak import accents, language_file, speak
 from .files import SUFFIXES
 from .manifest import MANIFEST, write_manifest
+from .noise import background
 
 Wave = NDArray[np.float32]
 
@@ -220,30 +221,6 @@ def write_noises(folder: Path, *, seconds: float = NOISE_SECONDS, seed: int = 0)
         if not _is_written(path):
             _write_wave(path, background(kind, seconds, generator(seed, "noise", kind)))
     return paths
-
-
-def background(kind: str, seconds: float, rng: np.random.Generator) -> Wave:
-    """Synthesize ``seconds`` of noise ``[T]`` at an RMS of 0.1.
-
-    ``white``, ``pink`` and ``brown`` fall by 0, 3 and 6 dB an octave; ``hum`` is 50 Hz mains with
-    harmonics over a little pink noise.
-    """
-    count = round(seconds * SAMPLE_RATE)
-    if kind == "hum":
-        time = np.arange(count) / SAMPLE_RATE  # s
-        tones = sum(
-            np.sin(2 * np.pi * (50 * order * time + rng.uniform())) / order for order in range(1, 9)
-        )
-        wave = tones + background("pink", seconds, rng)
-    else:
-        falling = {"white": 0.0, "pink": 0.5, "brown": 1.0}[kind]  # exponent of 1/f amplitude
-        spectrum = np.fft.rfft(rng.standard_normal(count))
-        hertz = np.fft.rfftfreq(count, 1 / SAMPLE_RATE)
-        spectrum *= np.maximum(hertz, 20.0) ** -falling
-        spectrum[0] = 0.0
-        wave = np.fft.irfft(spectrum, count)
-    rms = np.sqrt(np.mean(np.square(wave)))
-    return np.asarray(np.clip(wave * (0.1 / rms), -1.0, 1.0), np.float32)
 
 
 def slug(word: str) -> str:

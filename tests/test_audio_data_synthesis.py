@@ -18,10 +18,10 @@ import soundfile
 from audio_data import espeak, synthesis
 from audio_data.clips import SPLITS
 from audio_data.espeak import accents, language_file, speak, voices
+from audio_data.noise import background
 from audio_data.synthesis import (
     DEFAULT_WORDS,
     NOISES,
-    background,
     draw_speakers,
     make_corpus,
     say,
