@@ -375,4 +375,6 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return read_json(path)
     except KwsError as error:
-        raise KwsError(f"{error}: delete it, and run its grid again") from error
+        if isinstance(error.__cause__, OSError):  # it may be whole
+            raise
+        raise KwsError(f"{path} is damaged; delete it, and run its grid again") from error

@@ -43,9 +43,9 @@ def export(base: Path, adapter: Path | None, out: Path | None) -> None:
     The file's metadata are JSON: language, labels, sample_rate, causal, hop (samples), decision
     (samples from one decision of our detector to the next, which takes the newest row), tail
     (samples of zeros that end a recording; else its last word is not decided) and detector (its
-    settings; keywords and timings hold what single keywords have of their own). How scores become
-    detections says docs/adapter-format.md. Give the session one thread (intra_op_num_threads = 1):
-    more would spin between two calls.
+    settings; keywords and timings hold what single keywords have of their own).
+    docs/adapter-format.md says how scores become detections. Give the session one thread
+    (intra_op_num_threads = 1): more would spin between two calls.
     """
     if out and (out.suffix != ".onnx" or out.name == FILE):
         raise UsageError(f"--out {out} must end in .onnx and not be {FILE}, which is the base's")

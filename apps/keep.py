@@ -19,7 +19,7 @@ from kws.config import SAMPLE_RATE
 from kws.detector import Detection
 from kws.engine import clean_samples
 from kws.errors import DiskFullError, KwsError
-from kws.files import plain_name, refuse_unwritable, write_bytes, write_json
+from kws.files import FULL, plain_name, refuse_unwritable, write_bytes, write_json
 
 from .live import LiveEngine
 from .worker import CAPACITY, Tell, Worker
@@ -178,6 +178,7 @@ class Shelf:
 
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder, self._limit = folder, limit
+        self._full = False  # the disk, although one has made way
         try:
             folder.mkdir(parents=True, exist_ok=True)
             refuse_unwritable(folder)
@@ -194,16 +195,19 @@ class Shelf:
     def add(self, moment: Moment, wave: Wave, record: dict[str, Any]) -> None:
         """Write one clip, and delete the oldest of its kind if that is one too many.
 
-        On a full disk it takes the place of the oldest.
+        On a full disk it takes the place of the oldest. Where that makes no room, as others fill
+        the disk, no more are deleted until one can be written again.
         """
         kept = self._kept[moment.kind]
         try:
             number = self._write(moment, wave, record)
         except DiskFullError:
-            if not kept:
+            if not kept or self._full:
                 raise
             self._remove(kept.popleft(), moment.kind)
+            self._full = True
             number = self._write(moment, wave, record)
+        self._full = False
         kept.append(number)
         self._make_way()
 
@@ -237,7 +241,8 @@ class Shelf:
             except FileExistsError:
                 continue
             except OSError as error:
-                raise KwsError(f"cannot write in {self._folder}: {error.strerror}") from error
+                kind = DiskFullError if error.errno in FULL else KwsError
+                raise kind(f"cannot write in {self._folder}: {error.strerror}") from error
             try:
                 if not any(self._folder.glob(f"{number:06}-*")):
                     yield number

@@ -252,8 +252,8 @@ class _Learning:
         wanted = -(-recipe.steps * len(heard) // len(batches))  # epochs
         if not recipe.epochs and wanted < least:
             note(
-                f"{recipe.method} trains in stages, for {least} epochs at least: more than "
-                f"{recipe.steps:,} steps, with which methods without stages do"
+                f"{recipe.method} trains in stages, for at least {least} epochs, which is more "
+                f"than the {recipe.steps:,} steps that methods without stages take"
             )
         plan = Plan(
             epochs=recipe.epochs or max(least, wanted),

@@ -251,7 +251,7 @@ def listen(
         # A script that goes through files may read their names from the same input.
         keys = stack.enter_context(Keys(io.StringIO() if wav and not _at_terminal() else None))
         show = stack.enter_context(_show(engine, blocks, as_json, picture))
-        wait: float | None = CLOSING
+        wait = None if wav else CLOSING
         if isinstance(blocks, Microphone):
             blocks.tell = show.note
         if save_dir:
@@ -265,8 +265,13 @@ def listen(
             )
             stack.callback(lambda: runs.close(wait))
             engine.reactions.append(runs.hear)
-        if run(engine, blocks, keys, show, seconds) and wav:
-            wait = None  # what a file held may take its time, unless somebody waits for the end
+        try:
+            ended = run(engine, blocks, keys, show, seconds)
+        except KeyboardInterrupt:
+            wait = CLOSING
+            raise
+        if not ended:
+            wait = CLOSING  # whoever stops does not wait for all that a file held
 
 
 def _refuse_contradictions(

@@ -42,7 +42,7 @@ def settings_of(record: Record) -> str:
     clips, bits = settings.get("per_word"), settings.get("bits") or ROUNDED
     heard = f"{clips} training clips of each word at most" if clips else "all training clips"
     if record["cell"].get("per_word"):
-        heard = "at most as many training clips of each word as said"
+        heard = "at most the stated number of training clips of each word"
     return (
         f"Base {settings['base']}; {length_of(record)} for every method; {heard}; "
         f"{'keywords only, without' if settings.get('closed') else 'with'} the classes unknown "

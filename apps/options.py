@@ -123,7 +123,8 @@ def words_of(
         return None
     words = split_words(value)
     if not words:
-        raise click.BadParameter(f"'{value}' names no word; write ja,nein, or leave it out")
+        rest = "" if parameter.required else ", or leave it out"
+        raise click.BadParameter(f"'{value}' names no word; write ja,nein{rest}")
     return words
 
 

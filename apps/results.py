@@ -49,9 +49,9 @@ SEEN: Final = (
     "; where test figures had been seen before one, its decision in `docs/decisions` says so"
 )
 COLUMNS: Final = (
-    "*rate* is the peak learning rate, of those tried the best on validation, over all that the "
-    "best ones ran; *stored bytes* are the least and the most over tasks; *worst person* is the "
-    "lowest accuracy that any test speaker has in any task and seed."
+    "*rate* is the peak learning rate: of those tried, the best on validation, compared over the "
+    "runs that they have in common; *stored bytes* are the least and the most over tasks; *worst "
+    "person* is the lowest accuracy that any test speaker has in any task and seed."
 )
 MARKS: Final = re.compile(r"(<!-- results: [^>]*-->\n).*?(<!-- /results -->)", re.DOTALL)
 
@@ -139,7 +139,7 @@ def _refuse_namesakes(records: Iterable[Record]) -> None:
     there are.
     """
     heard: dict[str, tuple[object, object]] = {}
-    held: dict[str, object] = {}
+    held: dict[tuple[object, ...], object] = {}
     beside: dict[str, object] = {}
     for record in records:
         task, settings = task_of(record), record["settings"]
@@ -151,7 +151,9 @@ def _refuse_namesakes(records: Iterable[Record]) -> None:
                 f"two grids call different recordings '{task}' ({before} and {found}): name one of "
                 "them otherwise, or report them apart, with --records and --out"
             )
-        if (counts := _counts(record)) != held.setdefault(task, counts):
+        # People whom a base, or a language before, has heard may be in other splits.
+        key = task, settings.get("base"), *(record["cell"].get("before") or ())
+        if (counts := _counts(record)) != held.setdefault(key, counts):
             raise KwsError(
                 f"runs on '{task}' were evaluated on different recordings, though all were read "
                 f"from {found[0]}: it has changed; run all anew with --again, or report them "

@@ -126,7 +126,10 @@ class Collection:
         """Columns and rows, as they are on the disk now."""
         if not self.manifest.exists():
             return list(REQUIRED), []
-        columns, numbered = read_rows(self.manifest, REQUIRED)
+        try:
+            columns, numbered = read_rows(self.manifest, REQUIRED)
+        except KwsError as error:
+            raise KwsError(f"{error}; or choose another --out") from error
         if columns.count("") > 1:
             raise KwsError(f"{self.manifest} has columns without a name; name or delete them")
         return columns, [row for _, row in numbered]

@@ -44,8 +44,7 @@ def find_noise(*corpora: Path | None) -> tuple[Path, ...]:
 
 def load_noise(paths: Sequence[Path]) -> tuple[Wave, Wave]:
     """Training and held-out noise, each ``[M]``, together of unit power; made if there is none."""
-    rng = np.random.default_rng(0)
-    waves = [read_noise(path) for path in paths] or [background("pink", MADE_SECONDS, rng)]
+    waves = [read_noise(path) for path in paths] or [_pink(MADE_SECONDS)]
     pairs = [parted(wave / (float(np.sqrt(np.mean(wave**2))) or 1.0)) for wave in waves]
     train, held = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
     return train, held
@@ -71,6 +70,17 @@ def parted(wave: Wave) -> tuple[Wave, Wave]:
     """What is learnt from, and what is held out for validation and test."""
     cut = round(len(wave) * (1 - HELD_OUT))
     return wave[:cut], wave[cut:]
+
+
+def _pink(seconds: float) -> Wave:
+    """Noise ``[T]`` that falls by 3 dB an octave down to what is hardly heard.
+
+    Unlike that of :func:`background`, which a corpus has in files: at equal power less of it is
+    audible, and networks were trained so.
+    """
+    spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal(round(seconds * SAMPLE_RATE)))
+    spectrum /= np.sqrt(np.arange(len(spectrum)) + 1.0)
+    return np.fft.irfft(spectrum).astype(np.float32)
 
 
 def background(kind: str, seconds: float, rng: np.random.Generator) -> Wave:

@@ -52,6 +52,8 @@ class Spotter(Protocol):
 class HopScorer(Protocol):
     """One stream's way to decisions; remembers what it must, and follows the active language."""
 
+    view: int  # samples within which a word is said
+
     def reset(self) -> None:
         """Begin another stream, after silence."""
         ...
@@ -74,7 +76,7 @@ class WindowScorer:
     """The scorer of any spotter: shows it its last ``view`` samples at every decision."""
 
     def __init__(self, spotter: Spotter, view: int = VIEW) -> None:
-        self._spotter = spotter
+        self._spotter, self.view = spotter, view
         self._audio = np.zeros(view, np.float32)
 
     def reset(self) -> None:
@@ -83,7 +85,7 @@ class WindowScorer:
 
     def hear(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Take the next hop; the spotter may keep the view it is given."""
-        self._audio = np.concatenate((self._audio, samples))[-len(self._audio) :]
+        self._audio = np.concatenate((self._audio, samples))[-self.view :]
         return self._spotter.scores(self._audio.copy())
 
 
@@ -95,6 +97,7 @@ class HopBuffer:
 
     Attributes:
         hop: samples between two decisions.
+        view: samples within which a word is said.
         last: ``[hop]``, the samples of the last whole hop.
         non_finite: samples so far that were NaN or infinite.
 
@@ -111,6 +114,7 @@ class HopBuffer:
         self._scorer: HopScorer = (
             spotter.hop_scorer(self.hop) if isinstance(spotter, Listener) else WindowScorer(spotter)
         )
+        self.view = self._scorer.view
         self._audio = np.zeros(self.hop, np.float32)  # the hop being filled
         self.last = np.zeros(self.hop, np.float32)
         self.reset()
@@ -265,9 +269,10 @@ class Engine:
             self._left[self.language] = self._detector, self.decisions
             self.language = language
             self._detector = self._new_detector()
-            left = self._left.get(language)
-            if left and (self.decisions - left[1]) * self.hop < VIEW:  # it is heard again
-                self._detector.keep_silent(left[0])
+            if left := self._left.get(language):
+                before, decisions = left
+                if (self.decisions - decisions) * self.hop < self._buffer.view:  # it is heard again
+                    self._detector.keep_silent(before)
         elif self._stored() != self._detected:
             self._detector = self._new_detector()
 

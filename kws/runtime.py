@@ -154,6 +154,7 @@ class IncrementalScorer:
 
     def __init__(self, bank: Runtime, front_end: FrontEnd, frames: int) -> None:
         self._bank = bank
+        self.view = bank.config.features.view
         self._front_end = front_end
         self._silence = np.zeros((bank.config.features.mels, frames), np.float32)
         # Whole hops that hold a decision's history, newest last.

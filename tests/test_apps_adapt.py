@@ -408,6 +408,8 @@ def test_few_steps_are_few_epochs_but_for_methods_in_stages(
     assert code == 0, err
     history = json.loads((tmp_path / "de" / "history.json").read_text(encoding="utf-8"))
     assert sum(map(len, history.values())) == epochs
+    told = "trains in stages, for at least 4 epochs, which is more than the 1 steps" in err
+    assert told == (epochs > 1)
 
 
 @pytest.mark.parametrize("odd", [["--filter", "word=x"], ["--speaker-pattern", "("]])

@@ -14,7 +14,7 @@ import pytest
 import torch
 from helpers import Kws
 
-from apps.bench import Run, _in_turn, read_grid, shared
+from apps.bench import Run, _in_turn, read_grid, shared, side_by_side
 from apps.cell import commit, run_cell
 from apps.grid import Cell, Grid
 from apps.recordings import Recordings, Selection
@@ -141,12 +141,29 @@ def test_a_job_ends_with_whoever_began_it(tiny: Path, spoken: Path, tmp_path: Pa
     job = subprocess.Popen(
         [sys.executable, "-c", code, *map(str, run)],
         stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         cwd=Path(__file__).resolve().parent.parent,
     )
-    assert job.stdin
-    job.stdin.close()
-    assert job.wait() == 1
+    try:
+        _, told = job.communicate(timeout=300)  # which closes its input
+    finally:
+        job.kill()
+    assert job.returncode == 1
+    assert b"kws:" not in told
     assert not (tmp_path / "records").exists()
+
+
+def test_jobs_are_told_that_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = []
+
+    def begin(command: list[str], **_: object) -> subprocess.Popen[bytes]:
+        begun.append(command)
+        return real([sys.executable, "-c", ""], stdin=subprocess.PIPE)
+
+    real = subprocess.Popen
+    monkeypatch.setattr("apps.bench.subprocess.Popen", begin)
+    side_by_side([[0], [1]], ["grid.toml"], 2)
+    assert [command[-2:] for command in begun] == [["--job", f"--groups={n}"] for n in (0, 1)]
 
 
 def test_the_commit_is_that_of_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,6 +251,11 @@ def test_what_is_recorded_is_run_again_if_asked_for(
     assert code == 0, err
     assert (folder / "adapter_config.json").is_file()
     assert read_json(record) == first | {"result": ANY}  # but for its seconds
+    record.unlink()
+    config = read_json(folder / "adapter_config.json")
+    write_json(folder / "adapter_config.json", config | {"language": "fr"})
+    code, _, err = kws(*run)
+    assert (code, "another language, or of other words; give --again" in err) == (1, True)
 
 
 def test_each_part_runs_again_what_is_its_own(

@@ -96,6 +96,8 @@ def test_recordings_that_have_changed_since_are_not_mixed(tmp_path: Path) -> Non
     records[1]["test"]["per_word"] = {"ja": {"count": 32}}
     with pytest.raises(KwsError, match=r"'a' were evaluated on different recordings.*--again"):
         write_results(records, tmp_path / "results.md")
+    records[1]["cell"]["before"] = ["b"]  # which may have had people of its own in other splits
+    write_results(records, tmp_path / "results.md")
 
 
 def test_what_was_learnt_from_different_languages_at_once_is_not_mixed(tmp_path: Path) -> None:
@@ -376,7 +378,7 @@ def test_few_recordings_of_other_settings_have_a_table_of_their_own(tmp_path: Pa
     page = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert page.count("| a | full | - | 90.0 | 1 |") == 2
     for length in ("4,000 steps", "100 steps"):
-        assert f"Base runs/base; {length} for every method; at most as many" in page
+        assert f"Base runs/base; {length} for every method; at most the stated" in page
 
 
 def test_the_error_beside_drawn_sites_is_over_draws_where_it_is_larger(tmp_path: Path) -> None:

@@ -40,6 +40,16 @@ def view() -> NDArray[np.float32]:
     return np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
 
 
+def test_a_base_of_another_view_hears_as_much_of_a_stream(base: Base) -> None:
+    features = replace(base.config.features, view=24_000)
+    config = replace(base.config, features=features, detector=DetectorConfig(smoothing=1))
+    bank = Bank(replace(base, config=config), partial(log_mel, config=features))
+    engine = Engine(bank)
+    wave = np.random.default_rng(0).normal(0, 0.1, 30 * engine.hop).astype(np.float32)
+    engine.feed(wave)
+    np.testing.assert_allclose(engine.scores, bank.scores(wave[-24_000:]), atol=1e-6)
+
+
 def weights(network: nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in network.state_dict().items()}
 

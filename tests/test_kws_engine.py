@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from kws.config import SAMPLE_RATE
 from kws.detector import Detection, DetectorConfig
-from kws.engine import QUIETEST, VIEW, Engine
+from kws.engine import QUIETEST, VIEW, Engine, WindowScorer
 from kws.errors import KwsError
 
 Wave = NDArray[np.float32]
@@ -169,6 +169,26 @@ def test_a_word_that_was_reported_is_not_when_its_language_is_back(
     engine.feed(sound[end:back])
     engine.set_language("ara")
     assert [event.keyword for event in engine.feed(sound[back:])] == again
+
+
+def test_soon_is_within_what_a_decision_hears() -> None:
+    """Of a base with a longer view it is longer."""
+
+    class Longer(Bands):
+        def hop_scorer(self, hop: int) -> WindowScorer:
+            return WindowScorer(self, 2 * VIEW)
+
+        def scores(self, view: Wave) -> Wave:
+            return super().scores(view[-VIEW:])
+
+    engine = Engine(Longer())
+    sound = np.r_[silence(0.5), tone(400, 4.0)]
+    end, back = round(1.6 * SAMPLE_RATE), round(2.8 * SAMPLE_RATE)
+    assert [event.keyword for event in engine.feed(sound[:end])] == ["low"]
+    engine.set_language("eng")
+    engine.feed(sound[end:back])
+    engine.set_language("ara")
+    assert engine.feed(sound[back:]) == []
 
 
 def test_choosing_the_active_language_again_changes_nothing() -> None:
