@@ -156,7 +156,7 @@ class Detector:
     Shape:
         scores ``[K]``, in the order of ``labels``.
 
-    >>> detector = Detector(["go", UNKNOWN], "eng", DetectorConfig(smoothing=1, patience=2))
+    >>> detector = Detector(["go", "_unknown_"], "eng", DetectorConfig(smoothing=1, patience=2))
     >>> scores = np.array([0.9, 0.1], np.float32)
     >>> [detector.step(scores, time) is not None for time in (0.0, 0.1, 0.2, 5.0)]
     [False, True, False, False]

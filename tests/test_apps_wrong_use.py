@@ -364,10 +364,10 @@ def test_a_file_that_may_not_be_read_is_not_to_be_made_again(
     config = tiny / "base" / "base_config.json"
     assert "give the folder that" in fail(kws, 1, "detect", "a.wav", "--base", config)
 
-    def deny(path: Path, **_: object) -> str:
+    def deny(path: Path) -> bytes:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "read_text", deny)
+    monkeypatch.setattr(Path, "read_bytes", deny)
     told = fail(kws, 1, "detect", "a.wav", "--base", tiny / "base")
     assert f"{config} cannot be read (Permission denied); change its permissions" in told
 
