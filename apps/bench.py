@@ -338,7 +338,7 @@ def report(records: Path, out: Path) -> None:
     """Turn records into tables and pictures; in this project also the README's table."""
     from .results import write_results, write_summary
 
-    found = [read_record(path) for path in sorted(records.rglob("*.json"))]
+    found = [_read_record(path) for path in sorted(records.rglob("*.json"))]
     if not found:
         raise UsageError(f"there are no records in {records}; make some with kws bench run")
     if out == RESULTS and records != RECORDS:
@@ -350,7 +350,7 @@ def report(records: Path, out: Path) -> None:
     click.echo(f"{out} from {len(found)} records")
 
 
-def read_record(path: Path) -> dict[str, Any]:
+def _read_record(path: Path) -> dict[str, Any]:
     """What a run left.
 
     Raises:

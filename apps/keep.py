@@ -88,7 +88,7 @@ class Keeper:
         self._worker = Worker("--save-dir", tell, capacity)
         self._audio = np.zeros(0, np.float32)  # the last of what was fed
         self._fed = 0  # samples
-        self._rows: deque[Row] = deque(maxlen=64)  # of the last decisions, for as long
+        self._rows: deque[Row] = deque(maxlen=64)  # of 80 ms each: as long as the memory of sound
         self._due: list[Moment] = []
         self._peak: Moment | None = None  # of what may become a near miss
         self._settled = False  # what is loud now has been kept

@@ -74,6 +74,8 @@ def write_results(
     streams = [record for record in records if "stream" in record]
     trained = [record for record in records if "stream" not in record]
     _refuse_namesakes(trained)
+    _refuse_changed(trained)
+    _refuse_other_company(trained)
     _refuse_bases(trained)
     _refuse_streams_twice(streams)
     bases = [record for record in trained if record["cell"]["tau"]]
@@ -133,33 +135,42 @@ def _strangers(records: Iterable[Record]) -> str:
 
 
 def _refuse_namesakes(records: Iterable[Record]) -> None:
-    """Raise a KwsError where one task's name is used for different recordings.
-
-    They differ in where they are read from, or since then in how many of each word and person
-    there are.
-    """
+    """Raise a KwsError where two grids use one task's name for different recordings."""
     heard: dict[str, tuple[object, object]] = {}
-    held: dict[tuple[object, ...], object] = {}
-    beside: dict[str, object] = {}
     for record in records:
         task, settings = task_of(record), record["settings"]
-        tasks = settings.get("tasks", {})
-        found = settings.get("data"), tasks.get(task)
+        found = settings.get("data"), settings.get("tasks", {}).get(task)
         before = heard.setdefault(task, found)
         if found != before:
             raise KwsError(
                 f"two grids call different recordings '{task}' ({before} and {found}): name one of "
                 "them otherwise, or report them apart, with --records and --out"
             )
-        # People whom a base, or a language before, has heard may be in other splits.
+
+
+def _refuse_changed(records: Iterable[Record]) -> None:
+    """Raise a KwsError where recordings have changed between two runs on them.
+
+    What tells is how many of each word and person were held out. People whom a base, or a language
+    before, has heard may be in other splits.
+    """
+    held: dict[tuple[object, ...], object] = {}
+    for record in records:
+        task, settings = task_of(record), record["settings"]
         key = task, settings.get("base"), *(record["cell"].get("before") or ())
         if (counts := _counts(record)) != held.setdefault(key, counts):
             raise KwsError(
                 f"runs on '{task}' were evaluated on different recordings, though all were read "
-                f"from {found[0]}: it has changed; run all anew with --again, or report them "
-                "apart, with --records and --out"
+                f"from {settings.get('data')}: it has changed; run all anew with --again, or "
+                "report them apart, with --records and --out"
             )
-        method = record["cell"]["method"]
+
+
+def _refuse_other_company(records: Iterable[Record]) -> None:
+    """Raise a KwsError where a method that learns tasks together had others in another grid."""
+    beside: dict[str, object] = {}
+    for record in records:
+        method, tasks = record["cell"]["method"], record["settings"].get("tasks")
         together = method in METHODS and METHODS[method].together
         if together and beside.setdefault(method, tasks) != tasks:
             raise KwsError(

@@ -380,6 +380,23 @@ def test_on_a_full_disk_a_clip_takes_the_place_of_the_oldest(
     assert len(kept(tmp_path)) == 3
 
 
+def test_a_disk_without_room_for_names_is_full_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf, moment = Shelf(tmp_path, 9), Moment("hit", "ja", "deu", ("ja",), 0.9, 0.5, 1.0)
+    shelf.add(moment, SILENCE, {})
+    touch = Path.touch
+
+    def full(path: Path, **options: Any) -> None:
+        if list(tmp_path.glob("*.wav")):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        touch(path, **options)
+
+    monkeypatch.setattr(Path, "touch", full)
+    shelf.add(moment, SILENCE, {})
+    assert len(kept(tmp_path)) == 1
+
+
 def test_a_lower_limit_holds_from_the_start(tmp_path: Path) -> None:
     moment = Moment("hit", "ja", "deu", ("ja",), 0.9, 0.5, 1.0)
     shelf = Shelf(tmp_path, 5)

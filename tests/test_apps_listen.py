@@ -156,12 +156,12 @@ def test_q_stops_while_no_audio_comes(engine: LiveEngine) -> None:
             yield silence(0)
         pytest.fail("went on after q")
 
-    run(engine, nothing(), Typist("", "q"), Notes())
+    assert not run(engine, nothing(), Typist("", "q"), Notes())
 
 
 @pytest.mark.parametrize("seconds", [0.00001, 0.25, 1.0, 1.23])
 def test_it_stops_after_so_much_audio(engine: LiveEngine, seconds: float) -> None:
-    run(engine, cut(silence(3)), Typist(), Notes(), seconds)
+    assert run(engine, cut(silence(3)), Typist(), Notes(), seconds)
     assert engine.seconds == pytest.approx(seconds, abs=1 / SAMPLE_RATE)
 
 
