@@ -93,6 +93,14 @@ class Form(ABC):
         """
         return None
 
+    def shared(self, shapes: Shapes) -> tuple[int, ...]:
+        """How many numbers the weights of each tensor share, one tensor's after another's.
+
+        >>> form_of("tied9").shared([(100,), (2,)]), form_of("").shared([(100,), (2,)])
+        ((7, 2), (0, 0))
+        """
+        return (0,) * len(shapes)
+
     @abstractmethod
     def changes(self, owned: Array, shapes: Shapes, templates: Array | None = None) -> Array:
         """What is added to these weights; arrays and tensors alike, and gradients pass.
@@ -210,7 +218,7 @@ class Tied(_Added):
 
     def sources(self, shapes: Shapes) -> tuple[Indices, Signs]:
         found = [
-            (dealt.start + ranks(len(weights)) % len(dealt), _coins(len(weights)))
+            (dealt.start + ranks(len(weights)) % len(dealt), coins(len(weights)))
             for weights, dealt in self._dealt(shapes)
         ]
         if len(found) == 1:
@@ -219,23 +227,16 @@ class Tied(_Added):
         return np.concatenate(which), np.concatenate(signs)
 
     def changes(self, owned: Array, shapes: Shapes, templates: Array | None = None) -> Array:
-        if isinstance(owned, np.ndarray):
-            return self._spread(owned, shapes)
         which, signs = self.sources(shapes)
         return owned[which] * _like(owned, signs)
 
-    def _spread(self, owned: NDArray[np.float32], shapes: Shapes) -> NDArray[np.float32]:
-        """What :meth:`sources` tells, at once: a change of language waits for it."""
-        found = []
-        for weights, dealt in self._dealt(shapes):
-            again = np.empty((-(-len(weights) // len(dealt)), len(dealt)), np.float32)
-            again[:] = owned[dealt.start : dealt.stop]
-            found.append(again.ravel()[ranks(len(weights))] * _coins(len(weights)))
-        return found[0] if len(found) == 1 else np.concatenate(found)
-
-    def _dealt(self, shapes: Shapes) -> tuple[tuple[range, range], ...]:
-        """Of each tensor that gets any: which of the site's weights it has, and which numbers."""
+    def shared(self, shapes: Shapes) -> tuple[int, ...]:
         return _deal(self.count, tuple(map(math.prod, shapes)))
+
+    def _dealt(self, shapes: Shapes) -> list[tuple[range, range]]:
+        """Of each tensor that gets any: which of the site's weights it has, and which numbers."""
+        weights, numbers = _parts(list(map(math.prod, shapes))), _parts(self.shared(shapes))
+        return [pair for pair in zip(weights, numbers, strict=True) if pair[1]]
 
 
 class _OfMatrix(Form):
@@ -403,19 +404,14 @@ def _every(weights: int) -> Indices:
 
 
 @cache
-def _deal(count: int, sizes: tuple[int, ...]) -> tuple[tuple[range, range], ...]:
-    """Numbers to tensors of these sizes, evenly, as far as each has weights; none where it is 0.
-
-    >>> _deal(9, (100, 2))
-    ((range(0, 100), range(0, 7)), (range(100, 102), range(7, 9)))
-    """
+def _deal(count: int, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """How many numbers tensors of these sizes get: evenly, as far as each has weights."""
     amounts, rest = [0] * len(sizes), count
     smallest_first = sorted(range(len(sizes)), key=lambda tensor: (sizes[tensor], -tensor))
     for left, tensor in zip(range(len(sizes), 0, -1), smallest_first, strict=True):
         amounts[tensor] = min(sizes[tensor], rest // left)
         rest -= amounts[tensor]
-    weights, numbers = _parts(sizes), _parts(amounts)
-    return tuple(pair for pair in zip(weights, numbers, strict=True) if pair[1])
+    return tuple(amounts)
 
 
 def _parts(lengths: Sequence[int]) -> list[range]:
@@ -436,8 +432,8 @@ def ranks(weights: int) -> Indices:
 
 
 @cache
-def _coins(weights: int) -> Signs:
-    """Plus or minus one: ``[n]``."""
+def coins(weights: int) -> Signs:
+    """Plus or minus one for each of a tensor's ``n`` weights: ``[n]``."""
     return _plus_minus(weights + COINS, weights)
 
 

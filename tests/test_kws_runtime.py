@@ -3,7 +3,7 @@
 import copy
 import gc
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,10 +24,10 @@ from kws.detector import DetectorConfig
 from kws.engine import Engine
 from kws.errors import KwsError
 from kws.files import Arrays
-from kws.forms import MASK, SHIFT, Mix, Part, Tied
+from kws.forms import MASK, SHIFT, Mix, Part, Rank, Tied
 from kws.quantized import Bits, quantize
 from kws.runtime import Network, Runtime, merged
-from kws.sites import find_sites
+from kws.sites import Site, find_sites
 from models import compiled
 from models.bcresnet import BCResNet
 from models.folded import Folded, fold, order, shapes
@@ -212,7 +212,6 @@ def test_streams_have_the_scores_of_torch_through_switches(
 
 def in_parts(base: Base, language: str, classes: int = 4, bits: Bits = 16) -> Adapter:
     """An adapter that owns a part of every site: numbers of a seventh, shifts, mixtures, masks."""
-    rng = np.random.default_rng(list(language.encode()))
     chosen = [
         site.with_form(SHIFT)
         if site.kind == "norm" and number % 3 == 0
@@ -223,6 +222,14 @@ def in_parts(base: Base, language: str, classes: int = 4, bits: Bits = 16) -> Ad
         else site.with_form((Part, Tied)[number % 2](max(1, site.size // 7)))
         for number, site in enumerate(find_sites(base.network))
     ]
+    return owning(chosen, base, language, classes, bits)
+
+
+def owning(
+    chosen: Sequence[Site], base: Base, language: str, classes: int = 4, bits: Bits = 16
+) -> Adapter:
+    """A language with random numbers for these sites."""
+    rng = np.random.default_rng(list(language.encode()))
     spent = sum(site.size for site in chosen)
     shapes = (spent,), (classes, 32), (classes,)
     config = AdapterConfig(
@@ -272,6 +279,49 @@ def test_back_and_forth_is_bit_identical(
     with runtime.disable_adapter():
         assert runtime.scores(view).tobytes() == first["ar"].tobytes()
     assert runtime.scores(view).tobytes() == first[language].tobytes()
+
+
+def test_a_switch_between_languages_that_share_numbers_looks_for_nothing_anew(
+    base_of: BaseOf, runtime_of: RuntimeOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes longest is done when a language is loaded."""
+    base = base_of(True)
+    runtime = runtime_of(base, "session")
+    sites = find_sites(base.network)
+    for number, language in enumerate(("eng", "spa"), start=5):
+        chosen = [site.with_form(Tied(max(1, site.size // number))) for site in sites]
+        runtime.load_adapter(owning(chosen, base, language))
+    view = noise(16_000)
+    runtime.set_adapter("spa")
+    before = runtime.scores(view)
+    monkeypatch.setattr("kws.runtime.pieces", None)
+    runtime.set_adapter("eng")
+    assert not np.array_equal(runtime.scores(view), before)
+    runtime.set_adapter("spa")
+    assert np.array_equal(runtime.scores(view), before)
+
+
+def test_a_module_that_shares_numbers_twice_gets_both(
+    base_of: BaseOf, runtime_of: RuntimeOf
+) -> None:
+    """And one whose weights have numbers of their own beside shared ones."""
+    base = base_of(True)
+    bank = Bank(base, lambda wave: log_mel(wave, base.config.features))
+    runtime = runtime_of(base, "session")
+    norm, point = (
+        next(site for site in find_sites(base.network) if site.name.endswith(end))
+        for end in (".norm", ".point")
+    )
+    forms = [(norm, Tied(9)), (point, Tied(7)), (norm, Tied(5)), (point, Rank(2)), (norm, SHIFT)]
+    adapter = owning([site.with_form(form) for site, form in forms], base, "eng")
+    for verbs in (runtime, bank):
+        verbs.load_adapter(adapter)
+        verbs.set_adapter("eng")
+    features = log_mel(noise(16_000), base.config.features)
+    expected = bank.probabilities(torch.from_numpy(features)[None])[0].numpy()
+    heard = runtime.network.hear(runtime.network.start(), features)
+    assert heard == pytest.approx(expected, abs=1e-5)
+    assert np.abs(expected - 1 / len(expected)).max() > 1e-3
 
 
 @pytest.mark.parametrize("form", FORMS)
