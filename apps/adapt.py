@@ -248,7 +248,7 @@ class _Asked:
             progress.note(
                 f"--budget {self.budget} is in parameters; for a share, write {budget.amount:g}%"
             )
-        if self.words and len(self.words) == 1 and re.search(r"[\s;]", self.words[0]):
+        if self.words and len(self.words) == 1 and re.search(r"[\s;؛]", self.words[0]):
             progress.note(f"'{self.words[0]}' is one keyword; separate several with commas")
 
     def selection(self) -> Selection:

@@ -131,7 +131,8 @@ def set_thresholds(
     folder = adapter or base
     if not os.access(folder, os.W_OK):
         raise KwsError(f"{folder} cannot be written to; calibrate a copy of it")
-    if negatives and (there := LongRecordings(negatives).expected_seconds) < LEAST_SECONDS:
+    long = LongRecordings(negatives) if negatives else None
+    if long and (there := long.expected_seconds) < LEAST_SECONDS:
         raise UsageError(
             f"{negatives} holds {there:.1f} s of sound, too little to choose thresholds on; "
             f"record hours of it (no less than {LEAST_SECONDS} seconds is accepted)"
@@ -142,7 +143,7 @@ def set_thresholds(
         hours=hours,
         snrs=tuple(dict.fromkeys(snrs)) or SNRS,
         seed=seed,
-        recordings=negatives,
+        recordings=long,
     )
     tried = sweep(heard.negatives, list(heard.positives.values()), config.detector)
     choice = choose(heard.negatives, tried, config.detector, per_hour)

@@ -4,13 +4,13 @@ import subprocess
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from audio_data.clips import HELD_OUT
 from kws.adapter import Adapter, load_adapter
 from kws.base import BASE_CONFIG, Base, BaseConfig, read_base_config
 from kws.errors import UsageError
-from kws.train import Plan, Stage
+from kws.train import Plan
 from policy.methods import method_of
 from policy.transfer import RATE
 
@@ -18,9 +18,10 @@ from . import learn, pretrain
 from .grid import Cell, Grid
 from .measure import measure, network_of
 from .recordings import Recordings
-from .stored import heard_before, refuse_taken
+from .stored import heard_before, is_unfinished, refuse_taken
 from .wiring import open_base
 
+CODE: Final = [f":/{room}" for room in ("kws", "policy", "audio_data", "models", "apps")]  # for git
 Trained = tuple[Base, Adapter | None, Recordings, dict[str, Any]]
 
 
@@ -70,8 +71,7 @@ def _pretrained(
     assert grid.epochs is not None
     selection = grid.selection(cell)
     plan = Plan(epochs=grid.epochs, lr=grid.lr or pretrain.LR, seed=cell.seed)
-    unfinished = Stage(out, pretrain.STAGE, "").path.exists()
-    if again or unfinished or not (out / BASE_CONFIG).exists():
+    if again or is_unfinished(out, pretrain.STAGE) or not (out / BASE_CONFIG).exists():
         pretrain.run(selection, cell.tau, plan, device, out, causal=grid.causal)
     elif not _is_of(read_base_config(out), cell, grid, plan):
         raise UsageError(
@@ -153,9 +153,14 @@ def head_of(cell: Cell, grid: Grid) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """Of the program, as git tells it where the program's own files are kept in it."""
-    told = _git("ls-files", __file__) and _git("describe", "--always", "--dirty")
-    return told or "unknown"
+    """Of the program, as git tells it where the program's own files are kept in it.
+
+    With ``-dirty`` where code was changed since; what else was, such as the records, does not tell.
+    """
+    if not _git("ls-files", __file__):
+        return "unknown"
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", *CODE)
+    return _git("describe", "--always") + ("-dirty" if changed else "")
 
 
 def _git(*arguments: str) -> str:

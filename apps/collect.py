@@ -1,5 +1,6 @@
 """``kws collect``: ask a person for words, and keep what can be learnt from."""
 
+import shlex
 import sys
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, ExitStack, suppress
@@ -17,11 +18,10 @@ from kws.engine import clean_samples
 from kws.errors import KwsError, UsageError
 from kws.files import refuse_unwritable
 
-from .keys import Keys
-from .listen import Typed
+from .keys import Keys, Typed
 from .microphone import Microphone
 from .options import FOLDER, Command, finite, tag, words_of
-from .prompt import Lines, Prompt, Screen
+from .prompt import Prompt, PromptLines, PromptScreen
 from .screen import Source
 from .terminal import can_draw, json_line
 
@@ -195,7 +195,11 @@ def run(session: Session, blocks: Iterable[Wave], keys: Keyboard, source: Source
 @click.command(cls=Command)
 @click.option("--language", required=True, callback=tag, help="BCP 47 tag, for example de")
 @click.option("--words", required=True, callback=words_of, help="word,word,…: what to say")
-@click.option("--speaker", required=True, help="who speaks, for example s01; always the same")
+@click.option(
+    "--speaker",
+    required=True,
+    help="who speaks, always the same: a code such as s01, since adapters name who was heard",
+)
 @click.option(
     "--out",
     default="recordings",
@@ -264,7 +268,7 @@ def collect(
 
 
 def _prompt(source: Source) -> AbstractContextManager[Prompt]:
-    return Screen(source) if can_draw(sys.stderr) else Lines()
+    return PromptScreen(source) if can_draw(sys.stderr) else PromptLines()
 
 
 def report(collection: Collection, words: tuple[str, ...], repeats: int, *, as_json: bool) -> None:
@@ -278,4 +282,5 @@ def report(collection: Collection, words: tuple[str, ...], repeats: int, *, as_j
     for word, count in have.items():
         click.echo(f"{count:5} of {repeats}  {word}")
     if any(have.values()):
-        click.echo(f"in {collection.manifest}, for kws adapt --data {collection.folder}")
+        command = shlex.join(["kws", "adapt", "--data", str(collection.folder)])
+        click.echo(f"in {collection.manifest}, for {command}")

@@ -9,12 +9,20 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
-from typing import Any, Final, Self, TextIO
+from typing import Any, Final, Protocol, Self, TextIO
 
 from .terminal import in_background
 
 SEQUENCE: Final = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|.?)", re.DOTALL)  # arrows, F1, Alt-x
 BEGUN: Final = re.compile(r"\x1b(\[[0-?]*[ -/]*|O)?\Z")  # its rest may come at the next look
+
+
+class Typed(Protocol):
+    """Where keys come from."""
+
+    def poll(self) -> str:
+        """What was typed since the last look."""
+        ...
 
 
 class Keys:

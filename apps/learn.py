@@ -1,9 +1,7 @@
 """Learn one more language, and keep all that belongs to it in one folder."""
 
-import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +22,7 @@ from kws.files import refuse_unwritable, sha256, write_json
 from kws.quantized import Bits, bits_of
 from kws.sites import find_sites
 from kws.train import DivergedError, Epoch, Optimizer, Plan, fingerprint
+from policy import methods
 from policy.joint import Together, first_classes
 from policy.methods import adapt, method_of
 from policy.selection import spent
@@ -43,6 +42,7 @@ STEPS: Final = 4_000  # minutes for any corpus; decision 14 says what half as ma
 ROUNDED: Final[Bits] = 8  # bits; decision 12 says what fewer cost
 NARROW: Final = 0.4  # of the words where synthetic voices are learnt from, decision 21
 TAKEN: Final = 0.5  # of what is no keyword, from which on it is told
+CLIPS, PEOPLE = 30, 3  # of validation, below which its accuracy is told to say little
 LOST: Final = 0.02  # of validation accuracy, from which on what rounding costs is told
 
 
@@ -138,6 +138,7 @@ def learn_language(
     seconds = max(time.perf_counter() - begin, stages)  # more, where it was stopped in between
     _tell_rounding(adapter, recipe, trainer.history, measured)
     _tell_taken(measured)
+    _tell_small(recordings)
     config = replace(
         adapter.config,
         method=recipe.method,
@@ -267,7 +268,7 @@ class _Learning:
             sha256(self.after / ADAPTER_MODEL) if self.after else "",
         ]
         settings += [one.digest for one in heard]
-        settings += [_code_of(recipe.method)]  # edited there, it does not go on where it was
+        settings += [_source()]  # edited there, a method does not go on where it was
         settings += [clip for other in self.beside for clip in other.learnt]
         validation = self.recordings.fixed("validation")
         with training(f"adapting to {task.language}") as watch:
@@ -322,16 +323,27 @@ def _tell_taken(measured: Measured) -> None:
             )
 
 
+def _tell_small(recordings: Recordings) -> None:
+    """Say where validation is of so little that its accuracy says little."""
+    said = recordings.said("validation")
+    people = {clip.speaker for clip in said} - {None}
+    if len(said) < CLIPS or 0 < len(people) < PEOPLE:
+        by = f" by {len(people)} {'person' if len(people) == 1 else 'people'}" if people else ""
+        note(
+            f"validation is {len(said)} recordings of keywords{by}: its accuracy may be far off "
+            "for others; record more people"
+        )
+
+
 def _trained_to(history: Mapping[str, list[Epoch]]) -> float | None:
     """Accuracy on validation at the end of the last stage."""
     return list(history.values())[-1][-1].validation if history else None
 
 
-def _code_of(method: str) -> str:
-    """The source of a method's module, or nothing where only compiled files are installed."""
-    with suppress(OSError):
-        return inspect.getsource(inspect.getmodule(learn := method_of(method).learn) or learn)
-    return ""
+def _source() -> str:
+    """The source of all methods, which share stages; nothing where only compiled files are."""
+    files = sorted(Path(methods.__file__).parent.glob("*.py"))
+    return "".join(file.read_text(encoding="utf-8") for file in files)
 
 
 def _forget(trainer: Trainer) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import click
 import numpy as np
@@ -22,7 +22,7 @@ from kws.files import refuse_unwritable
 from . import options
 from .command import MOST_SECONDS, SECONDS, ProgramRunner, parse
 from .keep import LIMIT, Keeper
-from .keys import Keys
+from .keys import Keys, Typed
 from .live import LiveEngine
 from .microphone import Microphone, list_devices
 from .panels import thresholds
@@ -33,14 +33,6 @@ from .zoo import NamedAdapter, to_hear
 
 FILE_BLOCK: Final = 1_280  # samples of a file that are fed at once, 80 ms
 CLOSING: Final = 5.0  # seconds that files and commands may still take when listening ends
-
-
-class Typed(Protocol):
-    """Where keys come from."""
-
-    def poll(self) -> str:
-        """What was typed since the last look."""
-        ...
 
 
 class Recording:

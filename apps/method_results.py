@@ -20,6 +20,7 @@ from .tables import (
     Record,
     accuracies,
     base_of,
+    bits_told,
     budget_size,
     by_budget,
     bytes_of,
@@ -209,7 +210,7 @@ def draw_choices(records: Sequence[Record], bases: Sequence[Record], path: Path)
     if not owned <= {site.module for site in sites}:
         return False
     rows: Mapping[tuple[str, str, str], list[Record]] = grouped(
-        ours, lambda r: (task_of(r), r["cell"]["budget"], _bits(r))
+        ours, lambda r: (task_of(r), r["cell"]["budget"], bits_told(r))
     )
     choices(
         [
@@ -228,16 +229,6 @@ def _name_of(record: Record) -> str:
     """Of the folder that a pretraining left."""
     cell = record["cell"]
     return f"{cell['task']}-tau{cell['tau']:g}-{cell['seed']}"
-
-
-def _bits(record: Record) -> str:
-    """In which a number is stored where not in those of its grid.
-
-    >>> _bits({"cell": {"method": "swr", "budget": "10%", "bits": 4}, "settings": {}})
-    ', 4 bits'
-    """
-    _, mark, bits = method_and_budget(record)[0].partition(", ")
-    return mark + bits
 
 
 def _on_all_tasks(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:

@@ -23,7 +23,7 @@ from .export import base_file
 from .measure import measure
 from .progress import note, training
 from .recordings import Recordings, Selection, pick_device, validator
-from .stored import HISTORY, refuse_foreign, tell_unfinished
+from .stored import HISTORY, is_unfinished, refuse_foreign, tell_unfinished
 from .terminal import json_line
 
 ARCHITECTURE: Final = layout.ARCHITECTURE  # of the networks that are trained here
@@ -76,7 +76,7 @@ def pretrain(
     as_json: bool,
 ) -> None:
     """Train the network on one language; it is never changed again."""
-    unfinished = Stage(out, STAGE, "").path.exists()  # its last files may not be there yet
+    unfinished = is_unfinished(out, STAGE)
     held = {BASE_CONFIG: "a base, which is never changed", ADAPTER_CONFIG: "an adapter"}
     for name, what in held.items():
         if (out / name).exists() and not unfinished:

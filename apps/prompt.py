@@ -57,7 +57,7 @@ class Prompt(Protocol):
         ...
 
 
-class Lines:
+class PromptLines:
     """Lines on standard error."""
 
     def __enter__(self) -> Self:
@@ -85,7 +85,7 @@ class Lines:
         click.echo(sentence, err=True)
 
 
-class Screen:
+class PromptScreen:
     """A few lines at the bottom of the terminal, drawn anew with every block."""
 
     def __init__(self, source: Source, console: Console | None = None) -> None:

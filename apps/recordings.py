@@ -1,10 +1,11 @@
 """From what the command line says about data to what training and evaluation read."""
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import compress
 from pathlib import Path
+from statistics import median
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,9 +19,10 @@ from audio_data.cache import load_views
 from audio_data.clips import Clip, Split
 from audio_data.corpus import read_corpus, read_others
 from audio_data.decode import lasts_longer
-from audio_data.manifest import by_column
+from audio_data.manifest import by_column, few
 from audio_data.material import SplitBy, split_by
 from audio_data.noise import find_noise, load_noise
+from audio_data.place import speech_span
 from audio_data.splits import LEARNT, where_heard
 from audio_data.takes import frame_powers, loudness
 from audio_data.task import Task, make_task, measuring_task
@@ -34,9 +36,12 @@ from models.registry import context
 from .progress import counting, note
 
 T = TypeVar("T")
+Said = tuple[Clip, NDArray[np.int16]]  # a recording of a keyword, and its samples [T]
 
 LONG = 5.0  # seconds; no word lasts so long, and pauses around it hardly do
 EMPTY = -70.0  # dBFS of the loudest 50 ms; people who speak softly are louder
+CUT = 1_600  # samples that a keyword may be longer than a view before it is told
+FEW = 3  # words that a sentence names
 MARGIN = 2_800  # samples kept on either side of a view: the farthest shift at the highest speed
 
 
@@ -128,7 +133,7 @@ class Recordings:
         known: Mapping[str, Where] | None = None,
         kept: dict[object, Any] | None = None,
     ) -> "Recordings":
-        """Read the corpus and make the task; no sound is decoded yet.
+        """Read the corpus and make the task; of all sound only the noise is decoded yet.
 
         Args:
             selection: which recordings.
@@ -200,13 +205,21 @@ class Recordings:
                 f"there are no {split} recordings of {self.task.language}, only {others}; select "
                 "others, or give recordings of at least three people or a manifest that splits them"
             )
-        _tell_long([e.clip.path for e in examples if e.clip and e.clip.word != SILENCE])
+        _tell_long(
+            e.clip.path
+            for e in examples
+            if e.clip and e.clip.word != SILENCE and not e.clip.is_synthetic
+        )
         with counting(f"reading {split} recordings") as progress:
             waves = load_views(paths, length=self.features.view, margin=MARGIN, progress=progress)
         labels = [example.label for example in examples]
+        keywords = len(self.task.keywords)
         # What has no path has no wave either, and comes last.
-        of_keywords = [label < len(self.task.keywords) for label in labels[: len(paths)]]
-        _tell_silent(list(compress(paths, of_keywords)), waves[of_keywords], split)
+        heard = zip(examples, waves, strict=False)
+        said = [(e.clip, wave) for e, wave in heard if e.clip and e.label < keywords]
+        _tell_silent(said, split)
+        if split == "train":
+            _tell_cut(said, self.features.view)
         return Views.build(waves, labels, len(labels) - len(paths), MARGIN)
 
     @property
@@ -289,7 +302,7 @@ class Recordings:
         return [e.clip.speaker if e.clip else None for e in self.task.splits[split]]
 
 
-def _tell_long(paths: Sequence[Path]) -> None:
+def _tell_long(paths: Iterable[Path]) -> None:
     """Say which recordings of one word surely hold more, of which only a second is heard."""
     if long := [path for path in paths if lasts_longer(path, LONG)]:
         more = f", as do {len(long) - 1} more" if len(long) > 1 else ""
@@ -299,13 +312,9 @@ def _tell_long(paths: Sequence[Path]) -> None:
         )
 
 
-def _tell_silent(paths: Sequence[Path], waves: NDArray[np.int16], split: Split) -> None:
-    """Say which recordings of keywords hold hardly any sound; ``waves`` ``[N, T]`` are of these."""
-    silent = [
-        path
-        for path, wave in zip(paths, waves, strict=True)
-        if loudness(frame_powers(wave / np.float32(32_768))) < EMPTY
-    ]
+def _tell_silent(said: Iterable[Said], split: Split) -> None:
+    """Say which recordings of keywords hold hardly any sound."""
+    silent = [clip.path for clip, wave in said if loudness(frame_powers(_sound(wave))) < EMPTY]
     if silent:
         count = len(silent) - 1
         more = f", as {'is' if count == 1 else 'are'} {count} more" if count else ""
@@ -314,6 +323,24 @@ def _tell_silent(paths: Sequence[Path], waves: NDArray[np.int16], split: Split) 
             f"{silent[0]} is almost silent{more}: a microphone may have been off; delete such "
             f"recordings of keywords{what}"
         )
+
+
+def _tell_cut(said: Iterable[Said], view: int) -> None:
+    """Say which keywords last longer than a view in most recordings."""
+    spans: dict[str, list[int]] = defaultdict(list)
+    for clip, wave in said:
+        if not clip.is_synthetic:  # of which the maker says it
+            begin, end = speech_span(_sound(wave))
+            spans[clip.word].append(end - begin)
+    if cut := [word for word, some in spans.items() if median(some) > view + CUT]:
+        note(
+            f"{few(cut, FEW)}: most recordings last more than a second, of which only "
+            "the loudest is heard; choose something shorter"
+        )
+
+
+def _sound(wave: NDArray[np.int16]) -> NDArray[np.float32]:
+    return wave.astype(np.float32) / np.float32(32_768)
 
 
 def _named(clips: Sequence[Clip], pool: Sequence[Clip]) -> frozenset[str]:

@@ -86,13 +86,6 @@ class Lines:
         self._as_json = as_json
         self._said = 1  # losses of audio before they are told, ever more seldom
 
-    def __enter__(self) -> Self:
-        """Need nothing."""
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """Leave nothing behind."""
-
     def ready(self) -> None:
         keys = ", ".join(f"{key} {language}".strip() for key, language in keyed(self._engine))
         self.note(

@@ -37,21 +37,24 @@ HISTORY: Final = "history.json"  # of training, epoch by epoch
 def refuse_foreign(out: Path) -> None:
     """Raise a UsageError where a folder of other things has a file that would be replaced."""
     ours = any((out / name).exists() for name in (ADAPTER_CONFIG, BASE_CONFIG))
-    if ours or _unfinished(out):
+    if ours or is_unfinished(out):
         return
     for name in (CARD, HISTORY):
         if (out / name).exists():
             raise UsageError(f"{out} holds a {name} that is not ours; name another --out")
 
 
-def _unfinished(out: Path) -> bool:
-    """Whether a folder holds what a run had learnt when it was stopped."""
-    return any(out.glob("checkpoint-*.safetensors"))
+def is_unfinished(out: Path, stage: str = "*") -> bool:
+    """Whether a folder holds what a run had learnt in a stage, or in any, when it was stopped.
+
+    The last files of such a run may be missing, also where its base or adapter is there.
+    """
+    return any(out.glob(f"checkpoint-{stage}.safetensors"))
 
 
 def tell_unfinished(out: Path) -> None:
     """Say that a run goes on, where one was stopped."""
-    if _unfinished(out):
+    if is_unfinished(out):
         note(f"{out} holds an unfinished run, which goes on if it is of the same settings")
 
 

@@ -31,10 +31,18 @@ def grouped(records: Iterable[Record], key: Callable[[Record], K]) -> dict[K, li
 def method_and_budget(record: Record) -> tuple[str, str]:
     """Method, and in how many bits it stores a number where not in its grid's; and budget."""
     cell = record["cell"]
+    return f"{cell['method'] or ''}{bits_told(record)}", cell["budget"] or ""
+
+
+def bits_told(record: Record) -> str:
+    """In how many bits a number is stored, where not in its grid's.
+
+    >>> bits_told({"cell": {"bits": 4}, "settings": {}}), bits_told({"cell": {}, "settings": {}})
+    (', 4 bits', '')
+    """
     usual = record["settings"].get("bits") or ROUNDED
-    bits = cell.get("bits") or usual
-    told = f", {bits} bits" if bits != usual else ""
-    return f"{cell['method'] or ''}{told}", cell["budget"] or ""
+    bits = record["cell"].get("bits") or usual
+    return f", {bits} bits" if bits != usual else ""
 
 
 def task_of(record: Record) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -107,12 +106,13 @@ def play(
     hours: float = HOURS,
     snrs: Sequence[float] = SNRS,
     seed: int = 0,
-    recordings: Path | None = None,
+    recordings: LongRecordings | None = None,
 ) -> Trial:
-    """Play the streams of one half; ``recordings`` are heard instead of made negatives."""
-    made = (
-        LongRecordings(recordings) if recordings else NegativeStream(material, hours * 3600, seed)
-    )
+    """Play the streams of one half, keywords in noise at each of ``snrs``, in dB.
+
+    ``recordings`` are heard instead of made negatives.
+    """
+    made = recordings or NegativeStream(material, hours * 3600, seed)
     with counting(f"{material.half}: sound without keywords, s") as progress:
         negatives = hear(scorer, made, progress)
     positives = {}

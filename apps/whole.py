@@ -32,8 +32,9 @@ from .live import LiveEngine
 from .measure import measure, network_of
 from .progress import counting, step
 from .recordings import Recordings, Selection
+from .stored import is_unfinished
 from .terminal import can_draw
-from .wiring import open_bank, open_base
+from .wiring import open_base, open_runtime
 
 NAMES: Final = {"en": "English", "cmn": "Mandarin", "ar": "Arabic"}  # that of the base first
 BASE, *OTHERS = NAMES
@@ -99,7 +100,7 @@ def run(out: Path, size: Size, seed: int, device: str) -> tuple[list[Row], float
     with step(console, "Listening to a stream of such voices, changing the language by key"):
         stream = out / "stream.wav"
         said = record(compose(read_corpus(manifest), TURNS, size.turn, seed), stream)
-        bank = open_bank(out / "base", [out / name for name in OTHERS], BASE)
+        bank = open_runtime(out / "base", [out / name for name in OTHERS], BASE)
         engine = LiveEngine(bank, threshold=THRESHOLD)
         heard = hear(engine, stream, said, out / SCREEN, seen=can_draw(sys.stdout))
     right = sum(map(is_right, said, heard))
@@ -125,14 +126,14 @@ def _select(manifest: Path, language: str, seed: int = 0) -> Selection:
 
 def _learn_base(selection: Selection, size: Size, device: str, folder: Path) -> Base:
     plan = Plan(epochs=size.base_epochs, lr=pretrain.LR, seed=selection.seed)
-    if not _finished(plan, lambda: read_base_config(folder).training):
+    if not _finished(folder, plan, lambda: read_base_config(folder).training):
         pretrain.run(selection, TAU, plan, device, folder)
     return open_base(folder)
 
 
 def _adapt(base: Base, selection: Selection, size: Size, device: str, folder: Path) -> Adapter:
     plan = Plan(epochs=size.adapter_epochs, lr=RATE, seed=selection.seed)
-    finished = _finished(plan, lambda: read_adapter_config(folder).training)
+    finished = _finished(folder, plan, lambda: read_adapter_config(folder).training)
     if not finished or read_adapter_config(folder).base_sha256 != base.config.sha256:
         recordings = Recordings.select(selection, base.config)
         recipe = learn.Recipe(
@@ -142,8 +143,10 @@ def _adapt(base: Base, selection: Selection, size: Size, device: str, folder: Pa
     return load_adapter(folder)
 
 
-def _finished(plan: Plan, read: Callable[[], dict[str, Any]]) -> bool:
-    """Whether a folder holds what this plan makes; one that cannot be read is made anew."""
+def _finished(folder: Path, plan: Plan, read: Callable[[], dict[str, Any]]) -> bool:
+    """Whether a folder holds all that this plan makes; what cannot be read is made anew."""
+    if is_unfinished(folder):
+        return False
     try:
         return bool(read().get("plan") == asdict(plan))
     except KwsError:

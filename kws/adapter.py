@@ -32,7 +32,7 @@ from .files import (
 from .forms import WHOLE, Form, Shapes, form_of, split_name
 from .quantized import CODES, Bits, Codes, Peaks, bits_of, dequantize, length
 from .templates import Templates
-from .typed import checked
+from .typed import checked, naming
 
 ADAPTER_CONFIG: Final = "adapter_config.json"
 ADAPTER_MODEL: Final = "adapter_model.safetensors"
@@ -164,19 +164,14 @@ def read_adapter_config(folder: str | Path) -> AdapterConfig:
             f"{folder} holds an adapter of format {raw.get('format')}, not {FORMAT}; make it again "
             "with this version"
         )
-    try:
+    with naming(folder / ADAPTER_CONFIG, "adapter"):
         detector = DetectorConfig.from_dict(checked(DetectorConfig, raw["detector"]))
         config = AdapterConfig(**checked(AdapterConfig, raw | {"detector": detector}))
         check_names(config.language, config.labels)
         told = config.base_sha256, config.base_language, config.features_digest, *config.sites
         check_shown(config.method, config.budget or "", *told)
         detector.refuse_strangers(config.labels)
-        return config
-    except (TypeError, KeyError, KwsError) as error:
-        what = f"it lacks {error}" if isinstance(error, KeyError) else error
-        raise KwsError(
-            f"{folder / ADAPTER_CONFIG} is no adapter's configuration ({what})"
-        ) from error
+    return config
 
 
 def load_adapter(folder: str | Path) -> Adapter:

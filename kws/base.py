@@ -11,7 +11,7 @@ from .config import HEAD, FeatureConfig, Where, check_names, check_shown
 from .detector import DetectorConfig
 from .errors import KwsError
 from .files import Arrays, read_json, read_tensors, sha256, write_json, write_tensors
-from .typed import checked
+from .typed import checked, naming
 
 if TYPE_CHECKING:
     from torch import nn
@@ -93,7 +93,7 @@ def read_base_config(folder: str | Path) -> BaseConfig:
             f"{folder} holds a base of format {raw.get('format')}, not {FORMAT}; make it again "
             "with this version"
         )
-    try:
+    with naming(folder / BASE_CONFIG, "base"):
         features = FeatureConfig(**checked(FeatureConfig, raw["features"]))
         detector = DetectorConfig.from_dict(checked(DetectorConfig, raw.get("detector", {})))
         parts = {"features": features, "detector": detector}
@@ -101,9 +101,6 @@ def read_base_config(folder: str | Path) -> BaseConfig:
         check_names(config.language, config.labels)
         check_shown(config.architecture, config.sha256)
         detector.refuse_strangers(config.labels)
-    except (TypeError, KeyError, KwsError) as error:
-        what = f"it lacks {error}" if isinstance(error, KeyError) else error
-        raise KwsError(f"{folder / BASE_CONFIG} is no base's configuration ({what})") from error
     if sha256(folder / BASE_MODEL) != config.sha256:
         raise KwsError(
             f"{folder / BASE_MODEL} is damaged or of another base; pretrain or copy it again"

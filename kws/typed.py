@@ -1,9 +1,13 @@
 """What JSON held, checked against the annotations of a dataclass."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from types import UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+
+from .errors import KwsError
 
 UNIONS: Final = (UnionType, Union)
 LARGEST: Final = sys.float_info.max  # of numbers; JSON knows larger integers
@@ -28,6 +32,21 @@ def checked(kind: type[Any], raw: Mapping[str, Any]) -> dict[str, Any]:
         if not fits(value, wanted):
             raise TypeError(f"{name} must be {called(wanted)}, not {value!r:.40}")
     return {name: _as(types[name], value) for name, value in raw.items()}
+
+
+@contextmanager
+def naming(path: Path, what: str) -> Iterator[None]:
+    """Name the file whose configuration does not fit.
+
+    Raises:
+        KwsError: in place of a TypeError, a KeyError or another KwsError.
+
+    """
+    try:
+        yield
+    except (TypeError, KeyError, KwsError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise KwsError(f"{path} is no {what}'s configuration ({reason})") from error
 
 
 def fits(value: Any, kind: Any) -> bool:

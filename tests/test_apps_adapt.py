@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import soundfile
 import torch
 from helpers import Kws, fail, record, rows, said, succeed
 
-from apps.learn import _code_of
+from apps.learn import _source
 from apps.recordings import Recordings, Selection
 from audio_data.clips import SPLITS
 from audio_data.manifest import read_manifest, write_manifest
@@ -85,7 +86,7 @@ def test_an_unfinished_run_of_another_method_is_refused_before_anything_is_learn
     assert left.read_bytes() == before
 
 
-def test_an_unfinished_run_does_not_go_on_with_another_code_of_its_method(
+def test_an_unfinished_run_does_not_go_on_with_another_code_of_methods(
     tiny: Path, kws: Kws, spoken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who writes a method edits it; its stages would be those of the text before."""
@@ -96,22 +97,15 @@ def test_an_unfinished_run_does_not_go_on_with_another_code_of_its_method(
         with pytest.raises(TypeError):
             kws(*learn)
     assert (tmp_path / "checkpoint-final.safetensors").is_file()
-    monkeypatch.setattr("apps.learn._code_of", lambda method: "def head(transfer): ...")
+    monkeypatch.setattr("apps.learn._source", lambda: "def head(transfer): ...")
     code, _, err = kws(*learn)
     assert (code, "unfinished run with other settings" in err) == (1, True), err
     monkeypatch.undo()
     succeed(kws, *learn)
 
 
-def test_a_methods_code_is_that_of_its_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "def even(" in _code_of("even")
-    assert _code_of("even") != _code_of("norms")
-
-    def compiled(_: object) -> str:
-        raise OSError("could not get source code")
-
-    monkeypatch.setattr("inspect.getsource", compiled)
-    assert _code_of("even") == ""
+def test_the_code_of_methods_is_that_of_their_stages_too() -> None:
+    assert all(text in _source() for text in ("def even(", "def learn_where(", "class Trainer"))
 
 
 def test_languages_in_sequence_build_on_one_another(
@@ -331,6 +325,35 @@ def test_long_recordings_of_other_words_are_told_and_long_noise_is_not(
     code, _, err = kws(*command, tmp_path / "long")
     told = re.search(r"long/talk/\d\.wav lasts more than 5 s, as do \d more", " ".join(err.split()))
     assert (code, bool(told)) == (0, True), err
+
+
+def test_keywords_that_last_longer_than_a_view_are_told(
+    kws: Kws, tiny: Path, tmp_path: Path
+) -> None:
+    for take in range(8):
+        record(tmp_path / "data" / "low" / f"me_{take}.wav", 300 + 10 * take, 1)
+        record(tmp_path / "data" / "high" / f"me_{take}.wav", 2_000 + 10 * take, 2)
+    command = ["adapt", "--base", tiny / "base", "--data", tmp_path / "data", "--language", "xx"]
+    code, _, err = kws(*command, "--method", "head", "--epochs", 1, "--out", tmp_path / "out")
+    told = re.findall(r"note: ([^:]*): most recordings last more than", " ".join(err.split()))
+    assert (code, told) == (0, ["'high'"]), err
+
+
+@pytest.mark.parametrize(("takes", "people", "told"), [(4, 2, True), (4, 15, False)])
+def test_a_small_validation_is_told(
+    kws: Kws, tiny: Path, tmp_path: Path, takes: int, people: int, told: bool
+) -> None:
+    """What two people say tells little of others."""
+    for person, take, (word, hertz) in product(
+        range(people), range(takes), (("low", 300), ("high", 2_000))
+    ):
+        name = f"s{person:02}_{take}.wav"
+        record(tmp_path / "data" / word / name, hertz + 10 * take + person)
+    split = tmp_path / "data"
+    command = ["adapt", "--base", tiny / "base", "--data", split, "--language", "xx", "--closed"]
+    command += ["--speaker-pattern", "^([^_]+)_", "--method", "head", "--epochs", 1]
+    code, _, err = kws(*command, "--out", tmp_path / "out")
+    assert (code, "its accuracy may be far off" in " ".join(err.split())) == (0, told), err
 
 
 def test_words_without_recordings_are_told(kws: Kws, tiny: Path, tmp_path: Path) -> None:

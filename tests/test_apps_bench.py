@@ -175,6 +175,25 @@ def test_the_commit_is_that_of_the_program(tmp_path: Path, monkeypatch: pytest.M
     assert commit() == "unknown"
 
 
+def test_a_commit_is_marked_where_code_was_changed_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not where documents were, or records."""
+    (tmp_path / "apps").mkdir()
+    code, text = tmp_path / "apps" / "cell.py", tmp_path / "README.md"
+    for file in (code, text):
+        file.write_text("before", encoding="utf-8")
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], ["add", "."], [*who, "commit", "-q", "-m", "all"]):
+        subprocess.run(["git", "-C", tmp_path, *command], check=True)
+    monkeypatch.setattr("apps.cell.__file__", str(code))
+    clean = commit()
+    text.write_text("after", encoding="utf-8")
+    assert commit() == clean
+    code.write_text("after", encoding="utf-8")
+    assert commit() == f"{clean}-dirty"
+
+
 def test_a_job_that_fails_is_told(
     tiny: Path, spoken: Path, tmp_path: Path, kws: Kws, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,7 +19,7 @@ from rich.console import Console
 
 import apps.collect
 from apps.collect import Session, collect, run
-from apps.prompt import Screen, envelope
+from apps.prompt import PromptScreen, envelope
 from audio_data.collection import Collection
 from audio_data.corpus import read_corpus
 from audio_data.takes import Take, judge
@@ -219,7 +219,7 @@ def test_without_a_keyboard_a_decision_cannot_be_waited_for(tmp_path: Path) -> N
 def test_the_picture_fits_every_terminal(width: int, height: int) -> None:
     file = io.StringIO()
     console = Console(file=file, width=width, height=height)
-    screen = Screen(Person(), console)
+    screen = PromptScreen(Person(), console)
     screen.word("很" * 30, 3, 20)
     screen.speak()
     screen.level(word())
@@ -239,7 +239,7 @@ def test_in_the_background_it_leaves_the_terminal_to_others(
 ) -> None:
     file, behind = io.StringIO(), [False]
     monkeypatch.setattr("apps.prompt.is_behind", lambda stream: behind[0])
-    with Screen(Person(), Console(file=file, force_terminal=True, width=80)) as screen:
+    with PromptScreen(Person(), Console(file=file, force_terminal=True, width=80)) as screen:
         behind[0] = True
         left = file.tell()
         screen.word("ja", 1, 2)
@@ -250,7 +250,7 @@ def test_in_the_background_it_leaves_the_terminal_to_others(
 def test_the_picture_shows_the_word_its_shape_and_what_to_do() -> None:
     file = io.StringIO()
     console = Console(file=file, width=80, height=24)
-    screen = Screen(Person(), console)
+    screen = PromptScreen(Person(), console)
     screen.word("你好", 3, 20)
     screen.heard(judge(np.concatenate([room(0.5), word(), room(1)])), None)
     screen.ask()

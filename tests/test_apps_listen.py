@@ -252,9 +252,9 @@ def test_lines_for_people_and_for_programs(
 ) -> None:
     event = Detection("北京", "cmn", 0.91239, 3.2)
     for as_json in (False, True):
-        with Lines(engine, Source(), as_json=as_json) as lines:
-            lines.ready()
-            lines.update([event])
+        lines = Lines(engine, Source(), as_json=as_json)
+        lines.ready()
+        lines.update([event])
     shown = capsys.readouterr()
     assert shown.out.splitlines() == [
         "    3.20 s  cmn  北京  0.91",
@@ -273,11 +273,11 @@ def test_a_log_that_cannot_be_written_ends_no_listening(
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("sys.stderr", Full())
-    with Lines(engine, Source()) as lines:
-        lines.ready()
-        lines.switched()
-        lines.note("the microphone is lost")
-        lines.update([Detection("ja", "deu", 0.9, 3.2)])
+    lines = Lines(engine, Source())
+    lines.ready()
+    lines.switched()
+    lines.note("the microphone is lost")
+    lines.update([Detection("ja", "deu", 0.9, 3.2)])
     assert "ja" in capsys.readouterr().out
 
 

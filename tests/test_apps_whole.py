@@ -4,7 +4,7 @@ import io
 import json
 import shlex
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from kws.adapter import read_adapter_config
 from kws.config import SAMPLE_RATE
 from kws.detector import Detection, DetectorConfig
 from kws.files import read_json
+from kws.train import Plan
 from models.bcresnet import BCResNet
 
 Wave = NDArray[np.float32]
@@ -92,6 +93,17 @@ def test_what_is_done_is_not_done_again(done: Done, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(learn, "learn_language", refuse)
     rows, _ = whole.run(done.out, TINY, 0, "cpu")
     assert rows == done.rows
+
+
+def test_what_was_stopped_beside_its_last_files_is_not_done(tmp_path: Path) -> None:
+    plan = Plan(epochs=1, lr=0.1)
+
+    def done() -> bool:
+        return whole._finished(tmp_path, plan, lambda: {"plan": asdict(plan)})
+
+    assert done()
+    (tmp_path / "checkpoint-pretrain.safetensors").write_bytes(b"")
+    assert not done()
 
 
 def test_a_damaged_base_and_what_hangs_on_it_are_made_again(
