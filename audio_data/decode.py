@@ -126,11 +126,7 @@ def checked(path: Path) -> Path:
                     f"{RATES[0]} to {RATES[-1]} Hz"
                 )
     except soundfile.LibsndfileError:
-        if begins_like_audio(head):
-            raise _truncated(path, head) from None
-        raise KwsError(
-            f"{path} is not audio this program reads; use wav, flac, ogg, opus or mp3"
-        ) from None
+        raise _unread(path, head) from None
     return path
 
 
@@ -140,6 +136,14 @@ def sound_of(file: BinaryIO) -> soundfile.SoundFile:
     libsndfile reads it by itself where it can: an interrupt is lost in what it calls back.
     """
     return soundfile.SoundFile(file if os.name == "nt" else file.fileno(), closefd=False)
+
+
+def _unread(path: Path, head: bytes) -> KwsError:
+    if begins_like_audio(head):
+        return _truncated(path, head)
+    if head[4:8] == b"ftyp":
+        return KwsError(f"{path} is M4A or MP4 inside, whatever its name; {_advice(path)}")
+    return KwsError(f"{path} is not audio this program reads; use wav, flac, ogg, opus or mp3")
 
 
 def _joined(path: Path) -> KwsError:

@@ -254,6 +254,17 @@ def test_what_is_no_audio_is_refused(tmp_path: Path, name: str) -> None:
     assert "is not audio" in refusal(path)
 
 
+@pytest.mark.parametrize(("name", "made"), [("a.m4a", "a.wav"), ("a.wav", "a-whole.wav")])
+def test_what_a_phone_recorded_is_to_be_converted_whatever_its_name(
+    tmp_path: Path, name: str, made: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"\0\0\0\x1cftypM4A " + bytes(2_000))
+    told = refusal(path)
+    assert "is M4A or MP4 inside, whatever its name; convert it" in told
+    assert told.endswith(f": ffmpeg -i {path} {tmp_path / made}")
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_nan_and_infinity_are_refused(tmp_path: Path, value: float) -> None:
     wave = tone(0.1)
