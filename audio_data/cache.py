@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -12,12 +12,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from kws.errors import KwsError
+
 from .decode import decode
+from .manifest import few
 from .place import place
 
 VERSION = 1  # of what placing does; a change makes every cached file stale
 OURS = re.compile(r"[0-9a-f]{32}\.(npy|[0-9]+\.tmp)")  # files that may be deleted
 MOST = 4_000_000_000  # bytes of all that is kept; what was not used for longest makes room
+NAMED = 3  # recordings that cannot be read, of which the names are told
 
 
 def cache_folder() -> Path:
@@ -47,6 +51,9 @@ def load_views(
     Returns:
         ``[N, length + 2 * margin]``, 16-bit, memory-mapped where it came from the cache.
 
+    Raises:
+        KwsError: recordings cannot be read; all are tried, so that it names them together.
+
     """
     folder = folder or cache_folder()
     cached = folder / f"{_key(paths, length, margin)}.npy"
@@ -57,16 +64,32 @@ def load_views(
             os.utime(cached)  # used now
         return known
     views = np.zeros(shape, np.int16)
+    errors: dict[int, KwsError] = {}
 
     def fill(index: int) -> None:
-        wave = place(decode(paths[index]), length, margin)
-        views[index] = np.clip(np.round(wave * 32_768), -32_768, 32_767)
+        try:
+            wave = place(decode(paths[index]), length, margin)
+        except KwsError as error:
+            errors[index] = error
+        else:
+            views[index] = np.clip(np.round(wave * 32_768), -32_768, 32_767)
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         for done, _ in enumerate(threads.map(fill, range(len(paths))), start=1):
             progress(done, len(paths))
+    if errors:
+        raise _together(errors, paths)
     _save(cached, views)
     return views
+
+
+def _together(errors: Mapping[int, KwsError], paths: Sequence[Path]) -> KwsError:
+    """What is wrong with the first, which may end in a command, after the names of all."""
+    first = errors[min(errors)]
+    if len(errors) == 1:
+        return first
+    names = few([str(paths[index]) for index in errors], NAMED)
+    return KwsError(f"{len(errors)} recordings cannot be read: {names}; {first}")
 
 
 def _key(paths: Sequence[Path], length: int, margin: int) -> str:

@@ -158,6 +158,16 @@ def test_a_broken_recording_is_named(clips: list[Path], folder: Path) -> None:
     assert not folder.exists()  # nothing half-read is kept
 
 
+def test_broken_recordings_are_named_together(clips: list[Path], folder: Path) -> None:
+    """The sentence ends with what to do about the first."""
+    for clip in clips[1:]:
+        clip.write_bytes(b"not a sound")
+    with pytest.raises(KwsError) as caught:
+        load(clips, folder)
+    listed = f"'{clips[1]}', '{clips[2]}', '{clips[3]}' and 1 more"
+    assert str(caught.value).startswith(f"4 recordings cannot be read: {listed}; {clips[1]} is not")
+
+
 def test_the_folder_is_the_users_choice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KWS_CACHE", str(tmp_path / "a"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "b"))
