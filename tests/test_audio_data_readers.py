@@ -229,6 +229,17 @@ def test_a_manifest_may_begin_with_a_byte_order_mark(tmp_path: Path, encoding: s
     assert len(read_manifest(manifest(tmp_path, *ROWS, encoding=encoding))) == 5
 
 
+def test_a_manifest_that_a_spreadsheet_saved_reads_as_before(tmp_path: Path) -> None:
+    """With semicolons, as where commas are decimal points, and with names in capitals."""
+    before = read_manifest(manifest(tmp_path, *ROWS))
+    rows = [row.replace(",", ";") for row in ROWS]
+    path = manifest(tmp_path, *rows, header="Path;LANGUAGE;word;Speaker;split;corpus")
+    assert read_manifest(path) == before
+    assert unlisted(tmp_path) == []
+    with pytest.raises(KwsError, match=r"lacks the column.* word; .* split at ';'"):
+        read_manifest(manifest(tmp_path, *rows, header="path;language;speaker;split;corpus;x"))
+
+
 def test_an_absolute_path_works(tmp_path: Path) -> None:
     sound = touch(tmp_path / "elsewhere" / "x.wav")
     path = manifest(tmp_path / "here", f"{sound},eng,yes,ann,train,one")
