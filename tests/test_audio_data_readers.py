@@ -483,9 +483,9 @@ def test_recordings_that_would_go_unheard_are_told(plain: Path) -> None:
     assert made in [clip.path for clip in read_folder(plain)]
 
 
-def test_a_word_has_no_blanks_around_it_and_nobody_has_no_name(plain: Path) -> None:
-    """As in a manifest."""
-    touch(plain / "on " / "NA-1.wav")
+@pytest.mark.parametrize("name", ["on ", "on\u200f", "\u202a on \u202c", " \ufeffon"])
+def test_a_word_has_nothing_unseen_around_it_and_nobody_has_no_name(plain: Path, name: str) -> None:
+    touch(plain / name / "NA-1.wav")
     (one,) = [c for c in read_folder(plain, "eo", "^([A-Za-z]+)-") if c.path.name == "NA-1.wav"]
     assert (one.word, one.speaker) == ("on", None)
 
