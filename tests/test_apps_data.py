@@ -79,7 +79,7 @@ def test_make_knows_words_for_a_demonstration(tmp_path: Path) -> None:
         (["--language", "de", "--language", "en", "--words", "ja"], "1 --words and 2"),
         (["--language", "de", "--words", "a", "--language", "de", "--words", "b"], "and 1"),
         (["--language", "ru"], "no demonstration words for 'ru', only for en, de"),
-        (["--language", "qqq", "--words", "a"], "no language 'qqq'"),
+        (["--language", "qqq", "--words", "a"], "no voice for 'qqq'"),
         (["--language", "de", "--words", " , "], "give one word or more"),
         (["--language", "de", "--words", "_unknown_"], "_unknown_ is a class, not a word"),
         (["--language", "de", "--words", "ja,ne\u200bin"], r"'ne\u200bin' has invisible"),

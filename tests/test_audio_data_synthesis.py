@@ -112,7 +112,15 @@ def test_effects_are_no_people() -> None:
 
 @pytest.mark.parametrize(
     ("tag", "same"),
-    [("deu", "de"), ("de-AT", "de"), ("DE", "de"), ("ara", "ar"), ("hin", "hi"), ("zho", "cmn")],
+    [
+        ("deu", "de"),
+        ("de-AT", "de"),
+        ("DE", "de"),
+        ("ara", "ar"),
+        ("arz", "ar"),
+        ("hin", "hi"),
+        ("zho", "cmn"),
+    ],
 )
 def test_language_tags_of_either_standard(tag: str, same: str) -> None:
     assert language_file(tag) == language_file(same)
@@ -135,9 +143,12 @@ def test_a_language_is_spoken_in_all_its_accents() -> None:
     assert len({language_file(tag) for tag in accents("en")}) == len(accents("en"))
 
 
-def test_an_unknown_language_names_its_neighbours() -> None:
-    with pytest.raises(KwsError, match=r"'cmm'.*nearest are.*cmn"):
-        speak("x", "cmm")
+def test_an_unknown_language_is_told_what_to_do_and_what_is_spelt_like_it() -> None:
+    told = r"no voice for '{}': check the tag, or record the words \(kws collect\){}$"
+    with pytest.raises(UsageError, match=told.format("wol", "")):
+        speak("x", "wol")
+    with pytest.raises(UsageError, match=told.format("zgh", "; tags spelt like it: zh")):
+        speak("x", "zgh")
 
 
 def test_an_unknown_variant_names_its_neighbours() -> None:
