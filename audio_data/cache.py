@@ -41,7 +41,6 @@ def load_views(
     *,
     length: int,
     margin: int,
-    folder: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> NDArray[np.int16]:
     """Decode and place every file, or read all of it back from the cache.
@@ -49,17 +48,15 @@ def load_views(
     The cache key holds every path, size and modification time, so a changed file is seen.
 
     Returns:
-        ``[N, length + 2 * margin]``, 16-bit, memory-mapped where it came from the cache.
+        ``[N, length + 2 * margin]``, 16-bit, memory-mapped where it could be cached.
 
     Raises:
         KwsError: recordings cannot be read; all are tried, so that it names them together.
 
     """
-    folder = folder or cache_folder()
-    cached = folder / f"{_key(paths, length, margin)}.npy"
+    cached = cache_folder() / f"{_key(paths, length, margin)}.npy"
     shape = len(paths), length + 2 * margin
-    known = _load(cached)
-    if known is not None and known.shape == shape:
+    if (known := _load(cached, shape)) is not None:
         with suppress(OSError):  # one that may only be read
             os.utime(cached)  # used now
         return known
@@ -80,7 +77,8 @@ def load_views(
     if errors:
         raise _together(errors, paths)
     _save(cached, views)
-    return views
+    saved = _load(cached, shape)
+    return views if saved is None else saved
 
 
 def _together(errors: Mapping[int, KwsError], paths: Sequence[Path]) -> KwsError:
@@ -102,13 +100,13 @@ def _key(paths: Sequence[Path], length: int, margin: int) -> str:
     return digest.hexdigest()[:32]
 
 
-def _load(path: Path) -> NDArray[np.int16] | None:
-    """What is cached, or None where nothing is or where it is damaged."""
+def _load(path: Path, shape: tuple[int, int]) -> NDArray[np.int16] | None:
+    """What is cached, or None where nothing is or where it is damaged or of another shape."""
     try:
         known: NDArray[np.int16] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, EOFError, ValueError):
         return None
-    return known
+    return known if known.shape == shape else None
 
 
 def _save(path: Path, views: NDArray[np.int16]) -> None:
