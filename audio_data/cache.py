@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kws.errors import KwsError
+from kws.files import replacing
 
 from .decode import decode
 from .manifest import few
 from .place import place
 
 VERSION = 1  # of what placing does; a change makes every cached file stale
-OURS = re.compile(r"[0-9a-f]{32}\.(npy|[0-9]+\.tmp)")  # files that may be deleted
+OURS = re.compile(r"\.?[0-9a-f]{32}\.npy(\.[0-9a-f]{8}\.tmp)?")  # files that may be deleted
 MOST = 4_000_000_000  # bytes of all that is kept; what was not used for longest makes room
 NAMED = 3  # recordings that cannot be read, of which the names are told
 
@@ -111,18 +112,10 @@ def _load(path: Path, shape: tuple[int, int]) -> NDArray[np.int16] | None:
 
 def _save(path: Path, views: NDArray[np.int16]) -> None:
     """A cache that cannot be written costs time, not the run."""
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+    with suppress(KwsError, OSError):
+        with replacing(path) as file:
             np.save(file, views, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
         _make_room(path)
-    except OSError:
-        with suppress(OSError):  # no folder, or one that lets nothing be deleted
-            temporary.unlink()
 
 
 def _make_room(newest: Path) -> None:

@@ -7,7 +7,6 @@ does not depend on which others are made, or in which order, or after how many i
 import hashlib
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product, zip_longest
 from pathlib import Path
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from kws.config import SAMPLE_RATE
 from kws.errors import KwsError, UsageError
-from kws.files import read_json, write_json
+from kws.files import read_json, replacing, write_json
 
 from .clips import SPLITS, SYNTHETIC, Clip, Split
 from .encode import encode
@@ -324,15 +323,5 @@ def _write_wave(path: Path, wave: Wave) -> None:
 
     Not flushed to the disk one by one, which would take longer than speaking them.
     """
-    part = path.with_name(f".{path.name}.part")
-    data = encode(wave)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError as error:
-        with suppress(OSError):  # no folder, or one that lets nothing be deleted
-            part.unlink()
-        raise KwsError(
-            f"cannot write {path} ({error}); make room or name another folder"
-        ) from error
+    with replacing(path, flush=False) as file:
+        file.write(encode(wave))

@@ -205,7 +205,7 @@ def test_files_of_others_are_not_deleted_and_what_was_begun_is(
 ) -> None:
     monkeypatch.setattr("audio_data.cache.MOST", 10)
     folder.mkdir()
-    begun = folder / f"{'0' * 32}.123.tmp"
+    begun = folder / f".{'0' * 32}.npy.0123abcd.tmp"
     others = [folder / "mine.npy", folder / f"{'0' * 31}.npy", folder / "notes.tmp"]
     for age, path in enumerate([begun, *others]):
         path.write_bytes(bytes(100))

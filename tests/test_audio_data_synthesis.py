@@ -388,21 +388,20 @@ def test_a_word_without_sound_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_bytes, written = Path.write_bytes, []
+    replace, written = Path.replace, []
 
-    def fill(path: Path, data: bytes) -> int:
-        written.append(path)
-        if len(written) < 9:
-            return write_bytes(path, data)
-        write_bytes(path, data[:100])
+    def fill(path: Path, target: Path) -> Path:
+        written.append(target)
+        if len(written) < 10:
+            return replace(path, target)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "write_bytes", fill)
-    with pytest.raises(KwsError, match=r"No space left on device.*make room"):
+    monkeypatch.setattr(Path, "replace", fill)
+    with pytest.raises(KwsError, match=r"the disk is full; free some space"):
         make_corpus(tmp_path, WORDS, speakers=3, takes=1)
     left = contents(tmp_path)
     assert sum(name.endswith(".wav") for name in left) == 8
-    assert not [name for name in left if name.endswith(".part") or name == "manifest.csv"]
+    assert not [name for name in left if name.endswith(".tmp") or name == "manifest.csv"]
     monkeypatch.undo()
     monkeypatch.setattr(write_noises, "__kwdefaults__", {"seconds": 0.2, "seed": 0})
     assert len(rows(make_corpus(tmp_path, WORDS, speakers=3, takes=1))) == 9
@@ -410,7 +409,7 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_file_where_a_folder_should_be_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "de").touch()
-    with pytest.raises(KwsError, match=r"cannot write .*name another folder"):
+    with pytest.raises(KwsError, match=r"cannot write .*write elsewhere"):
         make_corpus(tmp_path, {"de": ["ja"]}, speakers=3, takes=1)
 
 
