@@ -118,7 +118,8 @@ def read_rows(path: Path, required: Sequence[str] = ()) -> tuple[list[str], list
     separate.
 
     Raises:
-        KwsError: the file is missing, empty, no UTF-8, or a row has too many fields.
+        KwsError: the file is missing, empty, no UTF-8, lacks a required column, has two of one
+            name, or a row has too many fields.
 
     """
     try:

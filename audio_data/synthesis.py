@@ -24,7 +24,7 @@ from .encode import encode
 from .espeak import accents, language_file, speak
 from .files import SUFFIXES
 from .manifest import MANIFEST, write_manifest
-from .noise import background
+from .noise import background, generator
 
 Wave = NDArray[np.float32]
 
@@ -213,12 +213,12 @@ def say(
     return np.asarray(clip + hiss, np.float32)
 
 
-def write_noises(folder: Path, *, seconds: float = NOISE_SECONDS, seed: int = 0) -> list[Path]:
+def write_noises(folder: Path, *, seed: int = 0) -> list[Path]:
     """Write each of ``NOISES`` to ``<folder>/<kind>.wav``; files that exist are kept."""
     paths = [folder / f"{kind}.wav" for kind in NOISES]
     for kind, path in zip(NOISES, paths, strict=True):
         if not _is_written(path):
-            _write_wave(path, background(kind, seconds, generator(seed, "noise", kind)))
+            _write_wave(path, background(kind, NOISE_SECONDS, generator(seed, "noise", kind)))
     return paths
 
 
@@ -300,12 +300,6 @@ def _deal(rng: np.random.Generator) -> list[list[str]]:
         parts = [who[round(low * len(who)) : round(high * len(who))] for who in shuffled]
         pools.append([one for pair in zip_longest(*parts) for one in pair if one])
     return pools
-
-
-def generator(seed: int, *name: str) -> np.random.Generator:
-    """Make the generator that belongs to one named thing of one seed."""
-    digest = hashlib.sha256("\0".join(name).encode()).digest()
-    return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
 
 
 def _trim(wave: Wave) -> Wave:

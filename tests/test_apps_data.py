@@ -13,13 +13,13 @@ from click.testing import CliRunner, Result
 
 from apps.data import data
 from audio_data.corpus import read_corpus
-from audio_data.synthesis import DEFAULT_WORDS, write_noises
+from audio_data.synthesis import DEFAULT_WORDS
 from kws.errors import KwsError, UsageError
 
 
 @pytest.fixture(autouse=True)
 def _short_noises(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(write_noises, "__kwdefaults__", {"seconds": 0.2, "seed": 0})
+    monkeypatch.setattr("audio_data.synthesis.NOISE_SECONDS", 0.2)
 
 
 def call(*words: object) -> Result:

@@ -36,7 +36,7 @@ WORDS = {"de": ["ja", "nein"], "cmn": ["停"]}
 
 @pytest.fixture(autouse=True)
 def _short_noises(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(write_noises, "__kwdefaults__", {"seconds": 0.2, "seed": 0})
+    monkeypatch.setattr("audio_data.synthesis.NOISE_SECONDS", 0.2)
 
 
 def rows(manifest: Path) -> list[dict[str, str]]:
@@ -403,7 +403,7 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert sum(name.endswith(".wav") for name in left) == 8
     assert not [name for name in left if name.endswith(".tmp") or name == "manifest.csv"]
     monkeypatch.undo()
-    monkeypatch.setattr(write_noises, "__kwdefaults__", {"seconds": 0.2, "seed": 0})
+    monkeypatch.setattr("audio_data.synthesis.NOISE_SECONDS", 0.2)
     assert len(rows(make_corpus(tmp_path, WORDS, speakers=3, takes=1))) == 9
 
 
