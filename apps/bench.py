@@ -16,7 +16,7 @@ from typing import Any
 import click
 import torch
 
-from audio_data.clips import HELD_OUT
+from audio_data.clips import HALVES
 from kws.base import BASE_CONFIG
 from kws.errors import KwsError, UsageError
 from kws.files import read_json, refuse_unwritable, write_json
@@ -363,7 +363,7 @@ def _read_record(path: Path) -> dict[str, Any]:
     else:
         wanted = {"cell": {"task", "seed", "method", "budget", "tau"}, "settings": set()}
         if DIVERGED not in record:
-            wanted |= {name: {"accuracy"} for name in HELD_OUT} | {"result": set()}
+            wanted |= {name: {"accuracy"} for name in HALVES} | {"result": set()}
     for name, keys in wanted.items():
         found = record.get(name)
         if not (isinstance(found, dict) and keys <= found.keys()):

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import click
 
+from audio_data.clips import Half
 from audio_data.long import LongRecordings
 from audio_data.manifest import by_column
-from audio_data.material import Half, Material, read_material
+from audio_data.material import Material, read_material
 from kws.calibration import Choice, choose, sweep
 from kws.errors import KwsError, UsageError
 from kws.stream_metrics import miss_report, rate_report

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from audio_data.clips import HELD_OUT
+from audio_data.clips import HALVES
 from kws.adapter import CARD, AdapterConfig, save_adapter_config
 from kws.base import BaseConfig, save_base_config
 from kws.files import write_text
@@ -100,7 +100,7 @@ def _commands(config: AdapterConfig | BaseConfig) -> list[str]:
     told = [
         ("Made", config.training),
         ("Thresholds", metrics.get(CALIBRATION)),
-        *(("Measured", metrics.get(split)) for split in HELD_OUT),
+        *(("Measured", metrics.get(split)) for split in HALVES),
         ("Streams", metrics.get(STREAM)),
     ]
     kept: dict[str, str] = {}
@@ -167,7 +167,7 @@ def _strangers(found: Figures, who: str, config: AdapterConfig | BaseConfig) -> 
 def _splits(config: AdapterConfig | BaseConfig) -> list[str]:
     """Clips of people not trained on, and how far those differ."""
     lines = []
-    for split in HELD_OUT:
+    for split in HALVES:
         found = config.metrics.get(split)
         if not (found and found.keys() >= FIGURES_NEEDED):
             continue

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from audio_data.clips import HELD_OUT
+from audio_data.clips import HALVES
 from kws.adapter import Adapter, load_adapter
 from kws.base import BASE_CONFIG, Base, BaseConfig, read_base_config
 from kws.errors import UsageError
@@ -52,7 +52,7 @@ def run_cell(
         found = _adapted(cell, grid, out, device, kept, again=again)
     base, adapter, recordings, made = found
     record |= made | {"causal": base.config.causal, "base_sha256": base.config.sha256}
-    for split in HELD_OUT:
+    for split in HALVES:
         report = measure(network_of(base, adapter), recordings, split).report
         record[split] = report | recordings.origin(split)
     return record

@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from audio_data.words import refuse_unsayable
-from kws.config import composed, steers
+from kws.config import NO_KEYWORDS, composed, steers
 from kws.errors import UsageError
 
 from .zoo import BASE, NamedAdapter
@@ -111,7 +110,11 @@ def split_words(text: str) -> tuple[str, ...]:
     ('ja', 'nein', 'لا')
     """
     words = tuple(word.strip() for word in COMMA.split(composed(text)) if word.strip())
-    refuse_unsayable(words)
+    for word in words:
+        if word in NO_KEYWORDS:
+            raise UsageError(f"{word} is a class, not a word; leave it out")
+        if steers(word):
+            raise UsageError(f"{word!r} has invisible characters; write only its letters")
     return words
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, Final, TypeVar
 
-from audio_data.clips import HELD_OUT
+from audio_data.clips import HALVES
 from kws.errors import KwsError
 from kws.files import write_text
 from policy.methods import METHODS
@@ -183,7 +183,7 @@ def _counts(record: Record) -> object:
     """How many recordings of each word and person were held out."""
     return [
         {name: each["count"] for name, each in record[split].get(kind, {}).items()}
-        for split in HELD_OUT
+        for split in HALVES
         for kind in ("per_word", "per_speaker")
     ]
 

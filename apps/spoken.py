@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from audio_data.clips import UNTOLD, Clip
+from audio_data.clips import UNTOLD, Clip, Half
 from audio_data.corpus import find_manifest
 from audio_data.espeak import same_language
-from audio_data.material import Half, Material, read_material
+from audio_data.material import Material, read_material
 from audio_data.mixture import as_spelt, make_mixture
 from audio_data.task import only_language
 from kws.adapter import AdapterConfig

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from audio_data.material import Half, Material
+from audio_data.clips import Half
+from audio_data.material import Material
 from kws.calibration import choose, sweep, with_misses
 from kws.detector import DetectorConfig
 from kws.stream_metrics import miss_report, rate_report

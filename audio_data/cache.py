@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -12,12 +12,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from kws.errors import KwsError
+from kws.files import replacing
+
 from .decode import decode
+from .manifest import few
 from .place import place
 
 VERSION = 1  # of what placing does; a change makes every cached file stale
-OURS = re.compile(r"[0-9a-f]{32}\.(npy|[0-9]+\.tmp)")  # files that may be deleted
+OURS = re.compile(r"\.?[0-9a-f]{32}\.npy(\.[0-9a-f]{8}\.tmp)?")  # files that may be deleted
 MOST = 4_000_000_000  # bytes of all that is kept; what was not used for longest makes room
+NAMED = 3  # recordings that cannot be read, of which the names are told
 
 
 def cache_folder() -> Path:
@@ -37,7 +42,6 @@ def load_views(
     *,
     length: int,
     margin: int,
-    folder: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> NDArray[np.int16]:
     """Decode and place every file, or read all of it back from the cache.
@@ -45,28 +49,46 @@ def load_views(
     The cache key holds every path, size and modification time, so a changed file is seen.
 
     Returns:
-        ``[N, length + 2 * margin]``, 16-bit, memory-mapped where it came from the cache.
+        ``[N, length + 2 * margin]``, 16-bit, memory-mapped where it could be cached.
+
+    Raises:
+        KwsError: recordings cannot be read; all are tried, so that it names them together.
 
     """
-    folder = folder or cache_folder()
-    cached = folder / f"{_key(paths, length, margin)}.npy"
+    cached = cache_folder() / f"{_key(paths, length, margin)}.npy"
     shape = len(paths), length + 2 * margin
-    known = _load(cached)
-    if known is not None and known.shape == shape:
+    if (known := _load(cached, shape)) is not None:
         with suppress(OSError):  # one that may only be read
             os.utime(cached)  # used now
         return known
     views = np.zeros(shape, np.int16)
+    errors: dict[int, KwsError] = {}
 
     def fill(index: int) -> None:
-        wave = place(decode(paths[index]), length, margin)
-        views[index] = np.clip(np.round(wave * 32_768), -32_768, 32_767)
+        try:
+            wave = place(decode(paths[index]), length, margin)
+        except KwsError as error:
+            errors[index] = error
+        else:
+            views[index] = np.clip(np.round(wave * 32_768), -32_768, 32_767)
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         for done, _ in enumerate(threads.map(fill, range(len(paths))), start=1):
             progress(done, len(paths))
+    if errors:
+        raise _together(errors, paths)
     _save(cached, views)
-    return views
+    saved = _load(cached, shape)
+    return views if saved is None else saved
+
+
+def _together(errors: Mapping[int, KwsError], paths: Sequence[Path]) -> KwsError:
+    """What is wrong with the first, which may end in a command, after the names of all."""
+    first = errors[min(errors)]
+    if len(errors) == 1:
+        return first
+    names = few([str(paths[index]) for index in errors], NAMED)
+    return KwsError(f"{len(errors)} recordings cannot be read: {names}; {first}")
 
 
 def _key(paths: Sequence[Path], length: int, margin: int) -> str:
@@ -79,29 +101,21 @@ def _key(paths: Sequence[Path], length: int, margin: int) -> str:
     return digest.hexdigest()[:32]
 
 
-def _load(path: Path) -> NDArray[np.int16] | None:
-    """What is cached, or None where nothing is or where it is damaged."""
+def _load(path: Path, shape: tuple[int, int]) -> NDArray[np.int16] | None:
+    """What is cached, or None where nothing is or where it is damaged or of another shape."""
     try:
         known: NDArray[np.int16] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, EOFError, ValueError):
         return None
-    return known
+    return known if known.shape == shape else None
 
 
 def _save(path: Path, views: NDArray[np.int16]) -> None:
     """A cache that cannot be written costs time, not the run."""
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+    with suppress(KwsError, OSError):
+        with replacing(path) as file:
             np.save(file, views, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
         _make_room(path)
-    except OSError:
-        with suppress(OSError):  # no folder, or one that lets nothing be deleted
-            temporary.unlink()
 
 
 def _make_room(newest: Path) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from kws.config import Split as Split
 from kws.config import composed
@@ -10,7 +10,8 @@ from kws.config import composed
 UNTOLD: Final = "und"  # BCP 47, where a corpus does not say the language
 SYNTHETIC: Final = "synthetic, eSpeak NG"  # the licence of what no person said
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-HELD_OUT: tuple[Split, ...] = ("validation", "test")  # people not trained on
+Half = Literal["validation", "test"]
+HALVES: Final[tuple[Half, Half]] = ("validation", "test")  # people not trained on
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,6 +38,7 @@ class Collection:
         folder: that holds, or will hold, ``manifest.csv``.
         language: BCP 47.
         speaker: a name of the person's own, a pseudonym will do.
+        file_format: of the files that are added; what is there may be in another.
 
     Raises:
         UsageError: language or speaker is empty, or recordings lie there that no manifest lists.

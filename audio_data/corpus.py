@@ -115,7 +115,7 @@ def unlisted(path: Path) -> list[Path]:
     if manifest is None or manifest == path:
         return []
     real = cache(os.path.realpath)  # of few folders
-    named = (row.get("path") for _, row in read_rows(manifest)[1])
+    named = (row["path"] for _, row in read_rows(manifest, ["path"])[1])
     listed = [path / name for name in named if name and "\0" not in name]
     names = {composed(os.path.join(real(file.parent), file.name)) for file in listed}
     root = Path(real(path))

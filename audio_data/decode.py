@@ -15,6 +15,7 @@ from kws.config import SAMPLE_RATE
 from kws.errors import KwsError
 
 from .container import begins_like_audio, counts_mp3_frames, end_without_title, is_cut
+from .files import conversion
 
 RATES: Final = range(8_000, 192_001)  # Hz, what is resampled
 INTEGERS_ABOVE: Final = 100.0  # times full scale: samples were stored as floats, not scaled
@@ -125,11 +126,7 @@ def checked(path: Path) -> Path:
                     f"{RATES[0]} to {RATES[-1]} Hz"
                 )
     except soundfile.LibsndfileError:
-        if begins_like_audio(head):
-            raise _truncated(path, head) from None
-        raise KwsError(
-            f"{path} is not audio this program reads; use wav, flac, ogg, opus or mp3"
-        ) from None
+        raise _unread(path, head) from None
     return path
 
 
@@ -141,18 +138,30 @@ def sound_of(file: BinaryIO) -> soundfile.SoundFile:
     return soundfile.SoundFile(file if os.name == "nt" else file.fileno(), closefd=False)
 
 
+def _unread(path: Path, head: bytes) -> KwsError:
+    if begins_like_audio(head):
+        return _truncated(path, head)
+    if head[4:8] == b"ftyp":
+        return KwsError(f"{path} is M4A or MP4 inside, whatever its name; {_advice(path)}")
+    return KwsError(f"{path} is not audio this program reads; use wav, flac, ogg, opus or mp3")
+
+
 def _joined(path: Path) -> KwsError:
     return KwsError(
         f"{path} holds several recordings that were joined, of which only the first can be read; "
-        f"convert it: ffmpeg -i {path.name} {path.stem}-whole.wav"
+        f"{_advice(path)}"
     )
 
 
 def _endless(path: Path) -> KwsError:
     return KwsError(
-        f"{path} does not say how long it is, like a file written to a pipe; "
-        f"convert it: ffmpeg -i {path.name} {path.stem}.wav"
+        f"{path} does not say how long it is, like a file written to a pipe; {_advice(path)}"
     )
+
+
+def _advice(path: Path, *options: str) -> str:
+    """To convert it; else the original is read again."""
+    return f"convert it, then delete or move away the original: {conversion(path, *options)}"
 
 
 def _refuse_other_length(path: Path, opened: BinaryIO, missing: int) -> None:
@@ -189,8 +198,7 @@ def _pieces(path: Path) -> Iterator[tuple[NDArray[np.float32], int]]:
             if not read and size > WAV_HEADER and file.format in ("WAV", "WAVEX", "RF64"):
                 raise KwsError(
                     f"{path} says that it holds no samples, like an interrupted recording; "
-                    f"convert it: ffmpeg -ignore_length 1 -i {path.name} "
-                    f"{path.stem}-whole.wav"
+                    f"{_advice(path, '-ignore_length', '1')}"
                 )
     except soundfile.LibsndfileError:
         raise _truncated(path) from None
@@ -211,7 +219,7 @@ def _truncated(path: Path, head: bytes = b"") -> KwsError:
     if head[:4] == b"OggS":
         return KwsError(
             f"{path} is truncated or damaged, or was never closed, as some phones leave it: its "
-            f"end is missing; copy it again, or convert it: ffmpeg -i {path.name} {path.stem}.wav"
+            f"end is missing; copy it again, or {_advice(path)}"
         )
     return KwsError(
         f"{path} is truncated or damaged: it ends before its own header says; "

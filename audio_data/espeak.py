@@ -33,14 +33,14 @@ _RATE, _PITCH, _RANGE, _GAP = 1, 3, 4, 7
 
 # ISO 639-3 tag:eSpeak NG's own tag.
 _PAIRS = """
-afr:af amh:am ara:ar arb:ar arg:an asm:as aze:az bak:ba bel:be ben:bn bos:bs bul:bg cat:ca
-ces:cs chv:cv cym:cy dan:da deu:de ekk:et ell:el eng:en epo:eo est:et eus:eu fao:fo fas:fa
-fin:fi fra:fr gla:gd gle:ga grn:gn guj:gu hat:ht heb:he hin:hi hrv:hr hun:hu hye:hy ind:id
-isl:is ita:it jpn:ja kal:kl kan:kn kat:ka kaz:kk kir:ky kor:ko kur:ku lat:la lav:lv lit:lt
-ltz:lb mal:ml mar:mr mkd:mk mlt:mt mri:mi msa:ms mya:my nep:ne nld:nl nob:nb nor:no ori:or
-orm:om pan:pa pes:fa pol:pl por:pt que:qu ron:ro rus:ru sin:si slk:sk slv:sl snd:sd spa:es
-sqi:sq srp:sr swa:sw swe:sv swh:sw tam:ta tat:tt tel:te tha:th tir:ti tsn:tn tuk:tk tur:tr
-uig:ug ukr:uk urd:ur uzb:uz vie:vi zho:cmn
+acm:ar afr:af amh:am apc:ar ara:ar arb:ar arg:an ary:ar arz:ar asm:as aze:az bak:ba bel:be
+ben:bn bos:bs bul:bg cat:ca ces:cs chv:cv cym:cy dan:da deu:de ekk:et ell:el eng:en epo:eo
+est:et eus:eu fao:fo fas:fa fin:fi fra:fr gla:gd gle:ga grn:gn guj:gu hat:ht heb:he hin:hi
+hrv:hr hun:hu hye:hy ind:id isl:is ita:it jpn:ja kal:kl kan:kn kat:ka kaz:kk kir:ky kor:ko
+kur:ku lat:la lav:lv lit:lt ltz:lb mal:ml mar:mr mkd:mk mlt:mt mri:mi msa:ms mya:my nep:ne
+nld:nl nob:nb nor:no ori:or orm:om pan:pa pes:fa pol:pl por:pt que:qu ron:ro rus:ru sin:si
+slk:sk slv:sl snd:sd spa:es sqi:sq srp:sr swa:sw swe:sv swh:sw tam:ta tat:tt tel:te tha:th
+tir:ti tsn:tn tuk:tk tur:tr uig:ug ukr:uk urd:ur uzb:uz vie:vi zho:cmn
 """
 _ISO_639_3 = dict(pair.split(":") for pair in _PAIRS.split())
 
@@ -161,7 +161,7 @@ def language_file(tag: str) -> str:
     """Name eSpeak NG's voice file for a language tag; ``deu``, ``de`` and ``de-AT`` share one.
 
     Raises:
-        UsageError: no voice speaks it; the sentence names the nearest tags.
+        UsageError: no voice speaks it; the sentence names tags that are spelt like it.
 
     """
     return voices().languages[_known_tag(tag)]
@@ -212,19 +212,22 @@ def _known_tag(tag: str) -> str:
     for count in range(len(parts), 0, -1):  # BCP 47 lookup: drop subtags from the end
         if (name := "-".join(parts[:count])) in known:
             return name
-    raise UsageError(f"eSpeak NG speaks no language {tag!r}{_nearest(tag.lower(), known)}")
+    alike = ", ".join(difflib.get_close_matches(tag.lower(), known, n=4, cutoff=0.75))
+    raise UsageError(
+        f"eSpeak NG has no voice for {tag!r}: check the tag, or record the words (kws collect)"
+        + (f"; tags spelt like it: {alike}" if alike else "")
+    )
 
 
 def _known_variant(name: str) -> str:
     known = voices().variants
     if name not in known:
-        raise UsageError(f"eSpeak NG has no voice variant {name!r}{_nearest(name, known)}")
+        near = ", ".join(difflib.get_close_matches(name, known, n=4, cutoff=0.4))
+        raise UsageError(
+            f"eSpeak NG has no voice variant {name!r}; "
+            + (f"the nearest are {near}" if near else "voices() lists what it has")
+        )
     return name
-
-
-def _nearest(name: str, known: Mapping[str, str] | tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(name, known, n=4, cutoff=0.4)
-    return f"; the nearest are {', '.join(near)}" if near else "; voices() lists what it has"
 
 
 def _encoded(text: str) -> bytes:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -46,11 +47,24 @@ def audio_files(folder: Path) -> list[Path]:
 def refuse_unread(files: Iterable[Path], folder: Path) -> None:
     """Raise a KwsError where some of the files of a folder are sound in a format that is not read.
 
-    Hidden ones are nobody's.
+    Hidden ones are nobody's, and those with a recording of the same name beside them are converted.
     """
-    there = (path for path in files if not path.name.startswith("."))
-    if other := sorted(path for path in there if UNREAD.fullmatch(path.suffix)):
+    there = [path for path in files if not path.name.startswith(".")]
+    converted = {path.with_suffix("") for path in there if is_recording(path)}
+    unread = (path for path in there if UNREAD.fullmatch(path.suffix))
+    if other := sorted(path for path in unread if path.with_suffix("") not in converted):
         raise KwsError(
             f"{other[0]} is in a format that is not read, with {len(other)} such in {folder}; "
-            f"convert it: ffmpeg -i {other[0].name} {other[0].stem}.wav"
+            f"convert it: {conversion(other[0])}"
         )
+
+
+def conversion(path: Path, *options: str) -> str:
+    """The command, as a shell takes it, that makes a WAV of a file of sound beside it.
+
+    >>> conversion(Path("my/a b.m4a")), conversion(Path("a.wav"), "-ignore_length", "1")
+    ("ffmpeg -i 'my/a b.m4a' 'my/a b.wav'", 'ffmpeg -ignore_length 1 -i a.wav a-whole.wav')
+    """
+    ending = "-whole.wav" if path.suffix.lower() == ".wav" else ".wav"
+    target = path.with_name(path.stem + ending)
+    return shlex.join(["ffmpeg", *options, "-i", str(path), str(target)])

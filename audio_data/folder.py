@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from kws.config import NO_KEYWORDS
+from kws.config import INVISIBLE, NO_KEYWORDS, TURNING
 from kws.errors import KwsError, UsageError
 
 from .clips import UNTOLD, Clip
@@ -33,7 +33,7 @@ def read_folder(
     clips = [
         Clip(
             path=path,
-            word=folder.name.strip(),
+            word=_word(folder.name),
             language=language,
             speaker=_speaker(path.name, pattern),
         )
@@ -63,6 +63,11 @@ def word_folders(root: Path) -> list[Path]:
 
 def _is_word(name: str) -> bool:
     return name in NO_KEYWORDS or (name[0] not in "_." and name.casefold() not in FOLDERS)
+
+
+def _word(name: str) -> str:
+    """A folder's word, without blanks and marks that nobody sees at its ends."""
+    return name.strip().strip(INVISIBLE + TURNING).strip()
 
 
 def _compile(text: str) -> re.Pattern[str]:

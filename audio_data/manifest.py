@@ -113,16 +113,22 @@ def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
 def read_rows(path: Path, required: Sequence[str] = ()) -> tuple[list[str], list[tuple[int, Row]]]:
     """Read a CSV's column names, and its rows with their line numbers in the file.
 
-    Spaces around names and values are none of theirs.
+    Spaces around names and values are none of theirs, nor are capitals in those that are required.
+    Where the header has semicolons and no comma, as spreadsheets write it in some languages, these
+    separate.
 
     Raises:
-        KwsError: the file is missing, empty, no UTF-8, or a row has too many fields.
+        KwsError: the file is missing, empty, no UTF-8, lacks a required column, has two of one
+            name, or a row has too many fields.
 
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:  # with or without BOM
-            reader = csv.DictReader(file, restval="", strict=True)
-            columns = [name.strip() for name in reader.fieldnames or ()]
+            header = file.readline()
+            file.seek(0)
+            delimiter = ";" if ";" in header and "," not in header else ","
+            reader = csv.DictReader(file, restval="", delimiter=delimiter, strict=True)
+            columns = _spelt([name.strip() for name in reader.fieldnames or ()], required)
             reader.fieldnames = columns
             rows = [(reader.line_num, _whole(row, reader.line_num, path)) for row in reader]
     except FileNotFoundError:
@@ -136,11 +142,21 @@ def read_rows(path: Path, required: Sequence[str] = ()) -> tuple[list[str], list
     if missing := [name for name in required if name not in columns]:
         raise KwsError(
             f"{path} lacks the column(s) {', '.join(missing)}; it has {', '.join(columns)}, "
-            "split at commas"
+            f"split at {delimiter!r}"
         )
     if twice := [name for name, count in Counter(columns).items() if name and count > 1]:
         raise KwsError(f"{path} has two columns {twice[0]!r}; delete or rename one of them")
     return columns, rows
+
+
+def _spelt(columns: Sequence[str], required: Sequence[str]) -> list[str]:
+    """Names of columns, with those that are required as these are spelt.
+
+    >>> _spelt(["Path", "word", "Word"], ["path", "word"])
+    ['path', 'word', 'Word']
+    """
+    lacking = {name.lower(): name for name in required if name not in columns}
+    return [lacking.get(name.lower(), name) for name in columns]
 
 
 def _complete(rows: Iterable[Row]) -> None:
@@ -159,7 +175,10 @@ def _complete(rows: Iterable[Row]) -> None:
 
 def _whole(row: dict[str, str], number: int, manifest: Path) -> Row:
     if None in row:  # where csv puts what has no column
-        raise KwsError(f"{manifest} row {number} has more fields than the header; quote its commas")
+        raise KwsError(
+            f"{manifest} row {number} has more fields than the header; "
+            "quote its commas or semicolons"
+        )
     return {name: value.strip() for name, value in row.items()}
 
 

@@ -8,21 +8,19 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from kws.config import Where, spotted
 from kws.errors import UsageError
 
-from .clips import Clip, Split
+from .clips import HALVES, Clip, Half, Split
 from .corpus import read_corpus, read_others
 from .manifest import Filters
 from .noise import find_noise
 from .splits import assign_splits, keep_for_measuring
 from .task import Task, measuring_task, refuse_missing, thin, unknown_clips
 
-Half = Literal["validation", "test"]
 SplitBy = Literal["people", "files"]
-HALVES: Final[tuple[Half, Half]] = ("validation", "test")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from .espeak import same_language, speak
 from .manifest import MANIFEST, read_manifest, write_manifest
 from .splits import assign_splits, people_in, single_splits
 from .synthesis import DEFAULT_WORDS, PAUSE, SECONDS, make_corpus, write_noises
-from .task import with_language
 
 KEYWORDS: Final = "keywords"  # folder of these
 SPEAKERS: Final = 40
@@ -81,7 +80,8 @@ def make_mixture(
     spoken = {(clip.word, clip.split) for clip in people if clip.split != "train"}
     made = [clip for clip in read_manifest(said) if (clip.word, clip.split) not in spoken]
     strangers = [replace(clip, word=UNKNOWN, language=language) for clip in read_manifest(rest)]
-    write_manifest(out / MANIFEST, [*made, *strangers, *with_language(people, language)])
+    heard = [replace(clip, language=language) for clip in people]
+    write_manifest(out / MANIFEST, [*made, *strangers, *heard])
     return out / MANIFEST, warnings + _nearly(people, words) + _cut(made)
 
 

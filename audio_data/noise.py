@@ -1,5 +1,6 @@
 """Background noise: long recordings, their ends kept apart for measuring; or synthetic noise."""
 
+import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ Wave = NDArray[np.float32]
 
 SHORTEST: Final = 10  # seconds
 MADE_SECONDS: Final = 60.0  # of noise, where there is none
-HELD_OUT: Final = 0.2  # the last part of each recording is for validation and test
+HELD_OUT_SHARE: Final = 0.2  # the last part of each recording is for validation and test
 FOLDERS: Final = ("noise", "_background_noise_")
 
 
@@ -68,7 +69,7 @@ def read_noise(path: Path) -> Wave:
 
 def parted(wave: Wave) -> tuple[Wave, Wave]:
     """What is learnt from, and what is held out for validation and test."""
-    cut = round(len(wave) * (1 - HELD_OUT))
+    cut = round(len(wave) * (1 - HELD_OUT_SHARE))
     return wave[:cut], wave[cut:]
 
 
@@ -81,6 +82,12 @@ def _pink(seconds: float) -> Wave:
     spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal(round(seconds * SAMPLE_RATE)))
     spectrum /= np.sqrt(np.arange(len(spectrum)) + 1.0)
     return np.fft.irfft(spectrum).astype(np.float32)
+
+
+def generator(seed: int, *name: str) -> np.random.Generator:
+    """Make the generator that belongs to one named thing of one seed."""
+    digest = hashlib.sha256("\0".join(name).encode()).digest()
+    return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
 
 
 def background(kind: str, seconds: float, rng: np.random.Generator) -> Wave:

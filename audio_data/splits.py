@@ -199,7 +199,7 @@ def _people(clips: Sequence[Clip], first: Collection[str]) -> tuple[dict[str, Sp
     """Map speakers to splits, as far as there are enough of them, and say what is amiss."""
     given = {clip.speaker: clip.split for clip in clips if clip.speaker and clip.split}
     free = {clip.speaker for clip in clips if clip.speaker} - given.keys()
-    nobody = sum(clip.speaker is None and clip.split is None for clip in clips)
+    nobody = [clip.path for clip in clips if clip.speaker is None and clip.split is None]
     warnings = []
     folded = Counter(name.casefold() for name in free | given.keys())
     if alike := sorted(name for name in free if folded[name.casefold()] > 1):
@@ -207,11 +207,15 @@ def _people(clips: Sequence[Clip], first: Collection[str]) -> tuple[dict[str, Sp
             f"these speakers differ only in capitals: {', '.join(alike[:6])}; write each in one way"
         )
     if nobody:
+        advice = (
+            "rename it or change --speaker-pattern, or fill in its speaker in the manifest"
+            if folded
+            else "if file names in a folder say it, such as s01_3.wav, give --speaker-pattern "
+            "'^([^_]+)_'"
+        )
         warnings.append(
-            f"{nobody} clip{' does' if nobody == 1 else 's do'} not say who speaks: splits may "
-            "share people, "
-            "so accuracy may be optimistic; if file names in a folder say it, such as s01_3.wav, "
-            "give --speaker-pattern '^([^_]+)_'"
+            f"{nobody[0]} does not say who speaks, with {len(nobody)} such: splits may share "
+            f"people, so accuracy may be optimistic; {advice}"
         )
     if free and not given and len(free) < FEWEST:
         noun = "speaker" if len(free) == 1 else "speakers"

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from kws.config import SAMPLE_RATE
 from kws.stream_metrics import AFTER, Spoken
 
-from .clips import Clip
+from .clips import Clip, Half
 from .decode import decode
-from .material import Half, Material
-from .noise import background, parted, read_noise
+from .material import Material
+from .noise import background, generator, parted, read_noise
 from .place import speech_span
-from .synthesis import generator
 
 Wave = NDArray[np.float32]
 Chunk = tuple[Wave, tuple[Spoken, ...]]  # samples [T], and the keywords that begin in them

@@ -7,7 +7,6 @@ does not depend on which others are made, or in which order, or after how many i
 import hashlib
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product, zip_longest
 from pathlib import Path
@@ -18,14 +17,14 @@ from numpy.typing import NDArray
 
 from kws.config import SAMPLE_RATE
 from kws.errors import KwsError, UsageError
-from kws.files import read_json, write_json
+from kws.files import read_json, replacing, write_json
 
 from .clips import SPLITS, SYNTHETIC, Clip, Split
 from .encode import encode
 from .espeak import accents, language_file, speak
 from .files import SUFFIXES
 from .manifest import MANIFEST, write_manifest
-from .noise import background
+from .noise import background, generator
 
 Wave = NDArray[np.float32]
 
@@ -214,12 +213,12 @@ def say(
     return np.asarray(clip + hiss, np.float32)
 
 
-def write_noises(folder: Path, *, seconds: float = NOISE_SECONDS, seed: int = 0) -> list[Path]:
+def write_noises(folder: Path, *, seed: int = 0) -> list[Path]:
     """Write each of ``NOISES`` to ``<folder>/<kind>.wav``; files that exist are kept."""
     paths = [folder / f"{kind}.wav" for kind in NOISES]
     for kind, path in zip(NOISES, paths, strict=True):
         if not _is_written(path):
-            _write_wave(path, background(kind, seconds, generator(seed, "noise", kind)))
+            _write_wave(path, background(kind, NOISE_SECONDS, generator(seed, "noise", kind)))
     return paths
 
 
@@ -303,12 +302,6 @@ def _deal(rng: np.random.Generator) -> list[list[str]]:
     return pools
 
 
-def generator(seed: int, *name: str) -> np.random.Generator:
-    """Make the generator that belongs to one named thing of one seed."""
-    digest = hashlib.sha256("\0".join(name).encode()).digest()
-    return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
-
-
 def _trim(wave: Wave) -> Wave:
     """Cut silence off both ends."""
     heard = np.flatnonzero(np.abs(wave) > AUDIBLE)
@@ -324,15 +317,5 @@ def _write_wave(path: Path, wave: Wave) -> None:
 
     Not flushed to the disk one by one, which would take longer than speaking them.
     """
-    part = path.with_name(f".{path.name}.part")
-    data = encode(wave)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError as error:
-        with suppress(OSError):  # no folder, or one that lets nothing be deleted
-            part.unlink()
-        raise KwsError(
-            f"cannot write {path} ({error}); make room or name another folder"
-        ) from error
+    with replacing(path, flush=False) as file:
+        file.write(encode(wave))

@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from kws.config import NO_KEYWORDS, SILENCE, UNKNOWN, Where, check_names, spotted
 from kws.errors import UsageError
@@ -326,8 +326,3 @@ def thin(clips: Sequence[Clip], per_word: int, rng: random.Random) -> list[Clip]
         if seen[clip.word] <= per_word:
             kept.append(clip)
     return kept
-
-
-def with_language(clips: Iterable[Clip], language: str) -> list[Clip]:
-    """The same clips, said to be in ``language``."""
-    return [replace(clip, language=language) for clip in clips]

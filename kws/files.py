@@ -9,10 +9,10 @@ import re
 import stat
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +26,16 @@ Arrays = dict[str, NDArray[Any]]
 FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors that more room would mend
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replace ``path`` by ``data`` in one step; a full disk leaves the old file as it was.
+@contextmanager
+def replacing(path: Path, *, flush: bool = True) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of ``path`` once it is whole; else the old one stays.
 
     What it links to is replaced, not the link; who may read the old file may read the new one.
+    Without ``flush`` it is sooner done, but a power cut may leave an empty file.
+
+    Raises:
+        KwsError: it cannot be written; a DiskFullError where there is no room.
+
     """
     if os.path.isdir(path):  # unlike a path's own method it bears names of any length
         raise KwsError(f"cannot write {path}: it is a folder; name a file")
@@ -41,13 +47,12 @@ def write_bytes(path: Path, data: bytes) -> None:
         with temporary.open("wb") as file:
             with suppress(OSError):  # there is no old file, or one of somebody else
                 temporary.chmod(stat.S_IMODE(path.stat().st_mode))
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            yield file
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        with suppress(OSError):  # no folder, or one that lets nothing be deleted
-            temporary.unlink()
         if error.errno in FULL:
             raise DiskFullError(
                 f"cannot write {path}: the disk is full; free some space and run the same command "
@@ -56,6 +61,15 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise KwsError(
             f"cannot write {path}: {error.strerror or error}; write elsewhere"
         ) from error
+    finally:
+        with suppress(OSError):  # it has its name, or the folder lets nothing be deleted
+            temporary.unlink()
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace ``path`` by ``data`` in one step, as :func:`replacing` does."""
+    with replacing(path) as file:
+        file.write(data)
 
 
 def remove(path: Path) -> None:
@@ -68,7 +82,7 @@ def remove(path: Path) -> None:
 def refuse_unwritable(folder: Path) -> None:
     """Raise a KwsError where no file can be written in a folder, which need not be there yet."""
     above = next(p for p in (folder, *folder.absolute().parents) if os.path.exists(p))
-    probe = above / f".{os.getpid()}.tmp"
+    probe = above / f".{token_hex(4)}.tmp"
     try:
         with suppress(FileNotFoundError):
             folder.stat()  # of a name that no disk takes

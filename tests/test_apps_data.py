@@ -13,13 +13,13 @@ from click.testing import CliRunner, Result
 
 from apps.data import data
 from audio_data.corpus import read_corpus
-from audio_data.synthesis import DEFAULT_WORDS, write_noises
+from audio_data.synthesis import DEFAULT_WORDS
 from kws.errors import KwsError, UsageError
 
 
 @pytest.fixture(autouse=True)
 def _short_noises(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(write_noises, "__kwdefaults__", {"seconds": 0.2, "seed": 0})
+    monkeypatch.setattr("audio_data.synthesis.NOISE_SECONDS", 0.2)
 
 
 def call(*words: object) -> Result:
@@ -79,7 +79,7 @@ def test_make_knows_words_for_a_demonstration(tmp_path: Path) -> None:
         (["--language", "de", "--language", "en", "--words", "ja"], "1 --words and 2"),
         (["--language", "de", "--words", "a", "--language", "de", "--words", "b"], "and 1"),
         (["--language", "ru"], "no demonstration words for 'ru', only for en, de"),
-        (["--language", "qqq", "--words", "a"], "no language 'qqq'"),
+        (["--language", "qqq", "--words", "a"], "no voice for 'qqq'"),
         (["--language", "de", "--words", " , "], "give one word or more"),
         (["--language", "de", "--words", "_unknown_"], "_unknown_ is a class, not a word"),
         (["--language", "de", "--words", "ja,ne\u200bin"], r"'ne\u200bin' has invisible"),

@@ -441,7 +441,7 @@ def test_people_of_a_mixture_stay_where_the_base_heard_them(tmp_path: Path) -> N
         (["--data", "x", "--spell", "ja=jo"], 2, "--spell is for words that --tts speaks"),
         (["--tts", "--words", "ja", "--spell", "ja"], 2, "is not of the form word=spoken"),
         (["--tts", "--words", "ja"], 2, "give --language, such as de or cmn"),
-        (["--tts", "--words", "ja", "--language", "xx"], 2, "no language 'xx'"),
+        (["--tts", "--words", "ja", "--language", "xx"], 2, "no voice for 'xx'"),
         (["--tts", "--words", "ja,ja", "--language", "de"], 2, "hold one twice"),
         (["--tts", "--words", "_silence_,ja", "--language", "de"], 2, "is a class, not a word"),
         (["--tts", "--words", "ja,ne\u200bin", "--language", "de"], 2, "has invisible characters"),

@@ -30,8 +30,9 @@ def clips(tmp_path: Path) -> list[Path]:
     return [record(tmp_path / f"{n}.wav", 300 * (n + 1)) for n in range(5)]
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KWS_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
@@ -48,12 +49,12 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return files
 
 
-def load(clips: list[Path], folder: Path) -> NDArray[np.int16]:
-    return np.array(load_views(clips, length=LENGTH, margin=MARGIN, folder=folder))
+def load(clips: list[Path]) -> NDArray[np.int16]:
+    return np.array(load_views(clips, length=LENGTH, margin=MARGIN))
 
 
-def test_views_are_the_placed_recordings_in_their_order(clips: list[Path], folder: Path) -> None:
-    views = load(clips, folder)
+def test_views_are_the_placed_recordings_in_their_order(clips: list[Path]) -> None:
+    views = load(clips)
     assert views.dtype == np.int16
     for view, path in zip(views, clips, strict=True):
         np.testing.assert_allclose(
@@ -62,33 +63,33 @@ def test_views_are_the_placed_recordings_in_their_order(clips: list[Path], folde
 
 
 def test_the_second_reading_is_equal_and_decodes_nothing(
-    clips: list[Path], folder: Path, decoded: list[Path]
+    clips: list[Path], decoded: list[Path]
 ) -> None:
-    first = load(clips, folder)
+    first = load(clips)
     assert sorted(decoded) == clips
     decoded.clear()
-    np.testing.assert_array_equal(load(clips, folder), first)
+    np.testing.assert_array_equal(load(clips), first)
     assert not decoded
 
 
-def test_a_changed_file_is_seen(clips: list[Path], folder: Path, decoded: list[Path]) -> None:
+def test_a_changed_file_is_seen(clips: list[Path], decoded: list[Path]) -> None:
     """Also one of the same length, rewritten."""
-    before = load(clips, folder)
+    before = load(clips)
     record(clips[2], 2_000)
     stat = clips[2].stat()
     os.utime(clips[2], ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))  # clocks can be coarse
     decoded.clear()
-    after = load(clips, folder)
+    after = load(clips)
     assert clips[2] in decoded
     assert [np.array_equal(a, b) for a, b in zip(before, after, strict=True)] == [
         True, True, False, True, True,
     ]  # fmt: skip
 
 
-def test_order_and_settings_matter(clips: list[Path], folder: Path) -> None:
-    views = load(clips, folder)
-    np.testing.assert_array_equal(load(clips[::-1], folder), views[::-1])
-    wider = load_views(clips, length=LENGTH, margin=MARGIN + 1, folder=folder)
+def test_order_and_settings_matter(clips: list[Path]) -> None:
+    views = load(clips)
+    np.testing.assert_array_equal(load(clips[::-1]), views[::-1])
+    wider = load_views(clips, length=LENGTH, margin=MARGIN + 1)
     assert wider.shape == (5, LENGTH + 2 * MARGIN + 2)
 
 
@@ -96,36 +97,44 @@ def test_a_missing_file_is_named_although_the_others_are_cached(
     clips: list[Path], folder: Path
 ) -> None:
     """As many views as files, or an error: never fewer views."""
-    load(clips, folder)
+    load(clips)
     with pytest.raises(KwsError, match=r"gone\.wav does not exist"):
-        load([*clips, folder / "gone.wav"], folder)
+        load([*clips, folder / "gone.wav"])
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"no array at all", None])
 def test_a_damaged_cache_is_made_again(
     clips: list[Path], folder: Path, damage: bytes | None
 ) -> None:
-    views = load(clips, folder)
+    views = load(clips)
     (cached,) = folder.iterdir()
     whole = cached.read_bytes()
     cached.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
-    np.testing.assert_array_equal(load(clips, folder), views)
+    np.testing.assert_array_equal(load(clips), views)
     assert cached.read_bytes() == whole
 
 
 def test_an_array_of_another_shape_is_no_cache(clips: list[Path], folder: Path) -> None:
-    views = load(clips, folder)
+    views = load(clips)
     (cached,) = folder.iterdir()
     np.save(cached, views[:3])
-    np.testing.assert_array_equal(load(clips, folder), views)
+    np.testing.assert_array_equal(load(clips), views)
 
 
-def test_a_cache_that_cannot_be_written_costs_nothing(clips: list[Path], folder: Path) -> None:
-    views = load(clips, folder)
+def test_what_was_cached_is_no_longer_in_memory(clips: list[Path]) -> None:
+    """Also at the first reading."""
+    assert isinstance(load_views(clips, length=LENGTH, margin=MARGIN), np.memmap)
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing(
+    clips: list[Path], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views = load(clips)
     blocked = folder.parent / "file"
     blocked.write_bytes(b"")  # no folder can be made below a file, not even by root
-    np.testing.assert_array_equal(load(clips, blocked / "cache"), views)
-    np.testing.assert_array_equal(load(clips, blocked), views)
+    for elsewhere in (blocked / "cache", blocked):
+        monkeypatch.setenv("KWS_CACHE", str(elsewhere))
+        np.testing.assert_array_equal(load(clips), views)
 
 
 def test_a_full_disk_leaves_no_rest(
@@ -135,17 +144,16 @@ def test_a_full_disk_leaves_no_rest(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "save", full)
-    assert load(clips, folder).any()
+    assert load(clips).any()
     assert not list(folder.iterdir())
 
 
-def test_progress_counts_every_file(clips: list[Path], folder: Path) -> None:
+def test_progress_counts_every_file(clips: list[Path]) -> None:
     seen: list[tuple[int, int]] = []
     load_views(
         clips,
         length=LENGTH,
         margin=MARGIN,
-        folder=folder,
         progress=lambda done, total: seen.append((done, total)),
     )
     assert seen == [(number, 5) for number in range(1, 6)]
@@ -154,8 +162,18 @@ def test_progress_counts_every_file(clips: list[Path], folder: Path) -> None:
 def test_a_broken_recording_is_named(clips: list[Path], folder: Path) -> None:
     clips[3].write_bytes(b"not a sound")
     with pytest.raises(KwsError, match=r"3\.wav is not audio"):
-        load(clips, folder)
+        load(clips)
     assert not folder.exists()  # nothing half-read is kept
+
+
+def test_broken_recordings_are_named_together(clips: list[Path]) -> None:
+    """The sentence ends with what to do about the first."""
+    for clip in clips[1:]:
+        clip.write_bytes(b"not a sound")
+    with pytest.raises(KwsError) as caught:
+        load(clips)
+    listed = f"'{clips[1]}', '{clips[2]}', '{clips[3]}' and 1 more"
+    assert str(caught.value).startswith(f"4 recordings cannot be read: {listed}; {clips[1]} is not")
 
 
 def test_the_folder_is_the_users_choice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -187,12 +205,12 @@ def test_files_of_others_are_not_deleted_and_what_was_begun_is(
 ) -> None:
     monkeypatch.setattr("audio_data.cache.MOST", 10)
     folder.mkdir()
-    begun = folder / f"{'0' * 32}.123.tmp"
+    begun = folder / f".{'0' * 32}.npy.0123abcd.tmp"
     others = [folder / "mine.npy", folder / f"{'0' * 31}.npy", folder / "notes.tmp"]
     for age, path in enumerate([begun, *others]):
         path.write_bytes(bytes(100))
         os.utime(path, (1_000 + age, 1_000 + age))
-    load([clips[0]], folder)
+    load([clips[0]])
     assert not begun.exists()
     assert all(path.exists() for path in others)
 
@@ -214,22 +232,22 @@ def test_what_was_not_used_for_longest_makes_room(
     size = 2 * (LENGTH + 2 * MARGIN)  # bytes of a clip
     monkeypatch.setattr("audio_data.cache.MOST", round(2.5 * size))
     for number in (0, 1):
-        load([clips[number]], folder)
+        load([clips[number]])
     for age, path in enumerate(sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)):
         os.utime(path, (1_000 + age, 1_000 + age))
-    load([clips[0]], folder)  # used again, before
-    load([clips[2]], folder)
+    load([clips[0]])  # used again, before
+    load([clips[2]])
     decoded.clear()
-    load([clips[0]], folder)
-    load([clips[2]], folder)
+    load([clips[0]])
+    load([clips[2]])
     assert decoded == []
-    load([clips[1]], folder)
+    load([clips[1]])
     assert decoded == [clips[1]]
-    load(clips, folder)  # more than all that is allowed stays while it is the newest
+    load(clips)  # more than all that is allowed stays while it is the newest
     assert len(list(folder.iterdir())) == 1
 
 
-def test_a_link_to_itself_is_named(folder: Path, tmp_path: Path) -> None:
+def test_a_link_to_itself_is_named(tmp_path: Path) -> None:
     loop = tmp_path / "loop.wav"
     loop.symlink_to(loop)
     with pytest.raises(KwsError, match=r"loop\.wav cannot be read"):

@@ -131,7 +131,7 @@ def test_a_long_recording_that_was_killed_is_told_from_silence(tmp_path: Path) -
     where = whole.index(b"ds64") + 8
     whole[where : where + 16] = bytes(16)  # of the file and of its sound
     path.write_bytes(whole)
-    assert "interrupted recording; convert it: ffmpeg -ignore_length 1 -i a.wav" in refusal(path)
+    assert refusal(path).endswith(f": ffmpeg -ignore_length 1 -i {path} {tmp_path}/a-whole.wav")
 
 
 def test_a_recorder_that_was_killed_is_told_from_silence(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_recorder_that_was_killed_is_told_from_silence(tmp_path: Path) -> None
     where = whole.index(b"data") + 4
     whole[where : where + 4] = bytes(4)
     path.write_bytes(whole)
-    assert "interrupted recording; convert it: ffmpeg -ignore_length 1 -i a.wav" in refusal(path)
+    assert refusal(path).endswith(f": ffmpeg -ignore_length 1 -i {path} {tmp_path}/a-whole.wav")
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
@@ -189,7 +189,7 @@ def test_an_mp3_that_counts_no_frames_is_read_where_it_can_be(tmp_path: Path) ->
     path = uncounted(tmp_path / "b.mp3", np.r_[noisy(3.0), silence])
     with soundfile.SoundFile(path) as file:
         assert file.frames < 8 * SAMPLE_RATE
-    assert refusal(path).endswith("convert it: ffmpeg -i b.mp3 b.wav")
+    assert refusal(path).endswith(f": ffmpeg -i {path} {tmp_path}/b.wav")
 
 
 @pytest.mark.parametrize("kind", ["OGG", "MP3"])
@@ -226,7 +226,8 @@ def test_an_opus_file_cut_between_pages_is_refused(tmp_path: Path) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: data.rfind(b"OggS")])
     assert "truncated" in refusal(path)
-    assert refusal(path).endswith("convert it: ffmpeg -i a.opus a.wav")  # a phone may leave it so
+    advice = f"then delete or move away the original: ffmpeg -i {path} {tmp_path}/a.wav"
+    assert refusal(path).endswith(advice)  # a phone may leave it so
 
 
 @pytest.mark.parametrize("size", [0xFFFF_FFFF, 0x7FFF_F000])
@@ -253,6 +254,17 @@ def test_what_is_no_audio_is_refused(tmp_path: Path, name: str) -> None:
     assert "is not audio" in refusal(path)
 
 
+@pytest.mark.parametrize(("name", "made"), [("a.m4a", "a.wav"), ("a.wav", "a-whole.wav")])
+def test_what_a_phone_recorded_is_to_be_converted_whatever_its_name(
+    tmp_path: Path, name: str, made: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"\0\0\0\x1cftypM4A " + bytes(2_000))
+    told = refusal(path)
+    assert "is M4A or MP4 inside, whatever its name; convert it" in told
+    assert told.endswith(f": ffmpeg -i {path} {tmp_path / made}")
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_nan_and_infinity_are_refused(tmp_path: Path, value: float) -> None:
     wave = tone(0.1)
@@ -276,7 +288,7 @@ def test_a_flac_that_does_not_say_how_long_it_is_is_told_from_a_damaged_one(tmp_
     path.write_bytes(data)
     told = refusal(path)
     assert "does not say how long it is" in told
-    assert "ffmpeg -i a.flac a.wav" in told
+    assert f"ffmpeg -i {path} {tmp_path}/a.wav" in told
 
 
 def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:

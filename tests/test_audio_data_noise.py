@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from audio_data.noise import HELD_OUT, find_noise, load_noise
+from audio_data.noise import HELD_OUT_SHARE, find_noise, load_noise
 from kws.config import SAMPLE_RATE
 from kws.errors import KwsError, UsageError
 
@@ -37,7 +37,7 @@ def test_without_noise_there_is_none_to_find(tmp_path: Path) -> None:
 def test_the_end_of_every_recording_is_held_out(tmp_path: Path) -> None:
     paths = [ramp(tmp_path / "noise" / f"{n}.wav", seconds) for n, seconds in enumerate((10, 20))]
     train, held = load_noise(paths)
-    assert len(held) == pytest.approx(HELD_OUT * 30 * SAMPLE_RATE, abs=2)
+    assert len(held) == pytest.approx(HELD_OUT_SHARE * 30 * SAMPLE_RATE, abs=2)
     assert len(train) + len(held) == 30 * SAMPLE_RATE
     first, second = train[: 8 * SAMPLE_RATE], train[8 * SAMPLE_RATE :]
     assert first.max() < held[: 2 * SAMPLE_RATE].min()  # a ramp: what is held out comes after

@@ -1,6 +1,7 @@
 """Readers: every form of corpus becomes the same clips; what is wrong is named."""
 
 import os
+import shlex
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -226,6 +227,17 @@ def test_a_manifest_keeps_the_licence(tmp_path: Path) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_a_manifest_may_begin_with_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
     assert len(read_manifest(manifest(tmp_path, *ROWS, encoding=encoding))) == 5
+
+
+def test_a_manifest_that_a_spreadsheet_saved_reads_as_before(tmp_path: Path) -> None:
+    """With semicolons, as where commas are decimal points, and with names in capitals."""
+    before = read_manifest(manifest(tmp_path, *ROWS))
+    rows = [row.replace(",", ";") for row in ROWS]
+    path = manifest(tmp_path, *rows, header="Path;LANGUAGE;word;Speaker;split;corpus")
+    assert read_manifest(path) == before
+    assert unlisted(tmp_path) == []
+    with pytest.raises(KwsError, match=r"lacks the column.* word; .* split at ';'"):
+        read_manifest(manifest(tmp_path, *rows, header="path;language;speaker;split;corpus;x"))
 
 
 def test_an_absolute_path_works(tmp_path: Path) -> None:
@@ -464,14 +476,16 @@ def test_recordings_that_would_go_unheard_are_told(plain: Path) -> None:
     with pytest.raises(KwsError, match=r"ben\.Wave is in a format"):
         read_folder(plain)
     shutil.rmtree(plain / "up" / "ann")
-    touch(plain / "off" / "ben.M4A")
-    with pytest.raises(KwsError, match=r"ben\.M4A is in a format .* ffmpeg -i ben\.M4A ben\.wav"):
+    made = touch(plain / "off" / "ben 1.M4A").with_suffix(".wav")
+    with pytest.raises(KwsError, match=r"1\.M4A is in a format .* ffmpeg -i") as caught:
         read_folder(plain)
+    touch(Path(shlex.split(str(caught.value))[-1]))  # what the advice makes
+    assert made in [clip.path for clip in read_folder(plain)]
 
 
-def test_a_word_has_no_blanks_around_it_and_nobody_has_no_name(plain: Path) -> None:
-    """As in a manifest."""
-    touch(plain / "on " / "NA-1.wav")
+@pytest.mark.parametrize("name", ["on ", "on\u200f", "\u202a on \u202c", " \ufeffon"])
+def test_a_word_has_nothing_unseen_around_it_and_nobody_has_no_name(plain: Path, name: str) -> None:
+    touch(plain / name / "NA-1.wav")
     (one,) = [c for c in read_folder(plain, "eo", "^([A-Za-z]+)-") if c.path.name == "NA-1.wav"]
     assert (one.word, one.speaker) == ("on", None)
 

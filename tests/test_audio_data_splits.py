@@ -114,10 +114,20 @@ def test_too_few_people_share_the_splits_and_it_is_said(count: int) -> None:
 def test_clips_of_nobody_are_split_by_name_and_it_is_said() -> None:
     clips = [replace(one, speaker=None) for one in crowd(30)]
     done, warnings = assign_splits(clips)
-    assert any("180 clips do not say who speaks" in text for text in warnings)
+    assert any(
+        f"{clips[0].path} does not say who speaks, with 180 such" in text
+        and "give --speaker-pattern '^([^_]+)_'" in text
+        for text in warnings
+    )
     assert {one.split for one in done} == set(SPLITS)
     moved = [replace(one, path=Path("elsewhere") / one.path) for one in clips]
     assert [one.split for one in assign_splits(moved)[0]] == [one.split for one in done]
+
+
+def test_who_names_most_but_not_all_is_told_which_to_rename() -> None:
+    (told,) = assign_splits([*crowd(30), clip("yes", "odd.wav", None)])[1]
+    assert told.startswith(f"{Path('yes', 'odd.wav')} does not say who speaks, with 1 such")
+    assert "; rename it or change --speaker-pattern" in told
 
 
 def test_given_splits_stay_and_people_follow_their_own() -> None:

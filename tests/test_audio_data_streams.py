@@ -10,12 +10,12 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from audio_data.clips import SPLITS, SYNTHETIC, Clip, Split
+from audio_data.clips import HALVES, SPLITS, SYNTHETIC, Clip, Split
 from audio_data.decode import BLOCK as SAMPLES
 from audio_data.decode import decode
 from audio_data.long import LongRecordings
 from audio_data.manifest import read_manifest, write_manifest
-from audio_data.material import HALVES, Material, read_material
+from audio_data.material import Material, read_material
 from audio_data.streams import PEAK, Chunk, Ledger, NegativeStream, Noise, PositiveStream
 from kws.config import SAMPLE_RATE, Where
 from kws.errors import KwsError, UsageError

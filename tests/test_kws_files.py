@@ -100,6 +100,20 @@ def test_replacing_leaves_one_file(tmp_path: Path) -> None:
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("x", "new")]
 
 
+def test_who_interrupts_finds_the_old_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_bytes(tmp_path / "x", b"old")
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_bytes(tmp_path / "x", b"new")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("x", b"old")]
+
+
 def test_what_a_link_leads_to_is_replaced_and_stays_as_private_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     own, link = tmp_path / "own" / "manifest.csv", tmp_path / "manifest.csv"
