@@ -11,6 +11,7 @@ import click
 
 from audio_data.clips import UNTOLD
 from audio_data.corpus import empty_words, unlisted
+from audio_data.files import is_unread
 from audio_data.task import only_language
 from kws.adapter import AdapterConfig
 from kws.base import BASE_CONFIG
@@ -382,7 +383,11 @@ def _tell_unlisted(data: Path) -> None:
     """Say which recordings of a folder its manifest leaves out."""
     if left := unlisted(data):
         what = "1 recording" if len(left) == 1 else f"{len(left)} recordings"
+        name = left[0].relative_to(data)
+        first = "convert them to wav and " if any(map(is_unread, left)) else ""
+        listed = name.with_suffix(".wav") if is_unread(name) else name
+        row = f"{listed.as_posix()},LANGUAGE,{name.parent.name},SPEAKER,unsplit"
         progress.note(
-            f"{data} holds {what} not in its manifest and so not used, such as "
-            f"{left[0].relative_to(data)}; to use them, add rows"
+            f"{data} holds {what} not in its manifest and so not used, such as {name}; to use "
+            f"them, {first}add rows, such as {row}"
         )

@@ -41,7 +41,8 @@ class Collection:
         file_format: of the files that are added; what is there may be in another.
 
     Raises:
-        UsageError: language or speaker is empty, or recordings lie there that no manifest lists.
+        UsageError: language or speaker is empty, the speaker is there in other capitals, or
+            recordings lie there that no manifest lists.
         KwsError: there is a manifest that cannot be read, or lacks a column.
 
     """
@@ -62,7 +63,7 @@ class Collection:
                 "manifest written here would hide them: choose another --out"
             )
         self._mine: list[str] = []  # paths added here, as the manifest has them
-        self._read()
+        self._refuse_other_spelling()
 
     @property
     def manifest(self) -> Path:
@@ -110,6 +111,17 @@ class Collection:
         with suppress(OSError):  # the row is gone; a file that stays is in nobody's way
             (self.folder / name).unlink()
         return word
+
+    def _refuse_other_spelling(self) -> None:
+        """Raise a UsageError where somebody there has the same name but for capitals."""
+        there = {composed(row["speaker"]) for row in self._read()[1]}
+        folded = self.speaker.casefold()
+        alike = sorted(name for name in there if name.casefold() == folded)
+        if alike and self.speaker not in there:
+            raise UsageError(
+                f"{self.manifest} has a speaker {alike[0]!r}; write --speaker so, or choose "
+                "another name"
+            )
 
     def _is_mine(self, row: Row) -> bool:
         who = composed(row["language"]), composed(row["speaker"])

@@ -11,7 +11,7 @@ from kws.config import UNKNOWN, composed
 from kws.errors import KwsError, UsageError
 
 from .clips import UNTOLD, Clip
-from .files import audio_files, is_recording
+from .files import audio_files, is_recording, is_unread
 from .folder import read_folder, word_folders
 from .manifest import MANIFEST, UNSPLIT, Filters, Row, read_manifest, read_rows, select
 from .mswc import ENDING, read_mswc
@@ -109,7 +109,8 @@ def _places(clips: Iterable[Clip]) -> list[str]:
 def unlisted(path: Path) -> list[Path]:
     """Recordings in a folder's word folders, and beside those listed, that its manifest leaves out.
 
-    Empty for a manifest that is given itself, and for a folder without one.
+    Those in formats that are not read are among them, unless a converted one is listed. Empty for
+    a manifest that is given itself, and for a folder without one.
     """
     manifest = find_manifest(path)
     if manifest is None or manifest == path:
@@ -123,7 +124,13 @@ def unlisted(path: Path) -> list[Path]:
     folders = {Path(real(folder)) for folder in beside}
     inside = [folder for folder in folders if folder.is_relative_to(root)]
     there = (file for folder in inside for file in _looked_at(folder, Path.iterdir))
-    left = (file for file in there if is_recording(file) and composed(str(file)) not in names)
+    converted = {os.path.splitext(name)[0] for name in names}
+    left = (
+        file
+        for file in there
+        if (is_recording(file) and composed(str(file)) not in names)
+        or (is_unread(file) and composed(str(file.with_suffix(""))) not in converted)
+    )
     return sorted(path / file.relative_to(root) for file in left)
 
 

@@ -23,6 +23,11 @@ def is_recording(file: Path) -> bool:
     return file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
 
 
+def is_unread(file: Path) -> bool:
+    """Whether its name is one of sound in a format that is not read; hidden files are none."""
+    return bool(UNREAD.fullmatch(file.suffix)) and not file.name.startswith(".")
+
+
 def audio_files(folder: Path) -> list[Path]:
     """List the recordings directly in ``folder``, sorted by name, without hidden files.
 
@@ -49,9 +54,9 @@ def refuse_unread(files: Iterable[Path], folder: Path) -> None:
 
     Hidden ones are nobody's, and those with a recording of the same name beside them are converted.
     """
-    there = [path for path in files if not path.name.startswith(".")]
+    there = list(files)
     converted = {path.with_suffix("") for path in there if is_recording(path)}
-    unread = (path for path in there if UNREAD.fullmatch(path.suffix))
+    unread = filter(is_unread, there)
     if other := sorted(path for path in unread if path.with_suffix("") not in converted):
         raise KwsError(
             f"{other[0]} is in a format that is not read, with {len(other)} such in {folder}; "

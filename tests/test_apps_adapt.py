@@ -282,8 +282,15 @@ def test_recordings_that_a_manifest_leaves_out_are_told(
     assert (code, "not in its manifest" in err) == (0, False), err
     record(tmp_path / "data" / "new" / "1.wav", 900)
     code, _, err = kws(*command, tmp_path / "two")
-    told = "holds 1 recording not in its manifest and so not used, such as new/1.wav; to use"
+    told = "holds 1 recording not in its manifest and so not used, such as new/1.wav; to use them, "
+    row = "add rows, such as new/1.wav,LANGUAGE,new,SPEAKER,unsplit"
+    assert (code, told + row in " ".join(err.split())) == (0, True), err
+    for name in ("low/train.m4a", "new/2.M4A"):  # of the first a converted one is listed
+        (tmp_path / "data" / name).write_bytes(b"phone")
+    code, _, err = kws(*command, tmp_path / "three")
+    told = "holds 2 recordings not in its manifest and so not used"
     assert (code, told in " ".join(err.split())) == (0, True), err
+    assert "to use them, convert them to wav and add rows" in " ".join(err.split())
 
 
 def test_recordings_without_sound_are_told(kws: Kws, tiny: Path, tmp_path: Path) -> None:
@@ -339,7 +346,7 @@ def test_keywords_that_last_longer_than_a_view_are_told(
     assert (code, told) == (0, ["'high'"]), err
 
 
-@pytest.mark.parametrize(("takes", "people", "told"), [(4, 2, True), (4, 15, False)])
+@pytest.mark.parametrize(("takes", "people", "told"), [(4, 2, True), (5, 15, False)])
 def test_a_small_validation_is_told(
     kws: Kws, tiny: Path, tmp_path: Path, takes: int, people: int, told: bool
 ) -> None:
@@ -347,7 +354,7 @@ def test_a_small_validation_is_told(
     for person, take, (word, hertz) in product(
         range(people), range(takes), (("low", 300), ("high", 2_000))
     ):
-        name = f"s{person:02}_{take}.wav"
+        name = f"who{person:02}_{take}.wav"
         record(tmp_path / "data" / word / name, hertz + 10 * take + person)
     split = tmp_path / "data"
     command = ["adapt", "--base", tiny / "base", "--data", split, "--language", "xx", "--closed"]

@@ -151,6 +151,13 @@ def test_a_word_and_a_person_are_the_same_however_they_are_written(tmp_path: Pat
     assert again.counts() == {"s\u00ed": 1}
 
 
+def test_a_person_is_not_spelt_in_two_ways(tmp_path: Path) -> None:
+    Collection(tmp_path, "de", "Fatima").add("ja", WAVE)
+    Collection(tmp_path, "de", "Fatima")
+    with pytest.raises(UsageError, match="has a speaker 'Fatima'; write --speaker so"):
+        Collection(tmp_path, "de", "fatima")
+
+
 def test_three_speakers_are_split_by_people(tmp_path: Path) -> None:
     for speaker in ("s01", "s02", "s03"):
         collection = Collection(tmp_path, "de", speaker)
