@@ -182,8 +182,11 @@ def verdict(take: Take) -> str:
 
     >>> verdict(Take(np.zeros(9, np.float32), 0.52, -20.4))
     '0.52 s, -20 dBFS'
+    >>> verdict(Take(np.zeros(9, np.float32), 1.31, -18.0))
+    '1.31 s, -18 dBFS, of which only the loudest second is heard'
     """
-    return f"{take.seconds:.2f} s, {take.level:.0f} dBFS"
+    cut = ", of which only the loudest second is heard" if take.seconds > 1 else ""
+    return f"{take.seconds:.2f} s, {take.level:.0f} dBFS{cut}"
 
 
 def envelope(wave: Wave, columns: int) -> NDArray[np.float32]:

@@ -102,7 +102,10 @@ def checked(path: Path) -> Path:
 
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # from a pipe nothing may ever come
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise KwsError(f"{path} is a folder; name the recordings in it, such as {path}/*.wav")
+        if not stat.S_ISREG(mode):  # from a pipe nothing may ever come
             raise KwsError(f"{path} cannot be read: it is no regular file; give a recording")
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
