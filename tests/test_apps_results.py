@@ -348,6 +348,22 @@ def test_bases_are_told_with_the_worst_person_of_all_seeds(tmp_path: Path) -> No
     assert row in page
 
 
+def test_what_deciding_for_each_clip_costs_is_said(tmp_path: Path) -> None:
+    """Of a network of the base's width, where that is known; of no other method."""
+    base = record("", None, "a", 0, 0.9, tau=1)
+    base["result"] = {"parameters": 10_156, "seconds": 60.0}
+    for method, name, said in (
+        ("spottune", "a-tau1-0", 1),
+        ("full", "a-tau1-0", 0),
+        ("spottune", "elsewhere", 0),
+    ):
+        run = record(method, None, "b", 0, 0.9)
+        run["settings"]["base"] = f"runs/{name}"
+        write_results([base, run], tmp_path / "results.md")
+        page = (tmp_path / "results.md").read_text(encoding="utf-8")
+        assert page.count("1,513,808 multiply-accumulates to those of a second (63%)") == said
+
+
 def test_bases_of_another_language_or_length_are_other_bases(tmp_path: Path) -> None:
     records = [record("", None, task, 0, 0.9, tau=2) for task in ("a", "b", "a")]
     for run in records:
