@@ -100,6 +100,13 @@ def test_the_table_has_a_row_for_each() -> None:
     assert [row[0] for row in zoo_rows(ZOO)] == ["ara", *ADAPTERS]
 
 
+def test_figures_of_validation_are_no_figures_of_a_test() -> None:
+    for name, *_, accuracy in (row[:6] for row in zoo_rows(ZOO) if row[0] != "ara"):
+        figures = read_adapter_config(ZOO / name).metrics
+        split, mark = ("test", "") if "test" in figures else ("validation", " (validation)")
+        assert accuracy == f"{100 * figures[split]['accuracy']:.1f}{mark}"
+
+
 def test_people_among_synthetic_voices_are_told_of(tmp_path: Path) -> None:
     """In what was learnt and in what was tested, as the card does."""
     shutil.copytree(ZOO / "deu", tmp_path / "deu")
