@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -167,10 +167,9 @@ def _strangers(found: Figures, who: str, config: AdapterConfig | BaseConfig) -> 
 def _splits(config: AdapterConfig | BaseConfig) -> list[str]:
     """Clips of people not trained on, and how far those differ."""
     lines = []
-    for split in HALVES:
-        found = config.metrics.get(split)
-        if not (found and found.keys() >= FIGURES_NEEDED):
-            continue
+    figures = {split: config.metrics.get(split) or {} for split in HALVES}
+    known = {split: found for split, found in figures.items() if found.keys() >= FIGURES_NEEDED}
+    for split, found in known.items():
         people = [person["accuracy"] for person in found["per_speaker"].values()]
         between = f", {min(people):.1%} to {max(people):.1%} by person" if len(people) > 1 else ""
         lines.append(
@@ -183,7 +182,19 @@ def _splits(config: AdapterConfig | BaseConfig) -> list[str]:
             rate = found.get(f"{kind}_false_accept_rate")
             if rate is not None:
                 lines.append(f"  - {rate:.1%} of {name} taken for a keyword")
-    return lines
+    return lines + _gap([*known.values()], config.training)
+
+
+def _gap(known: Sequence[Figures], training: Figures) -> list[str]:
+    """What people lose where only synthetic voices were learnt, and validated."""
+    whose = [_who(found["count"], found.get("made", 0)) for found in known]
+    if [_learnt_from(training), *whose] != ["synthetic voices", "synthetic voices", "people"]:
+        return []
+    before, after = (found["accuracy"] for found in known)
+    points, more = 100 * abs(before - after), "fewer" if after < before else "more"
+    return [
+        f"- People: {points:.1f} points {more} than synthetic voices ({before:.1%} → {after:.1%})"
+    ]
 
 
 def _hours(metrics: Figures) -> list[str]:

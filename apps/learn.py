@@ -31,7 +31,7 @@ from policy.transfer import RATE, SHORTEST, Trainer
 
 from . import pictures
 from .card import COMMAND, card
-from .measure import Measured, measure, network_of
+from .measure import Measured, measure, network_of, routing_macs
 from .options import TAG
 from .progress import note, training
 from .recordings import Recordings, validator
@@ -119,11 +119,6 @@ def learn_language(
     _tell(out, recordings, beside)
     budgeted = method_of(recipe.method).budgeted
     trained, trainer = learning.run(allowed)
-    if isinstance(trained, Routed):
-        note(
-            f"{recipe.method} decides anew for each recording, adding {trained.multiplications:,} "
-            "multiplications; kws evaluate can run it, kws listen cannot"
-        )
     adapter = pack(base, trained, recordings.task, recipe.bits)
     if budgeted and not Budget.parse(recipe.budget).holds(adapter.config.stored_bytes):
         raise ValueError(
@@ -133,12 +128,15 @@ def learn_language(
     if not adapter.finite:
         _forget(trainer)
         raise DivergedError("training ended in numbers too large to store; lower --lr")
-    measured = measure(network_of(base, adapter), recordings, "validation")
+    network = network_of(base, adapter)
+    measured = measure(network, recordings, "validation")
     stages = sum(epoch.seconds for epochs in trainer.history.values() for epoch in epochs)
     seconds = max(time.perf_counter() - begin, stages)  # more, where it was stopped in between
     _tell_rounding(adapter, recipe, trainer.history, measured)
     _tell_taken(measured)
     _tell_small(recordings)
+    if isinstance(network, Routed):
+        _tell_routing(network, recipe.method)
     config = replace(
         adapter.config,
         method=recipe.method,
@@ -333,6 +331,17 @@ def _tell_small(recordings: Recordings) -> None:
             f"validation is {len(said)} recordings of keywords{by}: its accuracy may be far off "
             "for others; record more people"
         )
+
+
+def _tell_routing(network: Routed, method: str) -> None:
+    """Say what it costs to decide for each recording."""
+    added, share = routing_macs(network)
+    note(
+        f"{method} decides anew for each recording and runs the base's blocks beside its own, "
+        f"adding {added:,} multiply-accumulates to those of a second ({share:.0%}); a runtime that "
+        "ran only the chosen ones would add its policy's alone; kws evaluate can run it, kws "
+        "listen cannot"
+    )
 
 
 def _trained_to(history: Mapping[str, list[Epoch]]) -> float | None:

@@ -14,9 +14,12 @@ from audio_data.logmel import log_mel
 from kws.adapter import Adapter, check_base
 from kws.bank import Bank
 from kws.base import Base
+from kws.deltas import Adaptation
 from kws.metrics import report
 from kws.train import predict
-from policy.spottune import rerouted
+from models.bcresnet import VIEW_FRAMES
+from models.cost import macs
+from policy.spottune import Routed, rerouted
 
 from .recordings import Recordings
 
@@ -46,6 +49,20 @@ def measure(
     predicted, truth = logits.argmax(dim=1).numpy(), labels.numpy()
     figures = report(predicted, truth, names, recordings.speakers(split))
     return Measured(predicted, truth, names, figures)
+
+
+def routing_macs(model: Routed) -> tuple[int, float]:
+    """Multiply-accumulates of a view beside those of a network without policy; and their share.
+
+    >>> from kws.sites import find_sites
+    >>> from models.bcresnet import BCResNet
+    >>> routing_macs(Routed(network := BCResNet(12), 12, find_sites(network)))
+    (1513808, 0.6285...)
+    """
+    plain = Adaptation(model.network, model.head.out_features, ())
+    without = macs(plain, VIEW_FRAMES)
+    added = macs(model, VIEW_FRAMES) - without
+    return added, added / without
 
 
 def network_of(base: Base, adapter: Adapter | None = None) -> nn.Module:

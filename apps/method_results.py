@@ -13,8 +13,10 @@ from kws.forms import split_name
 from kws.sites import find_sites
 from models.bcresnet import BCResNet
 from policy.methods import METHODS
+from policy.spottune import Routed
 
 from .learn import ROUNDED
+from .measure import routing_macs
 from .pictures import choices, save
 from .tables import (
     Record,
@@ -35,6 +37,7 @@ from .tables import (
 )
 
 SHOWN: Final = "swr"  # whose choices are drawn
+ROUTED: Final = "spottune"  # costs more operations than the others
 
 
 def settings_of(record: Record) -> str:
@@ -129,6 +132,23 @@ def methods_table(records: Sequence[Record]) -> str:
     return f"On {tasks_of(records)[0]}.\n\n" + markdown(titles, rows)
 
 
+def routing_note(records: Sequence[Record], bases: Sequence[Record]) -> str:
+    """What a method costs that decides for each clip; nothing where none does, or no base is known.
+
+    Counted on a network of the base's width.
+    """
+    width = _width_of_base(records, bases)
+    if width is None or not any(r["cell"]["method"] == ROUTED for r in records):
+        return ""
+    network = BCResNet(2, width)
+    added, share = routing_macs(Routed(network, 2, find_sites(network)))
+    return (
+        f"{ROUTED} runs the base's blocks beside its own for every clip, which adds {added:,} "
+        f"multiply-accumulates to those of a second ({share:.0%}); no other method adds any. "
+        "A runtime that ran only the chosen blocks would add its policy's alone."
+    )
+
+
 def few_table(records: Sequence[Record]) -> str:
     """Few recordings: a row for each method, a column for each number of clips."""
     groups = grouped(records, lambda r: (task_of(r), *method_and_budget(r)))
@@ -200,8 +220,7 @@ def draw_choices(records: Sequence[Record], bases: Sequence[Record], path: Path)
 
     False where the base has no record, or is no BC-ResNet.
     """
-    name = base_of(records[0])
-    width = next((r["cell"]["tau"] for r in bases if _name_of(r) == name), None)
+    width = _width_of_base(records, bases)
     ours = [r for r in records if r["cell"]["method"] == SHOWN]
     if width is None or not ours:
         return False
@@ -223,6 +242,12 @@ def draw_choices(records: Sequence[Record], bases: Sequence[Record], path: Path)
         path,
     )
     return True
+
+
+def _width_of_base(records: Sequence[Record], bases: Sequence[Record]) -> float | None:
+    """Tau of the base that these ran on, where it has a record."""
+    name = base_of(records[0])
+    return next((r["cell"]["tau"] for r in bases if _name_of(r) == name), None)
 
 
 def _name_of(record: Record) -> str:

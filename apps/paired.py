@@ -150,7 +150,9 @@ def _difference(pairs: Pairs) -> tuple[str, str]:
 
 SEQUENCE: Final = (
     "Each language builds on what those before it learnt, which stays as it was. Test accuracy, "
-    "and in brackets the numbers that a language owns beside those of the ones before."
+    "and in brackets the numbers that a language owns beside those of the ones before. *Stored "
+    "bytes* are of each adapter in turn: they grow, since each stores again what the ones before "
+    "it learnt."
 )
 
 
@@ -176,10 +178,12 @@ def sequences(records: Sequence[Record]) -> str:
         ]
         mean_of_all = mean(accuracies([r for r in steps if r]))
         method, budget, seed, *_ = kind
-        rows.append([f"{method} {budget}", str(seed), *cells, f"{mean_of_all:.1f}"])
-    longest = max(map(len, rows), default=3) - 3
-    rows = [[*row[:-1], *[""] * (longest + 3 - len(row)), row[-1]] for row in rows]
-    return markdown(["method", "seed", *map(str, range(1, longest + 1)), "mean"], rows)
+        stored = "; ".join(f"{r['result']['stored_bytes']:,}" for r in steps if r)
+        rows.append([f"{method} {budget}", str(seed), *cells, f"{mean_of_all:.1f}", stored])
+    longest = max(map(len, rows), default=4) - 4
+    rows = [[*row[:-2], *[""] * (longest + 4 - len(row)), *row[-2:]] for row in rows]
+    measured = ["mean", "stored bytes"]
+    return markdown(["method", "seed", *map(str, range(1, longest + 1)), *measured], rows)
 
 
 def _kind_of(record: Record) -> tuple[str, str, int, str, str, float, tuple[str, ...]]:

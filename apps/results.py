@@ -19,6 +19,7 @@ from .method_results import (
     draw_choices,
     languages_table,
     methods_table,
+    routing_note,
     settings_of,
     summary_table,
     tasks_of,
@@ -306,6 +307,7 @@ def _compared(
         parts = [languages_table(records)]
     else:
         parts = [methods_table(some) for some in grouped(records, task_of).values()]
+    parts += filter(None, [routing_note(records, bases)])
     if rows := paired(records):
         parts += ["### Paired differences", PAIRED, rows]
     for name, draw, says in (

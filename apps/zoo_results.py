@@ -16,8 +16,11 @@ TITLES: Final = (
     *("other words taken for a keyword, %", "missed at 10 dB, %", "at 0 dB, %"),
     "false accepts per hour",
 )
+UNTESTED: Final = "(validation)"
 INTRODUCTION: Final = (
     "Clips: per cent of the words recognised among the other words, unknown ones and silence. "
+    f"*{UNTESTED}* stands where there was no test: these clips are of validation's synthetic "
+    "voices, on which thresholds were chosen. "
     "Streams: at each network's stored thresholds, which were chosen on other people; *On streams* "
     "says what the hours are made of. Rebuilt by `make -C models/zoo`."
 )
@@ -52,7 +55,7 @@ def _row(name: str, config: BaseConfig | AdapterConfig) -> list[str]:
         f"{config.stored_bytes:,}" if isinstance(config, AdapterConfig) else "-",
         counted(learnt["people"], learnt["clips"], learnt["made"]) if learnt else "-",
         f"{found['count']:,} clips of {whose}",
-        tenths(found["accuracy"]),
+        tenths(found["accuracy"]) + ("" if config.metrics.get("test") else f" {UNTESTED}"),
         f"{tenths(min(people))} to {tenths(max(people))}",
         tenths(found.get("unknown_false_accept_rate")),
         *_stream(config.metrics.get(STREAM)),

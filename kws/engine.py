@@ -7,7 +7,7 @@ from typing import Final, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .config import LOUDEST, SAMPLE_RATE, FeatureConfig
+from .config import LONGEST_VIEW, LOUDEST, SAMPLE_RATE, FeatureConfig
 from .detector import Detection, Detector, DetectorConfig
 from .errors import KwsError
 
@@ -108,13 +108,16 @@ class HopBuffer:
     """
 
     def __init__(self, spotter: Spotter, hop_seconds: float = HOP) -> None:
-        if not 1 <= hop_seconds * SAMPLE_RATE <= VIEW:
-            raise KwsError(f"the hop must lie between one sample and one view, not {hop_seconds} s")
+        refusal = f"the hop must lie between one sample and one view, not {hop_seconds} s"
+        if not 1 <= hop_seconds * SAMPLE_RATE <= LONGEST_VIEW:
+            raise KwsError(refusal)
         self.hop = round(hop_seconds * SAMPLE_RATE)
         self._scorer: HopScorer = (
             spotter.hop_scorer(self.hop) if isinstance(spotter, Listener) else WindowScorer(spotter)
         )
         self.view = self._scorer.view
+        if self.hop > self.view:
+            raise KwsError(refusal)
         self._audio = np.zeros(self.hop, np.float32)  # the hop being filled
         self.last = np.zeros(self.hop, np.float32)
         self.reset()

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .bcresnet import BCResNet
@@ -35,7 +36,7 @@ def macs(network: nn.Module, frames: int) -> int:
     mode = network.training
     try:
         network.eval()
-        return _counted(network, lambda: network(torch.zeros(1, MELS, frames)))
+        return _counted(lambda: network(torch.zeros(1, MELS, frames)))
     finally:
         network.train(mode)
 
@@ -60,26 +61,22 @@ def stream_macs(network: BCResNet, frames: int = 1) -> int:
 
     """
     state = initial_state(network)
-    return _counted(network, lambda: feed(network, state, torch.zeros(1, MELS, frames)))
+    return _counted(lambda: feed(network, state, torch.zeros(1, MELS, frames)))
 
 
-def _counted(network: nn.Module, run: Callable[[], object]) -> int:
-    """Multiply-accumulates of the network's layers while ``run`` runs it.
+def _counted(run: Callable[[], object]) -> int:
+    """Multiply-accumulates of every layer that ``run`` runs, as often as it does.
 
     Each output is a sum over as many products as one filter has weights.
     """
     counts: list[int] = []
 
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        counts.append(output.numel() * math.prod(layer.get_parameter("weight").shape[1:]))
+        if isinstance(layer, nn.modules.conv._ConvNd | nn.Linear):
+            counts.append(output.numel() * math.prod(layer.weight.shape[1:]))
 
-    layers = [m for m in network.modules() if isinstance(m, nn.modules.conv._ConvNd | nn.Linear)]
-    handles = [layer.register_forward_hook(count) for layer in layers]
-    try:
+    with register_module_forward_hook(count):
         run()
-    finally:
-        for handle in handles:
-            handle.remove()
     return sum(counts)
 
 

@@ -44,15 +44,9 @@ class GatePolicy(Policy):
 
     """
 
-    def __init__(
-        self,
-        sites: Sequence[Site],
-        *,
-        start: float = START,
-    ) -> None:
+    def __init__(self, sites: Sequence[Site]) -> None:
         super().__init__()
         self.sites = tuple(sites)
-        self.start = start
         self.site_scores = SiteScores(len(sites))
         sizes = torch.tensor([site.size for site in sites])
         self.register_buffer("sizes", sizes, persistent=False)
@@ -64,7 +58,7 @@ class GatePolicy(Policy):
     def logits(self) -> Tensor:
         """``[S]``: how much rather each site is owned than shared."""
         scores: Tensor = self.site_scores()
-        return SHARPNESS * scores + self.start
+        return SHARPNESS * scores + START
 
     def forward(self) -> Tensor:
         logits = self.logits()

@@ -12,6 +12,7 @@ from torch.nn import functional
 ITERATIONS: Final = 2_000
 RATE: Final = 1e-2  # a tenth after every third of the iterations
 CLIP: Final = 1.0  # of the gradient's norm
+SETS: Final = 2  # of coefficients, which are averaged
 
 
 def mimic(
@@ -19,7 +20,6 @@ def mimic(
     templates: int,
     *,
     generator: torch.Generator,
-    sets: int = 2,
     iterations: int = ITERATIONS,
 ) -> Tensor:
     """Neural Mimicry: templates and coefficients that reproduce a group's weights; no data is used.
@@ -30,7 +30,6 @@ def mimic(
         weights: ``[G, w]``, of one group's layers, flat.
         templates: n.
         generator: draws where they begin.
-        sets: K, of coefficients, which are averaged.
         iterations: of training.
 
     Returns:
@@ -41,7 +40,7 @@ def mimic(
     size = float(weights.square().mean().sqrt())
     wanted = weights / size  # so that one rate suits all; the loss is that of the weights
     made = nn.Parameter(torch.randn(templates, width, generator=generator))
-    coefficients = nn.Parameter(torch.randn(sets, group, templates, generator=generator))
+    coefficients = nn.Parameter(torch.randn(SETS, group, templates, generator=generator))
     optimizer = torch.optim.RMSprop([made, coefficients], RATE)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, max(1, iterations // 3))
     for _ in range(iterations):

@@ -6,9 +6,9 @@ drawn by Gumbel-Softmax, straight through. The paper's policy is a residual netw
 it is a small one on the mean and the spread of each band. Layers outside the blocks are the
 language's.
 
-What is heard decides, so nothing can be added to the base once and for all: every input costs the
-policy's operations beside the network's, both sets of weights stay in memory, and listening, which
-knows no whole input, does without.
+What is heard decides, so nothing can be added to the base once and for all: every input runs the
+policy and both of each block, the base's and the language's, both sets of weights stay in memory,
+and listening, which knows no whole input, does without.
 """
 
 import copy
@@ -84,11 +84,6 @@ class Routed(Adaptation):
             return (logits > 0).to(logits.dtype)
         both = torch.stack([logits, torch.zeros_like(logits)], dim=2)
         return nn.functional.gumbel_softmax(both, hard=True)[..., 0]
-
-    @property
-    def multiplications(self) -> int:
-        """Multiplications that each input costs beside the network's."""
-        return sum(layer.weight.numel() for layer in self.router if isinstance(layer, nn.Linear))
 
     def forward(self, features: Tensor, *ends: Sequence[int]) -> Tensor:
         weights, gates = self.weights(), self.route(features)

@@ -348,6 +348,22 @@ def test_bases_are_told_with_the_worst_person_of_all_seeds(tmp_path: Path) -> No
     assert row in page
 
 
+def test_what_deciding_for_each_clip_costs_is_said(tmp_path: Path) -> None:
+    """Of a network of the base's width, where that is known; of no other method."""
+    base = record("", None, "a", 0, 0.9, tau=1)
+    base["result"] = {"parameters": 10_156, "seconds": 60.0}
+    for method, name, said in (
+        ("spottune", "a-tau1-0", 1),
+        ("full", "a-tau1-0", 0),
+        ("spottune", "elsewhere", 0),
+    ):
+        run = record(method, None, "b", 0, 0.9)
+        run["settings"]["base"] = f"runs/{name}"
+        write_results([base, run], tmp_path / "results.md")
+        page = (tmp_path / "results.md").read_text(encoding="utf-8")
+        assert page.count("1,513,808 multiply-accumulates to those of a second (63%)") == said
+
+
 def test_bases_of_another_language_or_length_are_other_bases(tmp_path: Path) -> None:
     records = [record("", None, task, 0, 0.9, tau=2) for task in ("a", "b", "a")]
     for run in records:
@@ -440,11 +456,12 @@ def test_a_sequence_begins_with_its_own_first_run(tmp_path: Path) -> None:
         record("cacl", "10%", "a", 0, 0.9, lr=0.04) | {"base_sha256": "own"},
         record("cacl", "10%", "a", 0, 0.9) | {"base_sha256": "another"},
     ]
+    records[1]["result"] = {"spent_parameters": 100, "stored_bytes": 1_800}
     records[3]["settings"]["base"] = "runs/other"
     for some in (records, records[::-1]):
         write_results(some, tmp_path / "results.md")
         page = (tmp_path / "results.md").read_text(encoding="utf-8")
-        assert "| cacl 10% | 0 | a 80.0 (100) | b 60.0 (0) | 70.0 |" in page
+        assert "| cacl 10% | 0 | a 80.0 (100) | b 60.0 (0) | 70.0 | 1,000; 1,800 |" in page
 
 
 def test_a_sequence_is_of_one_number_of_clips(tmp_path: Path) -> None:
@@ -468,8 +485,8 @@ def test_orders_of_languages_may_be_of_different_lengths(tmp_path: Path) -> None
     ]
     write_results(records, tmp_path / "results.md")
     page = (tmp_path / "results.md").read_text(encoding="utf-8")
-    assert "| method | seed | 1 | 2 | 3 | mean |" in page
-    assert "| cacl 10% | 0 | b 80.0 (100) | a 80.0 (0) |  | 80.0 |" in page
+    assert "| method | seed | 1 | 2 | 3 | mean | stored bytes |" in page
+    assert "| cacl 10% | 0 | b 80.0 (100) | a 80.0 (0) |  | 80.0 | 1,000; 1,000 |" in page
 
 
 @pytest.mark.parametrize(

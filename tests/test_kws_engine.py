@@ -252,10 +252,27 @@ def test_reset_begins_another_stream(stream: Wave) -> None:
     assert hear(engine, stream, constant(700)) == first
 
 
-@pytest.mark.parametrize("hop", [0.0, -1.0, 1.5, float("nan")])
+@pytest.mark.parametrize("hop", [0.0, -1.0, 1.5, 1e9, float("nan")])
 def test_an_impossible_hop_is_refused(hop: float) -> None:
     with pytest.raises(KwsError, match="hop"):
         Engine(Bands(), hop_seconds=hop)
+
+
+def test_a_hop_is_at_most_a_view_of_the_base() -> None:
+    """Between two views further apart, sound would not be heard."""
+
+    class Listening(Bands):
+        def __init__(self, view: int) -> None:
+            super().__init__()
+            self.view = view
+
+        def hop_scorer(self, hop: int) -> WindowScorer:
+            return WindowScorer(self, self.view)
+
+    assert Engine(Listening(32_000), hop_seconds=1.5).hop == 24_000
+    assert Engine(Listening(8_000), hop_seconds=0.5).hop == 8_000
+    with pytest.raises(KwsError, match=r"between one sample and one view, not 0\.9 s"):
+        Engine(Listening(8_000), hop_seconds=0.9)
 
 
 def test_memory_does_not_grow_with_the_stream() -> None:

@@ -11,7 +11,7 @@ from kws.sites import Site, find_sites
 from models.bcresnet import BCResNet
 from policy.controls import largest_scores, last_scores, random_scores
 from policy.fixed import norm_sites
-from policy.gates import GatePolicy, overspend
+from policy.gates import SHARPNESS, START, GatePolicy, overspend
 from policy.selection import project, spent
 from policy.swr import allowance
 
@@ -68,10 +68,10 @@ def test_equal_scores_give_the_same_choice_every_time() -> None:
     assert project(torch.zeros(5), SITES, 100) == project(torch.zeros(5), SITES, 100) == SITES[:1]
 
 
-def policy(sites: tuple[Site, ...] = SITES, seed: int = 0, **options: float) -> GatePolicy:
+def policy(sites: tuple[Site, ...] = SITES, seed: int = 0, *, start: float = START) -> GatePolicy:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return GatePolicy(sites, **options)
+        return shift(GatePolicy(sites), start - START)
 
 
 def last_bias(gates: GatePolicy) -> Tensor:
@@ -81,7 +81,8 @@ def last_bias(gates: GatePolicy) -> Tensor:
 
 def shift(gates: GatePolicy, logit: float) -> GatePolicy:
     """Move every gate's logit."""
-    gates.start += logit
+    with torch.no_grad():
+        last_bias(gates).add_(logit / SHARPNESS)
     return gates
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from helpers import Kws
 
-from apps.card import card
+from apps.card import base_card, card
 from apps.wiring import open_runtime
 from apps.zoo import to_hear
 from apps.zoo_results import zoo_rows
+from audio_data.clips import HELD_OUT
 from kws.adapter import ADAPTER_CONFIG, check_base, load_adapter, read_adapter_config
 from kws.base import read_base_config
 
@@ -36,6 +37,34 @@ def test_every_adapter_fits_the_base_and_its_card_says_how_it_was_made(name: str
     assert f"--out {name}`" in card
     assert "Licences of the recordings: not stated" not in card
     assert set(adapter.config.detector.keywords) <= set(adapter.config.labels)
+
+
+@pytest.mark.parametrize("name", ["ara", *ADAPTERS])
+def test_cards_say_what_the_figures_are(name: str) -> None:
+    folder = ZOO / name
+    made = base_card(read_base_config(BASE)) if name == "ara" else card(read_adapter_config(folder))
+    assert (folder / "README.md").read_text("utf-8") == made
+
+
+@pytest.mark.parametrize(
+    ("made", "people", "told"),
+    [
+        ((100, 100, 0), 0.5, ["- People: 40.0 points fewer than synthetic voices (90.0% → 50.0%)"]),
+        ((100, 100, 0), 0.95, ["- People: 5.0 points more than synthetic voices (90.0% → 95.0%)"]),
+        ((40, 100, 0), 0.5, []),  # people were learnt from too
+        ((100, 40, 0), 0.5, []),
+        ((100, 100, 100), 0.5, []),
+    ],
+)
+def test_what_people_lose_is_said_where_only_synthetic_voices_were_learnt(
+    made: tuple[int, int, int], people: float, told: list[str]
+) -> None:
+    config = read_adapter_config(ZOO / "eng-commands")
+    learnt, *heard = ({"count": 100, "clips": 100, "people": 5, "made": each} for each in made)
+    for found, accuracy, split in zip(heard, (0.9, people), HELD_OUT, strict=True):
+        config.metrics[split].update(found, accuracy=accuracy)
+    config.training["recordings"] = learnt
+    assert [line for line in card(config).splitlines() if line.startswith("- People")] == told
 
 
 @pytest.mark.parametrize("name", HEARD)
@@ -98,6 +127,13 @@ def test_the_thresholds_of_what_is_supplied_stay(kws: Kws, spoken: Path) -> None
 
 def test_the_table_has_a_row_for_each() -> None:
     assert [row[0] for row in zoo_rows(ZOO)] == ["ara", *ADAPTERS]
+
+
+def test_figures_of_validation_are_no_figures_of_a_test() -> None:
+    for name, *_, accuracy in (row[:6] for row in zoo_rows(ZOO) if row[0] != "ara"):
+        figures = read_adapter_config(ZOO / name).metrics
+        split, mark = ("test", "") if "test" in figures else ("validation", " (validation)")
+        assert accuracy == f"{100 * figures[split]['accuracy']:.1f}{mark}"
 
 
 def test_people_among_synthetic_voices_are_told_of(tmp_path: Path) -> None:
