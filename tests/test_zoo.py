@@ -12,7 +12,7 @@ from apps.card import base_card, card
 from apps.wiring import open_runtime
 from apps.zoo import to_hear
 from apps.zoo_results import zoo_rows
-from audio_data.clips import HELD_OUT
+from audio_data.clips import HALVES
 from kws.adapter import ADAPTER_CONFIG, check_base, load_adapter, read_adapter_config
 from kws.base import read_base_config
 
@@ -61,7 +61,7 @@ def test_what_people_lose_is_said_where_only_synthetic_voices_were_learnt(
 ) -> None:
     config = read_adapter_config(ZOO / "eng-commands")
     learnt, *heard = ({"count": 100, "clips": 100, "people": 5, "made": each} for each in made)
-    for found, accuracy, split in zip(heard, (0.9, people), HELD_OUT, strict=True):
+    for found, accuracy, split in zip(heard, (0.9, people), HALVES, strict=True):
         config.metrics[split].update(found, accuracy=accuracy)
     config.training["recordings"] = learnt
     assert [line for line in card(config).splitlines() if line.startswith("- People")] == told
