@@ -108,6 +108,37 @@ def test_the_code_of_methods_is_that_of_their_stages_too() -> None:
     assert all(text in _source() for text in ("def even(", "def learn_where(", "class Trainer"))
 
 
+def test_an_unfinished_run_goes_on_only_as_it_began(
+    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same budget, plan and sound; else the adapter would be of two runs."""
+    data = shutil.copytree(spoken.parent, tmp_path / "data")
+    learn = ["adapt", "--base", tiny / "base", "--data", data / spoken.name, "--epochs", 1]
+    learn += ["--filter", "language=de", "--method", "even", "--out", tmp_path / "de"]
+    with monkeypatch.context() as stopped:
+        stopped.setattr("apps.learn.pack", None)  # fails once all is learnt
+        with pytest.raises(TypeError):
+            kws(*learn)
+    others: list[list[object]] = [["--budget", "20%"], ["--seed", 1], ["--lr", 0.01]]
+    others += [["--optimizer", "sgd"], ["--epochs", 2], ["--closed"], ["--per-word", 1]]
+    for other in [
+        *others,
+        ["--optimizer", "sgd"],
+        ["--epochs", 2],
+        ["--closed"],
+        ["--per-word", 1],
+    ]:
+        code, _, err = kws(*learn, *other)
+        assert (code, "unfinished run with other settings" in err) == (1, True), other
+    first, second = (data / row["path"] for row in rows(spoken, "de", "train")[:2])
+    before = first.read_bytes()
+    shutil.copy(second, first)
+    code, _, err = kws(*learn)
+    assert (code, "with other settings, recordings or code" in err) == (1, True)
+    first.write_bytes(before)
+    succeed(kws, *learn)
+
+
 def test_languages_in_sequence_build_on_one_another(
     tiny: Path, kws: Kws, spoken: Path, tmp_path: Path
 ) -> None:

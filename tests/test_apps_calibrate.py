@@ -21,6 +21,7 @@ from apps.wiring import open_runtime
 from audio_data.material import Material
 from kws.adapter import ADAPTER_CONFIG, ADAPTER_MODEL, CARD, load_adapter, save_adapter_config
 from kws.base import BASE_MODEL, read_base_config
+from kws.calibration import Sweep, sweep
 from kws.config import SAMPLE_RATE, Where
 from kws.detector import DetectorConfig
 
@@ -358,3 +359,17 @@ def test_thresholds_are_chosen_on_what_validation_people_say(
     assert (half, seed) == ("validation", 7)
     assert not speakers & {*names}
     assert "stream" not in load_adapter(adapter).config.metrics  # it was of other thresholds
+
+
+def test_thresholds_are_chosen_on_every_ratio(
+    kws: Kws, command: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[int] = []
+
+    def swept(negatives: Any, positives: Any, config: DetectorConfig) -> Sweep:
+        heard.append(len(positives))
+        return sweep(negatives, positives, config)
+
+    monkeypatch.setattr("apps.calibrate.sweep", swept)
+    succeed(kws, *command, *SHORT, "--per-word", 1, "--snr", 10, "--snr", 0)
+    assert heard == [2]

@@ -26,6 +26,7 @@ from audio_data.manifest import write_manifest
 from audio_data.material import read_material
 from audio_data.streams import PositiveStream
 from kws.adapter import read_adapter_config, save_adapter_config
+from kws.calibration import GRID
 from kws.config import SAMPLE_RATE
 from kws.detector import Detection, DetectorConfig, Levels
 from kws.engine import VIEW, Engine
@@ -417,3 +418,37 @@ def test_who_was_in_which_split_is_kept_to(
     given = [adapter if item == tiny / "de" else item for item in command[1:]]
     assert kws(name, *given, *options)[0] == 1
     assert asked == [{"anna": "train"}]
+
+
+class Jumpy(FakeSpotter):
+    """Takes other words for low ones, but is not as sure of them as of these."""
+
+    def scores(self, view: Wave) -> Wave:
+        power = np.abs(np.fft.rfft(view[VIEW // 2 :])) ** 2
+        found = super().scores(view)
+        if power[2_400:2_600].sum() > 0.5 * power.sum():
+            found[LABELS.index("low")] = 0.8
+        return found
+
+
+def test_trade_off_and_points_are_of_the_test_person_and_by_the_hour(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The curve goes through what is stored; each rate has thresholds of its own."""
+    monkeypatch.setattr("apps.stream_report.RATES", (1.0, 10_000.0))
+    level = next(threshold for threshold in GRID if threshold > 0.6)
+    found = evaluate_stream(
+        LiveScorer(Jumpy()),
+        read_material(corpus, LABELS),
+        DetectorConfig(threshold=level),
+        hours=60 / 3600,
+        snrs=(-10.0,),
+        seed=0,
+        picture=tmp_path / "x.png",
+    )
+    strict, loose, stored = found["points"]
+    assert strict["thresholds"]["low"] > 0.8 > loose["thresholds"]["low"]
+    assert stored["negatives"]["false_accepts"] > 0
+    (point,) = (one for one in found["det"]["-10"] if one["threshold"] == level)
+    assert point["false_accepts_per_hour"] == stored["negatives"]["per_hour"]
+    assert point["miss_rate"] == stored["snr"]["-10"]["miss_rate"]

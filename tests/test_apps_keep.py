@@ -308,17 +308,6 @@ def test_a_job_that_fails_in_an_unforeseen_way_is_told_and_the_next_one_done() -
     assert (told, done) == (["--save-dir: integer division or modulo by zero"], [1])
 
 
-def test_two_programs_may_keep_clips_in_one_folder(tmp_path: Path) -> None:
-    shelves = [Shelf(tmp_path, LIMIT) for _ in range(2)]
-    moment = Moment("hit", "ja", "deu", ("ja",), 0.9, 0.5, 1.0)
-    for shelf in shelves:
-        shelf.add(moment, SILENCE, {})
-    assert [record["file"] for record in kept(tmp_path)] == [
-        "000001-hit-ja.wav",
-        "000002-hit-ja.wav",
-    ]
-
-
 @pytest.mark.parametrize("block", [1_280, 50_000])
 def test_what_is_found_at_the_end_of_a_file_is_kept_with_its_scores(
     block: int, tmp_path: Path
@@ -468,3 +457,28 @@ def test_two_programs_may_keep_in_one_folder(tmp_path: Path) -> None:
     (tmp_path / ".000004").touch()  # another is writing it
     one.add(near, np.zeros(100, np.float32), {})
     assert (tmp_path / "000005-near-ja.wav").exists()
+
+
+def test_of_a_near_miss_the_nearest_moment_is_kept_with_scores_of_its_language(
+    tmp_path: Path,
+) -> None:
+    spotter = Two()
+    engine = LiveEngine(spotter)
+    keeper = Keeper(tmp_path, engine, print, capacity=None)
+    engine.reactions.append(keeper.hear)
+    for near, language in ((0.2, "eng"), (0.29, "eng"), (0.25, "eng"), (0.0, "deu")):
+        spotter.told = near, 0.0
+        engine.set_language(language)
+        engine.feed(np.zeros(1_280, np.float32))
+    keeper.close()
+    (record,) = kept(tmp_path)
+    assert (record["score"], record["time"]) == (0.29, 0.16)
+    assert record["times"] == [0.08, 0.16, 0.24]  # not what was heard in the other language
+
+
+def test_the_begin_of_a_sound_that_goes_on_is_kept_whole(tmp_path: Path) -> None:
+    """However long it goes on: it is written while its sound is remembered."""
+    hear(tmp_path, np.zeros(2 * SAMPLE_RATE, np.float32), said(0.4, 8.0))
+    (record,) = kept(tmp_path)
+    assert record["time"] < 4
+    assert soundfile.info(tmp_path / record["file"]).duration == 1.5

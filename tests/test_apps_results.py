@@ -554,3 +554,23 @@ def test_runs_on_two_bases_of_one_folder_are_not_compared(tmp_path: Path) -> Non
     told = r"runs on runs/base are of two bases \(aaaaaaaa and bbbbbbbb\)"
     with pytest.raises(KwsError, match=told):
         write_results(records, tmp_path / "results.md")
+
+
+def test_a_seed_that_did_not_run_on_all_tasks_is_in_no_mean_over_them(tmp_path: Path) -> None:
+    """Else an easy language would count twice."""
+    rights = (("a", 0, 0.9), ("b", 0, 0.5), ("a", 1, 0.9))
+    records = [record("full", None, task, seed, right) for task, seed, right in rights]
+    page = tmp_path / "page.md"
+    page.write_text("<!-- results: x -->\n<!-- /results -->\n", "utf-8")
+    write_summary(records, page)
+    assert "Without a budget: full 70.0 in 1,000 bytes." in page.read_text("utf-8")
+
+
+def test_other_people_are_other_recordings(tmp_path: Path) -> None:
+    """However many of each word there are."""
+    records = [record(method, None, "a", 0, 0.9) for method in ("full", "head")]
+    for run, name in zip(records, ("ann", "ben"), strict=True):
+        counted = {"per_word": {"ja": {"count": 9}}, "per_speaker": {name: {"count": 9}}}
+        run["test"] = run["test"] | counted
+    with pytest.raises(KwsError, match="'a' were evaluated on different recordings"):
+        write_results(records, tmp_path / "results.md")

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -448,3 +449,26 @@ def test_fixed_sets_have_another_word_after_them_too() -> None:
         for at in (slice(CONTEXT + 4, CONTEXT + 94), slice(CONTEXT + 101, CONTEXT + 98 + LAG - 3))
     )
     assert (inside != after).sum() > 8
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"speed": 0.15},
+        {"gain": (-24.0, -12.0)},
+        {"equaliser": 9.0},
+        {"narrow": 1.0},
+        {"suppression": 1.0},
+    ],
+)
+def test_every_setting_is_heard_in_training(changes: dict[str, Any]) -> None:
+    """By itself, in half of the clips at least; what is drawn for the others is the same."""
+    plain, heard = (
+        torch.cat([features for features, _ in training(config).epoch(0)])
+        for config in (STILL, replace(STILL, **changes))
+    )
+    assert ((plain - heard).abs().amax(dim=(1, 2)) > 0.1).float().mean() > 0.5
+
+
+def test_seeds_share_no_epoch() -> None:
+    assert not same(training(AugmentConfig()).epoch(1), training(AugmentConfig(), seed=1).epoch(0))

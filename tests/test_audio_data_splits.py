@@ -345,3 +345,19 @@ def test_speakers_that_capitals_alone_tell_apart_are_told() -> None:
     some = [*crowd(3), clip("yes", "a.wav", "Ada"), clip("yes", "b.wav", "ada")]
     told = [one for one in assign_splits(some)[1] if "capitals" in one]
     assert told == ["these speakers differ only in capitals: Ada, ada; write each in one way"]
+
+
+def test_training_has_half_of_the_people_at_least_whatever_their_hashes_say() -> None:
+    by_hash: dict[Split | None, list[str | None]] = {}
+    for name, splits in people(assign_splits(crowd(200))[0]).items():
+        by_hash.setdefault(next(iter(splits)), []).append(name)
+    some = {*by_hash["train"][:2], *by_hash["validation"][:3], *by_hash["test"][:3]}
+    done, _ = assign_splits([one for one in crowd(200) if one.speaker in some])
+    count = Counter(next(iter(splits)) for splits in people(done).values())
+    assert set(count) == {*SPLITS}
+    assert count["train"] >= 4
+
+
+def test_who_was_learnt_from_is_not_tested_whatever_a_pool_says_of_them() -> None:
+    pool = [clip("dog", "1.wav", "ada", "test"), clip("cat", "2.wav", "ada")]
+    assert [one.split for one in split_pool(pool, [], {"ada": "train"})] == ["test", "train"]

@@ -16,7 +16,17 @@ from audio_data.decode import decode
 from audio_data.long import LongRecordings
 from audio_data.manifest import read_manifest, write_manifest
 from audio_data.material import Material, read_material
-from audio_data.streams import PEAK, Chunk, Ledger, NegativeStream, Noise, PositiveStream
+from audio_data.place import speech_span
+from audio_data.streams import (
+    PEAK,
+    VARIES,
+    Chunk,
+    Ledger,
+    NegativeStream,
+    Noise,
+    PositiveStream,
+    _at_level,
+)
 from kws.config import SAMPLE_RATE, Where
 from kws.errors import KwsError, UsageError
 from kws.stream_metrics import AFTER, Spoken
@@ -517,3 +527,29 @@ def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
             LongRecordings(path)
     with pytest.raises(UsageError, match="gone does not exist"):
         LongRecordings(tmp_path / "gone")
+
+
+def test_of_noise_that_is_cut_off_only_what_was_heard_counts(material: Material) -> None:
+    """Else bounds would rest on more different sound than there was."""
+    stream = NegativeStream(replace(material, others=()), 0.5)
+    assert sum(len(wave) for wave, _ in stream) == SAMPLE_RATE // 2
+    assert stream.ledger.played_seconds == 0.5
+    assert stream.ledger.distinct_seconds["noise"] <= 0.6  # parts of a tenth of a second
+
+
+def test_a_level_is_that_of_the_word_alone() -> None:
+    """However much silence a recording has around it."""
+    wave = _at_level(np.pad(tone(400), SAMPLE_RATE), -20)
+    begin, end = speech_span(wave)
+    assert 20 * np.log10(rms(wave[begin:end])) == pytest.approx(-20, abs=0.1)
+
+
+def test_words_close_to_a_keyword_are_about_as_loud(material: Material) -> None:
+    wave, truth = joined(PositiveStream(material, 60))
+    near = [word for word in truth if word.among]
+    assert near
+    for word in near:
+        begin, end = round(word.begin * SAMPLE_RATE), round(word.end * SAMPLE_RATE)
+        before = np.abs(wave[begin - round(0.7 * SAMPLE_RATE) : begin]).max()
+        apart = 20 * np.log10(before / np.abs(wave[begin:end]).max())
+        assert abs(apart) <= VARIES + 0.5

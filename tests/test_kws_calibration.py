@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from kws.calibration import (
     GRID,
@@ -200,3 +201,23 @@ def test_a_word_heard_for_another_is_missed() -> None:
     said = Recorded(LABELS, "en", scores, HOP, (Spoken("easy", 1.0, 1.2),))
     silent = Recorded(LABELS, "en", np.zeros_like(scores), HOP)
     assert sweep(silent, [said], CONFIG, (0.5,)).misses.tolist() == [[1, 0]]
+
+
+def test_not_one_event_more_is_kept_than_the_rate_allows() -> None:
+    """Two in an hour would win more than one."""
+
+    def heard(*peaks: float) -> NDArray[np.float32]:
+        scores = np.zeros((36_000, len(LABELS)), np.float32)  # an hour
+        for number, peak in enumerate(peaks):
+            scores[100 * number + 10 : 100 * number + 13, LABELS.index("hard")] = peak
+        return scores
+
+    said = tuple(Spoken("hard", 10 * n + 1.0, 10 * n + 1.2) for n in range(8))
+    negatives = Recorded(LABELS, "en", heard(0.7, 0.92), HOP)
+    positives = Recorded(LABELS, "en", heard(*[0.75] * 6, 0.96, 0.99), HOP, said)
+    tried = sweep(negatives, [positives], CONFIG, (0.6, 0.8, 0.95))
+    assert tried.false_accepts[:, 1].tolist() == [2, 1, 0]
+    for allowed, threshold in ((2.0, 0.6), (1.0, 0.95), (0.5, 0.95)):
+        found = choose(negatives, tried, CONFIG, allowed).config
+        assert found.levels("hard").threshold == threshold
+        assert len(negatives.detect(found)) <= allowed

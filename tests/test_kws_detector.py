@@ -434,3 +434,24 @@ def test_the_rules_that_the_page_states_give_the_same_detections(seed: int) -> N
     assert [(word, now) for word, _, now in found] == [(word, now) for word, _, now in expected]
     assert [score for _, score, _ in found] == pytest.approx([score for _, score, _ in expected])
     assert len(found) > 10
+
+
+def test_a_reset_in_the_middle_of_an_utterance_forgets_it() -> None:
+    """How long it had lasted, how high it stood, and what took part in one before it."""
+    hears = detector(patience=3)
+    assert events(hears, [one("yes", 0.9)] * 2) == []
+    hears.reset()
+    assert rounded(events(hears, [one("no", 0.6)] * 3)) == [("no", 0.6, 0.2)]
+    both = detector()
+    assert heard(events(both, [(0.6, 0.7, 0.0, 0.0)])) == [("no", 0.0)]
+    both.reset()
+    rows = [(0.4, 0.9, 0.0, 0.0), (0.6, 0.2, 0.0, 0.0)]
+    assert heard(events(both, rows)) == [("no", 0.0), ("yes", 0.1)]
+
+
+def test_what_was_reported_says_nothing_of_other_labels() -> None:
+    before = detector()
+    before.step(np.array(one("yes"), np.float32), 0.1)
+    after = Detector(("no", "yes", UNKNOWN, SILENCE), "eng", before.config)
+    after.keep_silent(before)
+    assert after.step(np.array(one("yes"), np.float32), 0.2)  # there the first label is "no"

@@ -347,3 +347,13 @@ def test_of_the_stream_before_nothing_is_heard_after_a_reset() -> None:
     engine.feed(silence(0.08))
     assert engine.decisions == 1
     assert not spotter.views[-1].any()
+
+
+def test_what_was_reported_before_a_reset_is_heard_in_the_stream_after_it() -> None:
+    engine = Engine(Bands())
+    sound = np.r_[tone(400), silence(0.5)]
+    assert len(engine.feed(sound)) == 1
+    engine.set_language("eng")
+    engine.reset()
+    engine.set_language("ara")
+    assert [event.keyword for event in engine.feed(sound)] == ["low"]

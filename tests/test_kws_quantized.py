@@ -85,3 +85,12 @@ def test_a_largest_number_that_rounds_down_stays_the_largest() -> None:
 def test_the_file_shrinks_with_the_bits(make_adapter: Any) -> None:
     sizes = [make_adapter(step=1, bits=bits).config.stored_bytes for bits in (16, 8, 4)]
     assert sizes[0] > 1.6 * sizes[1] > 2.4 * sizes[2]
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_next_to_nothing_overflows_no_code(bits: Bits) -> None:
+    """A float16 so small is two thirds of the number: it would be half as many steps again."""
+    exact = np.array([8.9e-8, -8.9e-8], np.float32)
+    codes, peaks = quantize(exact, [2], bits)
+    found = dequantize(codes, peaks, [2])
+    assert found.tolist() == [float(peaks[0]), -float(peaks[0])]

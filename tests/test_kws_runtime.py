@@ -659,3 +659,17 @@ def test_a_causal_base_decides_on_frames(
     """Between them it would hear every view as if nothing had been before."""
     with pytest.raises(KwsError, match="decisions must fall on frames, not every 1360 samples"):
         Engine(runtime_of(base_of(True), form), hop_seconds=0.085)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("form", FORMS)
+def test_of_the_stream_before_nothing_is_heard_after_a_reset(
+    base_of: BaseOf, runtime_of: RuntimeOf, form: str, causal: bool
+) -> None:
+    """Not even in the frames that begin before its first sample."""
+    runtime = runtime_of(base_of(causal), form)
+    used, fresh = runtime.hop_scorer(HOP), runtime.hop_scorer(HOP)
+    used.hear(np.full(HOP, 0.5, np.float32))
+    used.reset()
+    block = noise(HOP)
+    assert used.hear(block).tobytes() == fresh.hear(block).tobytes()

@@ -199,3 +199,11 @@ def test_words_among_others_are_told_apart_from_those_alone() -> None:
 def test_a_keyword_that_is_never_said_has_no_miss_rate() -> None:
     stream = recorded(20, [], Spoken("go", 1.0, 1.5))
     assert miss_report(stream, QUICK)["per_keyword"]["stop"]["miss_rate"] is None
+
+
+@pytest.mark.parametrize("turned", [1, -1])
+def test_events_that_two_words_may_claim_go_to_them_in_their_order(turned: int) -> None:
+    """In whatever order they are given: latencies are counted from the words' ends."""
+    words = [Spoken("go", 1.0, 1.5), Spoken("go", 1.8, 2.2)]
+    found = match(heard(("go", 2.0), ("go", 2.3))[::turned], words)
+    assert [(word.begin, event.time) for word, event in found.hits] == [(1.0, 2.0), (1.8, 2.3)]

@@ -325,3 +325,22 @@ def test_what_fails_while_it_is_made_ahead_fails_where_it_is_asked_for() -> None
     assert next(batches) == 1
     with pytest.raises(CutError):
         next(batches)
+
+
+def test_an_epochs_loss_and_accuracy_are_means_over_its_clips(toy: EpochBatches) -> None:
+    """As whoever watches is told, too."""
+    told: list[tuple[float, float]] = []
+    history = fit(Deaf(), toy, plan(epochs=2), watch=lambda *now: told.append(now[2:]))
+    for index, epoch in enumerate(history):
+        labels = torch.cat([labels for _, labels in toy.epoch(index)])
+        assert epoch.loss == pytest.approx(math.log(4))  # all four classes are alike to it
+        assert epoch.accuracy == (labels == 0).float().mean().item()
+    assert told[-1] == (history[-1].loss, history[-1].accuracy)
+
+
+def test_two_seeds_have_no_epoch_in_common(toy: EpochBatches) -> None:
+    """Else runs of several seeds would be nearly one."""
+    first, other = Drawing(), Drawing()
+    fit(first, toy, plan(seed=0))
+    fit(other, toy, plan(seed=1))
+    assert not {*first.drawn} & {*other.drawn}
