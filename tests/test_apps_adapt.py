@@ -121,13 +121,7 @@ def test_an_unfinished_run_goes_on_only_as_it_began(
             kws(*learn)
     others: list[list[object]] = [["--budget", "20%"], ["--seed", 1], ["--lr", 0.01]]
     others += [["--optimizer", "sgd"], ["--epochs", 2], ["--closed"], ["--per-word", 1]]
-    for other in [
-        *others,
-        ["--optimizer", "sgd"],
-        ["--epochs", 2],
-        ["--closed"],
-        ["--per-word", 1],
-    ]:
+    for other in others:
         code, _, err = kws(*learn, *other)
         assert (code, "unfinished run with other settings" in err) == (1, True), other
     first, second = (data / row["path"] for row in rows(spoken, "de", "train")[:2])
