@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .adapter import Adapter, Piece, check_head, numbers_of, pieces
+from .adapter import Adapter, check_head
 from .base import Base
 from .config import HEAD
 from .engine import HopScorer, WindowScorer, clean_samples
 from .errors import KwsError
 from .languages import AdapterBank
-from .sites import find_sites, flatten, lone_weights, unflatten
-from .templates import Templates
+from .sites import find_sites, unflatten
+from .vector import Plan, WeightVector
 
 Features = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -41,38 +41,34 @@ class Bank(AdapterBank):
         self.base = base
         self._features = features
         self.network = copy.deepcopy(base.network).cpu().eval().requires_grad_(False)
-        self._sites = find_sites(self.network)
-        self._by_name = {site.name: site for site in self._sites}
-        self._shapes = {site.name: tuple(site.shapes.values()) for site in self._sites}
-        self._templates = Templates(lone_weights(self.network, self._sites))
-        self._pieces: dict[str, tuple[Piece, ...]] = {}
-        self._base_vector = flatten(self.network, self._sites)
+        sites = find_sites(self.network)
+        names = (name for site in sites for name in site.shapes)
+        self._base = WeightVector.of(
+            {name: self.network.get_parameter(name).numpy() for name in names}
+        )
+        self._plans: dict[str, Plan] = {}
         head = self.network.get_submodule(HEAD)
         self._base_head = head.get_parameter("weight").data, head.get_parameter("bias").data
-        self._live = self._base_vector.clone()
-        for name, view in unflatten(self._live, self._sites).items():
+        self._live = self._base.vector.copy()
+        for name, view in unflatten(torch.from_numpy(self._live), sites).items():
             self.network.get_parameter(name).data = view
 
     def _admit(self, adapter: Adapter) -> None:
         check_head(adapter, self._base_head[0].shape[1])
-        self._pieces[adapter.config.language] = pieces(adapter, self._shapes, self._templates)
+        self._plans[adapter.config.language] = self._base.plan(adapter)
 
     def _activate(self, adapter: Adapter | None) -> None:
-        self._live.copy_(self._base_vector)
+        self._live[:] = self._base.vector
         if adapter is None:
             self._put_head(*self._base_head)
         else:
-            found, live = self._pieces[adapter.config.language], self._live.numpy()
-            owned = numbers_of(adapter, found)
-            for piece in found:
-                site = self._by_name[piece.module]
-                live[site.start : site.stop][piece.where] += piece.changes(owned)
+            self._base.add(adapter, self._plans[adapter.config.language], self._live)
             weight, bias = adapter.head_weight, adapter.head_bias
             self._put_head(torch.from_numpy(weight).float(), torch.from_numpy(bias).float())
         super()._activate(adapter)
 
     def _forget(self, adapter: Adapter) -> None:
-        del self._pieces[adapter.config.language]
+        del self._plans[adapter.config.language]
 
     def merge_and_unload(self) -> nn.Module:
         """A network of its own with the active language's weights."""

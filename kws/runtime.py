@@ -8,26 +8,21 @@ costs the memory of its own numbers alone. How features and networks are compute
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .adapter import Adapter, check_head, pieces
+from .adapter import Adapter, check_head
 from .base import BaseConfig, check_classes
 from .config import HEAD
 from .engine import HopScorer, WindowScorer, clean_samples
 from .errors import KwsError
 from .files import Arrays
-from .forms import coins, ranks
 from .languages import AdapterBank
-from .quantized import dequantize
-from .templates import Templates
+from .vector import Plan, WeightVector
 
 Array = NDArray[np.float32]
-Indices = NDArray[np.uint32]
 
 
 class Network(Protocol):
@@ -97,9 +92,9 @@ class Runtime(AdapterBank):
         self._clips = front_end()
         self.network = build(config, tensors)
         _check_order(self.network.names)
-        self._layout = _Layout.of(self.network.names, tensors)
-        self._live = self._layout.vector.copy()
-        self._plans: dict[str, _Plan] = {}
+        self._base = WeightVector.of({name: tensors[name] for name in self.network.names})
+        self._live = self._base.vector.copy()
+        self._plans: dict[str, Plan] = {}
         self._head = tensors[f"{HEAD}.weight"], tensors[f"{HEAD}.bias"]
         check_classes(config, tensors)
         self._activate(None)
@@ -111,13 +106,13 @@ class Runtime(AdapterBank):
 
     def _admit(self, adapter: Adapter) -> None:
         check_head(adapter, self._head[0].shape[1])
-        self._plans[adapter.config.language] = self._layout.plan(adapter)
+        self._plans[adapter.config.language] = self._base.plan(adapter)
 
     def _activate(self, adapter: Adapter | None) -> None:
-        self._live[:] = self._layout.vector
+        self._live[:] = self._base.vector
         head = self._head
         if adapter is not None:
-            self._layout.add(adapter, self._plans[adapter.config.language], self._live)
+            self._base.add(adapter, self._plans[adapter.config.language], self._live)
             head = adapter.head_weight.astype(np.float32), adapter.head_bias.astype(np.float32)
         self.network.put(self._live, *head)
         super()._activate(adapter)
@@ -199,9 +194,9 @@ def merged(base: Arrays, adapter: Adapter) -> Arrays:
     check_head(adapter, base[f"{HEAD}.weight"].shape[1])
     owned = [name for name in base if name.endswith((".weight", ".bias"))]
     owned = [name for name in sorted(owned, key=_weight_first) if name.rpartition(".")[0] != HEAD]
-    layout = _Layout.of(owned, base)
-    layout.add(adapter, layout.plan(adapter), layout.vector)
-    parts = np.split(layout.vector, np.cumsum([base[name].size for name in owned])[:-1])
+    weights = WeightVector.of({name: base[name] for name in owned})
+    weights.add(adapter, weights.plan(adapter), weights.vector)
+    parts = np.split(weights.vector, np.cumsum([base[name].size for name in owned])[:-1])
     pairs = zip(owned, parts, strict=True)
     head = adapter.head_weight.astype(np.float32), adapter.head_bias.astype(np.float32)
     return {
@@ -210,92 +205,6 @@ def merged(base: Arrays, adapter: Adapter) -> Arrays:
         f"{HEAD}.weight": head[0],
         f"{HEAD}.bias": head[1],
     }
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """How a language's numbers become changes, found once: a change of language waits for it.
-
-    Where weights of a tensor share numbers (:class:`kws.forms.Tied`), all tensors of the base are
-    changed at once, and that takes two integers a tensor. Other changes are made piece by piece,
-    which are found anew each time: they would take more memory than the numbers.
-    """
-
-    sizes: tuple[int, ...]  # numbers of each site
-    firsts: Indices  # [t], of each tensor the first number; one beyond all where it shares none
-    amounts: Indices  # [t], how many they are; 1 where it shares none
-    others: tuple[int, ...]  # sites, by their place among the adapter's
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """What a language may change of a base: its t tensors in one vector, module by module."""
-
-    vector: Array  # [n], the base's
-    shapes: dict[str, list[tuple[int, ...]]]  # of every module's tensors, the weight first
-    spans: dict[str, slice]  # where they lie
-    templates: Templates
-    sizes: list[int]  # of each tensor
-    ranks: Indices  # [n], of each weight in its tensor (kws.forms.ranks)
-    signs: Array  # [n], likewise
-
-    @classmethod
-    def of(cls, names: Sequence[str], tensors: Arrays) -> "_Layout":
-        """Lay out the tensors of these names; those of one module follow one another."""
-        shapes: dict[str, list[tuple[int, ...]]] = {}
-        spans: dict[str, slice] = {}
-        start = 0
-        for name in names:
-            module, stop = name.rpartition(".")[0], start + tensors[name].size
-            shapes.setdefault(module, []).append(tensors[name].shape)
-            spans[module] = slice(spans[module].start if module in spans else start, stop)
-            start = stop
-        alone = {p: tensors[f"{p}.weight"] for p, found in shapes.items() if len(found) == 1}
-        vector = np.concatenate([tensors[name].ravel() for name in names])
-        sizes = [tensors[name].size for name in names]
-        order = np.concatenate([ranks(size) for size in sizes]).astype(np.uint32)
-        signs = np.concatenate([coins(size) for size in sizes])
-        return cls(vector, shapes, spans, Templates(alone), sizes, order, signs)
-
-    def plan(self, adapter: Adapter) -> _Plan:
-        """How this adapter's numbers become changes.
-
-        Raises:
-            KwsError: it names other sites than the base has.
-
-        """
-        found = pieces(adapter, self.shapes, self.templates)
-        amounts = {module: (0,) * len(shapes) for module, shapes in self.shapes.items()}
-        starts = dict.fromkeys(self.shapes, 0)
-        others = []
-        for site, piece in enumerate(found):
-            shared = piece.form.shared(piece.shapes)
-            if not any(shared) or any(amounts[piece.module]):
-                others.append(site)
-            else:
-                amounts[piece.module], starts[piece.module] = shared, piece.span.start
-        firsts = [
-            starts[module] + before
-            for module, shared in amounts.items()
-            for before in accumulate(shared[:-1], initial=0)
-        ]
-        numbers = np.concatenate(list(amounts.values())).astype(np.uint32)
-        return _Plan(
-            tuple(piece.span.stop - piece.span.start for piece in found),
-            np.where(numbers, firsts, adapter.config.spent_parameters).astype(np.uint32),
-            np.maximum(numbers, 1),
-            tuple(others),
-        )
-
-    def add(self, adapter: Adapter, plan: _Plan, vector: Array) -> None:
-        """Add a language's deltas, by its plan, to a vector that is laid out so."""
-        owned = dequantize(adapter.deltas, adapter.peaks, plan.sizes)
-        which = self.ranks % np.repeat(plan.amounts, self.sizes)
-        which += np.repeat(plan.firsts, self.sizes)
-        vector += np.append(owned, np.float32(0))[which] * self.signs
-        found = pieces(adapter, self.shapes, self.templates) if plan.others else ()
-        for piece in (found[site] for site in plan.others):
-            vector[self.spans[piece.module]][piece.where] += piece.changes(owned)
 
 
 def _check_order(names: Sequence[str]) -> None:

@@ -294,7 +294,7 @@ def test_a_switch_between_languages_that_share_numbers_looks_for_nothing_anew(
     view = noise(16_000)
     runtime.set_adapter("spa")
     before = runtime.scores(view)
-    monkeypatch.setattr("kws.runtime.pieces", None)
+    monkeypatch.setattr("kws.vector.pieces", None)
     runtime.set_adapter("eng")
     assert not np.array_equal(runtime.scores(view), before)
     runtime.set_adapter("spa")
