@@ -386,8 +386,9 @@ def _tell_unlisted(data: Path) -> None:
         name = left[0].relative_to(data)
         first = "convert them to wav and " if any(map(is_unread, left)) else ""
         listed = name.with_suffix(".wav") if is_unread(name) else name
-        row = f"{listed.as_posix()},LANGUAGE,{name.parent.name},SPEAKER,unsplit"
+        word = f"word {name.parent.name}" if name.parent.name else "word"
+        row = f"path {listed.as_posix()}, language, {word}, speaker, split"
         progress.note(
             f"{data} holds {what} not in its manifest and so not used, such as {name}; to use "
-            f"them, {first}add rows, such as {row}"
+            f"them, {first}add rows to it: {row}"
         )

@@ -22,6 +22,7 @@ from .stored import heard_before, is_unfinished, refuse_taken
 from .wiring import open_base
 
 CODE: Final = [f":/{room}" for room in ("kws", "policy", "audio_data", "models", "apps")]  # for git
+NO_CODE: Final = ":(top,exclude)models/zoo"
 Trained = tuple[Base, Adapter | None, Recordings, dict[str, Any]]
 
 
@@ -159,8 +160,9 @@ def commit() -> str:
     """
     if not _git("ls-files", __file__):
         return "unknown"
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", *CODE)
-    return _git("describe", "--always") + ("-dirty" if changed else "")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", *CODE, NO_CODE)
+    told = _git("describe", "--always")
+    return told + ("-dirty" if changed else "") if told else "unknown"
 
 
 def _git(*arguments: str) -> str:

@@ -324,11 +324,12 @@ def _tell_taken(measured: Measured) -> None:
 def _tell_small(recordings: Recordings) -> None:
     """Say where validation is of so little that its accuracy says little."""
     said = recordings.said("validation")
-    people = {clip.speaker for clip in said} - {None}
+    people = {clip.speaker for clip in said if not clip.is_synthetic} - {None}
     if len(said) < CLIPS or 0 < len(people) < PEOPLE:
         by = f" by {len(people)} {'person' if len(people) == 1 else 'people'}" if people else ""
+        some = "1 recording" if len(said) == 1 else f"{len(said)} recordings"
         note(
-            f"validation is {len(said)} recordings of keywords{by}: its accuracy may be far off "
+            f"validation is {some} of keywords{by}: its accuracy may be far off "
             "for others; record more people"
         )
 

@@ -83,8 +83,8 @@ def load_views(
 
 
 def _together(errors: Mapping[int, KwsError], paths: Sequence[Path]) -> KwsError:
-    """What is wrong with the first, which may end in a command, after the names of all."""
-    first = errors[min(errors)]
+    """After how many they are and some of their names, what is wrong with one."""
+    first = errors[min(errors, key=lambda index: str(paths[index]))]
     if len(errors) == 1:
         return first
     names = few([str(paths[index]) for index in errors], NAMED)

@@ -109,7 +109,7 @@ def _places(clips: Iterable[Clip]) -> list[str]:
 def unlisted(path: Path) -> list[Path]:
     """Recordings in a folder's word folders, and beside those listed, that its manifest leaves out.
 
-    Those in formats that are not read are among them, unless a converted one is listed. Empty for
+    Those in formats that are not read are among them, unless a converted one is there. Empty for
     a manifest that is given itself, and for a folder without one.
     """
     manifest = find_manifest(path)
@@ -123,8 +123,9 @@ def unlisted(path: Path) -> list[Path]:
     beside = [*_looked_at(root, word_folders), *(file.parent for file in listed)]
     folders = {Path(real(folder)) for folder in beside}
     inside = [folder for folder in folders if folder.is_relative_to(root)]
-    there = (file for folder in inside for file in _looked_at(folder, Path.iterdir))
-    converted = {os.path.splitext(name)[0] for name in names}
+    there = [file for folder in inside for file in _looked_at(folder, Path.iterdir)]
+    readable = (composed(str(file)) for file in there if is_recording(file))
+    converted = {os.path.splitext(name)[0] for name in (*names, *readable)}
     left = (
         file
         for file in there

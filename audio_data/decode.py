@@ -104,7 +104,7 @@ def checked(path: Path) -> Path:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise KwsError(f"{path} is a folder; name the recordings in it, such as {path}/*.wav")
+            raise KwsError(f"{path} is a folder; name each recording in it, as {path}/*.wav does")
         if not stat.S_ISREG(mode):  # from a pipe nothing may ever come
             raise KwsError(f"{path} cannot be read: it is no regular file; give a recording")
         with path.open("rb") as file:
@@ -163,8 +163,11 @@ def _endless(path: Path) -> KwsError:
 
 
 def _advice(path: Path, *options: str) -> str:
-    """To convert it; else the original is read again."""
-    return f"convert it, then delete or move away the original: {conversion(path, *options)}"
+    """To convert it; the original must not be read again."""
+    return (
+        "convert it and use the new file instead (in a folder of words move this one away, in a "
+        f"manifest change its row): {conversion(path, *options)}"
+    )
 
 
 def _refuse_other_length(path: Path, opened: BinaryIO, missing: int) -> None:

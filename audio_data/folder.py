@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Final
 
 from kws.config import INVISIBLE, NO_KEYWORDS, TURNING
 from kws.errors import KwsError, UsageError
@@ -10,6 +11,8 @@ from .clips import UNTOLD, Clip
 from .files import SUFFIXES, audio_files
 from .manifest import named
 from .noise import FOLDERS
+
+ENDS: Final = re.compile(rf"\A[\s{INVISIBLE}{TURNING}]+|[\s{INVISIBLE}{TURNING}]+\Z")
 
 
 def read_folder(
@@ -62,12 +65,15 @@ def word_folders(root: Path) -> list[Path]:
 
 
 def _is_word(name: str) -> bool:
-    return name in NO_KEYWORDS or (name[0] not in "_." and name.casefold() not in FOLDERS)
+    word = _word(name)
+    if word in NO_KEYWORDS:
+        return True
+    return bool(word) and word[0] not in "_." and word.casefold() not in FOLDERS
 
 
 def _word(name: str) -> str:
     """A folder's word, without blanks and marks that nobody sees at its ends."""
-    return name.strip().strip(INVISIBLE + TURNING).strip()
+    return ENDS.sub("", name)
 
 
 def _compile(text: str) -> re.Pattern[str]:

@@ -15,6 +15,7 @@ from kws.files import write_text
 from .clips import SPLITS, UNTOLD, Clip, Split
 
 REQUIRED: Final = ("path", "language", "word", "speaker", "split")
+OPTIONAL: Final = ("corpus", "licence")
 UNSPLIT: Final = "unsplit"
 MANIFEST: Final = "manifest.csv"
 # Values of the speaker column that name nobody, in lower case; spreadsheets and R write some.
@@ -113,7 +114,7 @@ def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
 def read_rows(path: Path, required: Sequence[str] = ()) -> tuple[list[str], list[tuple[int, Row]]]:
     """Read a CSV's column names, and its rows with their line numbers in the file.
 
-    Spaces around names and values are none of theirs, nor are capitals in those that are required.
+    Spaces around names and values are none of theirs, nor are capitals in those that are known.
     Where the header has semicolons and no comma, as spreadsheets write it in some languages, these
     separate.
 
@@ -150,12 +151,13 @@ def read_rows(path: Path, required: Sequence[str] = ()) -> tuple[list[str], list
 
 
 def _spelt(columns: Sequence[str], required: Sequence[str]) -> list[str]:
-    """Names of columns, with those that are required as these are spelt.
+    """Names of columns, with those that are known as these are spelt.
 
     >>> _spelt(["Path", "word", "Word"], ["path", "word"])
     ['path', 'word', 'Word']
     """
-    lacking = {name.lower(): name for name in required if name not in columns}
+    known = (*required, *OPTIONAL)
+    lacking = {name.lower(): name for name in known if name not in columns}
     return [lacking.get(name.lower(), name) for name in columns]
 
 

@@ -264,6 +264,8 @@ def main() -> None:
     given = parser.parse_args()
     if (given.base is None) == (given.tau is None):
         parser.error("name a BASE, or give --tau")
+    if given.memory and given.tau is not None:
+        parser.error("--memory needs a BASE: fresh weights take torch, which would be counted")
     with tempfile.TemporaryDirectory() as folder:
         given.base = given.base or fresh_base(Path(folder), given.tau, given.classes)
         measure(given)

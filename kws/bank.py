@@ -18,7 +18,7 @@ from .engine import HopScorer, WindowScorer, clean_samples
 from .errors import KwsError
 from .languages import AdapterBank
 from .sites import find_sites, unflatten
-from .vector import Plan, WeightVector
+from .vector import DeltaPlan, WeightVector
 
 Features = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -46,7 +46,7 @@ class Bank(AdapterBank):
         self._base = WeightVector.of(
             {name: self.network.get_parameter(name).numpy() for name in names}
         )
-        self._plans: dict[str, Plan] = {}
+        self._plans: dict[str, DeltaPlan] = {}
         head = self.network.get_submodule(HEAD)
         self._base_head = head.get_parameter("weight").data, head.get_parameter("bias").data
         self._live = self._base.vector.copy()

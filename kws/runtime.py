@@ -3,7 +3,8 @@
 Its verbs are those of :class:`kws.bank.Bank`, and its scores equal: those of the network with the
 adapter merged, which :func:`merged` returns. There is one network: switching copies the base's
 weights, adds the language's deltas and hands the sum to the network, so that a loaded language
-costs the memory of its own numbers alone. How features and networks are computed is passed in.
+costs the memory of its own numbers, and of two integers a tensor (:mod:`kws.vector`). How features
+and networks are computed is passed in.
 """
 
 from collections import deque
@@ -20,7 +21,7 @@ from .engine import HopScorer, WindowScorer, clean_samples
 from .errors import KwsError
 from .files import Arrays
 from .languages import AdapterBank
-from .vector import Plan, WeightVector
+from .vector import DeltaPlan, WeightVector
 
 Array = NDArray[np.float32]
 
@@ -94,7 +95,7 @@ class Runtime(AdapterBank):
         _check_order(self.network.names)
         self._base = WeightVector.of({name: tensors[name] for name in self.network.names})
         self._live = self._base.vector.copy()
-        self._plans: dict[str, Plan] = {}
+        self._plans: dict[str, DeltaPlan] = {}
         self._head = tensors[f"{HEAD}.weight"], tensors[f"{HEAD}.bias"]
         check_classes(config, tensors)
         self._activate(None)

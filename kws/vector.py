@@ -17,12 +17,13 @@ Indices = NDArray[np.uint32]
 
 
 @dataclass(frozen=True)
-class Plan:
+class DeltaPlan:
     """How a language's numbers become changes, found once: a change of language waits for it.
 
     Where weights of a tensor share numbers (:class:`kws.forms.Tied`), all tensors of the base are
-    changed at once, and that takes two integers a tensor. Other changes are made piece by piece,
-    which are found anew each time: they would take more memory than the numbers.
+    changed at once, and that takes two integers a tensor, beside a size for each site. Other
+    changes are made piece by piece, which are found anew each time: they would take more memory
+    than the numbers.
 
     Attributes:
         sizes: numbers of each of the adapter's sites.
@@ -79,7 +80,7 @@ class WeightVector:
         signs = np.concatenate([coins(size) for size in sizes])
         return cls(vector, shapes, spans, Templates(alone), sizes, order, signs)
 
-    def plan(self, adapter: Adapter) -> Plan:
+    def plan(self, adapter: Adapter) -> DeltaPlan:
         """How this adapter's numbers become changes.
 
         Raises:
@@ -102,14 +103,14 @@ class WeightVector:
             for before in accumulate(shared[:-1], initial=0)
         ]
         numbers = np.concatenate(list(amounts.values())).astype(np.uint32)
-        return Plan(
+        return DeltaPlan(
             tuple(piece.span.stop - piece.span.start for piece in found),
             np.where(numbers, firsts, adapter.config.spent_parameters).astype(np.uint32),
             np.maximum(numbers, 1),
             tuple(others),
         )
 
-    def add(self, adapter: Adapter, plan: Plan, vector: Array) -> None:
+    def add(self, adapter: Adapter, plan: DeltaPlan, vector: Array) -> None:
         """Add a language's deltas, by its plan, to a vector ``[n]`` of these tensors, in place."""
         owned = dequantize(adapter.deltas, adapter.peaks, plan.sizes)
         which = self.ranks % np.repeat(plan.amounts, self.sizes)

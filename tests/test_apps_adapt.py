@@ -308,7 +308,7 @@ def test_recordings_that_a_manifest_leaves_out_are_told(
     record(tmp_path / "data" / "new" / "1.wav", 900)
     code, _, err = kws(*command, tmp_path / "two")
     told = "holds 1 recording not in its manifest and so not used, such as new/1.wav; to use them, "
-    row = "add rows, such as new/1.wav,LANGUAGE,new,SPEAKER,unsplit"
+    row = "add rows to it: path new/1.wav, language, word new, speaker, split"
     assert (code, told + row in " ".join(err.split())) == (0, True), err
     for name in ("low/train.m4a", "new/2.M4A"):  # of the first a converted one is listed
         (tmp_path / "data" / name).write_bytes(b"phone")

@@ -222,7 +222,7 @@ def test_an_opus_file_cut_between_pages_is_refused(tmp_path: Path) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: data.rfind(b"OggS")])
     assert "truncated" in refusal(path)
-    advice = f"then delete or move away the original: ffmpeg -i {path} {tmp_path}/a.wav"
+    advice = f"in a manifest change its row): ffmpeg -i {path} {tmp_path}/a.wav"
     assert refusal(path).endswith(advice)  # a phone may leave it so
 
 
@@ -294,7 +294,7 @@ def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_refused_with_how_its_recordings_are_named(tmp_path: Path) -> None:
-    assert refusal(tmp_path).endswith(f"name the recordings in it, such as {tmp_path}/*.wav")
+    assert refusal(tmp_path).endswith(f"name each recording in it, as {tmp_path}/*.wav does")
 
 
 def test_all_noise_and_a_clip_of_each_corpus_decode(shared_data: Path) -> None:

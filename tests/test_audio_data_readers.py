@@ -233,7 +233,7 @@ def test_a_manifest_that_a_spreadsheet_saved_reads_as_before(tmp_path: Path) -> 
     """With semicolons, as where commas are decimal points, and with names in capitals."""
     before = read_manifest(manifest(tmp_path, *ROWS))
     rows = [row.replace(",", ";") for row in ROWS]
-    path = manifest(tmp_path, *rows, header="Path;LANGUAGE;word;Speaker;split;corpus")
+    path = manifest(tmp_path, *rows, header="Path;LANGUAGE;word;Speaker;split;Corpus")
     assert read_manifest(path) == before
     assert unlisted(tmp_path) == []
     with pytest.raises(KwsError, match=r"lacks the column.* word; .* split at ';'"):
@@ -483,11 +483,17 @@ def test_recordings_that_would_go_unheard_are_told(plain: Path) -> None:
     assert made in [clip.path for clip in read_folder(plain)]
 
 
-@pytest.mark.parametrize("name", ["on ", "on\u200f", "\u202a on \u202c", " \ufeffon"])
+@pytest.mark.parametrize("name", ["on ", "on\u200f", "\u202a \u202c on \u202c", " \ufeffon"])
 def test_a_word_has_nothing_unseen_around_it_and_nobody_has_no_name(plain: Path, name: str) -> None:
     touch(plain / name / "NA-1.wav")
     (one,) = [c for c in read_folder(plain, "eo", "^([A-Za-z]+)-") if c.path.name == "NA-1.wav"]
     assert (one.word, one.speaker) == ("on", None)
+
+
+@pytest.mark.parametrize("name", ["\u200f", " \ufeffnoise", "\u200e_notes"])
+def test_a_folder_without_a_word_is_none_whatever_is_around_it(plain: Path, name: str) -> None:
+    touch(plain / name / "ann-1.wav")
+    assert not [clip for clip in read_folder(plain) if clip.path.parent.name == name]
 
 
 def test_who_has_a_split_in_some_rows_has_it_in_all_of_a_corpus(tmp_path: Path) -> None:
