@@ -233,10 +233,9 @@ class Tied(_Added):
     def shared(self, shapes: Shapes) -> tuple[int, ...]:
         return _deal(self.count, tuple(map(math.prod, shapes)))
 
-    def _dealt(self, shapes: Shapes) -> list[tuple[range, range]]:
+    def _dealt(self, shapes: Shapes) -> tuple[tuple[range, range], ...]:
         """Of each tensor that gets any: which of the site's weights it has, and which numbers."""
-        weights, numbers = _parts(list(map(math.prod, shapes))), _parts(self.shared(shapes))
-        return [pair for pair in zip(weights, numbers, strict=True) if pair[1]]
+        return _dealt(self.count, tuple(map(math.prod, shapes)))
 
 
 class _OfMatrix(Form):
@@ -412,6 +411,13 @@ def _deal(count: int, sizes: tuple[int, ...]) -> tuple[int, ...]:
         amounts[tensor] = min(sizes[tensor], rest // left)
         rest -= amounts[tensor]
     return tuple(amounts)
+
+
+@cache
+def _dealt(count: int, sizes: tuple[int, ...]) -> tuple[tuple[range, range], ...]:
+    """Weights and numbers of each tensor of these sizes that gets any."""
+    pairs = zip(_parts(sizes), _parts(_deal(count, sizes)), strict=True)
+    return tuple(pair for pair in pairs if pair[1])
 
 
 def _parts(lengths: Sequence[int]) -> list[range]:

@@ -4,23 +4,19 @@ import json
 import re
 import shutil
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 import torch
 from helpers import Kws, fail, record, rows, said, succeed
 
-from apps.learn import _source
 from apps.recordings import Recordings, Selection
 from audio_data.clips import SPLITS
 from audio_data.manifest import read_manifest, write_manifest
 from kws.adapter import ADAPTER_MODEL, load_adapter, read_adapter_config, save_adapter_config
 from kws.base import read_base_config
 from kws.config import Where
-from kws.files import read_json, write_tensors
+from kws.files import read_json
 
 ADAPT_KEYS = [
     "language",
@@ -69,68 +65,6 @@ def test_few_bits_own_more_in_as_many_bytes(
         spent.append(printed["spent_parameters"])
     assert spent == sorted(spent)
     assert spent[0] < spent[2]
-
-
-def test_an_unfinished_run_of_another_method_is_refused_before_anything_is_learnt(
-    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path
-) -> None:
-    """Also where its stage would come last."""
-    left = tmp_path / "checkpoint-final.safetensors"
-    write_tensors(left, {"x": np.zeros(1, np.float32)}, {"fingerprint": "another"})
-    before = left.read_bytes()
-    learn = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
-    code, out, err = kws(*learn, "--out", tmp_path)
-    assert (code, out) == (1, "")
-    assert "unfinished run with other settings" in err
-    assert [file.name for file in tmp_path.iterdir()] == [left.name]
-    assert left.read_bytes() == before
-
-
-def test_an_unfinished_run_does_not_go_on_with_another_code_of_methods(
-    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Who writes a method edits it; its stages would be those of the text before."""
-    learn = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
-    learn += ["--method", "head", "--epochs", 1, "--out", tmp_path]
-    with monkeypatch.context() as stopped:
-        stopped.setattr("apps.learn.pack", None)  # fails once all is learnt
-        with pytest.raises(TypeError):
-            kws(*learn)
-    assert (tmp_path / "checkpoint-final.safetensors").is_file()
-    monkeypatch.setattr("apps.learn._source", lambda: "def head(transfer): ...")
-    code, _, err = kws(*learn)
-    assert (code, "unfinished run with other settings" in err) == (1, True), err
-    monkeypatch.undo()
-    succeed(kws, *learn)
-
-
-def test_the_code_of_methods_is_that_of_their_stages_too() -> None:
-    assert all(text in _source() for text in ("def even(", "def learn_where(", "class Trainer"))
-
-
-def test_an_unfinished_run_goes_on_only_as_it_began(
-    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of the same budget, plan and sound; else the adapter would be of two runs."""
-    data = shutil.copytree(spoken.parent, tmp_path / "data")
-    learn = ["adapt", "--base", tiny / "base", "--data", data / spoken.name, "--epochs", 1]
-    learn += ["--filter", "language=de", "--method", "even", "--out", tmp_path / "de"]
-    with monkeypatch.context() as stopped:
-        stopped.setattr("apps.learn.pack", None)  # fails once all is learnt
-        with pytest.raises(TypeError):
-            kws(*learn)
-    others: list[list[object]] = [["--budget", "20%"], ["--seed", 1], ["--lr", 0.01]]
-    others += [["--optimizer", "sgd"], ["--epochs", 2], ["--closed"], ["--per-word", 1]]
-    for other in others:
-        code, _, err = kws(*learn, *other)
-        assert (code, "unfinished run with other settings" in err) == (1, True), other
-    first, second = (data / row["path"] for row in rows(spoken, "de", "train")[:2])
-    before = first.read_bytes()
-    shutil.copy(second, first)
-    code, _, err = kws(*learn)
-    assert (code, "with other settings, recordings or code" in err) == (1, True)
-    first.write_bytes(before)
-    succeed(kws, *learn)
 
 
 def test_languages_in_sequence_build_on_one_another(
@@ -268,136 +202,6 @@ def test_a_card_says_what_a_folder_of_recordings_does_not(
     succeed(kws, *learn, "--licence", "CC0-1.0", "--note", "said at\na fair")
     card = (tmp_path / "de" / "README.md").read_text("utf-8")
     assert "  - said at a fair\n- Licences of the recordings: CC0-1.0\n" in card
-
-
-@pytest.mark.parametrize(("limit", "is_told"), [(1.0, False), (-0.1, True)])
-def test_what_is_taken_for_a_keyword_is_told(
-    kws: Kws,
-    tiny: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    limit: float,
-    is_told: bool,
-) -> None:
-    """Where there is one word, being right on it is easy."""
-    for take in range(8):
-        record(tmp_path / "data" / "low" / f"me_{take}.wav", 300 + 10 * take)
-    monkeypatch.setattr("apps.learn.TAKEN", limit)
-    command = ["adapt", "--base", tiny / "base", "--data", tmp_path / "data", "--method", "head"]
-    command += ["--language", "x-tone", "--epochs", 1, "--out", tmp_path / "out"]
-    code, _, err = kws(*command)
-    assert code == 0, err
-    report = read_adapter_config(tmp_path / "out").metrics["validation"]
-    told = f"{report['silence_false_accept_rate']:.0%} of the silence in validation is taken"
-    assert (told in " ".join(err.split())) == is_told
-
-
-def test_recordings_that_a_manifest_leaves_out_are_told(
-    kws: Kws, tiny: Path, tmp_path: Path
-) -> None:
-    rows = ["path,language,word,speaker,split"]
-    for split in ("train", "validation"):
-        for word, pitch in (("low", 300), ("high", 2_000)):
-            record(tmp_path / "data" / word / f"{split}.wav", pitch)
-            rows.append(f"{word}/{split}.wav,x-tone,{word},{split},{split}")
-    (tmp_path / "data" / "manifest.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    command = ["adapt", "--base", tiny / "base", "--data", tmp_path / "data", "--method", "head"]
-    command += ["--closed", "--epochs", 1, "--out"]
-    code, _, err = kws(*command, tmp_path / "one")
-    assert (code, "not in its manifest" in err) == (0, False), err
-    record(tmp_path / "data" / "new" / "1.wav", 900)
-    code, _, err = kws(*command, tmp_path / "two")
-    told = "holds 1 recording not in its manifest and so not used, such as new/1.wav; to use them, "
-    row = "add rows to it: path new/1.wav, language, word new, speaker, split"
-    assert (code, told + row in " ".join(err.split())) == (0, True), err
-    for name in ("low/train.m4a", "new/2.M4A"):  # of the first a converted one is listed
-        (tmp_path / "data" / name).write_bytes(b"phone")
-    code, _, err = kws(*command, tmp_path / "three")
-    told = "holds 2 recordings not in its manifest and so not used"
-    assert (code, told in " ".join(err.split())) == (0, True), err
-    assert "to use them, convert them to wav and add rows" in " ".join(err.split())
-
-
-def test_recordings_without_sound_are_told(kws: Kws, tiny: Path, tmp_path: Path) -> None:
-    """Of a microphone that was off: the keyword would be learnt as silence."""
-    for take in range(8):
-        record(tmp_path / "data" / "low" / f"me_{take}.wav", 300 + 10 * take)
-        record(tmp_path / "data" / "high" / f"me_{take}.wav", 2_000 + 10 * take)
-    command = ["adapt", "--base", tiny / "base", "--data", tmp_path / "data", "--language", "xx"]
-    command += ["--method", "head", "--epochs", 1, "--out"]
-    code, _, err = kws(*command, tmp_path / "one")
-    assert (code, "almost silent" in err) == (0, False), err
-    for take in range(8):
-        wave = np.zeros(16_000)
-        soundfile.write(tmp_path / "data" / "high" / f"me_{take}.wav", wave, 16_000)
-    code, _, err = kws(*command, tmp_path / "two")
-    told = (
-        r"high/me_\d\.wav is almost silent, as are \d more: [^:]* of keywords, or the keyword is "
-    )
-    assert code == 0
-    assert re.search(f"{told}learnt as silence", " ".join(err.split())), err
-    _, _, err = kws("evaluate", "--adapter", tmp_path / "two", *command[1:7], "--split", "test")
-    assert "almost silent" in err
-    assert "learnt as silence" not in err
-
-
-def test_long_recordings_of_other_words_are_told_and_long_noise_is_not(
-    kws: Kws, tiny: Path, tmp_path: Path
-) -> None:
-    """Of an hour of talk only a second would be an unknown word."""
-    for take in range(8):
-        record(tmp_path / "data" / "low" / f"me_{take}.wav", 300 + 10 * take)
-        record(tmp_path / "data" / "_silence_" / f"hum_{take}.wav", 50, 6)
-        record(tmp_path / "short" / "talk" / f"{take}.wav", 900 + 10 * take)
-        record(tmp_path / "long" / "talk" / f"{take}.wav", 900 + 10 * take, 6)
-    command = ["adapt", "--base", tiny / "base", "--data", tmp_path / "data", "--language", "xx"]
-    command += ["--method", "head", "--epochs", 1, "--out", tmp_path / "out", "--others"]
-    code, _, err = kws(*command, tmp_path / "short")
-    assert (code, "lasts more than" in err) == (0, False), err
-    code, _, err = kws(*command, tmp_path / "long")
-    told = re.search(r"long/talk/\d\.wav lasts more than 5 s, as do \d more", " ".join(err.split()))
-    assert (code, bool(told)) == (0, True), err
-
-
-def test_keywords_that_last_longer_than_a_view_are_told(
-    kws: Kws, tiny: Path, tmp_path: Path
-) -> None:
-    for take in range(8):
-        record(tmp_path / "data" / "low" / f"me_{take}.wav", 300 + 10 * take, 1)
-        record(tmp_path / "data" / "high" / f"me_{take}.wav", 2_000 + 10 * take, 2)
-    command = ["adapt", "--base", tiny / "base", "--data", tmp_path / "data", "--language", "xx"]
-    code, _, err = kws(*command, "--method", "head", "--epochs", 1, "--out", tmp_path / "out")
-    told = re.findall(r"note: ([^:]*): most recordings last more than", " ".join(err.split()))
-    assert (code, told) == (0, ["'high'"]), err
-
-
-@pytest.mark.parametrize(("takes", "people", "told"), [(4, 2, True), (5, 15, False)])
-def test_a_small_validation_is_told(
-    kws: Kws, tiny: Path, tmp_path: Path, takes: int, people: int, told: bool
-) -> None:
-    """What two people say tells little of others."""
-    for person, take, (word, hertz) in product(
-        range(people), range(takes), (("low", 300), ("high", 2_000))
-    ):
-        name = f"who{person:02}_{take}.wav"
-        record(tmp_path / "data" / word / name, hertz + 10 * take + person)
-    split = tmp_path / "data"
-    command = ["adapt", "--base", tiny / "base", "--data", split, "--language", "xx", "--closed"]
-    command += ["--speaker-pattern", "^([^_]+)_", "--method", "head", "--epochs", 1]
-    code, _, err = kws(*command, "--out", tmp_path / "out")
-    assert (code, "its accuracy may be far off" in " ".join(err.split())) == (0, told), err
-
-
-def test_words_without_recordings_are_told(kws: Kws, tiny: Path, tmp_path: Path) -> None:
-    for take in range(8):
-        record(tmp_path / "data" / "low" / f"me_{take}.wav", 300 + 10 * take)
-        record(tmp_path / "data" / "high" / f"me_{take}.wav", 2_000 + 10 * take)
-    for name in ("noise", "_notes", "middle"):
-        (tmp_path / "data" / name).mkdir()
-    command = ["adapt", "--base", tiny / "base", "--data", tmp_path / "data", "--language", "xx"]
-    code, _, err = kws(*command, "--method", "head", "--epochs", 1, "--out", tmp_path / "out")
-    told = f"note: no recordings are in {tmp_path / 'data' / 'middle'}, so there is no such word;"
-    assert (code, told in err) == (0, True), err
 
 
 def test_speech_is_not_made_into_the_folder_of_the_recordings(kws: Kws, tmp_path: Path) -> None:

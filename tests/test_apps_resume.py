@@ -1,7 +1,8 @@
-"""A killed run goes on as if it had not been; a full disk costs nothing but the wait."""
+"""A killed run goes on as if it had not been, and as nothing else; a full disk costs the wait."""
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -9,12 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
-from helpers import Kws
+from helpers import Kws, rows, succeed
 
+from apps.learn import _source
 from kws.adapter import ADAPTER_MODEL
 from kws.base import BASE_MODEL
 from kws.errors import KwsError
+from kws.files import write_tensors
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 300  # seconds after which a test gives up; nothing is measured by it
@@ -150,3 +154,65 @@ def test_a_full_disk_stops_the_run_and_a_free_one_lets_it_go_on(
     assert [file.name for file in tmp_path.iterdir()] == [checkpoint.name]
     run_quietly(kws, *command, "--out", tmp_path)
     assert (tmp_path / BASE_MODEL).read_bytes() == whole
+
+
+def test_an_unfinished_run_of_another_method_is_refused_before_anything_is_learnt(
+    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path
+) -> None:
+    """Also where its stage would come last."""
+    left = tmp_path / "checkpoint-final.safetensors"
+    write_tensors(left, {"x": np.zeros(1, np.float32)}, {"fingerprint": "another"})
+    before = left.read_bytes()
+    learn = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    code, out, err = kws(*learn, "--out", tmp_path)
+    assert (code, out) == (1, "")
+    assert "unfinished run with other settings" in err
+    assert [file.name for file in tmp_path.iterdir()] == [left.name]
+    assert left.read_bytes() == before
+
+
+def test_an_unfinished_run_does_not_go_on_with_another_code_of_methods(
+    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who writes a method edits it; its stages would be those of the text before."""
+    learn = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
+    learn += ["--method", "head", "--epochs", 1, "--out", tmp_path]
+    with monkeypatch.context() as stopped:
+        stopped.setattr("apps.learn.pack", None)  # fails once all is learnt
+        with pytest.raises(TypeError):
+            kws(*learn)
+    assert (tmp_path / "checkpoint-final.safetensors").is_file()
+    monkeypatch.setattr("apps.learn._source", lambda: "def head(transfer): ...")
+    code, _, err = kws(*learn)
+    assert (code, "unfinished run with other settings" in err) == (1, True), err
+    monkeypatch.undo()
+    succeed(kws, *learn)
+
+
+def test_the_code_of_methods_is_that_of_their_stages_too() -> None:
+    assert all(text in _source() for text in ("def even(", "def learn_where(", "class Trainer"))
+
+
+def test_an_unfinished_run_goes_on_only_as_it_began(
+    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same budget, plan and sound; else the adapter would be of two runs."""
+    data = shutil.copytree(spoken.parent, tmp_path / "data")
+    learn = ["adapt", "--base", tiny / "base", "--data", data / spoken.name, "--epochs", 1]
+    learn += ["--filter", "language=de", "--method", "even", "--out", tmp_path / "de"]
+    with monkeypatch.context() as stopped:
+        stopped.setattr("apps.learn.pack", None)  # fails once all is learnt
+        with pytest.raises(TypeError):
+            kws(*learn)
+    others: list[list[object]] = [["--budget", "20%"], ["--seed", 1], ["--lr", 0.01]]
+    others += [["--optimizer", "sgd"], ["--epochs", 2], ["--closed"], ["--per-word", 1]]
+    for other in others:
+        code, _, err = kws(*learn, *other)
+        assert (code, "unfinished run with other settings" in err) == (1, True), other
+    first, second = (data / row["path"] for row in rows(spoken, "de", "train")[:2])
+    before = first.read_bytes()
+    shutil.copy(second, first)
+    code, _, err = kws(*learn)
+    assert (code, "with other settings, recordings or code" in err) == (1, True)
+    first.write_bytes(before)
+    succeed(kws, *learn)
