@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from kws.config import FeatureConfig
 from kws.errors import KwsError
-from kws.native import open_library
+from kws.native import address, open_library
 
 from . import logmel
 from .logmel import Array
 
 MAX_STAGES: Final = 12  # as in logmel.c
-LARGEST: Final = 128  # factor of a window; a table grows as its square
+LARGEST: Final = 128  # factor of a window, as there; a table grows as its square
 LANES: Final = 8  # most frames of one vector
 
 
@@ -74,16 +74,16 @@ class CompiledFrontEnd(FrontEnd):
         self._room(self._held)[: self._held] = 0
 
     def feed(self, samples: Array) -> Array:
-        held, hop = self._held, self.config.hop
-        total = held + len(samples)
+        held, config = self._held, self.config
+        hop, total = config.hop, held + len(samples)
         wave = self._wave if total <= len(self._wave) else self._room(total)
         wave[held:total] = samples
-        n = (total - self.config.window) // hop + 1
+        n = (total - config.window) // hop + 1
         if n < 1:
             self._held = total
-            return np.zeros((self.config.mels, 0), np.float32)
-        features = np.empty((self.config.mels, n), np.float32)
-        self._log_mel(*self._at, self._wave_at, n, self.config.scale, features.ctypes.data)
+            return np.zeros((config.mels, 0), np.float32)
+        features = np.empty((config.mels, n), np.float32)
+        self._log_mel(*self._at, self._wave_at, n, config.scale, address(features))
         self._held = total - n * hop
         wave[: self._held] = wave[n * hop : total]
         return features

@@ -20,7 +20,7 @@ enum { WIDTH = 8 };
 #else
 enum { WIDTH = 4 };
 #endif
-enum { MAX_STAGES = 12 };
+enum { MAX_STAGES = 12, MAX_FACTOR = 128 };
 
 typedef float vec __attribute__((vector_size(4 * WIDTH), aligned(4)));
 typedef int32_t ivec __attribute__((vector_size(4 * WIDTH), aligned(4)));
@@ -60,22 +60,48 @@ INLINE vec logarithm(vec x) {
     return x1 + y + e * 0.693359375f;
 }
 
-/* One stage: r points, at a distance of n / r, become r neighbours. x, y: complex [N] of vectors. */
+/* One point of a stage, times its factor. */
+INLINE void turn(float *y, vec real, vec imaginary, const float *factor) {
+    store(y, real * factor[0] - imaginary * factor[1]);
+    store(y + WIDTH, real * factor[1] + imaginary * factor[0]);
+}
+
+/* One stage: r points, at a distance of n / r, become r neighbours. x, y: complex [N] of vectors.
+ * t has for every p, j and k what point k counts in result j: for p = 0 the turns alone, for k = 0
+ * the factors alone. Points k and r - k turn against each other, and so do results j and r - j. */
 INLINE void stage(float *y, const float *x, const float *t, int64_t n, int64_t s, int64_t r) {
-    int64_t m = n / r;
+    int64_t m = n / r, pairs = (r - 1) / 2;
     for (int64_t p = 0; p < m; p++)
-        for (int64_t j = 0; j < r; j++, t += 2 * r)
-            for (int64_t q = 0; q < s; q++) {
-                vec real = all(0), imaginary = all(0);
-                for (int64_t k = 0; k < r; k++) {
-                    const float *from = x + (q + s * (p + m * k)) * 2 * WIDTH;
-                    vec a = load(from), b = load(from + WIDTH);
-                    real += a * t[2 * k], real -= b * t[2 * k + 1];
-                    imaginary += a * t[2 * k + 1], imaginary += b * t[2 * k];
-                }
-                float *to = y + (q + s * (r * p + j)) * 2 * WIDTH;
-                store(to, real), store(to + WIDTH, imaginary);
+        for (int64_t q = 0; q < s; q++) {
+            const float *first = x + (q + s * p) * 2 * WIDTH;
+            vec real = load(first), imaginary = load(first + WIDTH);
+            vec a[MAX_FACTOR], b[MAX_FACTOR];
+            a[0] = real, b[0] = imaginary;
+            for (int64_t k = 1; k < r; k++) {
+                const float *from = first + s * m * k * 2 * WIDTH;
+                a[k] = load(from), b[k] = load(from + WIDTH);
             }
+            for (int64_t k = 1; k <= pairs; k++) { /* their sum, and in r - k's place what is left */
+                vec one = a[k], other = b[k];
+                a[k] += a[r - k], a[r - k] = one - a[r - k];
+                b[k] += b[r - k], b[r - k] = other - b[r - k];
+            }
+            for (int64_t k = 1; k <= r / 2; k++) real += a[k], imaginary += b[k];
+            float *to = y + (q + s * r * p) * 2 * WIDTH;
+            store(to, real), store(to + WIDTH, imaginary);
+            for (int64_t j = 1; j <= r / 2; j++) {
+                const float *angle = t + 2 * j * r, *factors = t + 2 * p * r * r;
+                vec even = a[0], even_i = b[0], odd = all(0), odd_i = all(0);
+                for (int64_t k = 1; k <= r / 2; k++) even += a[k] * angle[2 * k];
+                for (int64_t k = 1; k <= r / 2; k++) even_i += b[k] * angle[2 * k];
+                for (int64_t k = 1; k <= pairs; k++) odd += b[r - k] * angle[2 * k + 1];
+                for (int64_t k = 1; k <= pairs; k++) odd_i += a[r - k] * angle[2 * k + 1];
+                turn(to + 2 * s * j * WIDTH, even - odd, even_i + odd_i, factors + 2 * j * r);
+                if (r - j > j)
+                    turn(to + 2 * s * (r - j) * WIDTH, even + odd, even_i - odd_i,
+                         factors + 2 * (r - j) * r);
+            }
+        }
 }
 
 /* Whether this processor runs the build with AVX2 and FMA. */

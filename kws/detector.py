@@ -4,7 +4,6 @@ import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Any, Final, Self
 
 import numpy as np
@@ -15,6 +14,9 @@ from .errors import KwsError
 from .typed import checked
 
 LONGEST: Final = 10_000  # decisions, of a smoothing or a patience
+BELOW: Final = np.float32(
+    0.999
+)  # times a threshold: the mean of scores below is, rounded, below it
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,7 @@ class Detector:
         self._refractory = np.array([timing.refractory_seconds for timing in timings])  # [K]
         self._spans = sorted({timing.smoothing for timing in timings})
         self._recent: deque[NDArray[np.float32]] = deque(maxlen=self._spans[-1])
+        self._counts = np.arange(1, self._spans[-1] + 1, dtype=np.float32)[:, None]
         self.reset()
 
     def _set_levels(self) -> None:
@@ -184,11 +187,14 @@ class Detector:
         threshold = np.array([level.threshold for level in levels], np.float32)
         self.thresholds = np.where(keywords, threshold, np.float32(np.inf))  # [K]
         self._release = np.array([level.release for level in levels], np.float32)  # [K]
+        self._near = self.thresholds * BELOW  # [K]
+        self._quiet = 0  # latest decisions whose scores were all below `_near`
 
     def reset(self) -> None:
         """Forget all that was heard."""
-        self.smoothed = np.zeros(len(self.labels), np.float32)  # [K]
+        self._smoothed: NDArray[np.float32] | None = np.zeros(len(self.labels), np.float32)
         self._recent.clear()
+        self._quiet = 0
         self._armed = np.ones(len(self.labels), bool)  # [K], fell below release since it was heard
         self._silent_until = np.full(len(self.labels), -math.inf)  # [K], seconds
         self._reported: int | None = None  # the keyword whose utterance may go on
@@ -224,7 +230,21 @@ class Detector:
                 f"not an array of shape {scores.shape}"
             )
         self._recent.append(scores.astype(np.float32))
+        near = scores >= self._near  # [K]
+        # Whether one is: sooner told than by any().
+        self._quiet = 0 if near[near.argmax()] else self._quiet + 1
+        if self._quiet >= self._spans[-1] and not self._muted:  # no mean reaches its threshold
+            self._smoothed = None
+            self._forget_utterance()
+            return None
         return self._take(self._each(self._mean), time)
+
+    @property
+    def smoothed(self) -> NDArray[np.float32]:
+        """The latest averages ``[K]``, zeros before the first decision."""
+        if self._smoothed is None:
+            self._smoothed = self._each(self._mean)
+        return self._smoothed
 
     def replay(self, scores: NDArray[np.float32], times: NDArray[np.float64]) -> list[Detection]:
         """Return the events that :meth:`step` gives for all decisions of a recorded stream.
@@ -262,12 +282,15 @@ class Detector:
         return smoothed
 
     def _mean(self, span: int) -> NDArray[np.float32]:
-        first, *later = islice(self._recent, max(0, len(self._recent) - span), None)
-        total = sum(later, first)  # in the order of replay, whose means are the same to the bit
-        return total / np.float32(1 + len(later))
+        count = min(span, len(self._recent))
+        total = self._recent[-count].copy()
+        for later in range(1 - count, 0):  # in replay's order, so that means are equal to the bit
+            total += self._recent[later]
+        total /= self._counts[count - 1]
+        return total
 
     def _take(self, smoothed: NDArray[np.float32], time: float) -> Detection | None:
-        self.smoothed = smoothed
+        self._smoothed = smoothed
         if self._muted:
             self._open(smoothed, time)
         heard = smoothed >= self._bar  # [K]

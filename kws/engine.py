@@ -166,9 +166,7 @@ def clean_samples(samples: ArrayLike) -> tuple[NDArray[np.float32], int]:
     if array.dtype != np.float32:
         with np.errstate(over="ignore"):  # beyond float32 is infinite, counted below
             array = array.astype(np.float32)
-    with np.errstate(over="ignore"):
-        power = array.dot(array)
-    if power <= LOUDEST**2:  # so none is louder, nor no number
+    if np.vdot(array, array) <= LOUDEST**2:  # so none is louder, nor no number; it never warns
         return array, 0
     finite = np.isfinite(array)
     loud = np.clip(np.where(finite, array, 0), -LOUDEST, LOUDEST)
@@ -276,7 +274,7 @@ class Engine:
                 before, decisions = left
                 if (self.decisions - decisions) * self.hop < self._buffer.view:  # it is heard again
                     self._detector.keep_silent(before)
-        elif self._stored() != self._detected:
+        elif self._replaced():
             self._detector = self._new_detector()
 
     def feed(self, samples: NDArray[np.float32]) -> list[Detection]:
@@ -314,7 +312,7 @@ class Engine:
         """
         if self._spotter.active_adapter != self.language:
             self._spotter.set_adapter(self.language)
-        if self._stored() != self._detected:
+        if self._replaced():
             self._detector = self._new_detector()
 
     def _detect(self, decisions: Iterable[NDArray[np.float32]]) -> list[Detection]:
@@ -325,6 +323,13 @@ class Engine:
             if event:
                 found.append(event)
         return found
+
+    def _replaced(self) -> bool:
+        """Whether the bank has other labels or settings than the detector was made for."""
+        labels, config = self._stored()
+        if labels is self._detected[0] and config is self._detected[1]:  # sooner told than equal
+            return False
+        return (labels, config) != self._detected
 
     def _stored(self) -> tuple[tuple[str, ...], DetectorConfig]:
         """What the bank has for the detector, in this language."""

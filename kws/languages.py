@@ -121,11 +121,11 @@ class AdapterBank(ABC):
             UsageError: it is not loaded.
 
         """
+        if language == self.active_adapter:
+            return (self._active or self).config.detector
         if language not in self.languages:
             raise self._unknown(language)
-        active = language == self.active_adapter
-        adapter = self._active if active else self._adapters.get(language)
-        return (adapter or self).config.detector
+        return (self._adapters.get(language) or self).config.detector
 
     def _unknown(self, language: str) -> UsageError:
         known = ", ".join(self.languages)

@@ -3,6 +3,10 @@
 import ctypes
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 def open_library(stem: Path) -> ctypes.CDLL | None:
@@ -14,6 +18,19 @@ def open_library(stem: Path) -> ctypes.CDLL | None:
     if plain is not None and plain.kws_wide():
         return _open(stem.with_name(f"{stem.name}_wide")) or plain
     return plain
+
+
+def address(array: NDArray[np.float32]) -> Any:
+    """Where a contiguous array begins, as a foreign function takes it.
+
+    In a third of the time of ``array.ctypes.data``, which is left for arrays that are read-only or
+    empty.
+    """
+    buffer: Any = array
+    try:
+        return ctypes.byref(ctypes.c_char.from_buffer(buffer))
+    except (TypeError, ValueError):
+        return array.ctypes.data
 
 
 def _open(stem: Path) -> ctypes.CDLL | None:

@@ -61,8 +61,8 @@ INLINE vec exponential(vec x) {
 
 /* [rows, n] -> [rows, t + reach]: `before` the frames what was there before them, zeros where there
  * is no state, and zeros after them. The state moves on. */
-INLINE void line(float *to, const float *from, int64_t from_stride, int64_t rows, int64_t n,
-                 int64_t t, int64_t reach, int64_t before, float *state) {
+INLINE void line_of(float *to, const float *from, int64_t from_stride, int64_t rows, int64_t n,
+                    int64_t t, int64_t reach, int64_t before, float *state) {
     int64_t stride = t + reach;
     for (int64_t r = 0; r < rows; r++, to += stride, from += from_stride) {
         if (state)
@@ -73,6 +73,23 @@ INLINE void line(float *to, const float *from, int64_t from_stride, int64_t rows
         memset(to + before + n, 0, (stride - before - n) * sizeof *to);
         if (state) memcpy(state + r * reach, to + n, reach * sizeof *to);
     }
+}
+
+/* The same; lengths that the compiler knows need no function that copies. */
+INLINE void line(float *to, const float *from, int64_t from_stride, int64_t rows, int64_t n,
+                 int64_t t, int64_t reach, int64_t before, float *state) {
+    if (!state || n != LANES || t != LANES)
+        line_of(to, from, from_stride, rows, n, t, reach, before, state);
+    else if (reach == 2)
+        line_of(to, from, from_stride, rows, LANES, LANES, 2, 2, state);
+    else if (reach == 4)
+        line_of(to, from, from_stride, rows, LANES, LANES, 4, 4, state);
+    else if (reach == 8)
+        line_of(to, from, from_stride, rows, LANES, LANES, 8, 8, state);
+    else if (reach == 16)
+        line_of(to, from, from_stride, rows, LANES, LANES, 16, 16, state);
+    else
+        line_of(to, from, from_stride, rows, n, t, reach, before, state);
 }
 
 /* One or two vectors of each output: two hide how long a sum takes, and halve what is read. */
@@ -147,14 +164,17 @@ INLINE void frequency(float *y, float *mean, const float *x, const float *w, con
     for (int64_t c = 0; c < channels; c++, x += height * t, y += rows * t, mean += t)
         for (int64_t p = 0; p < t; p += WIDTH) {
             vec total = all(0);
-            for (int64_t f = 0; f < rows; f++) {
-                int64_t b = c * BANDS + f / band, at = f * stride;
-                const float *k = w + b * 3;
-                vec sum = all(shift[b]) + load(x + at * t + p) * k[1];
-                if (at > 0) sum += load(x + (at - 1) * t + p) * k[0];
-                if (at + 1 < height) sum += load(x + (at + 1) * t + p) * k[2];
-                store(y + f * t + p, sum);
-                total += sum;
+            int64_t f = 0;
+            for (int64_t b = c * BANDS; b < (c + 1) * BANDS; b++) {
+                vec before = all(w[b * 3]), here = all(w[b * 3 + 1]), after = all(w[b * 3 + 2]);
+                for (int64_t end = f + band; f < end; f++) {
+                    const float *row = x + f * stride * t + p;
+                    vec sum = all(shift[b]) + load(row) * here;
+                    if (f > 0) sum += load(row - t) * before;
+                    if (f * stride + 1 < height) sum += load(row + t) * after;
+                    store(y + f * t + p, sum);
+                    total += sum;
+                }
             }
             store(mean + p, total * (1.0f / rows));
         }

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kws.base import BaseConfig
 from kws.errors import KwsError
 from kws.files import Arrays
-from kws.native import open_library
+from kws.native import address, open_library
 
 from .folded import Array, Folded, fold, order, statistics
 from .layout import MELS
@@ -117,18 +117,20 @@ class Compiled:
         """
         if not (features.flags.c_contiguous and features.dtype == np.float32):
             features = np.ascontiguousarray(features, np.float32)
-        if len(features) != MELS or state.shape != (self._state_size,):
-            raise KwsError(f"frames {features.shape} or state {state.shape} of another network")
-        if state is not self._state:  # the address of an array takes longer than this
+        if state is not self._state:  # what was heard last was checked then
+            if state.shape != (self._state_size,):
+                raise KwsError(f"a state {state.shape} of another network")
             if not (state.flags.c_contiguous and state.dtype == np.float32):
                 raise KwsError(f"a state is float32 as start() gives it, not {state.dtype}")
             self._state, self._state_at = state, state.ctypes.data
+        bands, n = features.shape
+        if bands != MELS:
+            raise KwsError(f"frames {features.shape} of another network")
         shape, weights, scratch, scores = self._at
         if self._hear(
-            shape, weights, self._state_at, scratch, features.ctypes.data,
-            features.shape[1], scores,
+            shape, weights, self._state_at, scratch, address(features), n, scores
         ):  # fmt: skip
-            raise KwsError(f"a decision takes {self.history} frames, not {features.shape[1]}")
+            raise KwsError(f"a decision takes {self.history} frames, not {n}")
         return self._scores.copy()
 
 

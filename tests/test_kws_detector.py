@@ -141,6 +141,20 @@ def test_the_threshold_itself_counts() -> None:
     assert len(events(detector(threshold=0.5), [one("yes", 0.5)])) == 1
 
 
+def test_averages_can_be_read_in_quiet_too() -> None:
+    hears = detector(smoothing=2)
+    for score, average in ((0.2, 0.2), (0.4, 0.3), (0.1, 0.25), (0.3, 0.2)):
+        assert events(hears, [one("yes", score)]) == []
+        assert hears.smoothed.tolist() == pytest.approx([average, 0.0, 0.0, 0.0])
+
+
+def test_a_threshold_that_is_lowered_in_quiet_may_be_reached_by_what_was_heard_before() -> None:
+    hears = detector(smoothing=3, threshold=0.9)
+    assert events(hears, [one("yes", score) for score in (0.5, 0.5, 0.5)]) == []
+    hears.use_levels(DetectorConfig(threshold=0.4, release=0.3))
+    assert rounded(events(hears, [one("yes", 0.3)])) == [("yes", 0.4333, 0.0)]
+
+
 def test_reset_forgets_everything() -> None:
     hears = detector(smoothing=3, refractory_seconds=60.0)
     rows = [one("yes")] * 4
