@@ -133,15 +133,16 @@ class HopBuffer:
         """Take samples ``[T]``, mono at 16 kHz, while yielding ``[K]`` of each hop they fill."""
         samples, odd = clean_samples(samples)
         self.non_finite += odd
-        while len(samples):
-            piece = samples[: self.hop - self._filled]
-            samples = samples[len(piece) :]
-            self._audio[self._filled : self._filled + len(piece)] = piece
-            self._filled += len(piece)
-            if self._filled == self.hop:
-                self._audio, self.last = self.last, self._audio
-                self._filled = 0
-                yield self._scorer.hear(self.last)
+        taken, total = 0, len(samples)
+        while (end := taken + self.hop - self._filled) <= total:
+            self._audio[self._filled :] = samples[taken:end]
+            self._audio, self.last = self.last, self._audio
+            self._filled, taken = 0, end
+            yield self._scorer.hear(self.last)
+        if taken < total:
+            filled = self._filled + total - taken
+            self._audio[self._filled : filled] = samples[taken:]
+            self._filled = filled
 
 
 def clean_samples(samples: ArrayLike) -> tuple[NDArray[np.float32], int]:
@@ -274,8 +275,8 @@ class Engine:
                 before, decisions = left
                 if (self.decisions - decisions) * self.hop < self._buffer.view:  # it is heard again
                     self._detector.keep_silent(before)
-        elif self._replaced():
-            self._detector = self._new_detector()
+        else:
+            self._renew_detector()
 
     def feed(self, samples: NDArray[np.float32]) -> list[Detection]:
         """Take any number of samples ``[T]``, mono at 16 kHz; return what they complete.
@@ -312,8 +313,7 @@ class Engine:
         """
         if self._spotter.active_adapter != self.language:
             self._spotter.set_adapter(self.language)
-        if self._replaced():
-            self._detector = self._new_detector()
+        self._renew_detector()
 
     def _detect(self, decisions: Iterable[NDArray[np.float32]]) -> list[Detection]:
         found: list[Detection] = []
@@ -324,12 +324,13 @@ class Engine:
                 found.append(event)
         return found
 
-    def _replaced(self) -> bool:
-        """Whether the bank has other labels or settings than the detector was made for."""
-        labels, config = self._stored()
-        if labels is self._detected[0] and config is self._detected[1]:  # sooner told than equal
-            return False
-        return (labels, config) != self._detected
+    def _renew_detector(self) -> None:
+        """Make another if the bank has other labels or settings than this one was made for."""
+        labels, config = found = self._stored()
+        before = self._detected
+        same = labels is before[0] and config is before[1]  # sooner told than equal
+        if not same and found != before:
+            self._detector = self._new_detector()
 
     def _stored(self) -> tuple[tuple[str, ...], DetectorConfig]:
         """What the bank has for the detector, in this language."""
