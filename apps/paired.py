@@ -35,7 +35,7 @@ NEARLY: Final = 1.03  # times SWR's bytes: at one budget, methods differ by what
 CAUSALITY: Final = (
     "A causal network, which decides at every frame of a stream from the past alone, against one "
     "that sees the whole view: same task, method, budget, length and seed; causal minus whole, in "
-    "points."
+    "points. Adaptations are on one base of each kind."
 )
 
 
@@ -72,11 +72,11 @@ def _but_hearing(record: Record) -> tuple[str, ...]:
 
 PAIRED: Final = (
     "SWR minus another method, same languages and seeds: positive means that SWR is better. It is "
-    "compared with full fine-tuning and, for each other method, with the variant that is best on "
-    f"validation among those that store at most {NEARLY - 1:.0%} more bytes than SWR in the same "
-    "runs. Seeds are averaged for each language first; ± is the standard error over languages, for "
-    f"one language over seeds; for {DRAWN}, whose sites a seed draws alike for all languages, that "
-    "over seeds if larger."
+    f"compared with full fine-tuning and, of each other method's variants that store at most "
+    f"{NEARLY - 1:.0%} more bytes than SWR in the same runs and share the most runs with it, with "
+    "the best on validation. Seeds are averaged for each task first; ± is the standard error over "
+    f"tasks, for one task over seeds; for {DRAWN}, whose sites a seed draws alike for all tasks, "
+    "that over seeds if larger. It holds the base and the test people fixed."
 )
 
 

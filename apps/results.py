@@ -51,8 +51,9 @@ SEEN: Final = (
 )
 COLUMNS: Final = (
     "*rate* is the peak learning rate: of those tried, the best on validation, compared over the "
-    "runs that they have in common; *stored bytes* are the least and the most over tasks; *worst "
-    "person* is the lowest accuracy that any test speaker has in any task and seed."
+    "runs that they have in common, and several that were run further by all that they ran; "
+    "*stored bytes* are the least and the most over tasks; *worst person* is the lowest accuracy "
+    "that any test speaker has in any task and seed."
 )
 MARKS: Final = re.compile(r"(<!-- results: [^>]*-->\n).*?(<!-- /results -->)", re.DOTALL)
 
@@ -89,8 +90,8 @@ def write_results(
         f"Made by `kws bench report` from the records in `{source}`; the runs, by `kws bench run` "
         f"from the grids{' in `configs`' if zoo else ''} after which the folders there are named. "
         f"Accuracy is in per cent of the keywords' clips of test speakers, {_strangers(trained)}; "
-        f"mean ± standard deviation over seeds. Choices were made on validation{SEEN * bool(zoo)}. "
-        + COLUMNS,
+        "mean ± standard deviation over seeds. Learning rates were chosen on validation"
+        f"{SEEN * bool(zoo)}. {COLUMNS}",
     ]
     if bases:
         parts += ["## The base", _bases(bases)]

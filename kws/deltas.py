@@ -181,8 +181,8 @@ def restored(network: nn.Module, adapter: Adapter) -> Adaptation:
 def _begin(chosen: Sequence[Site]) -> Tensor:
     """Numbers ``[n]`` that change nothing yet: zeros, but right factors are drawn from N(0, 1).
 
-    As in LoRA: the left factor learns from the first step on, the right one as soon as the left is
-    not zero. Were both zero, neither would ever receive a gradient.
+    As in LoRA (VeRA's right factor is its d): the left factor learns from the first step on, the
+    right one as soon as the left is not zero. Were both zero, neither would receive a gradient.
     """
     pieces = [torch.zeros(site.size) for site in chosen]
     for site, piece in zip(chosen, pieces, strict=True):

@@ -303,7 +303,8 @@ class Rank(_Factored):
 class Vera(_Factored):
     """Scales of fixed factors of this rank, dW = diag(b) B diag(d) A.
 
-    VeRA, Kopiczko et al., https://arxiv.org/abs/2310.11454, eq. 2.
+    VeRA, Kopiczko et al., https://arxiv.org/abs/2310.11454, eq. 2. Unlike there, the factors are
+    plus and minus one, drawn for each shape, and d begins as N(0, 1), not as a constant.
     """
 
     kind = "vera"
