@@ -13,6 +13,8 @@ from audio_data.clips import Half
 from audio_data.long import LongRecordings
 from audio_data.manifest import by_column
 from audio_data.material import Material, read_material
+from kws.adapter import AdapterConfig
+from kws.base import BaseConfig
 from kws.calibration import Choice, choose, sweep
 from kws.errors import KwsError, UsageError
 from kws.stream_metrics import miss_report, rate_report
@@ -21,11 +23,11 @@ from . import options, trial
 from .card import CALIBRATION, COMMAND, STREAM, command, store
 from .scoring import LiveScorer
 from .terminal import folded, json_line
-from .trial import HOURS, PER_HOUR, SNRS, Trial, percent, play, rounded, seconds, setting
+from .trial import HOURS, PER_HOUR, SNRS, Trial, latency_text, percent, play, rounded, setting
 from .wiring import open_runtime, read_again, read_config
 
-CHOSEN_ON: Final = "the sound that the thresholds were chosen on"
-CHOSEN_WITH: Final[tuple[Half, ...]] = ("validation",)  # what people of this half say
+COUNTED_ON: Final = "the sound that the thresholds were chosen on"
+HALF: Final[Half] = "validation"  # whose people say what thresholds are chosen on
 LEAST_SECONDS: Final = 10  # of --negatives
 
 
@@ -47,9 +49,9 @@ LEAST_SECONDS: Final = 10  # of --negatives
     callback=options.finite,
     help="of all keywords together",
 )
-@trial.hours
-@trial.snr
-@trial.per_keyword
+@trial.hours_option
+@trial.snr_option
+@trial.per_keyword_option
 @options.seed
 @options.as_json
 def calibrate(
@@ -82,6 +84,7 @@ def calibrate(
     result = set_thresholds(
         base,
         adapter,
+        config,
         partial(
             read_material,
             data,
@@ -92,7 +95,7 @@ def calibrate(
             per_word=per_word,
             known=config.people,
             others=others,
-            halves=CHOSEN_WITH,
+            halves=(HALF,),
         ),
         per_hour,
         hours=hours or HOURS,
@@ -107,6 +110,7 @@ def calibrate(
 def set_thresholds(
     base: Path,
     adapter: Path | None,
+    config: AdapterConfig | BaseConfig,
     read: Callable[[], Mapping[Half, Material]],
     per_hour: float,
     *,
@@ -118,16 +122,26 @@ def set_thresholds(
 ) -> dict[str, Any]:
     """Choose thresholds and store them, in the adapter, or without one in the base.
 
-    The card says by which command they were ``made_by``.
+    Args:
+        base: its folder.
+        adapter: the folder of what is calibrated; None: the base.
+        config: of what is calibrated, as its folder has it.
+        read: gives the recordings of ``HALF``; called once the folder is known to be writable.
+        per_hour: false accepts per hour that all keywords together may have.
+        hours: of sound without keywords that is made; ``negatives`` take its place.
+        snrs: dB, of keywords in noise.
+        seed: of the streams.
+        negatives: folder of long recordings without any keyword.
+        made_by: the command that the card names.
 
     Returns:
         What the command prints.
 
     Raises:
-        KwsError: the folder cannot be written to.
+        KwsError: the folder cannot be written to, or was changed meanwhile.
+        UsageError: ``negatives`` last less than ``LEAST_SECONDS``.
 
     """
-    config = read_config(base, adapter)
     bank = open_runtime(base, [adapter] if adapter else [])
     folder = adapter or base
     if not os.access(folder, os.W_OK):
@@ -140,7 +154,7 @@ def set_thresholds(
         )
     heard = play(
         LiveScorer(bank),
-        read()["validation"],
+        read()[HALF],
         hours=hours,
         snrs=tuple(dict.fromkeys(snrs)) or SNRS,
         seed=seed,
@@ -167,7 +181,7 @@ def _result(heard: Trial, choice: Choice, per_hour: float) -> dict[str, Any]:
     result = {
         "asked_per_hour": per_hour,
         "kept": choice.kept,
-        "counted_on": CHOSEN_ON,
+        "counted_on": COUNTED_ON,
         "negatives": negatives | {"distinct_hours": heard.distinct_hours},
         "positives": positives,
         "thresholds": {word: level.threshold for word, level in levels.items()},
@@ -238,7 +252,7 @@ def _table(result: dict[str, Any]) -> str:
         lines.append(
             f"{ratio} dB: {found['misses']} of {found['count']} keywords missed "
             f"({percent(found['miss_rate'])}; {setting(found)}), heard "
-            f"{seconds(found['latency_seconds'])} after their end"
+            f"{latency_text(found['latency_seconds'])} after their end"
         )
     lines.append(
         "  threshold  false accepts  " + "  ".join(f"missed at {r} dB" for r in result["positives"])

@@ -43,15 +43,20 @@ from .zoo import BASE, ZOO
 
 OWN: Final = "ara"
 LANGUAGES: Final[Mapping[str, str]] = MappingProxyType(
-    {"de": "deu", "fr": "fra", "hi": "hin"}  # what they are called: their folder
+    {"de": "deu", "fr": "fra", "hi": "hin"}  # by language, the folder of its adapter
 )
 RECORDED: Final[Mapping[str, str]] = MappingProxyType(
-    {"cmn": "cmn", "eng": "eng"}  # those that people have recorded
+    {"cmn": "cmn", "eng": "eng"}  # likewise, those that --data is heard in
 )
 NAMES: Final[Mapping[str, str]] = MappingProxyType(
     {
-        **{"de": "German", "fr": "French", "hi": "Hindi", "es": "Spanish"},
-        **{"ara": "Arabic", "cmn": "Mandarin", "eng": "English"},
+        "ara": "Arabic",
+        "cmn": "Mandarin",
+        "de": "German",
+        "eng": "English",
+        "es": "Spanish",
+        "fr": "French",
+        "hi": "Hindi",
     }
 )
 MINE: Final = "es"  # which is not supplied

@@ -42,9 +42,9 @@ DRAWN = ("det", "picture")
 @click.option("--split", default="test", show_default=True, type=click.Choice(SPLITS))
 @options.closed
 @click.option("--stream", is_flag=True, help="hours of sound instead of clips; see above")
-@trial.hours
-@trial.snr
-@trial.per_keyword
+@trial.hours_option
+@trial.snr_option
+@trial.per_keyword_option
 @options.keywords
 @click.option(
     "--out",

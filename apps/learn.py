@@ -17,6 +17,7 @@ from kws.adapter import (
 )
 from kws.base import Base
 from kws.budget import Budget
+from kws.config import HEAD
 from kws.deltas import Adaptation
 from kws.files import refuse_unwritable, sha256, write_json
 from kws.quantized import Bits, bits_of
@@ -153,7 +154,7 @@ def learn_language(
             "seconds": round(seconds, 1),
         },
         metrics={"validation": measured.report | recordings.origin("validation")},
-        people=(beside or [recordings])[-1].people,
+        people=(recordings, *beside)[-1].people,  # the last knows those of all before it
     )
     config = save_adapter(out, replace(adapter, config=config), card(config))
     write_json(out / HISTORY, {n: [asdict(e) for e in h] for n, h in trainer.history.items()})
@@ -219,7 +220,7 @@ class _Learning:
         budget = Budget.parse(recipe.budget)
         if not method.budgeted:
             return spent(sites)
-        width = self.base.network.get_parameter("head.weight").shape[1]
+        width = self.base.network.get_parameter(f"{HEAD}.weight").shape[1]
 
         def stored(numbers: int) -> int:
             """Of as many sites as so many numbers can have, and of the language before."""
@@ -260,14 +261,19 @@ class _Learning:
             optimizer=recipe.optimizer,
             seed=recipe.seed,
         )
-        settings = [self.base.config.sha256, recipe.method, allowed, plan, augment, task.labels]
-        settings += [
+        settings = [
+            self.base.config.sha256,
+            recipe.method,
+            allowed,
+            plan,
+            augment,
+            task.labels,
             *self.recordings.learnt,
             sha256(self.after / ADAPTER_MODEL) if self.after else "",
+            *(one.digest for one in heard),
+            _source(),  # a method that was edited does not resume
+            *(clip for other in self.beside for clip in other.learnt),
         ]
-        settings += [one.digest for one in heard]
-        settings += [_source()]  # edited there, a method does not go on where it was
-        settings += [clip for other in self.beside for clip in other.learnt]
         validation = self.recordings.fixed("validation")
         with training(f"adapting to {task.language}") as watch:
             trainer = Trainer(

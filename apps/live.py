@@ -35,11 +35,9 @@ class LiveEngine(Engine):
 
     """
 
-    raised = 0.0
-    muted = False
-
     def __init__(self, spotter: Spotter, *, threshold: float | None = None) -> None:
         self.reactions: list[Reaction] = []
+        self.raised, self.muted = 0.0, False  # before the detector is made, which needs the first
         super().__init__(spotter, threshold=threshold)
 
     @property

@@ -29,7 +29,7 @@ def at_home(path: str) -> str:
 
 
 class Command(click.Command):
-    """A command that refuses two of what some take several of: the first would go unheard."""
+    """A command that refuses a second source where it takes one: the first would be ignored."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         _, _, given = self.make_parser(ctx).parse_args(args=list(args))

@@ -10,7 +10,7 @@ from audio_data.streams import Stream
 from kws.config import SAMPLE_RATE, SILENCE, UNKNOWN, spotted
 from kws.engine import TAIL, HopBuffer, Spotter
 from kws.errors import UsageError
-from kws.stream_metrics import Recorded, Spoken
+from kws.stream_metrics import ScoredStream, Spoken
 
 Wave = NDArray[np.float32]  # [T], mono at 16 kHz
 Scores = NDArray[np.float32]  # [N, K]
@@ -94,7 +94,7 @@ def chosen(labels: Sequence[str], keywords: Collection[str] | None) -> tuple[str
 
 def hear(
     scorer: Scorer, stream: Stream, progress: Callable[[int, int], None] = lambda done, total: None
-) -> Recorded:
+) -> ScoredStream:
     """Play a stream once and keep what the network makes of it, and what is true of it."""
     scorer.reset()
     rows: list[Scores] = []
@@ -108,4 +108,4 @@ def hear(
         progress(played // SAMPLE_RATE, total // SAMPLE_RATE)
     scores = np.concatenate([*rows, scorer.flush()])
     seconds = played / SAMPLE_RATE
-    return Recorded(scorer.labels, scorer.language, scores, scorer.hop, tuple(spoken), seconds)
+    return ScoredStream(scorer.labels, scorer.language, scores, scorer.hop, tuple(spoken), seconds)

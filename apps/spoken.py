@@ -18,7 +18,7 @@ from kws.config import Where
 from kws.errors import UsageError
 from kws.metrics import NAMELESS, interval
 
-from .calibrate import CHOSEN_WITH, set_thresholds
+from .calibrate import HALF, set_thresholds
 from .card import COMMAND
 from .progress import counting, note
 from .recordings import Recordings, Selection
@@ -102,7 +102,7 @@ def _by_people(selection: Selection, data: Path) -> list[Clip]:
 
 def _material(selection: Selection, labels: Sequence[str]) -> dict[Half, Material]:
     """What thresholds are chosen on, in the noise that training heard."""
-    halves = read_material(selection.data, labels, halves=CHOSEN_WITH)
+    halves = read_material(selection.data, labels, halves=(HALF,))
     return {half: replace(found, noise=selection.noise) for half, found in halves.items()}
 
 
@@ -113,6 +113,7 @@ def calibrated(
     found = set_thresholds(
         base,
         adapter,
+        config,
         partial(_material, selection, config.labels),
         PER_HOUR,
         hours=HOURS,

@@ -13,7 +13,7 @@ from kws.stream_metrics import miss_report, rate_report
 
 from .det import draw_det
 from .scoring import Scorer
-from .trial import PER_HOUR, Trial, elsewhere, kinds, percent, play, rounded, seconds, setting
+from .trial import PER_HOUR, Trial, elsewhere, kinds, latency_text, percent, play, rounded, setting
 
 RATES: Final = (PER_HOUR, 2.0)  # false accepts per hour
 
@@ -116,7 +116,7 @@ def table(result: Mapping[str, Any]) -> str:
         lines += [
             f"  {ratio} dB: {percent(found['miss_rate'])} of {found['count']} missed, "
             f"{found['confusions']} for another keyword; {setting(found)}; latency "
-            f"{seconds(found['latency_seconds'])}"
+            f"{latency_text(found['latency_seconds'])}"
             for ratio, found in point["snr"].items()
         ]
     lines += [*_per_keyword(result["points"][0]), str(result["picture"])]

@@ -1,4 +1,4 @@
-"""Streams of one half, played and recorded; what calibration and stream evaluation share."""
+"""Streams of one half, played and scored; what calibration and stream evaluation share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from audio_data.long import LongRecordings
 from audio_data.material import Material
 from audio_data.streams import NegativeStream, PositiveStream
 from kws.calibration import hours_needed
-from kws.stream_metrics import Recorded
+from kws.stream_metrics import ScoredStream
 
 from .options import finite
 from .progress import counting
@@ -25,13 +25,13 @@ AGAIN: Final = 1.05  # times that recordings come, from which on they are said t
 ALL: Final = 0.99  # of the sound, from which on it counts as all different
 
 
-hours = click.option(
+hours_option = click.option(
     "--hours",
     type=click.FloatRange(SHORTEST, LONGEST),
     callback=finite,
     help=f"of sound without keywords, made of the corpus  [default: {HOURS:g}]",
 )
-snr = click.option(
+snr_option = click.option(
     "--snr",
     "snrs",
     multiple=True,
@@ -39,7 +39,7 @@ snr = click.option(
     callback=finite,
     help=f"dB, of keywords in noise; repeat for more  [default: {SNRS[0]:g}]",
 )
-per_keyword = click.option(
+per_keyword_option = click.option(
     "--per-word", type=click.IntRange(1), help="at most N recordings of each keyword"
 )
 
@@ -58,8 +58,8 @@ class Trial:
 
     """
 
-    negatives: Recorded
-    positives: Mapping[float, Recorded]
+    negatives: ScoredStream
+    positives: Mapping[float, ScoredStream]
     distinct_hours: Mapping[str, float]
     repeated: float
     material: Material
@@ -182,7 +182,7 @@ def setting(found: Mapping[str, Any]) -> str:
     return f"{percent(alone)} of those alone, {near}"
 
 
-def seconds(latency: Mapping[str, float] | None) -> str:
+def latency_text(latency: Mapping[str, float] | None) -> str:
     """A latency for people."""
     if latency is None:
         return "-"

@@ -14,7 +14,7 @@ from kws.config import FeatureConfig
 from kws.errors import KwsError, UsageError
 from kws.files import Arrays
 from kws.languages import AdapterBank
-from kws.runtime import Network, Runtime
+from kws.runtime import FrontEnd, Network, Runtime
 from models import compiled
 
 if TYPE_CHECKING:  # training needs torch, listening does not
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # training needs torch, listening does not
 
 
 Folder = str | Path
-Source = Folder | tuple[str, Folder]  # an adapter's folder, or what to call it and its folder
+AdapterFolder = Folder | tuple[str, Folder]  # or what to call it, and its folder
 
 
 def read_config(base: Folder, adapter: Folder | None) -> AdapterConfig | BaseConfig:
@@ -60,7 +60,7 @@ def open_base(folder: Folder) -> "Base":
 
 
 def open_bank(
-    base: Folder, adapters: Sequence[Source] | str | Path = (), language: str | None = None
+    base: Folder, adapters: Sequence[AdapterFolder] | str | Path = (), language: str | None = None
 ) -> "Bank":
     """A base with adapters; active is ``language``, else the last adapter, else the base's own."""
     from kws.bank import Bank
@@ -73,7 +73,7 @@ def open_bank(
 
 def open_runtime(
     base: Folder,
-    adapters: Sequence[Source] | str | Path = (),
+    adapters: Sequence[AdapterFolder] | str | Path = (),
     language: str | None = None,
     *,
     kernels: bool = True,
@@ -98,7 +98,9 @@ def open_runtime(
     return runtime
 
 
-def _load(bank: AdapterBank, adapters: Sequence[Source] | str | Path, language: str | None) -> None:
+def _load(
+    bank: AdapterBank, adapters: Sequence[AdapterFolder] | str | Path, language: str | None
+) -> None:
     """Load all, or the one, and activate one."""
     names = [bank.config.language]
     for source in [adapters] if isinstance(adapters, str | Path) else adapters:
@@ -115,7 +117,7 @@ def _load(bank: AdapterBank, adapters: Sequence[Source] | str | Path, language: 
 
 def _network_builder(base: Path, kernels: bool) -> Callable[[BaseConfig, Arrays], Network]:
     if kernels:
-        return compiled.Switchable
+        return compiled.CompiledNetwork
     from models.session import FILE, SessionNetwork, open_session
 
     if not (base / FILE).is_file():
@@ -124,8 +126,8 @@ def _network_builder(base: Path, kernels: bool) -> Callable[[BaseConfig, Arrays]
     return partial(SessionNetwork, session)
 
 
-def _front_end(config: FeatureConfig, kernels: bool) -> frontend.FrontEnd:
+def _front_end(config: FeatureConfig, kernels: bool) -> FrontEnd:
     if kernels and frontend.library() is not None:
         with suppress(KwsError):  # of odd windows it takes none
             return frontend.CompiledFrontEnd(config)
-    return frontend.FrontEnd(config)
+    return frontend.NumpyFrontEnd(config)

@@ -21,8 +21,8 @@ LARGEST: Final = 128  # factor of a window, as there; a table grows as its squar
 LANES: Final = 8  # most frames of one vector
 
 
-class FrontEnd:
-    """Takes samples in any pieces, gives the frames that they end; NumPy.
+class NumpyFrontEnd:
+    """Takes samples in any pieces, gives the frames that they end.
 
     Attributes:
         config: the settings.
@@ -47,10 +47,13 @@ class FrontEnd:
         return logmel.log_mel(wave, self.config)
 
 
-class CompiledFrontEnd(FrontEnd):
+class CompiledFrontEnd:
     """The same by ``logmel.c``, within :data:`audio_data.features.TOLERANCE` but for loud tones.
 
     A pure tone of full scale is off by up to 1.3e-3, in bands near the floor.
+
+    Attributes:
+        config: the settings.
 
     Raises:
         KwsError: the code was not built, or the window is odd or has too many factors.
@@ -67,13 +70,16 @@ class CompiledFrontEnd(FrontEnd):
         arrays = self._plan, self._tables, self._spans, self._scratch
         self._at = tuple(array.ctypes.data for array in arrays)
         self._wave = np.zeros(0, np.float32)  # as long as the longest piece asks for
-        super().__init__(config)
+        self.config = config
+        self.reset()
 
     def reset(self) -> None:
+        """Begin another stream, after silence."""
         self._held = logmel.lead(self.config) * self.config.hop  # samples of frames begun
         self._room(self._held)[: self._held] = 0
 
     def feed(self, samples: Array) -> Array:
+        """Take samples ``[N]``, return the frames that they end ``[F, n]``."""
         held, config = self._held, self.config
         hop, total = config.hop, held + len(samples)
         wave = self._wave if total <= len(self._wave) else self._room(total)
@@ -96,6 +102,7 @@ class CompiledFrontEnd(FrontEnd):
         return self._wave
 
     def clip(self, wave: Array) -> Array:
+        """``[N] -> [F, T]``: the frames of a clip; the stream goes on as if it had not been."""
         wave = np.ascontiguousarray(wave, np.float32)
         n = max(0, 1 + (len(wave) - self.config.window) // self.config.hop)
         features = np.empty((self.config.mels, n), np.float32)

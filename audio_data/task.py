@@ -12,7 +12,8 @@ from .clips import SPLITS, UNTOLD, Clip, Split
 from .manifest import few
 from .splits import assign_splits, keep_for_measuring, say_in_every_split, single_splits, split_pool
 
-SHARE = 0.1  # silence, and but for training unknown words, per keyword clip (Speech Commands)
+# Per keyword clip: silence, and in validation and test unknown words too (as in Speech Commands).
+SHARE = 0.1
 UNKNOWN_SHARE = 0.3  # unknown words in an epoch of training, per keyword clip
 MOST_UNKNOWN = 4_000  # unknown clips drawn for training, of which each epoch takes its share
 NAMED = 12  # words that a sentence names

@@ -43,7 +43,7 @@ from kws.base import BASE_MODEL, BaseConfig, read_base_config, save_base
 from kws.config import SAMPLE_RATE
 from kws.engine import Engine
 from kws.files import Arrays, read_tensors
-from kws.runtime import Network, Runtime
+from kws.runtime import FrontEnd, Network, Runtime
 from models import compiled
 from models.folded import ROWS, Folded, fold
 from models.layout import ARCHITECTURE, MELS
@@ -141,8 +141,8 @@ def causal_form(base: Path, adapters: list[Path], kernels: bool) -> Runtime:
     return runtime
 
 
-def _front(config: BaseConfig, kernels: bool) -> Callable[[], frontend.FrontEnd]:
-    kind = frontend.CompiledFrontEnd if kernels else frontend.FrontEnd
+def _front(config: BaseConfig, kernels: bool) -> Callable[[], FrontEnd]:
+    kind = frontend.CompiledFrontEnd if kernels else frontend.NumpyFrontEnd
     return partial(kind, config.features)
 
 
@@ -150,7 +150,7 @@ def _build(
     config: BaseConfig, tensors: Arrays, kernels: bool
 ) -> Callable[[BaseConfig, Arrays], Network]:
     if kernels:
-        return compiled.Switchable
+        return compiled.CompiledNetwork
     from apps.export import base_file
     from models.session import SessionNetwork, open_session
 

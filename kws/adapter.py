@@ -58,7 +58,7 @@ class AdapterConfig:
     features_digest: str
     method: str
     budget: str | None  # as asked
-    budget_parameters: int | None  # as understood
+    budget_parameters: int | None  # numbers that it allowed beside the head
     spent_parameters: int
     head_parameters: int
     stored_bytes: int
@@ -66,9 +66,8 @@ class AdapterConfig:
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
-    people: dict[str, Where] = field(
-        default_factory=dict
-    )  # of the language, and others without a split
+    # Who was in which split: all who speak the language, and of others those whom no corpus splits.
+    people: dict[str, Where] = field(default_factory=dict)
     licences: tuple[str, ...] = ()
     sha256: str = ""  # of the numbers' file; older adapters do not say
     format: int = FORMAT

@@ -37,9 +37,8 @@ class BaseConfig:
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
-    people: dict[str, Where] = field(
-        default_factory=dict
-    )  # of the language, and others without a split
+    # Who was in which split: all who speak the language, and of others those whom no corpus splits.
+    people: dict[str, Where] = field(default_factory=dict)
     licences: tuple[str, ...] = ()
     format: int = FORMAT
 

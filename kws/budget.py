@@ -18,9 +18,9 @@ class Budget:
     The base's parameters are those of its sites; its head is not counted. Bytes count the whole
     file of tensors, the language's head included.
 
-    >>> Budget.parse("10%").parameters(8_836, stored_bytes=lambda n: 1_000 + 2 * n)
+    >>> Budget.parse("10%").parameters(8_836, bytes_of=lambda n: 1_000 + 2 * n)
     883
-    >>> Budget.parse("2KiB").parameters(8_836, stored_bytes=lambda n: 1_000 + 2 * n)
+    >>> Budget.parse("2KiB").parameters(8_836, bytes_of=lambda n: 1_000 + 2 * n)
     524
     """
 
@@ -43,7 +43,7 @@ class Budget:
         return cls(text, "bytes", number * UNITS[unit])
 
     def holds(self, stored_bytes: int) -> bool:
-        """Whether a file of so many bytes is within the budget, if that is one of bytes.
+        """False only for a budget in bytes that a file of so many bytes exceeds.
 
         >>> Budget.parse("2KiB").holds(2_049), Budget.parse("10%").holds(2_049)
         (False, True)
@@ -51,13 +51,13 @@ class Budget:
         return self.kind != "bytes" or stored_bytes <= self.amount
 
     def parameters(
-        self, total: int, stored_bytes: Callable[[int], int], least: str = "the head"
+        self, total: int, bytes_of: Callable[[int], int], least: str = "the head"
     ) -> int:
         """Most numbers that a language may own beside its head.
 
         Args:
             total: parameters of all sites.
-            stored_bytes: of a language that owns so many numbers; never falls.
+            bytes_of: size of the file of a language that owns so many numbers; never falls.
             least: what a language stores that owns none.
 
         Raises:
@@ -68,12 +68,12 @@ class Budget:
             return int(self.amount * total + 1e-9)
         if self.kind == "parameters":
             return min(total, int(self.amount))
-        if self.amount < stored_bytes(0):
+        if self.amount < bytes_of(0):
             raise UsageError(
                 f"a budget of {self.text} cannot hold {least}; "
-                f"the smallest that can is {stored_bytes(0)}B"
+                f"the smallest that can is {bytes_of(0)}B"
             )
-        return bisect_right(range(total + 1), self.amount, key=stored_bytes) - 1
+        return bisect_right(range(total + 1), self.amount, key=bytes_of) - 1
 
 
 def _split(text: str) -> tuple[float, str]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .detector import DetectorConfig, Levels
 from .errors import KwsError
-from .stream_metrics import Recorded, match, upper_bound
+from .stream_metrics import ScoredStream, match, upper_bound
 
 # Evenly spaced in log odds, from 0.1 to 0.9999: softmax saturates.
 GRID: Final = tuple(np.round(1 / (1 + np.exp(-np.linspace(-2.2, 9.2, 47))), 5).tolist())
@@ -87,8 +87,8 @@ def hours_needed(per_hour: float) -> float:
 
 
 def sweep(
-    negatives: Recorded,
-    positives: Sequence[Recorded],
+    negatives: ScoredStream,
+    positives: Sequence[ScoredStream],
     config: DetectorConfig,
     thresholds: Sequence[float] = GRID,
 ) -> Sweep:
@@ -112,7 +112,7 @@ def sweep(
     return with_misses(tried, positives, config)
 
 
-def with_misses(tried: Sweep, positives: Sequence[Recorded], config: DetectorConfig) -> Sweep:
+def with_misses(tried: Sweep, positives: Sequence[ScoredStream], config: DetectorConfig) -> Sweep:
     """The same false accepts beside the misses of other streams of keywords."""
     misses = []
     for threshold in tried.thresholds:
@@ -127,7 +127,7 @@ def with_misses(tried: Sweep, positives: Sequence[Recorded], config: DetectorCon
 
 
 def choose(
-    negatives: Recorded,
+    negatives: ScoredStream,
     tried: Sweep,
     config: DetectorConfig,
     per_hour: float,

@@ -21,7 +21,7 @@ UNKNOWN: Final = "_unknown_"
 SILENCE: Final = "_silence_"
 NO_KEYWORDS: Final = (UNKNOWN, SILENCE)  # classes beside the keywords; they never fire
 
-STEERING: Final = ("Cc", "Cs", "Zl", "Zp")  # categories: control characters, halves, line ends
+STEERING: Final = ("Cc", "Cs", "Zl", "Zp")  # categories: control characters, surrogates, line ends
 
 INVISIBLE: Final = "\u200b\u2060\ufeff"  # without width; joiners are letters of some scripts
 # What turns the order in which letters are written.

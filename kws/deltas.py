@@ -20,7 +20,10 @@ from .templates import Templates
 
 
 class Adaptation(nn.Module):
-    """A frozen network under a language's own numbers and head; only those are parameters.
+    """A frozen network under a language's own numbers and head, which alone are parameters.
+
+    So training (:func:`kws.train.fit`) moves only these, and the parameters of ``gates`` if that is
+    a module: assigned here, it is part of this one, and that is how a policy learns.
 
     A new adaptation computes what the base computes, and the base's tensors are read, never
     written. What is trained is each delta relative to its own tensor of the base, so that one
@@ -35,6 +38,8 @@ class Adaptation(nn.Module):
             forms; their deltas add up.
         gates: if given, called at each forward for g ``[c]``, one for each change of a weight, the
             sites' in turn; else all gates are open.
+
+    Numbers that do not begin at zero, and the head, are drawn from torch's global generator.
 
     Shape:
         features ``[B, F, T]`` -> logits ``[B, K]``, or as the network does at each of ``ends``
@@ -95,11 +100,9 @@ class Adaptation(nn.Module):
         """What is added to weights where all gates are open: ``[c]``, each site's in turn."""
         if len(self.source) == len(self.where):
             return self.numbers.index_select(0, self.source) * self.sign
-        pieces = self.numbers.split([site.size for site in self.chosen])
-        found = zip(self.chosen, pieces, self._templates(), strict=True)
-        return torch.cat(
-            [s.form.changes(piece, s.tensor_shapes, mixed) for s, piece, mixed in found]
-        )
+        parts = self.numbers.split([site.size for site in self.chosen])
+        found = zip(self.chosen, parts, self._templates(), strict=True)
+        return torch.cat([s.form.changes(part, s.tensor_shapes, mixed) for s, part, mixed in found])
 
     def vector(self) -> Tensor:
         """The chosen modules' effective weights ``[m]``."""
@@ -136,14 +139,14 @@ class Adaptation(nn.Module):
         with torch.no_grad():
             self.head.load_state_dict(other.head.state_dict())
             theirs = other._by_site()
-            for site, piece in zip(self.chosen, self._relative_by_site(), strict=True):
+            for site, part in zip(self.chosen, self._relative_by_site(), strict=True):
                 if site.name in theirs:
-                    piece.copy_(theirs[site.name])
+                    part.copy_(theirs[site.name])
                 elif site.module in theirs and (found := site.form.sources(site.tensor_shapes)):
-                    which, signs = (torch.from_numpy(array).to(piece.device) for array in found)
-                    values = theirs[site.module][site.weight_indices().to(piece.device)] * signs
-                    total = torch.zeros_like(piece).index_add(0, which, values)
-                    piece.copy_(total / which.bincount(minlength=len(piece)))
+                    which, signs = (torch.from_numpy(array).to(part.device) for array in found)
+                    values = theirs[site.module][site.weight_indices().to(part.device)] * signs
+                    total = torch.zeros_like(part).index_add(0, which, values)
+                    part.copy_(total / which.bincount(minlength=len(part)))
         return self
 
     def _templates(self) -> list[Tensor | None]:
@@ -151,8 +154,8 @@ class Adaptation(nn.Module):
         return [getattr(self, f"templates{number}") for number in range(len(self.chosen))]
 
     def _relative_by_site(self) -> tuple[Tensor, ...]:
-        pieces: tuple[Tensor, ...] = self.relative.detach().split([s.size for s in self.chosen])
-        return pieces
+        parts: tuple[Tensor, ...] = self.relative.detach().split([s.size for s in self.chosen])
+        return parts
 
     def _by_site(self) -> dict[str, Tensor]:
         return dict(zip([site.name for site in self.chosen], self._relative_by_site(), strict=True))
@@ -184,22 +187,22 @@ def _begin(chosen: Sequence[Site]) -> Tensor:
     As in LoRA (VeRA's right factor is its d): the left factor learns from the first step on, the
     right one as soon as the left is not zero. Were both zero, neither would receive a gradient.
     """
-    pieces = [torch.zeros(site.size) for site in chosen]
-    for site, piece in zip(chosen, pieces, strict=True):
+    parts = [torch.zeros(site.size) for site in chosen]
+    for site, part in zip(chosen, parts, strict=True):
         if site.form != MASK:
-            piece[len(site.form.scaled(site.tensor_shapes)) :].normal_()
-    return torch.cat([*pieces, torch.zeros(0)])
+            part[len(site.form.scaled(site.tensor_shapes)) :].normal_()
+    return torch.cat([*parts, torch.zeros(0)])
 
 
 def _units(network: nn.Module, chosen: Sequence[Site]) -> Tensor:
     """What a relative number is worth: its tensor's root mean square, or one where that is 0."""
-    pieces = [torch.zeros(0)]
+    parts = [torch.zeros(0)]
     for site in chosen:
         tensors = [network.get_parameter(name).detach().cpu() for name in site.shapes]
         sizes = [tensor.square().mean().sqrt().expand(tensor.numel()) for tensor in tensors]
         weights = torch.from_numpy(site.form.scaled(site.tensor_shapes))
-        pieces += [torch.cat(sizes)[weights], torch.ones(site.size - len(weights))]
-    units = torch.cat(pieces)
+        parts += [torch.cat(sizes)[weights], torch.ones(site.size - len(weights))]
+    units = torch.cat(parts)
     return units.masked_fill(units == 0, 1.0)
 
 
@@ -219,8 +222,8 @@ def _sources(chosen: Sequence[Site]) -> tuple[Tensor, Tensor]:
     return torch.cat(which), torch.cat(signs)
 
 
-def _where(chosen: Sequence[Site], found: Sequence[Site]) -> list[Tensor]:
-    """Indices of each site's changes in the weights of all."""
-    begins = accumulate((site.num_weights for site in found), initial=0)
-    starts = {site.module: begin for site, begin in zip(found, begins, strict=False)}
+def _where(chosen: Sequence[Site], whole: Sequence[Site]) -> list[Tensor]:
+    """Indices of each chosen site's changes in the weights of all modules, ``whole``, in a row."""
+    begins = accumulate((site.num_weights for site in whole), initial=0)
+    starts = {site.module: begin for site, begin in zip(whole, begins, strict=False)}
     return [starts[site.module] + site.weight_indices() for site in chosen]

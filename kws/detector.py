@@ -14,9 +14,8 @@ from .errors import KwsError
 from .typed import checked
 
 LONGEST: Final = 10_000  # decisions, of a smoothing or a patience
-BELOW: Final = np.float32(
-    0.999
-)  # times a threshold: the mean of scores below is, rounded, below it
+# Where all scores are below this share of a threshold, their rounded mean is below the threshold.
+BELOW: Final = np.float32(0.999)
 
 
 @dataclass(frozen=True)
@@ -231,7 +230,7 @@ class Detector:
             )
         self._recent.append(scores.astype(np.float32))
         near = scores >= self._near  # [K]
-        # Whether one is: sooner told than by any().
+        # near.any(), in less time.
         self._quiet = 0 if near[near.argmax()] else self._quiet + 1
         if self._quiet >= self._spans[-1] and not self._muted:  # no mean reaches its threshold
             self._smoothed = None

@@ -328,7 +328,7 @@ class Engine:
         """Make another if the bank has other labels or settings than this one was made for."""
         labels, config = found = self._stored()
         before = self._detected
-        same = labels is before[0] and config is before[1]  # sooner told than equal
+        same = labels is before[0] and config is before[1]  # quicker to see than equality
         if not same and found != before:
             self._detector = self._new_detector()
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # listening does without torch
     from torch import Tensor
 
 MARK: Final = "@"  # between a site's name and its form
-COINS: Final = 1_000_000_007  # seeds of signs lie so far beyond those of orders
+COINS: Final = 1_000_000_007  # added to a size to seed its signs: no order has that seed
 MOST: Final = 999_999  # numbers of a form that says how many
 
 Shapes = Sequence[tuple[int, ...]]  # of a site's tensors, the weight first

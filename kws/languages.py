@@ -9,10 +9,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from .adapter import Adapter, check_base, check_streamable, load_adapter
+import numpy as np
+from numpy.typing import NDArray
+
+from .adapter import Adapter, check_base, check_head, check_streamable, load_adapter
 from .base import BaseConfig
 from .detector import DetectorConfig
 from .errors import KwsError, UsageError
+from .vector import DeltaPlan, WeightVector
+
+Array = NDArray[np.float32]
 
 
 class AdapterBank(ABC):
@@ -20,14 +26,24 @@ class AdapterBank(ABC):
 
     An adapter may be for that same language, for other words of it; it then takes the name.
 
+    There is one network. Every switch copies the base's weights and adds the language's deltas, so
+    it always computes from the base, and going back and forth is bit-identical.
+
     Args:
         config: of the base.
+        weights: of the base, all that a language may change but the head.
+        head: of the base, ``[K, D]`` and ``[K]``.
 
     """
 
-    def __init__(self, config: BaseConfig) -> None:
+    def __init__(
+        self, config: BaseConfig, weights: WeightVector, head: tuple[Array, Array]
+    ) -> None:
         self.config = config
+        self._weights, self._head = weights, head
+        self._live = weights.vector.copy()  # those of the active language
         self._adapters: dict[str, Adapter] = {}
+        self._plans: dict[str, DeltaPlan] = {}
         self._active: Adapter | None = None  # None: the base as it is
 
     @property
@@ -58,8 +74,9 @@ class AdapterBank(ABC):
             name: what the language is called here, so that one may be there twice.
 
         Raises:
-            KwsError: the adapter is for another base, decides for each input anew, or the language
-                is loaded already; or the folder holds none.
+            KwsError: the folder holds no adapter; or the adapter is for another base or front end,
+                names other sites or has a head of another width than the base, or decides for each
+                input anew; or its name is taken.
 
         """
         if not isinstance(adapter, Adapter):
@@ -72,7 +89,8 @@ class AdapterBank(ABC):
         adapter = replace(adapter, config=config)
         if language in self._adapters:
             raise KwsError(f"{language} is loaded already; delete_adapter('{language}') first")
-        self._admit(adapter)
+        check_head(adapter, self._head[0].shape[1])
+        self._plans[language] = self._weights.plan(adapter)
         self._adapters[language] = adapter
         return language
 
@@ -88,13 +106,19 @@ class AdapterBank(ABC):
         self._activate(self._adapters.get(language))
 
     def delete_adapter(self, language: str) -> None:
-        """Forget a language; if it was active, the base's own takes its place."""
+        """Forget a language; if it was active, the base's own takes its place.
+
+        Raises:
+            UsageError: no adapter for it is loaded; the base's own language cannot be deleted.
+
+        """
         if language not in self._adapters:
-            raise KwsError(f"no adapter for '{language}' is loaded")
+            known = ", ".join(self._adapters) or "none"
+            raise UsageError(f"no adapter for '{language}' is loaded; loaded: {known}")
         adapter = self._adapters.pop(language)
         if adapter is self._active:
             self._activate(None)
-        self._forget(adapter)
+        del self._plans[language]
 
     @contextmanager
     def disable_adapter(self) -> Iterator[None]:
@@ -131,12 +155,16 @@ class AdapterBank(ABC):
         known = ", ".join(self.languages)
         return UsageError(f"no adapter for '{language}' is loaded; there are {known}")
 
-    @abstractmethod
-    def _admit(self, adapter: Adapter) -> None:
-        """Refuse an adapter that does not fit the base, or make ready what it needs."""
-
     def _activate(self, adapter: Adapter | None) -> None:
+        """Hear with the base's weights, and with what an adapter adds to them."""
+        self._live[:] = self._weights.vector
+        head = self._head
+        if adapter is not None:
+            self._weights.add(adapter, self._plans[adapter.config.language], self._live)
+            head = adapter.head_weight.astype(np.float32), adapter.head_bias.astype(np.float32)
+        self._put(*head)
         self._active = adapter
 
-    def _forget(self, adapter: Adapter) -> None:  # noqa: B027
-        """Drop what was made ready."""
+    @abstractmethod
+    def _put(self, weight: Array, bias: Array) -> None:
+        """Hear with the live weights and this head, ``[K, D]`` and ``[K]``, from now on."""

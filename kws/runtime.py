@@ -1,10 +1,9 @@
 """The bank that listens: one base and many languages, without torch.
 
-Its verbs are those of :class:`kws.bank.Bank`, and its scores equal: those of the network with the
-adapter merged, which :func:`merged` returns. There is one network: switching copies the base's
-weights, adds the language's deltas and hands the sum to the network, so that a loaded language
-costs the memory of its own numbers, and of two integers a tensor (:mod:`kws.vector`). How features
-and networks are computed is passed in.
+Verbs and switching are those of :class:`kws.bank.Bank` (:mod:`kws.languages`). Its scores equal
+those of a network with the adapter merged in, whose tensors :func:`merged` returns. A loaded
+language costs the memory of its own numbers, and of two integers a tensor (:mod:`kws.vector`). How
+features and networks are computed is passed in.
 """
 
 from collections import deque
@@ -21,7 +20,7 @@ from .engine import HopScorer, WindowScorer, clean_samples
 from .errors import KwsError
 from .files import Arrays
 from .languages import AdapterBank
-from .vector import DeltaPlan, WeightVector
+from .vector import WeightVector
 
 Array = NDArray[np.float32]
 
@@ -87,17 +86,14 @@ class Runtime(AdapterBank):
         build: Callable[[BaseConfig, Arrays], Network],
         front_end: Callable[[], FrontEnd],
     ) -> None:
-        super().__init__(config)
         tensors = {name: array.astype(np.float32, copy=False) for name, array in tensors.items()}
         self._front_end = front_end
         self._clips = front_end()
         self.network = build(config, tensors)
         _check_order(self.network.names)
-        self._base = WeightVector.of({name: tensors[name] for name in self.network.names})
-        self._live = self._base.vector.copy()
-        self._plans: dict[str, DeltaPlan] = {}
-        self._head = tensors[f"{HEAD}.weight"], tensors[f"{HEAD}.bias"]
+        weights = WeightVector.of({name: tensors[name] for name in self.network.names})
         check_classes(config, tensors)
+        super().__init__(config, weights, (tensors[f"{HEAD}.weight"], tensors[f"{HEAD}.bias"]))
         self._activate(None)
 
     @property
@@ -105,24 +101,16 @@ class Runtime(AdapterBank):
         """The adapter that is heard; None is the base as it is."""
         return self._active
 
-    def _admit(self, adapter: Adapter) -> None:
-        check_head(adapter, self._head[0].shape[1])
-        self._plans[adapter.config.language] = self._base.plan(adapter)
-
-    def _activate(self, adapter: Adapter | None) -> None:
-        self._live[:] = self._base.vector
-        head = self._head
-        if adapter is not None:
-            self._base.add(adapter, self._plans[adapter.config.language], self._live)
-            head = adapter.head_weight.astype(np.float32), adapter.head_bias.astype(np.float32)
-        self.network.put(self._live, *head)
-        super()._activate(adapter)
-
-    def _forget(self, adapter: Adapter) -> None:
-        del self._plans[adapter.config.language]
+    def _put(self, weight: Array, bias: Array) -> None:
+        self.network.put(self._live, weight, bias)
 
     def scores(self, view: Array) -> Array:
-        """One second of sound ``[16000]`` to probabilities ``[K]``; nothing was before it."""
+        """One view of sound ``[T]`` to probabilities ``[K]``; nothing was before it.
+
+        Raises:
+            KwsError: the sound is shorter or longer than a view.
+
+        """
         if view.shape != (self.config.features.view,):
             raise KwsError(f"a view has {self.config.features.view} samples, not {view.shape}")
         network = self.network

@@ -28,7 +28,7 @@ class Spoken:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class ScoredStream:
     """What a network made of a stream: all that is needed to try any detector on it.
 
     Shape:
@@ -155,7 +155,7 @@ def _at_most(events: int, expected: float) -> float:
     return math.fsum(math.exp(term) for term in terms)
 
 
-def rate_report(stream: Recorded, config: DetectorConfig) -> dict[str, Any]:
+def rate_report(stream: ScoredStream, config: DetectorConfig) -> dict[str, Any]:
     """False accepts of a stream that holds no keyword.
 
     Returns:
@@ -175,7 +175,7 @@ def rate_report(stream: Recorded, config: DetectorConfig) -> dict[str, Any]:
     }
 
 
-def bound(stream: Recorded, events: int) -> float:
+def bound(stream: ScoredStream, events: int) -> float:
     """Upper bound of a stream's rate per hour, where recordings may have been played again.
 
     Repeats are not independent: a recording that is played six times may give six events or none.
@@ -187,7 +187,7 @@ def bound(stream: Recorded, events: int) -> float:
     return upper_bound(math.ceil(events * share), stream.bound_hours)
 
 
-def miss_report(stream: Recorded, config: DetectorConfig) -> dict[str, Any]:
+def miss_report(stream: ScoredStream, config: DetectorConfig) -> dict[str, Any]:
     """Misses and latency of a stream of keywords, in all and per keyword.
 
     Returns:

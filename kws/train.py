@@ -17,6 +17,7 @@ from .errors import KwsError
 from .files import read_metadata, read_tensors, remove, write_tensors
 
 HIGHEST: Final = 1e30  # peak rate; far beyond it single precision has no such numbers
+MOST_EPOCHS: Final = 7_919  # up to which runs of different seeds have no epoch's draws in common
 
 Optimizer = Literal["adamw", "sgd"]
 T = TypeVar("T")
@@ -132,7 +133,7 @@ def fit(
     steps = plan.epochs * len(batches)
     with torch.random.fork_rng(devices=[]):
         for index in range(len(history), plan.epochs):
-            torch.manual_seed(plan.seed * 7_919 + index)  # dropout and gates
+            torch.manual_seed(plan.seed * MOST_EPOCHS + index)  # dropout and gates
             begin = time.perf_counter()
             model.train()
             compute = total = right = seen = 0.0
@@ -155,7 +156,7 @@ def fit(
                 seen += len(labels)
                 watch(step + 1, steps, total / seen, right / seen)
             seconds = time.perf_counter() - begin
-            # Compiled layers may hear nothing of weights that are no numbers.
+            # Compiled layers can hide them: their relu makes NaN zero, and the loss stays finite.
             if not all(parameter.isfinite().all() for parameter in parameters):
                 _give_up("weights became NaN or infinite", index, stage)
             due = index + 1 == plan.epochs or (index + 1) % validate_every == 0
@@ -181,7 +182,7 @@ def _give_up(what: str, index: int, stage: Stage | None) -> NoReturn:
 
 
 def prefetch(made: Iterator[T]) -> Iterator[T]:
-    """Prefetch: the same items in order, each made in a thread while the one before is in use.
+    """The same items in order, each made in a thread while the one before is in use.
 
     An item that is None ends the iteration.
 

@@ -93,6 +93,7 @@ class WeightVector:
         others = []
         for site, piece in enumerate(found):
             shared = piece.form.shared(piece.shapes)
+            # Of a module's forms the first that shares numbers; a second one is among the others.
             if not any(shared) or any(amounts[piece.module]):
                 others.append(site)
             else:

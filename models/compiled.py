@@ -14,7 +14,7 @@ from kws.errors import KwsError
 from kws.files import Arrays
 from kws.native import address, open_library
 
-from .folded import Array, Folded, fold, order, statistics
+from .folded import Array, Folded, fold, packed_statistics, weight_names
 from .layout import MELS
 
 MAX_BLOCKS: Final = 32  # as in bcresnet.h
@@ -61,7 +61,7 @@ def library() -> ctypes.CDLL | None:
 
 
 class Compiled:
-    """One language's network. A stream's state is the caller's.
+    """A folded network in compiled code, with the weights it has. A stream's state is the caller's.
 
     Calls come one at a time: they share buffers.
 
@@ -134,7 +134,7 @@ class Compiled:
         return self._scores.copy()
 
 
-class Switchable(Compiled):
+class CompiledNetwork(Compiled):
     """The network of a base, for the weights of one language after another.
 
     Attributes:
@@ -150,7 +150,7 @@ class Switchable(Compiled):
         super().__init__(fold(config, tensors))
         found = library()
         assert found is not None
-        self.names, self._statistics = order(tensors), statistics(tensors)
+        self.names, self._statistics = weight_names(tensors), packed_statistics(tensors)
         self._fold = found.kws_fold
         needs = np.zeros(4, np.int64)
         found.kws_needs(self._shape.ctypes.data, config.features.frames, needs.ctypes.data)

@@ -94,7 +94,7 @@ def fold(config: BaseConfig, tensors: Arrays) -> Folded:
         raise KwsError(f"{ARCHITECTURE} hears {MELS} bands, not {config.features.mels}")
     try:
         _check(tensors)
-        return fold_known(config, tensors)
+        return fold_unchecked(config, tensors)
     except (KeyError, ValueError, IndexError) as error:
         raise KwsError(
             f"the weights are not those of {config.architecture} of width {config.tau:g} "
@@ -109,13 +109,13 @@ def state_shapes(network: Folded) -> list[tuple[int, ...]]:
     return [(1, 1, MELS, REACH), *inner, deep, (1, network.head[0].shape[1], network.span - 1)]
 
 
-def order(tensors: Arrays) -> tuple[str, ...]:
+def weight_names(tensors: Arrays) -> tuple[str, ...]:
     """Names of all weights but the head's, layer after layer, as a vector holds them."""
     named = (f"{layer}.{kind}" for layer in LAYERS for kind in ("weight", "bias"))
     return tuple(name for name in named if name in tensors)
 
 
-def statistics(tensors: Arrays) -> Array:
+def packed_statistics(tensors: Arrays) -> Array:
     """Each normalisation's means, and one over its deviations, in the same order."""
     found = [np.zeros(0, np.float64)]
     for layer in LAYERS:
@@ -125,7 +125,7 @@ def statistics(tensors: Arrays) -> Array:
     return _single(np.concatenate(found))
 
 
-def fixed(tensors: Arrays) -> dict[str, NDArray[np.float64]]:
+def with_deviations(tensors: Arrays) -> dict[str, NDArray[np.float64]]:
     """What of the tensors is the same in every language, with all that follows from it alone."""
     found = {name: array.astype(np.float64) for name, array in tensors.items() if RUNNING in name}
     for name in [name for name in found if name.endswith(f"{RUNNING}var")]:
@@ -134,7 +134,7 @@ def fixed(tensors: Arrays) -> dict[str, NDArray[np.float64]]:
     return found
 
 
-def weights(network: Folded) -> Arrays:
+def graph_weights(network: Folded) -> Arrays:
     """The weights by name, in the shapes that a graph's convolutions take."""
     found = {
         "stem.w": network.stem[0][:, None],
@@ -162,7 +162,9 @@ def weights(network: Folded) -> Arrays:
     return found
 
 
-def shapes(stem: int, blocks: Sequence[int], last: int, classes: int) -> dict[str, tuple[int, ...]]:
+def tensor_shapes(
+    stem: int, blocks: Sequence[int], last: int, classes: int
+) -> dict[str, tuple[int, ...]]:
     """All tensors of a network by its widths: the stem's, each block's, D and K."""
     found: dict[str, tuple[int, ...]] = {"stem.0.weight": (stem, 1, 5, 5), **_norms("stem.1", stem)}
     channels = stem
@@ -191,7 +193,7 @@ def _check(tensors: Arrays) -> None:
     """Raise a ValueError where tensors do not belong to one network, or a variance is none."""
     points = [len(tensors[f"blocks.{index}.point.weight"]) for index in range(sum(BLOCKS))]
     ends = (len(tensors[name]) for name in ("neck.1.weight", "head.bias"))
-    wanted = shapes(len(tensors["stem.0.weight"]), points, *ends)
+    wanted = tensor_shapes(len(tensors["stem.0.weight"]), points, *ends)
     for name, array in tensors.items():
         if name.endswith(COUNTED):
             continue
@@ -201,10 +203,13 @@ def _check(tensors: Arrays) -> None:
             raise ValueError(f"{name} has negative numbers")
 
 
-def fold_known(config: BaseConfig, tensors: Arrays) -> Folded:
-    """:func:`fold` without its checks, which take time, for tensors of shapes that it accepted.
+def fold_unchecked(config: BaseConfig, tensors: Arrays) -> Folded:
+    """:func:`fold` without its checks, so that a change of language does not repeat them.
 
-    So a change of language does not repeat them.
+    Args:
+        config: of a base that :func:`fold` accepted.
+        tensors: of the shapes that it accepted; deviations among them are not computed again.
+
     """
     exact = {name: np.asarray(array, np.float64) for name, array in tensors.items()}
     blocks = tuple(_block(exact, f"blocks.{n}", *each) for n, each in enumerate(SCHEDULE))

@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from kws.config import HEAD
+
 from .compiled import MAX_SIZE, Shape, library
 from .layout import MELS
 
@@ -57,7 +59,7 @@ def trunk(network: "BCResNet", features: Tensor) -> Tensor:
 
 def _weights(network: "BCResNet") -> list[Tensor]:
     """All but the head's, in the order of the network's modules."""
-    return [p for name, p in network.named_parameters() if not name.startswith("head.")]
+    return [p for name, p in network.named_parameters() if not name.startswith(f"{HEAD}.")]
 
 
 def _statistics(layer: nn.Module) -> tuple[Tensor, ...]:

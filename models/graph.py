@@ -16,8 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from kws.config import LOUDEST
 
-from .folded import Array, Folded, state_shapes
-from .folded import weights as weights_of
+from .folded import Array, Folded, graph_weights, state_shapes
 from .layout import MELS, REACH
 from .session import session_of
 
@@ -110,7 +109,7 @@ def base_model(network: Folded) -> bytes:
     inputs: list[tuple[str, tuple[object, ...]]] = [
         ("features", (MELS, "n" if network.causal else network.span))
     ]
-    for name, array in weights_of(network).items():
+    for name, array in graph_weights(network).items():
         shape = ("K", *array.shape[1:]) if name.startswith("head") else array.shape
         inputs.append((name, shape))
     scores, after, size = _network(graph, network, "features", "state")
@@ -131,7 +130,7 @@ def language_model(
 
     """
     graph = Graph()
-    for name, array in weights_of(network).items():
+    for name, array in graph_weights(network).items():
         graph.constant(array, name)
     made = _stream if network.causal else _view
     return _model(graph, [("audio", ("N",))], *made(graph, network, front, hop), metadata)
@@ -145,7 +144,7 @@ def settled(network: Folded) -> Array:
         "features": np.zeros((MELS, network.history), np.float32),
         "state": np.zeros(size, np.float32),
     }
-    (state,) = session.run(["next_state"], silence | weights_of(network))
+    (state,) = session.run(["next_state"], silence | graph_weights(network))
     heard: Array = state
     return heard
 

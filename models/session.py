@@ -13,7 +13,16 @@ from kws.base import BaseConfig
 from kws.errors import KwsError
 from kws.files import Arrays, read_bytes
 
-from .folded import Array, Folded, fixed, fold, fold_known, order, state_shapes, weights
+from .folded import (
+    Array,
+    Folded,
+    fold,
+    fold_unchecked,
+    graph_weights,
+    state_shapes,
+    weight_names,
+    with_deviations,
+)
 from .layout import MELS
 
 FILE: Final = "base_model.onnx"  # beside the base's weights
@@ -47,7 +56,7 @@ class SessionNetwork:
     """The network of a base on its session, for one language after another; state is the caller's.
 
     Attributes:
-        causal: whether a state goes on.
+        causal: whether decisions depend on the state.
         history: frames ``[F, history]`` that a decision depends on.
         names: of the weights in the vector that :meth:`put` takes.
 
@@ -60,17 +69,21 @@ class SessionNetwork:
 
     def __init__(self, session: Any, config: BaseConfig, tensors: Arrays) -> None:
         network = fold(config, tensors)
-        self.causal, self.history, self.names = network.causal, network.history, order(tensors)
+        self.causal, self.history, self.names = (
+            network.causal,
+            network.history,
+            weight_names(tensors),
+        )
         self._config = config
         self._shapes = {name: tensors[name].shape for name in self.names}
         stops = np.cumsum([tensors[name].size for name in self.names]).tolist()
         self._spans = list(zip([0, *stops], stops, strict=False))
-        self._fixed = fixed(tensors)
+        self._fixed = with_deviations(tensors)
         self._session, self._binding = session, session.io_binding()
         given = {one.name: one.shape for one in session.get_inputs()}
         told = [one.name for one in session.get_outputs()]
         wanted: dict[str, tuple[int | str, ...]] = {
-            name: array.shape for name, array in weights(network).items()
+            name: array.shape for name, array in graph_weights(network).items()
         }
         wanted["features"] = (MELS, "frames" if network.causal else network.span)
         size = sum(map(math.prod, state_shapes(network))) if network.causal else 0
@@ -90,10 +103,10 @@ class SessionNetwork:
         found = {name: exact[a:b].reshape(shape) for (name, shape), (a, b) in layout}
         tensors: dict[str, NDArray[Any]] = self._fixed | found
         tensors |= {"head.weight": weight, "head.bias": bias}
-        self._bind(fold_known(self._config, tensors))
+        self._bind(fold_unchecked(self._config, tensors))
 
     def _bind(self, network: Folded) -> None:
-        for name, array in weights(network).items():
+        for name, array in graph_weights(network).items():
             if name in self._bound and self._bound[name].shape == array.shape:
                 self._bound[name][:] = array  # the session reads it where it lies
                 continue
@@ -108,7 +121,12 @@ class SessionNetwork:
     def hear(self, state: Array, features: Array) -> Array:
         """Take frames ``[F, n]``; return the probabilities ``[K]`` at the last of them.
 
-        A causal network goes on from ``state``, which is changed; another sees these frames alone.
+        A causal network continues from ``state`` and updates it in place. Any other network decides
+        from these frames alone.
+
+        Raises:
+            KwsError: the network is not causal, and the frames are not those of one view.
+
         """
         if not self.causal and features.shape[1] != self.history:
             raise KwsError(f"a decision takes {self.history} frames, not {features.shape[1]}")

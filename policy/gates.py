@@ -50,13 +50,13 @@ class GatePolicy(Policy):
         self.site_scores = SiteScores(len(sites))
         sizes = torch.tensor([site.size for site in sites])
         self.register_buffer("sizes", sizes, persistent=False)
-        self.register_buffer("shares", sizes / sizes.sum(), persistent=False)
+        self.register_buffer("portions", sizes / sizes.sum(), persistent=False)
 
-    sizes: Tensor
-    shares: Tensor
+    sizes: Tensor  # [S]
+    portions: Tensor  # [S], of all weights, those of each site
 
     def logits(self) -> Tensor:
-        """``[S]``: how much rather each site is owned than shared."""
+        """``[S]``: log odds that a site is the language's own, not the base's."""
         scores: Tensor = self.site_scores()
         return SHARPNESS * scores + START
 
@@ -64,13 +64,13 @@ class GatePolicy(Policy):
         logits = self.logits()
         if not self.training:
             return (logits > 0).to(logits.dtype).repeat_interleave(self.sizes)
-        both = torch.stack([logits, torch.zeros_like(logits)], dim=1)  # [S, own | share]
+        both = torch.stack([logits, torch.zeros_like(logits)], dim=1)  # [S, own | the base's]
         drawn = functional.gumbel_softmax(both, tau=TEMPERATURE, hard=True)[:, 0]
         return drawn.repeat_interleave(self.sizes)
 
     def spending(self) -> Tensor:
         """Share of all parameters that the gates own in expectation: ``[]``."""
-        return self.logits().sigmoid() @ self.shares
+        return self.logits().sigmoid() @ self.portions
 
     def tighten(self, allowed: float) -> Tensor:
         """Return the penalty for spending beyond this share; nothing is limited otherwise."""

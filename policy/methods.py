@@ -43,6 +43,7 @@ class Method:
         together: all languages are known at once, and learnt from batches of all (policy.joint).
         streams: can be listened with.
         staged: decides before its last stage, which takes some epochs.
+        head_alone: owns nothing but a head, and means to.
 
     """
 
@@ -53,6 +54,7 @@ class Method:
     together: bool = False
     streams: bool = True
     staged: bool = False
+    head_alone: bool = False
 
 
 METHODS: Final[Mapping[str, Method]] = MappingProxyType(
@@ -66,7 +68,7 @@ METHODS: Final[Mapping[str, Method]] = MappingProxyType(
         "taps": Method(taps.taps, staged=True),
         "recast-swr": Method(recast.recast_swr, forms=2, staged=True),
         "cacl": Method(cacl.cacl, sequential=True, staged=True),
-        "head": Method(fixed.head, budgeted=False),
+        "head": Method(fixed.head, budgeted=False, head_alone=True),
         "norms": Method(fixed.norms, budgeted=False),
         "bitfit": Method(fixed.bitfit, budgeted=False),
         "lora": Method(fixed.lora, budgeted=False),
@@ -137,7 +139,7 @@ def adapt(
     chosen = method_of(method)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(train.plan.seed)
-        owns = not chosen.budgeted and method != "head"
+        owns = not (chosen.budgeted or chosen.head_alone)
         transfer = Transfer(method, network, classes, budget, train, device, earlier, must_own=owns)
         trained = chosen.learn(transfer)
     before = spent(earlier.chosen) if earlier else 0

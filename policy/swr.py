@@ -67,7 +67,7 @@ def learn_where(
     policy = make(transfer.sites).to(transfer.device)
     share = max(budget, 1) / spent(transfer.sites)
     gated = transfer.untrained(transfer.sites, policy).initialize_from(transferred)
-    transfer.early("policy", gated, lambda done: policy.tighten(allowance(share, done)))
+    transfer.early_stage("policy", gated, lambda done: policy.tighten(allowance(share, done)))
     return transfer.finish((*policy.choose(budget), *beside), gated)
 
 

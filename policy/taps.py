@@ -51,6 +51,6 @@ def taps(transfer: Transfer) -> Adaptation:
     """Scores and deltas learn together, then the chosen sites alone."""
     gates = ScoreGates(transfer.sites).to(transfer.device)
     gated = transfer.untrained(transfer.sites, gates)
-    transfer.early("scores", gated, lambda _: gates.price())
+    transfer.early_stage("scores", gated, lambda _: gates.price())
     chosen = project(gates.scores.detach().cpu(), transfer.sites, transfer.budget)
     return transfer.finish(chosen, gated)

@@ -107,13 +107,13 @@ class Transfer:
         """A language that owns these and has learnt nothing yet."""
         return Adaptation(self.network, self.classes, chosen, gates).to_device(self.device)
 
-    def early(
+    def early_stage(
         self,
         name: str,
         model: Adaptation,
         penalty: Callable[[float], Tensor] | None = None,
     ) -> Adaptation:
-        """A stage before the last one.
+        """Train in a stage before the last one, of one epoch in ``EARLY``; return the model.
 
         Raises:
             UsageError: there are too few epochs for stages.
@@ -133,7 +133,7 @@ class Transfer:
 
     def learn_everything(self) -> Adaptation:
         """The first stage of several methods: everything is owned and learns."""
-        return self.early("transfer", self.untrained(self.sites))
+        return self.early_stage("transfer", self.untrained(self.sites))
 
     def finish(self, chosen: Sequence[Site], before: Adaptation | None = None) -> Adaptation:
         """The last stage, of all epochs that are left: what is owned is known.
@@ -160,7 +160,7 @@ class Transfer:
             )
 
     def rate(self, model: Adaptation) -> float:
-        """At which what a language owns learns in the end."""
+        """Learning rate of the last stage."""
         moved = model.where.unique().numel()
         return self.train.plan.lr * rate_factor(moved, spent(self.sites))
 

@@ -32,7 +32,7 @@ from kws.detector import Detection, DetectorConfig, Levels
 from kws.engine import VIEW, Engine
 from kws.errors import KwsError, UsageError
 from kws.runtime import Runtime
-from kws.stream_metrics import Recorded
+from kws.stream_metrics import ScoredStream
 
 Wave = NDArray[np.float32]
 
@@ -209,7 +209,7 @@ def test_hours_show_a_rate_only_where_they_are_different(
 ) -> None:
     """It takes 6 hours to show fewer than one in two."""
     scores = np.zeros((played * 45_000, len(LABELS)), np.float32)  # 80 ms each
-    negatives = Recorded(LABELS, "x", scores, 1_280, distinct=distinct)
+    negatives = ScoredStream(LABELS, "x", scores, 1_280, distinct=distinct)
     material = read_material(corpus, LABELS)["test"]
     short = Trial(negatives, {}, {}, 1.0, material, True).too_short(0.5)
     assert (short is None) == enough

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from apps.wiring import _front_end
 from audio_data.features import TOLERANCE, LogMel
-from audio_data.frontend import CompiledFrontEnd, FrontEnd
+from audio_data.frontend import CompiledFrontEnd, NumpyFrontEnd
 from audio_data.logmel import feed, initial_state, lead, log_mel, mel_filters
 from kws.config import FeatureConfig
 from kws.errors import KwsError
@@ -150,7 +150,7 @@ def test_a_stream_may_be_cut_at_random(seed: int) -> None:
 def test_less_than_a_window_has_no_frame(size: int) -> None:
     wave = SOUNDS["noise"][:size]
     compiled = CompiledFrontEnd(CONFIG).clip
-    for features in (partial(log_mel, config=CONFIG), FrontEnd(CONFIG).clip, compiled):
+    for features in (partial(log_mel, config=CONFIG), NumpyFrontEnd(CONFIG).clip, compiled):
         assert features(wave).shape == (CONFIG.mels, 0)
 
 
@@ -167,7 +167,7 @@ def test_where_compiled_code_takes_no_such_window_there_is_another() -> None:
     for window in (401, 2 * 2_003):  # a large prime factor, whose table would be its square
         with pytest.raises(KwsError, match=f"no window of {window} samples"):
             CompiledFrontEnd(replace(odd, window=window))
-    assert type(_front_end(odd, kernels=True)) is FrontEnd
+    assert type(_front_end(odd, kernels=True)) is NumpyFrontEnd
     assert type(_front_end(CONFIG, kernels=True)) is CompiledFrontEnd
 
 

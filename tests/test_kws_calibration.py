@@ -20,7 +20,7 @@ from kws.calibration import (
 from kws.config import SILENCE, UNKNOWN
 from kws.detector import DetectorConfig, Levels
 from kws.errors import KwsError
-from kws.stream_metrics import Recorded, Spoken, miss_report
+from kws.stream_metrics import ScoredStream, Spoken, miss_report
 
 LABELS = ("easy", "hard", UNKNOWN, SILENCE)
 HOP = 1_600  # samples, 0.1 s
@@ -28,7 +28,7 @@ EVERY = 120  # decisions between two words
 CONFIG = DetectorConfig(smoothing=1, patience=2)
 
 
-def stream(seed: int, count: int, means: dict[str, float], *, said: bool) -> Recorded:
+def stream(seed: int, count: int, means: dict[str, float], *, said: bool) -> ScoredStream:
     """Utterances of three decisions each; how high they score follows a normal law in log odds."""
     rng = np.random.default_rng(seed)
     scores = np.zeros((count * EVERY, len(LABELS)), np.float32)
@@ -39,7 +39,7 @@ def stream(seed: int, count: int, means: dict[str, float], *, said: bool) -> Rec
         odds = rng.normal(means[word], 1.5)
         scores[row : row + 3, LABELS.index(word)] = 1 / (1 + np.exp(-odds))
         spoken.append(Spoken(word, row / 10, row / 10 + 0.2))
-    return Recorded(LABELS, "en", scores, HOP, tuple(spoken) if said else ())
+    return ScoredStream(LABELS, "en", scores, HOP, tuple(spoken) if said else ())
 
 
 NEGATIVES = stream(1, 600, {"easy": -2.0, "hard": 2.0}, said=False)  # 2 hours
@@ -198,8 +198,8 @@ def test_a_word_heard_for_another_is_missed() -> None:
     """Else wrong words would cost nothing where thresholds are chosen."""
     scores = np.zeros((40, len(LABELS)), np.float32)
     scores[10:13, LABELS.index("hard")] = 0.9
-    said = Recorded(LABELS, "en", scores, HOP, (Spoken("easy", 1.0, 1.2),))
-    silent = Recorded(LABELS, "en", np.zeros_like(scores), HOP)
+    said = ScoredStream(LABELS, "en", scores, HOP, (Spoken("easy", 1.0, 1.2),))
+    silent = ScoredStream(LABELS, "en", np.zeros_like(scores), HOP)
     assert sweep(silent, [said], CONFIG, (0.5,)).misses.tolist() == [[1, 0]]
 
 
@@ -213,8 +213,8 @@ def test_not_one_event_more_is_kept_than_the_rate_allows() -> None:
         return scores
 
     said = tuple(Spoken("hard", 10 * n + 1.0, 10 * n + 1.2) for n in range(8))
-    negatives = Recorded(LABELS, "en", heard(0.7, 0.92), HOP)
-    positives = Recorded(LABELS, "en", heard(*[0.75] * 6, 0.96, 0.99), HOP, said)
+    negatives = ScoredStream(LABELS, "en", heard(0.7, 0.92), HOP)
+    positives = ScoredStream(LABELS, "en", heard(*[0.75] * 6, 0.96, 0.99), HOP, said)
     tried = sweep(negatives, [positives], CONFIG, (0.6, 0.8, 0.95))
     assert tried.false_accepts[:, 1].tolist() == [2, 1, 0]
     for allowed, threshold in ((2.0, 0.6), (1.0, 0.95), (0.5, 0.95)):

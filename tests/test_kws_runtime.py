@@ -26,11 +26,11 @@ from kws.errors import KwsError
 from kws.files import Arrays
 from kws.forms import MASK, SHIFT, Mix, Part, Rank, Tied
 from kws.quantized import Bits, quantize
-from kws.runtime import Network, Runtime, merged
+from kws.runtime import FrontEnd, Network, Runtime, merged
 from kws.sites import Site, find_sites
 from models import compiled
 from models.bcresnet import BCResNet
-from models.folded import Folded, fold, order, shapes
+from models.folded import Folded, fold, tensor_shapes, weight_names
 from models.layout import TAUS
 from models.session import SessionNetwork, open_session
 
@@ -65,13 +65,13 @@ def runtime_of(tmp_path: Path) -> Callable[[Base, str], Runtime]:
         config = base.config
         if form == "compiled":
 
-            def front_end() -> frontend.FrontEnd:
+            def front_end() -> FrontEnd:
                 return frontend.CompiledFrontEnd(config.features)
 
             return Runtime(
                 config,
                 tensors(base),
-                compiled.Switchable,
+                compiled.CompiledNetwork,
                 front_end,
             )
         path = tmp_path / "base.onnx"
@@ -81,7 +81,7 @@ def runtime_of(tmp_path: Path) -> Callable[[Base, str], Runtime]:
             config,
             tensors(base),
             partial(SessionNetwork, session),
-            lambda: frontend.FrontEnd(config.features),
+            lambda: frontend.NumpyFrontEnd(config.features),
         )
 
     return make
@@ -125,15 +125,15 @@ def test_a_base_may_be_stored_in_other_numbers(
         name: array.astype(kind) if array.dtype == np.float32 else array
         for name, array in tensors(base).items()
     }
-    make: Callable[..., Network] = compiled.Switchable
+    make: Callable[..., Network] = compiled.CompiledNetwork
     if form == "session":
         path = tmp_path / "base.onnx"
         path.write_bytes(base_file(fold(base.config, tensors(base))))
         make = partial(SessionNetwork, open_session(path))
     found = [
-        Runtime(base.config, arrays, make, lambda: frontend.FrontEnd(base.config.features)).scores(
-            noise(SAMPLE_RATE)
-        )
+        Runtime(
+            base.config, arrays, make, lambda: frontend.NumpyFrontEnd(base.config.features)
+        ).scores(noise(SAMPLE_RATE))
         for arrays in (tensors(base), stored)
     ]
     tolerance = 2e-2 if kind is np.float16 else TOLERANCE
@@ -369,7 +369,7 @@ def test_weights_that_are_put_are_those_of_a_network_of_their_own(tau: float, ca
     """At every width, whose weights the compiled code folds by itself."""
     arrays = [arrays_of(tau, seed=seed) for seed in (0, 1)]
     config = config_of(tau, causal)
-    made = compiled.Switchable(config, arrays[0])
+    made = compiled.CompiledNetwork(config, arrays[0])
     features = np.random.default_rng(0).standard_normal((40, made.history)).astype(np.float32)
     for tensors in (arrays[1], arrays[0]):
         vector = np.concatenate([tensors[name].ravel() for name in made.names])
@@ -449,7 +449,7 @@ def test_tensors_that_no_network_has_are_refused(name: str) -> None:
 def test_every_weight_has_its_shape(tau: float) -> None:
     network = BCResNet(5, tau)
     points = [len(network.get_parameter(f"blocks.{index}.point.weight")) for index in range(12)]
-    found = shapes(len(network.get_parameter("stem.0.weight")), points, network.width, 5)
+    found = tensor_shapes(len(network.get_parameter("stem.0.weight")), points, network.width, 5)
     whole = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     assert found == {name: shape for name, shape in whole.items() if not name.endswith("tracked")}
 
@@ -468,7 +468,7 @@ def test_every_weight_has_its_shape(tau: float) -> None:
 def test_weights_of_no_one_network_are_refused(name: str, array: NDArray[np.float64]) -> None:
     """The compiled code would read beyond them, or hear what the others do not."""
     arrays = arrays_of(1.0) | {name: array.astype(np.float32)}
-    for make in (compiled.Switchable, fold):
+    for make in (compiled.CompiledNetwork, fold):
         with pytest.raises(KwsError, match=f"the weights are not those of bcresnet .*{name}"):
             make(config_of(1.0, causal=True), arrays)
 
@@ -480,8 +480,8 @@ def test_a_base_has_a_name_for_each_class(base: Base) -> None:
         Runtime(
             config,
             tensors(base),
-            compiled.Switchable,
-            lambda: frontend.FrontEnd(config.features),
+            compiled.CompiledNetwork,
+            lambda: frontend.NumpyFrontEnd(config.features),
         )
 
 
@@ -564,7 +564,7 @@ def test_a_network_that_names_its_tensors_in_another_order_is_refused(base: Base
     """Of one's own; languages would be added in the wrong places."""
 
     class Turned:
-        causal, history, names = False, 98, order(tensors(base))[::-1]
+        causal, history, names = False, 98, weight_names(tensors(base))[::-1]
 
         def put(self, vector: Wave, weight: Wave, bias: Wave) -> None: ...
 
@@ -579,13 +579,13 @@ def test_a_network_that_names_its_tensors_in_another_order_is_refused(base: Base
             base.config,
             tensors(base),
             lambda *_: Turned(),
-            lambda: frontend.FrontEnd(base.config.features),
+            lambda: frontend.NumpyFrontEnd(base.config.features),
         )
 
 
 def test_verbs_of_the_bank(base: Base, make_adapter: MakeAdapter) -> None:
     class Silent:
-        causal, history, names = False, 98, order(tensors(base))
+        causal, history, names = False, 98, weight_names(tensors(base))
 
         def put(self, vector: Wave, weight: Wave, bias: Wave) -> None: ...
 
@@ -599,7 +599,7 @@ def test_verbs_of_the_bank(base: Base, make_adapter: MakeAdapter) -> None:
         return Silent()
 
     features = base.config.features
-    runtime = Runtime(base.config, tensors(base), build, lambda: frontend.FrontEnd(features))
+    runtime = Runtime(base.config, tensors(base), build, lambda: frontend.NumpyFrontEnd(features))
     runtime.load_adapter(make_adapter("cmn"))
     with pytest.raises(KwsError, match="loaded already"):
         runtime.load_adapter(make_adapter("cmn"))

@@ -10,7 +10,7 @@ from kws.config import SILENCE, UNKNOWN
 from kws.detector import Detection, DetectorConfig
 from kws.stream_metrics import (
     Matched,
-    Recorded,
+    ScoredStream,
     Spoken,
     latency,
     match,
@@ -38,12 +38,12 @@ def counts(found: Matched) -> tuple[int, int, int, int]:
     )
 
 
-def recorded(rows: int, peaks: Sequence[tuple[str, int]], *spoken: Spoken) -> Recorded:
+def recorded(rows: int, peaks: Sequence[tuple[str, int]], *spoken: Spoken) -> ScoredStream:
     """Silence, with one decision that is sure of a word at each peak."""
     scores = np.zeros((rows, len(LABELS)), np.float32)
     for word, row in peaks:
         scores[row, LABELS.index(word)] = 0.9
-    return Recorded(LABELS, "en", scores, HOP, spoken)
+    return ScoredStream(LABELS, "en", scores, HOP, spoken)
 
 
 # --- matching -------------------------------------------------------------------------------------
