@@ -262,8 +262,10 @@ def _in_turn(
     for group in groups:
         kept: dict[str, dict[object, Any]] = {}
         for cell in group:
+            # Whole epochs are kept, some gigabytes: not for a run that no other follows.
+            shared = kept.setdefault(cell.task, {}) if len(group) > 1 else None
             try:
-                yield cell, do(cell, kept=kept.setdefault(cell.task, {}))
+                yield cell, do(cell, kept=shared)
             except KwsError as error:
                 yield cell, str(error)
 

@@ -210,6 +210,22 @@ def test_a_job_that_fails_is_told(
     assert len(list((tmp_path / "records" / "grid").iterdir())) == 2  # of the other
 
 
+def test_whole_epochs_are_kept_only_for_runs_to_come() -> None:
+    """They take some gigabytes."""
+    cells = [{"tasks": ["a", "b"], "methods": ["head"], "seeds": [0]}]
+    cells.append({"tasks": ["a"], "methods": ["norms"], "seeds": [0]})
+    tasks = {key: ["language=de"] for key in "ab"}
+    found = Grid.parse({"data": "d", "base": "b", "tasks": tasks, "cells": cells}).runs()
+    keeps: dict[str, list[bool]] = {"a": [], "b": []}
+
+    def do(cell: Run, kept: dict[object, Any] | None) -> dict[str, Any]:
+        keeps[cell.task].append(kept is not None)
+        return {}
+
+    list(_in_turn(shared(found), do))
+    assert keeps == {"a": [True, True], "b": [False]}
+
+
 def test_languages_of_a_sequence_share_no_recordings() -> None:
     """Each is read as its own, and once."""
     orders = [["a", "b"], ["a", "b", "c"]]
