@@ -10,7 +10,6 @@ import numpy as np
 from anyascii import anyascii
 from matplotlib import font_manager
 from matplotlib.figure import Figure
-from sklearn.metrics import confusion_matrix
 
 from kws.adapter import AdapterConfig
 from kws.files import write_bytes
@@ -74,6 +73,8 @@ def learning_curves(history: Mapping[str, Sequence[Epoch]], path: Path) -> None:
 @plainly
 def confusion(measured: Measured, path: Path) -> None:
     """Truth by prediction in per cent of each word's clips."""
+    from sklearn.metrics import confusion_matrix  # takes longer to import than all else here
+
     names = legible(measured.labels)
     counts = confusion_matrix(measured.truth, measured.predicted, labels=range(len(names)))
     shares = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
