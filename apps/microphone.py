@@ -21,6 +21,7 @@ POLL_SECONDS: Final = 0.1  # longest wait for a block before an empty one is han
 LOST_SECONDS: Final = 5.0  # without a block; the first one can take two
 RETRY_SECONDS: Final = 0.5  # before a lost device is looked for again; then twice as long, ...
 LONGEST_SECONDS: Final = 10.0  # ... up to this
+PATIENCE_SECONDS: Final = 10.0  # a pause, half a minute after the loss, from which another will do
 CARD: Final = re.compile(r" \(hw:[^)]*\)$")  # the number that ALSA gives a card
 
 Wave = NDArray[np.float32]
@@ -94,9 +95,9 @@ class Microphone:
     the oldest block is dropped and counted. An empty block is handed out when none came for a
     tenth of a second, so that the reader can look after other things.
 
-    A device that is lost is looked for until it is found again, ever less often. Meanwhile come
-    empty blocks, after one second of silence: so no word is heard that begins before the loss
-    and ends after it.
+    A device that is lost is looked for until it is found again, ever less often, or until another
+    takes its place after half a minute. Meanwhile come empty blocks, after one second of silence:
+    so no word is heard that begins before the loss and ends after it.
 
     Attributes:
         name: of the device.
@@ -115,6 +116,7 @@ class Microphone:
         self._sound = _sounddevice()
         self._wanted = device
         self._use(choose(list_devices(), device))
+        self.name = self._first = self._device.name  # the first is looked for after every loss
         self.dropped = self.overruns = 0
         self.trouble = ""
         self.tell: Callable[[str], object] = lambda sentence: None
@@ -151,8 +153,8 @@ class Microphone:
                     self.overruns += 1  # what was being said is cut
                     self.tell(self.trouble)
                     yield np.zeros(SAMPLE_RATE, np.float32)
+                self._reopen(others=pause >= PATIENCE_SECONDS)
                 waited, pause = 0.0, min(max(2 * pause, RETRY_SECONDS), LONGEST_SECONDS)
-                self._reopen()
             else:
                 if self.trouble and CARD.sub("", self.name) == CARD.sub("", lost):
                     self.tell(f"the microphone is back: {self.name}")
@@ -164,7 +166,7 @@ class Microphone:
     def _use(self, device: Device) -> None:
         """Settle how a device will be opened, with nothing left of the one before."""
         self.rate, self.channels = _accepted(self._sound, device)
-        self._device, self.name = device, device.name
+        self._device = device
         self._queue: Queue[Wave] = Queue(round(QUEUE_SECONDS / BLOCK_SECONDS))
         self._resampler = soxr.ResampleStream(self.rate, SAMPLE_RATE, 1, dtype="float32")
 
@@ -178,6 +180,7 @@ class Microphone:
             callback=self._heard,
         )
         self._stream.start()
+        self.name = self._device.name
 
     def _close(self) -> None:
         if self._stream is not None:
@@ -189,7 +192,7 @@ class Microphone:
             return self._stream is not None and self._stream.active
         return False
 
-    def _reopen(self) -> None:
+    def _reopen(self, *, others: bool) -> None:
         """Try once; what fails now may succeed later."""
         with _unsaid():
             self._close()
@@ -197,7 +200,7 @@ class Microphone:
                 self._sound._terminate()  # PortAudio learns of devices when it is started only
             with suppress(KwsError, self._sound.PortAudioError):
                 self._sound._initialize()
-                self._use(find_again(list_devices(), self._device.name, self._wanted))
+                self._use(find_again(list_devices(), self._first, self._wanted, others=others))
                 self._open()
 
     def _heard(self, block: Wave, frames: int, time: Any, status: Any) -> None:
@@ -218,19 +221,22 @@ class Microphone:
         return mono
 
 
-def find_again(devices: Sequence[Device], name: str, wanted: int | str | None) -> Device:
+def find_again(
+    devices: Sequence[Device], name: str, wanted: int | str | None, *, others: bool
+) -> Device:
     """Find a device that was lost: its number, and its card's, may be others by now.
 
-    Where none was asked for, the default one takes its place.
+    With ``others``, another takes its place: the default one where none was asked for, one of the
+    same part of a name, or none where a number was asked for.
 
     >>> back = Device(3, "USB Audio (hw:2,0)", 1, 48_000, default=False)
-    >>> find_again([back], "USB Audio (hw:1,0)", "1").index
+    >>> find_again([back], "USB Audio (hw:1,0)", "1", others=False).index
     3
     """
     alike = [device for device in devices if CARD.sub("", device.name) == CARD.sub("", name)]
     if found := [device for device in alike if device.name == name] or alike:
         return found[0]
-    if wanted is not None and str(wanted).isdecimal():
+    if not others or (wanted is not None and str(wanted).isdecimal()):
         raise KwsError(f"no input device {name!r}")
     return choose(devices, wanted)
 

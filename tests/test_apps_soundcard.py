@@ -235,7 +235,8 @@ def heard_until(blocks: Iterator[Wave], enough: Callable[[Wave], bool]) -> Wave:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiting is counted in tenths of what it is."""
-    for name, seconds in (("LOST", 0.02), ("RETRY", 0.002), ("LONGEST", 0.008)):
+    waits = {"LOST": 0.02, "RETRY": 0.002, "LONGEST": 0.008, "PATIENCE": 0.008}
+    for name, seconds in waits.items():
         monkeypatch.setattr(apps.microphone, f"{name}_SECONDS", seconds)
 
 
@@ -296,25 +297,27 @@ def test_a_microphone_that_cannot_be_started_is_closed(
 
 
 @pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("wanted", [None, "usb"])
 def test_another_default_takes_the_place_of_a_lost_one_but_not_of_one_asked_for(
-    install: Install,
+    install: Install, wanted: str | None
 ) -> None:
-    for wanted in (None, "usb"):
-        sound = install(Sound([device(0, "USB Audio")], coming=[[device(0, "Built-in")]]))
-        with Microphone(wanted) as microphone:
-            said: list[str] = []
-            microphone.tell = said.append
-            blocks = iter(microphone)
-            sound.streams[0].active = False
-            for _ in range(100):
-                next(blocks)
-            assert microphone.name == ("USB Audio" if wanted else "Built-in")
-            assert (len(sound.streams) == 1) == (wanted == "usb")
-            if not wanted:
-                sound.streams[1].hear(tone(SAMPLE_RATE)[:640, None])
-                heard_until(blocks, lambda block: len(block) > 0)
-                told = "USB Audio is gone; the microphone is now Built-in"
-                assert said[1:] == [told]
+    """Nor at once: a device that is unplugged for a moment must not be replaced."""
+    sound = install(Sound([device(0, "USB Audio")], coming=[[device(0, "Built-in")]]))
+    said: list[str] = []
+    with Microphone(wanted) as microphone:
+        microphone.tell = said.append
+        blocks = iter(microphone)
+        sound.streams[0].active = False
+        heard_until(blocks, lambda block: sound.starts == 4)
+        assert len(sound.streams) == 1
+        for _ in range(100):
+            next(blocks)
+        assert microphone.name == ("USB Audio" if wanted else "Built-in")
+        assert (len(sound.streams) == 1) == (wanted == "usb")
+        if not wanted:
+            sound.streams[-1].hear(tone(SAMPLE_RATE)[:640, None])
+            heard_until(blocks, lambda block: len(block) > 0)
+            assert said[1:] == ["USB Audio is gone; the microphone is now Built-in"]
 
 
 @pytest.mark.usefixtures("impatient")
@@ -513,26 +516,33 @@ def test_listening_gives_the_events_of_detecting_in_a_file(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_lost_device_is_still_looked_for_where_another_default_refuses(install: Install) -> None:
-    """It is opened once it is back beside the default, which never was opened in its place."""
-    usb, other = device(0, "USB Audio"), device(0, "Built-in", rate=96_000.0)
-    sound = install(Sound([usb], coming=[[other], [other], [other, device(1, "USB Audio")]]))
-    sound.accepted = [(44_100, 1)]
-    with Microphone() as microphone:
+@pytest.mark.parametrize("refusal", ["busy", "rate", "silence"])
+@pytest.mark.parametrize(("wanted", "other"), [(None, "Built-in"), ("usb", "USB Camera")])
+def test_a_lost_device_is_still_looked_for_after_another_was_tried_in_vain(
+    install: Install, wanted: str | None, other: str, refusal: str
+) -> None:
+    """It is opened once it is back beside the other, and is the one that is named meanwhile."""
+    usb, camera = device(1, "USB Audio"), device(0, other, rate=96_000.0)
+    sound = install(Sound([usb], coming=[[camera]] * 6))
+    sound.accepted = [(44_100, 1)] if refusal == "rate" else [(44_100, 1), (96_000, 1)]
+    with Microphone(wanted) as microphone:
         blocks = iter(microphone)
-        sound.streams[0].active = False
-        heard_until(blocks, lambda block: len(sound.streams) == 2)
+        sound.streams[0].active, sound.busy = False, refusal == "busy"
+        heard_until(blocks, lambda block: not sound.coming)
+        assert microphone.name == (other if refusal == "silence" else "USB Audio")
+        sound.devices, sound.busy = [camera, usb], False
+        heard_until(blocks, lambda block: sound.streams[-1].device == 1 and sound.starts > 7)
         assert microphone.name == "USB Audio"
 
 
 def test_of_two_alike_the_one_that_was_lost_is_found_again() -> None:
     alike = [Device(n, f"USB Audio (hw:{n},0)", 1, 48_000, default=False) for n in range(2)]
-    assert find_again(alike, "USB Audio (hw:1,0)", "1") == alike[1]
+    assert find_again(alike, "USB Audio (hw:1,0)", "1", others=False) == alike[1]
 
 
 def test_a_number_means_no_other_microphone() -> None:
     """Once that which had it is gone: nobody asked for what has it now."""
     webcam = Device(1, "Webcam", 1, 48_000, default=True)
     with pytest.raises(KwsError, match="no input device 'USB'"):
-        find_again([webcam], "USB", "1")
-    assert find_again([webcam], "USB", None) == webcam
+        find_again([webcam], "USB", "1", others=True)
+    assert find_again([webcam], "USB", None, others=True) == webcam
