@@ -320,19 +320,50 @@ def test_another_default_takes_the_place_of_a_lost_one_but_not_of_one_asked_for(
             assert said[1:] == ["USB Audio is gone; the microphone is now Built-in"]
 
 
+def looks(sound: Sound, blocks: Iterator[Wave], count: int) -> list[int]:
+    """After how many empty blocks of so many the sound system was asked again."""
+    when = []
+    for number in range(count):
+        before = sound.starts
+        next(blocks)
+        if sound.starts > before:
+            when.append(number)
+    return when
+
+
 @pytest.mark.usefixtures("impatient")
 def test_it_is_looked_for_ever_less_often(install: Install) -> None:
     sound = install(Sound([device(0, "USB Audio")], coming=[GONE] * 1_000))
-    when = []
     with Microphone() as microphone:
         blocks = iter(microphone)
         sound.streams[0].active = False
-        for number in range(60):
-            before = sound.starts
-            next(blocks)
-            if sound.starts > before:
-                when.append(number)
-    assert np.diff(when).tolist()[:4] == [2, 4, 8, 8]
+        assert np.diff(looks(sound, blocks, 60)).tolist()[:4] == [2, 4, 8, 8]
+
+
+def test_a_silent_device_is_opened_ever_less_often(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("LOST", 0.002), ("RETRY", 0.004), ("LONGEST", 0.008)):
+        monkeypatch.setattr(apps.microphone, f"{name}_SECONDS", seconds)
+    sound = install(Sound([device(0, "USB Audio")]))
+    with Microphone() as microphone:
+        assert np.diff(looks(sound, iter(microphone), 60)).tolist()[:3] == [4, 8, 8]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_it_is_looked_for_at_once_when_a_sound_card_comes_or_goes(
+    install: Install, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(apps.microphone, "CARDS", tmp_path / "cards")
+    monkeypatch.setattr(apps.microphone, "LONGEST_SECONDS", 1_000.0)
+    sound = install(Sound([device(0, "USB Audio")], coming=[GONE] * 1_000))
+    with Microphone() as microphone:
+        blocks = iter(microphone)
+        sound.streams[0].active = False
+        looks(sound, blocks, 200)
+        for cards in ("--- no soundcards ---", "1 [USB]"):
+            (tmp_path / "cards").write_text(cards)
+            assert looks(sound, blocks, 200) == [0, 2, 6, 14, 30, 62, 126]
 
 
 @pytest.mark.usefixtures("impatient")
