@@ -20,6 +20,7 @@ BLOCK_SECONDS: Final = 0.04
 QUEUE_SECONDS: Final = 2.0  # how far the reader may fall behind before audio is dropped
 POLL_SECONDS: Final = 0.1  # longest wait for a block before an empty one is handed out
 LOST_SECONDS: Final = 5.0  # without a block; the first one can take two
+BACK_SECONDS: Final = 5.0  # of sound from a device that was lost: it may come and go
 RETRY_SECONDS: Final = 0.5  # before a lost device is looked for again; then twice as long, ...
 CARDS: Final = Path("/proc/asound/cards")  # changes when a sound card comes or goes; on Linux
 # ... up to this; every look leaks 12 kB in ALSA, and is seldom needed where cards are watched
@@ -108,7 +109,7 @@ class Microphone:
         rate, channels: in which it was opened.
         dropped: blocks that the reader was too slow for.
         overruns: times that the sound system itself lost audio, or the device.
-        trouble: a sentence while the device is lost, else nothing.
+        trouble: a sentence while the device is lost or not yet heard for long, else nothing.
         tell: is called with a sentence when the device is lost, and when it is found again.
 
     Raises:
@@ -143,6 +144,7 @@ class Microphone:
         """Yield what is heard until the reader stops iterating."""
         lost, cards = self.name, b""
         waited = pause = 0.0  # counted, not read from a clock: a suspended process has not waited
+        heard = 0.0  # seconds since the device was opened
         while True:
             try:
                 block = self._queue.get(timeout=POLL_SECONDS)
@@ -156,18 +158,25 @@ class Microphone:
                 if not self.trouble:
                     lost = self.name
                     self.trouble = f"the microphone is lost: {self.name}; looking for it"
-                    self.overruns += 1  # what was being said is cut
                     self.tell(self.trouble)
+                if heard:
+                    self.overruns += 1  # what was being said is cut
                     yield np.zeros(SAMPLE_RATE, np.float32)
                 self._reopen(others=pause >= PATIENCE_SECONDS)
-                waited, pause = 0.0, min(max(2 * pause, RETRY_SECONDS), LONGEST_SECONDS)
+                waited = heard = 0.0
+                pause = min(max(2 * pause, RETRY_SECONDS), LONGEST_SECONDS)
             else:
-                if self.trouble and CARD.sub("", self.name) == CARD.sub("", lost):
-                    self.tell(f"the microphone is back: {self.name}")
-                elif self.trouble:
-                    self.tell(f"{lost} is gone; the microphone is now {self.name}")
-                waited, pause, self.trouble = 0.0, 0.0, ""
+                waited, heard = 0.0, heard + BLOCK_SECONDS
+                if self.trouble and heard >= BACK_SECONDS:
+                    pause, self.trouble = 0.0, ""
+                    self._tell_found(lost)
                 yield self._converted(block)
+
+    def _tell_found(self, lost: str) -> None:
+        if CARD.sub("", self.name) == CARD.sub("", lost):
+            self.tell(f"the microphone is back: {self.name}")
+        else:
+            self.tell(f"{lost} is gone; the microphone is now {self.name}")
 
     def _use(self, device: Device) -> None:
         """Settle how a device will be opened, with nothing left of the one before."""

@@ -235,7 +235,7 @@ def heard_until(blocks: Iterator[Wave], enough: Callable[[Wave], bool]) -> Wave:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiting is counted in tenths of what it is."""
-    waits = {"LOST": 0.02, "RETRY": 0.002, "LONGEST": 0.008, "PATIENCE": 0.008}
+    waits = {"LOST": 0.02, "BACK": 0.02, "RETRY": 0.002, "LONGEST": 0.008, "PATIENCE": 0.008}
     for name, seconds in waits.items():
         monkeypatch.setattr(apps.microphone, f"{name}_SECONDS", seconds)
 
@@ -278,6 +278,7 @@ def test_a_device_that_stays_silent_is_opened_again_and_said_to_be_lost_once(
     said: list[str] = []
     with Microphone() as microphone:
         microphone.tell = said.append
+        sound.streams[0].hear(tone(SAMPLE_RATE)[:640, None])
         heard_until(iter(microphone), lambda block: len(sound.streams) == 4)
     assert said == ["the microphone is lost: USB Audio; looking for it"]
     assert microphone.overruns == 1  # so that a word that was cut in two is not kept
@@ -348,6 +349,33 @@ def test_a_silent_device_is_opened_ever_less_often(
     sound = install(Sound([device(0, "USB Audio")]))
     with Microphone() as microphone:
         assert np.diff(looks(sound, iter(microphone), 60)).tolist()[:3] == [4, 8, 8]
+
+
+def test_a_device_that_comes_and_goes_is_opened_ever_less_often_and_said_to_be_lost_once(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is back when it has been heard for a while, and what it cuts is counted every time."""
+    for name, seconds in (("BACK", 0.1), ("RETRY", 0.002), ("LONGEST", 0.016)):
+        monkeypatch.setattr(apps.microphone, f"{name}_SECONDS", seconds)
+    sound = install(Sound([device(0, "USB Audio")]))
+    said: list[str] = []
+    pauses = []
+    with Microphone() as microphone:
+        microphone.tell = said.append
+        blocks = iter(microphone)
+        for _ in range(10):
+            sound.streams[-1].hear(tone(SAMPLE_RATE)[:640, None])
+            assert len(next(blocks)) == 640
+            sound.streams[-1].active = False
+            pauses += looks(sound, blocks, 20)[:1]
+        assert pauses == [2, 3, 5, 9] + [17] * 6
+        assert said == ["the microphone is lost: USB Audio; looking for it"]
+        assert microphone.overruns == 10
+        sound.streams[-1].hear(tone(SAMPLE_RATE)[:1_920, None])
+        assert sum(len(next(blocks)) for _ in range(3)) == 1_920
+        assert said[1:] == ["the microphone is back: USB Audio"]
+        sound.streams[-1].active = False
+        assert looks(sound, blocks, 20)[:1] == [2]
 
 
 @pytest.mark.usefixtures("impatient")
