@@ -21,8 +21,9 @@ QUEUE_SECONDS: Final = 2.0  # how far the reader may fall behind before audio is
 POLL_SECONDS: Final = 0.1  # longest wait for a block before an empty one is handed out
 LOST_SECONDS: Final = 5.0  # without a block; the first one can take two
 BACK_SECONDS: Final = 5.0  # of sound from a device that was lost: it may come and go
-RETRY_SECONDS: Final = 0.5  # before a lost device is looked for again; then twice as long, ...
+SILENT_SECONDS: Final = 600.0  # of digital silence before it is told; a live input has noise
 CARDS: Final = Path("/proc/asound/cards")  # changes when a sound card comes or goes; on Linux
+RETRY_SECONDS: Final = 0.5  # before a lost device is looked for again; then twice as long, ...
 # ... up to this; every look leaks 12 kB in ALSA, and is seldom needed where cards are watched
 LONGEST_SECONDS: Final = 120.0 if CARDS.is_file() else 10.0
 PATIENCE_SECONDS: Final = 10.0  # a pause, half a minute after the loss, from which another will do
@@ -110,7 +111,8 @@ class Microphone:
         dropped: blocks that the reader was too slow for.
         overruns: times that the sound system itself lost audio, or the device.
         trouble: a sentence while the device is lost or not yet heard for long, else nothing.
-        tell: is called with a sentence when the device is lost, and when it is found again.
+        tell: is called with a sentence when the device is lost or gives mere zeros for ten minutes,
+            and when that is over.
 
     Raises:
         KwsError: there is no such device, or it cannot be opened; at the start only.
@@ -170,6 +172,7 @@ class Microphone:
                 if self.trouble and heard >= BACK_SECONDS:
                     pause, self.trouble = 0.0, ""
                     self._tell_found(lost)
+                self._heed_silence(block)
                 yield self._converted(block)
 
     def _tell_found(self, lost: str) -> None:
@@ -182,6 +185,7 @@ class Microphone:
         """Settle how a device will be opened, with nothing left of the one before."""
         self.rate, self.channels = _accepted(self._sound, device)
         self._device = device
+        self._silent = 0.0  # seconds of nothing but zeros
         self._queue: Queue[Wave] = Queue(round(QUEUE_SECONDS / BLOCK_SECONDS))
         self._resampler = soxr.ResampleStream(self.rate, SAMPLE_RATE, 1, dtype="float32")
 
@@ -228,6 +232,14 @@ class Microphone:
             with suppress(Empty):  # the reader may get there first
                 self._queue.get_nowait()
             self._queue.put_nowait(block)
+
+    def _heed_silence(self, block: Wave) -> None:
+        before = self._silent
+        self._silent = 0.0 if block.any() else before + BLOCK_SECONDS
+        if before < SILENT_SECONDS <= self._silent:
+            self.tell(f"nothing but silence from {self.name} for ten minutes; is it muted?")
+        elif before >= SILENT_SECONDS and not self._silent:
+            self.tell(f"{self.name} is heard again")
 
     def _converted(self, block: Wave) -> Wave:
         mono: Wave = block.mean(axis=1, dtype=np.float32)  # [T, C] -> [T]

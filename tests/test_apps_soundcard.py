@@ -409,6 +409,45 @@ def test_a_device_is_found_at_another_rate_than_before(install: Install) -> None
     np.testing.assert_allclose(heard[9:], tone(SAMPLE_RATE)[9 : len(heard)], atol=1e-2)
 
 
+def test_a_microphone_that_is_muted_is_told_of_once_and_that_it_is_heard_again(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apps.microphone, "SILENT_SECONDS", 9.5 * BLOCK_SECONDS)
+    sound = install(Sound([device(0, "USB Audio")]))
+    silence, noise = np.zeros((640, 1), np.float32), np.full((640, 1), 2.0**-15, np.float32)
+    said: list[str] = []
+    told = []
+    with Microphone() as microphone:
+        microphone.tell = said.append
+        blocks = iter(microphone)
+        for block in [silence] * 9 + [noise] + [silence] * 25 + [noise] * 25 + [silence] * 9:
+            sound.streams[0].hear(block)
+            np.testing.assert_array_equal(next(blocks), block[:, 0])
+            told.append(len(said))
+    assert told == [0] * 19 + [1] * 16 + [2] * 34
+    silent, again = said
+    assert silent == "nothing but silence from USB Audio for ten minutes; is it muted?"
+    assert again == "USB Audio is heard again"
+
+
+@pytest.mark.usefixtures("impatient")
+def test_the_silence_of_a_device_ends_when_it_is_lost(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apps.microphone, "SILENT_SECONDS", 9.5 * BLOCK_SECONDS)
+    sound = install(Sound([device(0, "USB Audio")]))
+    said: list[str] = []
+    with Microphone() as microphone:
+        microphone.tell = said.append
+        blocks = iter(microphone)
+        for _ in range(3):
+            sound.streams[-1].hear(np.zeros((640 * 9, 1), np.float32))
+            assert sum(len(next(blocks)) for _ in range(9)) == 640 * 9
+            sound.streams[-1].active = False
+            looks(sound, blocks, 5)
+    assert not any("silence" in sentence for sentence in said)
+
+
 def test_a_pause_shorter_than_that_is_no_loss(
     install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
