@@ -214,7 +214,8 @@ def listen(
     """Listen to the microphone and report keywords in the active language.
 
     Keys: 1 to 9 choose a language, Tab or n the next one, + and - turn the threshold, m mutes,
-    q quits. A microphone that is unplugged is looked for until it is back.
+    q quits. A microphone that is unplugged is looked for until it is back or, after half a minute,
+    another that -d fits takes its place.
 
     No sound leaves this machine: nothing is sent, and nothing is kept without --save-dir.
     """

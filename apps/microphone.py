@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from queue import Empty, Full, Queue
 from typing import Any, Final, Self
 
@@ -19,8 +20,13 @@ BLOCK_SECONDS: Final = 0.04
 QUEUE_SECONDS: Final = 2.0  # how far the reader may fall behind before audio is dropped
 POLL_SECONDS: Final = 0.1  # longest wait for a block before an empty one is handed out
 LOST_SECONDS: Final = 5.0  # without a block; the first one can take two
+BACK_SECONDS: Final = 5.0  # of sound from a device that was lost: it may come and go
+SILENT_SECONDS: Final = 600.0  # of digital silence before it is told; a live input has noise
+CARDS: Final = Path("/proc/asound/cards")  # changes when a sound card comes or goes; on Linux
 RETRY_SECONDS: Final = 0.5  # before a lost device is looked for again; then twice as long, ...
-LONGEST_SECONDS: Final = 10.0  # ... up to this
+# ... up to this; every look leaks 12 kB in ALSA, and is seldom needed where cards are watched
+LONGEST_SECONDS: Final = 120.0 if CARDS.is_file() else 10.0
+PATIENCE_SECONDS: Final = 10.0  # a pause, half a minute after the loss, from which another will do
 CARD: Final = re.compile(r" \(hw:[^)]*\)$")  # the number that ALSA gives a card
 
 Wave = NDArray[np.float32]
@@ -94,17 +100,19 @@ class Microphone:
     the oldest block is dropped and counted. An empty block is handed out when none came for a
     tenth of a second, so that the reader can look after other things.
 
-    A device that is lost is looked for until it is found again, ever less often. Meanwhile come
-    empty blocks, after one second of silence: so no word is heard that begins before the loss
-    and ends after it.
+    A device that is lost is looked for ever less often, and at once when a sound card comes or
+    goes, until it is found again or, after half a minute, another takes its place. Meanwhile come
+    empty blocks, after one second of silence: so no word is heard that begins before the loss and
+    ends after it.
 
     Attributes:
         name: of the device.
         rate, channels: in which it was opened.
         dropped: blocks that the reader was too slow for.
         overruns: times that the sound system itself lost audio, or the device.
-        trouble: a sentence while the device is lost, else nothing.
-        tell: is called with a sentence when the device is lost, and when it is found again.
+        trouble: a sentence while the device is lost or not yet heard for long, else nothing.
+        tell: is called with a sentence when the device is lost or gives mere zeros for ten minutes,
+            and when that is over.
 
     Raises:
         KwsError: there is no such device, or it cannot be opened; at the start only.
@@ -115,6 +123,7 @@ class Microphone:
         self._sound = _sounddevice()
         self._wanted = device
         self._use(choose(list_devices(), device))
+        self.name = self._first = self._device.name  # the first is looked for after every loss
         self.dropped = self.overruns = 0
         self.trouble = ""
         self.tell: Callable[[str], object] = lambda sentence: None
@@ -135,36 +144,48 @@ class Microphone:
 
     def __iter__(self) -> Iterator[Wave]:
         """Yield what is heard until the reader stops iterating."""
-        lost = self.name
+        lost, cards = self.name, b""
         waited = pause = 0.0  # counted, not read from a clock: a suspended process has not waited
+        heard = 0.0  # seconds since the device was opened
         while True:
             try:
                 block = self._queue.get(timeout=POLL_SECONDS)
             except Empty:
                 waited += POLL_SECONDS
                 yield np.zeros(0, np.float32)
-                if waited < (LOST_SECONDS if self._delivers() else pause):
+                if (now := _cards()) != cards:
+                    cards, pause = now, 0.0
+                if waited < max(pause, LOST_SECONDS if self._delivers() else 0.0):
                     continue
                 if not self.trouble:
                     lost = self.name
                     self.trouble = f"the microphone is lost: {self.name}; looking for it"
-                    self.overruns += 1  # what was being said is cut
                     self.tell(self.trouble)
+                if heard:
+                    self.overruns += 1  # what was being said is cut
                     yield np.zeros(SAMPLE_RATE, np.float32)
-                waited, pause = 0.0, min(max(2 * pause, RETRY_SECONDS), LONGEST_SECONDS)
-                self._reopen()
+                self._reopen(others=pause >= PATIENCE_SECONDS)
+                waited = heard = 0.0
+                pause = min(max(2 * pause, RETRY_SECONDS), LONGEST_SECONDS)
             else:
-                if self.trouble and CARD.sub("", self.name) == CARD.sub("", lost):
-                    self.tell(f"the microphone is back: {self.name}")
-                elif self.trouble:
-                    self.tell(f"{lost} is gone; the microphone is now {self.name}")
-                waited, pause, self.trouble = 0.0, 0.0, ""
+                waited, heard = 0.0, heard + BLOCK_SECONDS
+                if self.trouble and heard >= BACK_SECONDS:
+                    pause, self.trouble = 0.0, ""
+                    self._tell_found(lost)
+                self._heed_silence(block)
                 yield self._converted(block)
+
+    def _tell_found(self, lost: str) -> None:
+        if CARD.sub("", self.name) == CARD.sub("", lost):
+            self.tell(f"the microphone is back: {self.name}")
+        else:
+            self.tell(f"{lost} is gone; the microphone is now {self.name}")
 
     def _use(self, device: Device) -> None:
         """Settle how a device will be opened, with nothing left of the one before."""
         self.rate, self.channels = _accepted(self._sound, device)
-        self._device, self.name = device, device.name
+        self._device = device
+        self._silent = 0.0  # seconds of nothing but zeros
         self._queue: Queue[Wave] = Queue(round(QUEUE_SECONDS / BLOCK_SECONDS))
         self._resampler = soxr.ResampleStream(self.rate, SAMPLE_RATE, 1, dtype="float32")
 
@@ -178,6 +199,7 @@ class Microphone:
             callback=self._heard,
         )
         self._stream.start()
+        self.name = self._device.name
 
     def _close(self) -> None:
         if self._stream is not None:
@@ -189,7 +211,7 @@ class Microphone:
             return self._stream is not None and self._stream.active
         return False
 
-    def _reopen(self) -> None:
+    def _reopen(self, *, others: bool) -> None:
         """Try once; what fails now may succeed later."""
         with _unsaid():
             self._close()
@@ -197,7 +219,7 @@ class Microphone:
                 self._sound._terminate()  # PortAudio learns of devices when it is started only
             with suppress(KwsError, self._sound.PortAudioError):
                 self._sound._initialize()
-                self._use(find_again(list_devices(), self._device.name, self._wanted))
+                self._use(find_again(list_devices(), self._first, self._wanted, others=others))
                 self._open()
 
     def _heard(self, block: Wave, frames: int, time: Any, status: Any) -> None:
@@ -211,6 +233,14 @@ class Microphone:
                 self._queue.get_nowait()
             self._queue.put_nowait(block)
 
+    def _heed_silence(self, block: Wave) -> None:
+        before = self._silent
+        self._silent = 0.0 if block.any() else before + BLOCK_SECONDS
+        if before < SILENT_SECONDS <= self._silent:
+            self.tell(f"nothing but silence from {self.name} for ten minutes; is it muted?")
+        elif before >= SILENT_SECONDS and not self._silent:
+            self.tell(f"{self.name} is heard again")
+
     def _converted(self, block: Wave) -> Wave:
         mono: Wave = block.mean(axis=1, dtype=np.float32)  # [T, C] -> [T]
         if self.rate != SAMPLE_RATE:
@@ -218,21 +248,31 @@ class Microphone:
         return mono
 
 
-def find_again(devices: Sequence[Device], name: str, wanted: int | str | None) -> Device:
+def find_again(
+    devices: Sequence[Device], name: str, wanted: int | str | None, *, others: bool
+) -> Device:
     """Find a device that was lost: its number, and its card's, may be others by now.
 
-    Where none was asked for, the default one takes its place.
+    With ``others``, another takes its place: the default one where none was asked for, one of the
+    same part of a name, or none where a number was asked for.
 
     >>> back = Device(3, "USB Audio (hw:2,0)", 1, 48_000, default=False)
-    >>> find_again([back], "USB Audio (hw:1,0)", "1").index
+    >>> find_again([back], "USB Audio (hw:1,0)", "1", others=False).index
     3
     """
     alike = [device for device in devices if CARD.sub("", device.name) == CARD.sub("", name)]
     if found := [device for device in alike if device.name == name] or alike:
         return found[0]
-    if wanted is not None and str(wanted).isdecimal():
+    if not others or (wanted is not None and str(wanted).isdecimal()):
         raise KwsError(f"no input device {name!r}")
     return choose(devices, wanted)
+
+
+def _cards() -> bytes:
+    """What tells whether a sound card has come or gone; nothing where the system does not say."""
+    with suppress(OSError):
+        return CARDS.read_bytes()
+    return b""
 
 
 @contextmanager

@@ -235,7 +235,8 @@ def heard_until(blocks: Iterator[Wave], enough: Callable[[Wave], bool]) -> Wave:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiting is counted in tenths of what it is."""
-    for name, seconds in (("LOST", 0.02), ("RETRY", 0.002), ("LONGEST", 0.008)):
+    waits = {"LOST": 0.02, "BACK": 0.02, "RETRY": 0.002, "LONGEST": 0.008, "PATIENCE": 0.008}
+    for name, seconds in waits.items():
         monkeypatch.setattr(apps.microphone, f"{name}_SECONDS", seconds)
 
 
@@ -277,6 +278,7 @@ def test_a_device_that_stays_silent_is_opened_again_and_said_to_be_lost_once(
     said: list[str] = []
     with Microphone() as microphone:
         microphone.tell = said.append
+        sound.streams[0].hear(tone(SAMPLE_RATE)[:640, None])
         heard_until(iter(microphone), lambda block: len(sound.streams) == 4)
     assert said == ["the microphone is lost: USB Audio; looking for it"]
     assert microphone.overruns == 1  # so that a word that was cut in two is not kept
@@ -296,40 +298,100 @@ def test_a_microphone_that_cannot_be_started_is_closed(
 
 
 @pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("wanted", [None, "usb"])
 def test_another_default_takes_the_place_of_a_lost_one_but_not_of_one_asked_for(
-    install: Install,
+    install: Install, wanted: str | None
 ) -> None:
-    for wanted in (None, "usb"):
-        sound = install(Sound([device(0, "USB Audio")], coming=[[device(0, "Built-in")]]))
-        with Microphone(wanted) as microphone:
-            said: list[str] = []
-            microphone.tell = said.append
-            blocks = iter(microphone)
-            sound.streams[0].active = False
-            for _ in range(100):
-                next(blocks)
-            assert microphone.name == ("USB Audio" if wanted else "Built-in")
-            assert (len(sound.streams) == 1) == (wanted == "usb")
-            if not wanted:
-                sound.streams[1].hear(tone(SAMPLE_RATE)[:640, None])
-                heard_until(blocks, lambda block: len(block) > 0)
-                told = "USB Audio is gone; the microphone is now Built-in"
-                assert said[1:] == [told]
+    """Nor at once: a device that is unplugged for a moment must not be replaced."""
+    sound = install(Sound([device(0, "USB Audio")], coming=[[device(0, "Built-in")]]))
+    said: list[str] = []
+    with Microphone(wanted) as microphone:
+        microphone.tell = said.append
+        blocks = iter(microphone)
+        sound.streams[0].active = False
+        heard_until(blocks, lambda block: sound.starts == 4)
+        assert len(sound.streams) == 1
+        for _ in range(100):
+            next(blocks)
+        assert microphone.name == ("USB Audio" if wanted else "Built-in")
+        assert (len(sound.streams) == 1) == (wanted == "usb")
+        if not wanted:
+            sound.streams[-1].hear(tone(SAMPLE_RATE)[:640, None])
+            heard_until(blocks, lambda block: len(block) > 0)
+            assert said[1:] == ["USB Audio is gone; the microphone is now Built-in"]
+
+
+def looks(sound: Sound, blocks: Iterator[Wave], count: int) -> list[int]:
+    """After how many empty blocks of so many the sound system was asked again."""
+    when = []
+    for number in range(count):
+        before = sound.starts
+        next(blocks)
+        if sound.starts > before:
+            when.append(number)
+    return when
 
 
 @pytest.mark.usefixtures("impatient")
 def test_it_is_looked_for_ever_less_often(install: Install) -> None:
     sound = install(Sound([device(0, "USB Audio")], coming=[GONE] * 1_000))
-    when = []
     with Microphone() as microphone:
         blocks = iter(microphone)
         sound.streams[0].active = False
-        for number in range(60):
-            before = sound.starts
-            next(blocks)
-            if sound.starts > before:
-                when.append(number)
-    assert np.diff(when).tolist()[:4] == [2, 4, 8, 8]
+        assert np.diff(looks(sound, blocks, 60)).tolist()[:4] == [2, 4, 8, 8]
+
+
+def test_a_silent_device_is_opened_ever_less_often(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("LOST", 0.002), ("RETRY", 0.004), ("LONGEST", 0.008)):
+        monkeypatch.setattr(apps.microphone, f"{name}_SECONDS", seconds)
+    sound = install(Sound([device(0, "USB Audio")]))
+    with Microphone() as microphone:
+        assert np.diff(looks(sound, iter(microphone), 60)).tolist()[:3] == [4, 8, 8]
+
+
+def test_a_device_that_comes_and_goes_is_opened_ever_less_often_and_said_to_be_lost_once(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is back when it has been heard for a while, and what it cuts is counted every time."""
+    for name, seconds in (("BACK", 0.1), ("RETRY", 0.002), ("LONGEST", 0.016)):
+        monkeypatch.setattr(apps.microphone, f"{name}_SECONDS", seconds)
+    sound = install(Sound([device(0, "USB Audio")]))
+    said: list[str] = []
+    pauses = []
+    with Microphone() as microphone:
+        microphone.tell = said.append
+        blocks = iter(microphone)
+        for _ in range(10):
+            sound.streams[-1].hear(tone(SAMPLE_RATE)[:640, None])
+            assert len(next(blocks)) == 640
+            sound.streams[-1].active = False
+            pauses += looks(sound, blocks, 20)[:1]
+        assert pauses == [2, 3, 5, 9] + [17] * 6
+        assert said == ["the microphone is lost: USB Audio; looking for it"]
+        assert microphone.overruns == 10
+        sound.streams[-1].hear(tone(SAMPLE_RATE)[:1_920, None])
+        assert sum(len(next(blocks)) for _ in range(3)) == 1_920
+        assert said[1:] == ["the microphone is back: USB Audio"]
+        sound.streams[-1].active = False
+        assert looks(sound, blocks, 20)[:1] == [2]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_it_is_looked_for_at_once_when_a_sound_card_comes_or_goes(
+    install: Install, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(apps.microphone, "CARDS", tmp_path / "cards")
+    monkeypatch.setattr(apps.microphone, "LONGEST_SECONDS", 1_000.0)
+    sound = install(Sound([device(0, "USB Audio")], coming=[GONE] * 1_000))
+    with Microphone() as microphone:
+        blocks = iter(microphone)
+        sound.streams[0].active = False
+        looks(sound, blocks, 200)
+        for cards in ("--- no soundcards ---", "1 [USB]"):
+            (tmp_path / "cards").write_text(cards)
+            assert looks(sound, blocks, 200) == [0, 2, 6, 14, 30, 62, 126]
 
 
 @pytest.mark.usefixtures("impatient")
@@ -345,6 +407,45 @@ def test_a_device_is_found_at_another_rate_than_before(install: Install) -> None
         heard = received(microphone)
     assert microphone.rate == 48_000
     np.testing.assert_allclose(heard[9:], tone(SAMPLE_RATE)[9 : len(heard)], atol=1e-2)
+
+
+def test_a_microphone_that_is_muted_is_told_of_once_and_that_it_is_heard_again(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apps.microphone, "SILENT_SECONDS", 9.5 * BLOCK_SECONDS)
+    sound = install(Sound([device(0, "USB Audio")]))
+    silence, noise = np.zeros((640, 1), np.float32), np.full((640, 1), 2.0**-15, np.float32)
+    said: list[str] = []
+    told = []
+    with Microphone() as microphone:
+        microphone.tell = said.append
+        blocks = iter(microphone)
+        for block in [silence] * 9 + [noise] + [silence] * 25 + [noise] * 25 + [silence] * 9:
+            sound.streams[0].hear(block)
+            np.testing.assert_array_equal(next(blocks), block[:, 0])
+            told.append(len(said))
+    assert told == [0] * 19 + [1] * 16 + [2] * 34
+    silent, again = said
+    assert silent == "nothing but silence from USB Audio for ten minutes; is it muted?"
+    assert again == "USB Audio is heard again"
+
+
+@pytest.mark.usefixtures("impatient")
+def test_the_silence_of_a_device_ends_when_it_is_lost(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apps.microphone, "SILENT_SECONDS", 9.5 * BLOCK_SECONDS)
+    sound = install(Sound([device(0, "USB Audio")]))
+    said: list[str] = []
+    with Microphone() as microphone:
+        microphone.tell = said.append
+        blocks = iter(microphone)
+        for _ in range(3):
+            sound.streams[-1].hear(np.zeros((640 * 9, 1), np.float32))
+            assert sum(len(next(blocks)) for _ in range(9)) == 640 * 9
+            sound.streams[-1].active = False
+            looks(sound, blocks, 5)
+    assert not any("silence" in sentence for sentence in said)
 
 
 def test_a_pause_shorter_than_that_is_no_loss(
@@ -513,26 +614,33 @@ def test_listening_gives_the_events_of_detecting_in_a_file(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_lost_device_is_still_looked_for_where_another_default_refuses(install: Install) -> None:
-    """It is opened once it is back beside the default, which never was opened in its place."""
-    usb, other = device(0, "USB Audio"), device(0, "Built-in", rate=96_000.0)
-    sound = install(Sound([usb], coming=[[other], [other], [other, device(1, "USB Audio")]]))
-    sound.accepted = [(44_100, 1)]
-    with Microphone() as microphone:
+@pytest.mark.parametrize("refusal", ["busy", "rate", "silence"])
+@pytest.mark.parametrize(("wanted", "other"), [(None, "Built-in"), ("usb", "USB Camera")])
+def test_a_lost_device_is_still_looked_for_after_another_was_tried_in_vain(
+    install: Install, wanted: str | None, other: str, refusal: str
+) -> None:
+    """It is opened once it is back beside the other, and is the one that is named meanwhile."""
+    usb, camera = device(1, "USB Audio"), device(0, other, rate=96_000.0)
+    sound = install(Sound([usb], coming=[[camera]] * 6))
+    sound.accepted = [(44_100, 1)] if refusal == "rate" else [(44_100, 1), (96_000, 1)]
+    with Microphone(wanted) as microphone:
         blocks = iter(microphone)
-        sound.streams[0].active = False
-        heard_until(blocks, lambda block: len(sound.streams) == 2)
+        sound.streams[0].active, sound.busy = False, refusal == "busy"
+        heard_until(blocks, lambda block: not sound.coming)
+        assert microphone.name == (other if refusal == "silence" else "USB Audio")
+        sound.devices, sound.busy = [camera, usb], False
+        heard_until(blocks, lambda block: sound.streams[-1].device == 1 and sound.starts > 7)
         assert microphone.name == "USB Audio"
 
 
 def test_of_two_alike_the_one_that_was_lost_is_found_again() -> None:
     alike = [Device(n, f"USB Audio (hw:{n},0)", 1, 48_000, default=False) for n in range(2)]
-    assert find_again(alike, "USB Audio (hw:1,0)", "1") == alike[1]
+    assert find_again(alike, "USB Audio (hw:1,0)", "1", others=False) == alike[1]
 
 
 def test_a_number_means_no_other_microphone() -> None:
     """Once that which had it is gone: nobody asked for what has it now."""
     webcam = Device(1, "Webcam", 1, 48_000, default=True)
     with pytest.raises(KwsError, match="no input device 'USB'"):
-        find_again([webcam], "USB", "1")
-    assert find_again([webcam], "USB", None) == webcam
+        find_again([webcam], "USB", "1", others=True)
+    assert find_again([webcam], "USB", None, others=True) == webcam
