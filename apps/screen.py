@@ -18,7 +18,8 @@ from rich.live import Live
 from rich.terminal_theme import DIMMED_MONOKAI
 
 from kws.detector import Detection
-from kws.files import write_text
+from kws.errors import KwsError
+from kws.files import FULL, write_text
 
 from .keys import suspendable
 from .live import LiveEngine
@@ -78,13 +79,22 @@ class Show(Protocol):
 
 
 class Lines:
-    """One line for a detection on standard output, all else on standard error."""
+    """One line for a detection on standard output, all else on standard error.
 
-    def __init__(self, engine: LiveEngine, source: Source, *, as_json: bool = False) -> None:
+    Args:
+        live: standard output that is full ends no listening; a file can be heard again.
+
+    """
+
+    def __init__(
+        self, engine: LiveEngine, source: Source, *, as_json: bool = False, live: bool = False
+    ) -> None:
         self._engine = engine
         self._source = source
         self._as_json = as_json
+        self._live = live
         self._said = 1  # losses of audio before they are told, ever more seldom
+        self._trouble = ""  # with standard output
 
     def ready(self) -> None:
         keys = ", ".join(f"{key} {language}".strip() for key, language in keyed(self._engine))
@@ -101,11 +111,30 @@ class Lines:
 
     def update(self, found: Sequence[Detection]) -> None:
         for event in found:
-            click.echo(json_line(event.as_dict()) if self._as_json else line(event))
+            self._print(json_line(event.as_dict()) if self._as_json else line(event))
         lost = self._source.dropped, self._source.overruns, self._engine.non_finite
         if sum(lost) >= self._said:
             self._said = 2 * sum(lost)
             self.note(f"audio was lost: {losses(*lost)} so far")
+
+    def _print(self, text: str) -> None:
+        """Write a line; where a live one finds no room, tell so once."""
+        trouble = ""
+        try:
+            click.echo(text)
+        except BrokenPipeError as error:
+            raise KwsError(
+                "the program that standard output went to has ended; start both again"
+            ) from error
+        except OSError as error:
+            if not self._live or error.errno not in FULL:
+                raise
+            trouble = "standard output is full"
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self.note(
+                f"{trouble}; listening goes on" if trouble else "standard output takes lines again"
+            )
 
 
 class Both:

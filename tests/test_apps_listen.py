@@ -281,6 +281,31 @@ def test_a_log_that_cannot_be_written_ends_no_listening(
     assert "ja" in capsys.readouterr().out
 
 
+class Disk(io.StringIO):
+    """A file on a disk that is full now and then."""
+
+    full = True
+
+    def write(self, text: str) -> int:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(text)
+
+
+def test_a_full_disk_behind_standard_output_ends_no_listening(
+    engine: LiveEngine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told once, and that there is room again."""
+    monkeypatch.setattr("sys.stdout", disk := Disk())
+    lines = Lines(engine, Source(), live=True)
+    for full in (True, True, False, False, True):
+        disk.full = full
+        lines.update([Detection("ja", "deu", 0.9, 3.2)])
+    assert disk.getvalue() == 2 * "    3.20 s  deu  ja  0.90\n"
+    gone, back = "standard output is full; listening goes on", "standard output takes lines again"
+    assert capsys.readouterr().err.splitlines() == [gone, back, gone]
+
+
 # --- the commands -------------------------------------------------------------------------------
 
 
@@ -510,6 +535,17 @@ def test_who_stops_hearing_a_file_waits_for_no_command(monkeypatch: pytest.Monke
     stopped = ["--exec", "sleep 60", "--exec-seconds", "60"]
     result = call("listen", *BANK, "--wav", "two.wav", *stopped)
     assert "--exec: not all commands were run to their end" in result.stderr
+
+
+@pytest.mark.usefixtures("files")
+def test_where_nobody_stops_it_commands_have_their_own_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(apps.listen, "Microphone", FakeMicrophone)
+    monkeypatch.setattr(apps.listen, "CLOSING", 0.0)
+    heard = ["-d", "usb", "--seconds", "2", "--exec", "touch done", "--exec-seconds", "60"]
+    assert "not all commands" not in call("listen", *BANK, *heard).stderr
+    assert Path("done").exists()
 
 
 @pytest.mark.usefixtures("files")
