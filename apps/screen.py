@@ -30,6 +30,7 @@ FRAME_SECONDS: Final = 0.1  # between two drawings, at least
 METER_SECONDS: Final = 1.0  # over which the processor's share is taken
 KEPT: Final = 100  # detections, as many as the highest terminal shows
 NOTE_SECONDS = 15.0  # that a sentence stays
+LOSS_SECONDS: Final = 600.0  # between two lines about lost audio, at least
 COLUMNS, ROWS = 96, 27  # of a screen without a terminal
 WRAP, NO_WRAP = "\x1b[?7h", "\x1b[?7l"  # DECAWM
 
@@ -87,13 +88,21 @@ class Lines:
     """
 
     def __init__(
-        self, engine: LiveEngine, source: Source, *, as_json: bool = False, live: bool = False
+        self,
+        engine: LiveEngine,
+        source: Source,
+        *,
+        as_json: bool = False,
+        live: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
         self._source = source
         self._as_json = as_json
         self._live = live
-        self._said = 1  # losses of audio before they are told, ever more seldom
+        self._clock = clock
+        self._due = clock()  # from when on losses of audio are told
+        self._lost = 0, 0, 0  # told so far
         self._trouble = ""  # with standard output
 
     def ready(self) -> None:
@@ -112,10 +121,16 @@ class Lines:
     def update(self, found: Sequence[Detection]) -> None:
         for event in found:
             self._print(json_line(event.as_dict()) if self._as_json else line(event))
+        self._tell_losses()
+
+    def _tell_losses(self) -> None:
         lost = self._source.dropped, self._source.overruns, self._engine.non_finite
-        if sum(lost) >= self._said:
-            self._said = 2 * sum(lost)
-            self.note(f"audio was lost: {losses(*lost)} so far")
+        if lost == self._lost or self._clock() < self._due:
+            return
+        new = (now - before for now, before in zip(lost, self._lost, strict=True))
+        in_all = f"; in all {losses(*lost)}" if any(self._lost) else ""
+        self.note(f"audio was lost: {losses(*new)}{in_all}")
+        self._lost, self._due = lost, self._clock() + LOSS_SECONDS
 
     def _print(self, text: str) -> None:
         """Write a line; where a live one finds no room, tell so once."""

@@ -281,6 +281,29 @@ def test_a_log_that_cannot_be_written_ends_no_listening(
     assert "ja" in capsys.readouterr().out
 
 
+def test_lost_audio_is_told_at_once_and_then_at_most_every_ten_minutes(
+    engine: LiveEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However much was lost before, and of whatever kind."""
+    now, source = 0.0, Source()
+    lines = Lines(engine, source, clock=lambda: now)
+    engine.feed(np.full(16_000, np.nan, np.float32))
+    for minute in range(101):
+        now = 60.0 * minute
+        source.dropped += 60 <= minute <= 75
+        lines.update([])
+    lost, nan = "{} dropped, 0 overruns", "16000 samples NaN or infinite"
+    assert capsys.readouterr().err.splitlines() == [
+        f"audio was lost: {lost.format(new)}{in_all}, {nan}"
+        for new, in_all in (
+            ("0 blocks", ""),
+            ("1 block", f"; in all {lost.format('1 block')}"),
+            ("10 blocks", f"; in all {lost.format('11 blocks')}"),
+            ("5 blocks", f"; in all {lost.format('16 blocks')}"),
+        )
+    ]
+
+
 class Disk(io.StringIO):
     """A file on a disk that is full now and then."""
 
