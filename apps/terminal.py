@@ -109,11 +109,16 @@ def in_background(terminal: int) -> bool:
 def terminable() -> Iterator[None]:
     """Let a request to terminate, or a closed terminal, end the program as Ctrl-C does.
 
-    What whoever started the program had it ignore, as nohup does, stays ignored.
+    What whoever started the program had it ignore, as nohup does, stays ignored. One request is
+    enough: ``timeout`` sends two at once, systemd may, and a second would break off the end.
     """
+    asked = False
 
     def end(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
+        nonlocal asked
+        if not asked:
+            asked = True
+            raise KeyboardInterrupt
 
     heard = [number for number in ENDS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, end) for number in heard}

@@ -614,6 +614,18 @@ def test_a_request_to_terminate_gives_the_terminal_back() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_second_request_to_terminate_breaks_off_no_end() -> None:
+    """As ``timeout`` and systemd send it."""
+    ended = []
+    with terminable():
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGTERM):
+            try:
+                signal.raise_signal(number)
+            except KeyboardInterrupt:
+                ended.append(number)
+    assert ended == [signal.SIGTERM]
+
+
 def test_listening_needs_no_torch() -> None:
     code = (
         "import sys; sys.modules.update(torch=None, torchaudio=None, librosa=None)\n"
