@@ -11,7 +11,7 @@ import click
 from kws import __version__
 from kws.errors import KwsError, UsageError
 
-from .terminal import complain, terminable, write_any_script
+from .terminal import complain, fill_standard_streams, terminable, write_any_script
 
 COMMANDS: Final = {
     "demo": "Try the supplied languages, learn another from text, and try it too.",
@@ -67,6 +67,7 @@ def kws() -> None:
 
 def main() -> None:
     """Run the command line; exit code 2 for wrong use, 1 for failure, 130 when interrupted."""
+    fill_standard_streams()
     write_any_script()
     try:
         with terminable():

@@ -18,6 +18,18 @@ from kws.config import steers
 ENDS: Final = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
+def fill_standard_streams() -> None:
+    """Put nothing where standard input, output or error is closed: a file would take its number.
+
+    And a program that is started would write into that file.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number free
+
+
 def write_any_script() -> None:
     """Print UTF-8 whatever the locale says: keywords come in every script."""
     for stream in (sys.stdout, sys.stderr):

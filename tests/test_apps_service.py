@@ -62,3 +62,15 @@ def test_a_full_disk_behind_standard_output_stops_only_what_can_be_heard_again(
     os.close(full)
     assert found == (1, [*said, "kws: standard output: No space left on device"])
     assert (tmp_path / "log").stat().st_size == runs
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no files are listed here")
+def test_where_standard_streams_are_closed_programs_meet_no_other_file(
+    listen: list[str], tmp_path: Path
+) -> None:
+    log = shlex.quote(str(tmp_path / "log"))
+    command = ["sh", "-c", f"readlink /proc/$$/fd/2 >> {log}"]
+    kws = shlex.join([*listen, "--exec", shlex.join(command), "--exec-seconds", "60"])
+    subprocess.run(["sh", "-c", f"exec {kws} <&- >&- 2>&-"], cwd=ROOT, check=True)
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert lines == ["/dev/null"] * WORDS
