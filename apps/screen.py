@@ -3,6 +3,7 @@
 import html
 import io
 import re
+import sys
 import time
 import unicodedata
 from collections import deque
@@ -24,7 +25,7 @@ from kws.files import FULL, write_text
 from .keys import suspendable
 from .live import LiveEngine
 from .panels import KEYS, Picture, State, Traces, apart, keyed, losses
-from .terminal import is_behind, json_line, one_line
+from .terminal import is_behind, is_stuck, json_line, one_line
 
 FRAME_SECONDS: Final = 0.1  # between two drawings, at least
 METER_SECONDS: Final = 1.0  # over which the processor's share is taken
@@ -83,7 +84,7 @@ class Lines:
     """One line for a detection on standard output, all else on standard error.
 
     Args:
-        live: standard output that is full ends no listening; a file can be heard again.
+        live: streams that are full or not read hold up no listening; a file can be heard again.
 
     """
 
@@ -115,6 +116,8 @@ class Lines:
         self.note(f"listening in {self._engine.language}")
 
     def note(self, sentence: str) -> None:
+        if self._live and is_stuck(sys.stderr):
+            return
         with suppress(OSError):  # a log that cannot be written ends no listening
             click.echo(one_line(sentence), err=True)
 
@@ -133,10 +136,13 @@ class Lines:
         self._lost, self._due = lost, self._clock() + LOSS_SECONDS
 
     def _print(self, text: str) -> None:
-        """Write a line; where a live one finds no room, tell so once."""
+        """Write a line; a live one that finds no room is left out, and told of once."""
         trouble = ""
         try:
-            click.echo(text)
+            if self._live and is_stuck(sys.stdout):
+                trouble = "standard output is not read"
+            else:
+                click.echo(text)
         except BrokenPipeError as error:
             raise KwsError(
                 "the program that standard output went to has ended; start both again"
@@ -147,9 +153,8 @@ class Lines:
             trouble = "standard output is full"
         if trouble != self._trouble:
             self._trouble = trouble
-            self.note(
-                f"{trouble}; listening goes on" if trouble else "standard output takes lines again"
-            )
+            goes_on = f"{trouble}; listening goes on without it"
+            self.note(goes_on if trouble else "standard output takes lines again")
 
 
 class Both:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import select
 import shutil
 import signal
 import sys
@@ -114,6 +115,17 @@ def in_background(terminal: int) -> bool:
     try:
         return os.tcgetpgrp(terminal) != os.getpgrp()
     except OSError:  # not the terminal that controls this program
+        return False
+
+
+def is_stuck(stream: IO[str] | None) -> bool:
+    """Whether a line would have to wait: a pipe is full, a terminal halted; not told on Windows.
+
+    A pipe or socket that is not stuck takes a line whole, a file always.
+    """
+    try:
+        return stream is not None and not select.select([], [stream], [], 0)[1]
+    except (OSError, ValueError):  # no file behind it
         return False
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -325,8 +326,65 @@ def test_a_full_disk_behind_standard_output_ends_no_listening(
         disk.full = full
         lines.update([Detection("ja", "deu", 0.9, 3.2)])
     assert disk.getvalue() == 2 * "    3.20 s  deu  ja  0.90\n"
-    gone, back = "standard output is full; listening goes on", "standard output takes lines again"
-    assert capsys.readouterr().err.splitlines() == [gone, back, gone]
+    gone = "standard output is full; listening goes on without it"
+    told = capsys.readouterr().err.splitlines()
+    assert told == [gone, "standard output takes lines again", gone]
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, io.TextIOWrapper]]:
+    """Its reading end, and its writing end as a stream that is full."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)  # so that what would wait for ever fails
+    os.set_blocking(reading, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, bytes(4_096))
+    with open(writing, "w", encoding="utf-8") as stream:
+        yield reading, stream
+    os.close(reading)
+
+
+def drained(reading: int) -> str:
+    """All that is in a pipe, but for what filled it."""
+    text = b""
+    with suppress(BlockingIOError):
+        while True:
+            text += os.read(reading, 65_536)
+    return text.replace(b"\0", b"").decode()
+
+
+def test_who_stops_reading_standard_output_holds_up_no_listening(
+    engine: LiveEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    pipe: tuple[int, io.TextIOWrapper],
+) -> None:
+    """What was heard meanwhile is left out."""
+    reading, stream = pipe
+    monkeypatch.setattr("sys.stdout", stream)
+    lines = Lines(engine, Source(), live=True)
+    for word in ("one", "two"):
+        lines.update([Detection(word, "eng", 0.9, 3.2)])
+    assert drained(reading) == ""
+    lines.update([Detection("three", "eng", 0.9, 3.2)])
+    assert drained(reading) == "    3.20 s  eng  three  0.90\n"
+    assert capsys.readouterr().err.splitlines() == [
+        "standard output is not read; listening goes on without it",
+        "standard output takes lines again",
+    ]
+
+
+def test_who_stops_reading_notes_holds_up_no_listening(
+    engine: LiveEngine, monkeypatch: pytest.MonkeyPatch, pipe: tuple[int, io.TextIOWrapper]
+) -> None:
+    reading, stream = pipe
+    monkeypatch.setattr("sys.stderr", stream)
+    lines = Lines(engine, Source(), live=True)
+    lines.note("the microphone is lost")
+    drained(reading)
+    lines.note("the microphone is back")
+    assert drained(reading) == "the microphone is back\n"
 
 
 # --- the commands -------------------------------------------------------------------------------
