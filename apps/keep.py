@@ -181,7 +181,8 @@ class Shelf:
         self._full = False  # the disk, although one has made way
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            refuse_unwritable(folder)
+            with suppress(DiskFullError):  # there may be room by then, or the oldest make way
+                refuse_unwritable(folder)
             there = [found for path in folder.iterdir() if (found := NAME.fullmatch(path.name))]
             self._next = 1 + max((int(found[1]) for found in there), default=0)
             self._kept = {

@@ -384,6 +384,8 @@ def test_a_disk_without_room_for_names_is_full_too(
     monkeypatch.setattr(Path, "touch", full)
     shelf.add(moment, SILENCE, {})
     assert len(kept(tmp_path)) == 1
+    Shelf(tmp_path, 9).add(moment, SILENCE, {})  # as one that is started again
+    assert [record["file"][:6] for record in kept(tmp_path)] == ["000005"]
 
 
 def test_a_lower_limit_holds_from_the_start(tmp_path: Path) -> None:
