@@ -214,7 +214,7 @@ class Shelf:
 
     def _write(self, moment: Moment, wave: Wave, record: dict[str, Any]) -> int:
         keyword = plain_name(moment.keyword[:LETTERS]) or "keyword"
-        with self._number() as number:
+        with _going_on(self._folder), self._number() as number:
             name = f"{number:06}-{moment.kind}-{keyword}.wav"
             path = self._folder / os.fsdecode(name.encode())  # in UTF-8 whatever the locale says
             try:
@@ -255,3 +255,14 @@ class Shelf:
         for path in self._folder.glob(f"{number:06}-{kind}-*"):
             if NAME.fullmatch(path.name):
                 path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _going_on(folder: Path) -> Iterator[None]:
+    """Tell of a full disk as one that goes on listening: nobody runs a command again."""
+    try:
+        yield
+    except DiskFullError as error:
+        raise DiskFullError(
+            f"the disk of {folder} is full; clips are kept again once there is room"
+        ) from error

@@ -357,7 +357,7 @@ def test_on_a_full_disk_a_clip_takes_the_place_of_the_oldest(
     assert [int(record["file"][:6]) for record in kept(tmp_path)] == [3, 5, 7]
     room = 0  # others have filled it
     for _ in range(3):
-        with pytest.raises(DiskFullError):
+        with pytest.raises(DiskFullError, match="is full; clips are kept again once there is room"):
             shelf.add(moment, SILENCE, {})
         assert len(kept(tmp_path)) == 2
     with pytest.raises(DiskFullError):  # of its own kind there is none to give way
