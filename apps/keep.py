@@ -32,6 +32,8 @@ MEMORY: Final = 5 * SAMPLE_RATE  # samples remembered; blocks are shorter than a
 LETTERS: Final = 32  # of a keyword, in a name
 LIMIT: Final = 500  # hits, and as many near misses
 NAME: Final = re.compile(r"(\d{6,})-(hit|near)-.*\.(wav|json)")
+BEGUN: Final = re.compile(r"\.\d{6,}(-(hit|near)-.*\.tmp)?")  # a number taken, empty, or a file
+ABANDONED: Final = 3_600.0  # seconds, after which nobody is still writing it
 
 Wave = NDArray[np.float32]
 Row = tuple[float, str, NDArray[np.float32]]  # time, language, scores [K]
@@ -190,6 +192,7 @@ class Shelf:
                 for kind in ("hit", "near")
             }
             self._make_way()
+            self._clean_up()
         except OSError as error:
             raise KwsError(f"cannot keep clips in {folder}: {error.strerror or error}") from error
 
@@ -230,6 +233,16 @@ class Shelf:
         for kind, kept in self._kept.items():
             while len(kept) > self._limit:
                 self._remove(kept.popleft(), kind)
+
+    def _clean_up(self) -> None:
+        """Remove what a power cut left, but nothing that another program may be writing."""
+        for path in self._folder.iterdir():
+            if found := BEGUN.fullmatch(path.name):
+                with suppress(OSError):  # another program removes it too
+                    known = path.stat()
+                    age = datetime.now(UTC).timestamp() - known.st_mtime
+                    if age > ABANDONED and (found[1] or not known.st_size):
+                        path.unlink()
 
     @contextmanager
     def _number(self) -> Iterator[int]:

@@ -484,3 +484,17 @@ def test_the_begin_of_a_sound_that_goes_on_is_kept_whole(tmp_path: Path) -> None
     (record,) = kept(tmp_path)
     assert record["time"] < 4
     assert soundfile.info(tmp_path / record["file"]).duration == 1.5
+
+
+def test_what_a_power_cut_left_is_removed_at_the_start(tmp_path: Path) -> None:
+    """But not what another program is writing, nor files of other names."""
+    begun = [".000003", ".000003-hit-ja.wav.0a1b2c3d.tmp", ".000004-near-ja.json.0a1b2c3d.tmp"]
+    mine = [".hidden", ".000003-notes.tmp", ".20261130"]
+    for name in begun + mine:
+        (tmp_path / name).write_text("mine" if name in mine else "")
+    Shelf(tmp_path, 1)
+    assert set(os.listdir(tmp_path)) == {*begun, *mine}
+    for name in begun + mine:
+        os.utime(tmp_path / name, (0, 0))
+    Shelf(tmp_path, 1)
+    assert set(os.listdir(tmp_path)) == set(mine)
