@@ -110,3 +110,7 @@ def _give_up_output() -> None:
     except OSError:
         with suppress(OSError):
             sys.stdout.close()
+
+
+if __name__ == "__main__":
+    main()

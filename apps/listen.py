@@ -226,16 +226,16 @@ def listen(
     _refuse_contradictions(
         device, wav, seconds, command, save_dir, picture, real_time=real_time, as_json=as_json
     )
-    from .wiring import open_runtime
-
     if command is not None:
         parse(command)  # before anything is loaded
-    heard = to_hear(adapters, language, of_a_base=options.is_given("base"))
-    engine = LiveEngine(open_runtime(base, *heard), threshold=threshold)
     # What a file holds may take its time; what a microphone hears must not pile up.
     live = not wav or real_time
     capacity = CAPACITY if live else None
     with suppress(KeyboardInterrupt), ExitStack() as stack:
+        from .wiring import open_runtime
+
+        heard = to_hear(adapters, language, of_a_base=options.is_given("base"))
+        engine = LiveEngine(open_runtime(base, *heard), threshold=threshold)
         blocks: Recording | Microphone
         if wav:
             blocks = Recording(wav, real_time=real_time)
