@@ -11,7 +11,7 @@ import click
 from kws import __version__
 from kws.errors import KwsError, UsageError
 
-from .terminal import complain, terminable, write_any_script
+from .terminal import complain, fill_standard_streams, terminable, write_any_script
 
 COMMANDS: Final = {
     "demo": "Try the supplied languages, learn another from text, and try it too.",
@@ -67,10 +67,13 @@ def kws() -> None:
 
 def main() -> None:
     """Run the command line; exit code 2 for wrong use, 1 for failure, 130 when interrupted."""
+    fill_standard_streams()
     write_any_script()
     try:
         with terminable():
             code = kws(standalone_mode=False)  # what --help, --version and Context.exit ask for
+        if sys.stdout:
+            sys.stdout.flush()  # what a disk had no room for
         sys.exit(code if isinstance(code, int) else 0)
     except (click.Abort, KeyboardInterrupt):
         begun = "; repeat the command to resume what it has begun"
@@ -84,6 +87,7 @@ def main() -> None:
         sys.exit(2)
     except KwsError as error:
         complain(str(error))
+        _give_up_output()
         sys.exit(2 if isinstance(error, UsageError) else 1)
     except OSError as error:  # a name that is too long, or a full disk behind standard output
         where = error.filename or ("standard output" if error.errno in UNWRITTEN else None)
@@ -101,7 +105,12 @@ def main() -> None:
 def _give_up_output() -> None:
     """Do not try again at the end what cannot be written."""
     try:
-        sys.stdout.flush()
+        if sys.stdout:
+            sys.stdout.flush()
     except OSError:
         with suppress(OSError):
             sys.stdout.close()
+
+
+if __name__ == "__main__":
+    main()

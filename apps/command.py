@@ -107,8 +107,11 @@ class ProgramRunner:
                 start_new_session=True,  # so that it can be ended as a whole, and Ctrl-C spares it
             )
         except OSError as error:
-            odd = error.errno in (errno.ENOENT, errno.ENOEXEC)  # it was there when it was named
-            what = "its first line names no program that exists" if odd else error.strerror
+            what = error.strerror
+            if error.errno in (errno.ENOENT, errno.ENOEXEC):
+                there = shutil.which(self._arguments[0])
+                wrong = "its first line names no program that exists"
+                what = wrong if there else "it is not there any more; put it back"
             raise KwsError(f"{self._arguments[0]} cannot be run: {what}") from error
 
     def _run(self, event: Detection) -> None:

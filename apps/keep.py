@@ -32,6 +32,8 @@ MEMORY: Final = 5 * SAMPLE_RATE  # samples remembered; blocks are shorter than a
 LETTERS: Final = 32  # of a keyword, in a name
 LIMIT: Final = 500  # hits, and as many near misses
 NAME: Final = re.compile(r"(\d{6,})-(hit|near)-.*\.(wav|json)")
+BEGUN: Final = re.compile(r"\.\d{6,}(-(hit|near)-.*\.tmp)?")  # a number taken, empty, or a file
+ABANDONED: Final = 3_600.0  # seconds, after which nobody is still writing it
 
 Wave = NDArray[np.float32]
 Row = tuple[float, str, NDArray[np.float32]]  # time, language, scores [K]
@@ -181,7 +183,8 @@ class Shelf:
         self._full = False  # the disk, although one has made way
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            refuse_unwritable(folder)
+            with suppress(DiskFullError):  # there may be room by then, or the oldest make way
+                refuse_unwritable(folder)
             there = [found for path in folder.iterdir() if (found := NAME.fullmatch(path.name))]
             self._next = 1 + max((int(found[1]) for found in there), default=0)
             self._kept = {
@@ -189,6 +192,7 @@ class Shelf:
                 for kind in ("hit", "near")
             }
             self._make_way()
+            self._clean_up()
         except OSError as error:
             raise KwsError(f"cannot keep clips in {folder}: {error.strerror or error}") from error
 
@@ -213,7 +217,7 @@ class Shelf:
 
     def _write(self, moment: Moment, wave: Wave, record: dict[str, Any]) -> int:
         keyword = plain_name(moment.keyword[:LETTERS]) or "keyword"
-        with self._number() as number:
+        with _going_on(self._folder), self._number() as number:
             name = f"{number:06}-{moment.kind}-{keyword}.wav"
             path = self._folder / os.fsdecode(name.encode())  # in UTF-8 whatever the locale says
             try:
@@ -229,6 +233,16 @@ class Shelf:
         for kind, kept in self._kept.items():
             while len(kept) > self._limit:
                 self._remove(kept.popleft(), kind)
+
+    def _clean_up(self) -> None:
+        """Remove what a power cut left, but nothing that another program may be writing."""
+        for path in self._folder.iterdir():
+            if found := BEGUN.fullmatch(path.name):
+                with suppress(OSError):  # another program removes it too
+                    known = path.stat()
+                    age = datetime.now(UTC).timestamp() - known.st_mtime
+                    if age > ABANDONED and (found[1] or not known.st_size):
+                        path.unlink()
 
     @contextmanager
     def _number(self) -> Iterator[int]:
@@ -254,3 +268,14 @@ class Shelf:
         for path in self._folder.glob(f"{number:06}-{kind}-*"):
             if NAME.fullmatch(path.name):
                 path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _going_on(folder: Path) -> Iterator[None]:
+    """Tell of a full disk as one that goes on listening: nobody runs a command again."""
+    try:
+        yield
+    except DiskFullError as error:
+        raise DiskFullError(
+            f"the disk of {folder} is full; clips are kept again once there is room"
+        ) from error

@@ -32,7 +32,7 @@ from .worker import CAPACITY
 from .zoo import NamedAdapter, to_hear
 
 FILE_BLOCK: Final = 1_280  # samples of a file that are fed at once, 80 ms
-CLOSING: Final = 5.0  # seconds that files and commands may still take when listening ends
+CLOSING: Final = 5.0  # seconds that files and commands may still take when somebody ends it
 
 
 class Recording:
@@ -227,15 +227,16 @@ def listen(
     _refuse_contradictions(
         device, wav, seconds, command, save_dir, picture, real_time=real_time, as_json=as_json
     )
-    from .wiring import open_runtime
-
     if command is not None:
         parse(command)  # before anything is loaded
-    heard = to_hear(adapters, language, of_a_base=options.is_given("base"))
-    engine = LiveEngine(open_runtime(base, *heard), threshold=threshold)
     # What a file holds may take its time; what a microphone hears must not pile up.
-    capacity = None if wav and not real_time else CAPACITY
+    live = not wav or real_time
+    capacity = CAPACITY if live else None
     with suppress(KeyboardInterrupt), ExitStack() as stack:
+        from .wiring import open_runtime
+
+        heard = to_hear(adapters, language, of_a_base=options.is_given("base"))
+        engine = LiveEngine(open_runtime(base, *heard), threshold=threshold)
         blocks: Recording | Microphone
         if wav:
             blocks = Recording(wav, real_time=real_time)
@@ -243,8 +244,8 @@ def listen(
             blocks = stack.enter_context(Microphone(device))
         # A script that goes through files may read their names from the same input.
         keys = stack.enter_context(Keys(io.StringIO() if wav and not _at_terminal() else None))
-        show = stack.enter_context(_show(engine, blocks, as_json, picture))
-        wait = None if wav else CLOSING
+        show = stack.enter_context(_show(engine, blocks, as_json, picture, live))
+        wait = None if wav else max(CLOSING, exec_seconds)
         if isinstance(blocks, Microphone):
             blocks.tell = show.note
         if save_dir:
@@ -301,10 +302,10 @@ def _refuse_contradictions(
 
 @contextmanager
 def _show(
-    engine: LiveEngine, source: Source, as_json: bool, picture: Path | None
+    engine: LiveEngine, source: Source, as_json: bool, picture: Path | None, live: bool
 ) -> Iterator[Show]:
     seen = can_draw(sys.stdout) and not as_json
-    lines = Lines(engine, source, as_json=as_json)
+    lines = Lines(engine, source, as_json=as_json, live=live)
     if not (seen or picture):
         yield lines
         return

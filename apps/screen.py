@@ -3,6 +3,7 @@
 import html
 import io
 import re
+import sys
 import time
 import unicodedata
 from collections import deque
@@ -18,17 +19,19 @@ from rich.live import Live
 from rich.terminal_theme import DIMMED_MONOKAI
 
 from kws.detector import Detection
-from kws.files import write_text
+from kws.errors import KwsError
+from kws.files import FULL, write_text
 
 from .keys import suspendable
 from .live import LiveEngine
 from .panels import KEYS, Picture, State, Traces, apart, keyed, losses
-from .terminal import is_behind, json_line, one_line
+from .terminal import is_behind, is_stuck, json_line, one_line
 
 FRAME_SECONDS: Final = 0.1  # between two drawings, at least
 METER_SECONDS: Final = 1.0  # over which the processor's share is taken
 KEPT: Final = 100  # detections, as many as the highest terminal shows
 NOTE_SECONDS = 15.0  # that a sentence stays
+LOSS_SECONDS: Final = 600.0  # between two lines about lost audio, at least
 COLUMNS, ROWS = 96, 27  # of a screen without a terminal
 WRAP, NO_WRAP = "\x1b[?7h", "\x1b[?7l"  # DECAWM
 
@@ -78,13 +81,30 @@ class Show(Protocol):
 
 
 class Lines:
-    """One line for a detection on standard output, all else on standard error."""
+    """One line for a detection on standard output, all else on standard error.
 
-    def __init__(self, engine: LiveEngine, source: Source, *, as_json: bool = False) -> None:
+    Args:
+        live: streams that are full or not read hold up no listening; a file can be heard again.
+
+    """
+
+    def __init__(
+        self,
+        engine: LiveEngine,
+        source: Source,
+        *,
+        as_json: bool = False,
+        live: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._engine = engine
         self._source = source
         self._as_json = as_json
-        self._said = 1  # losses of audio before they are told, ever more seldom
+        self._live = live
+        self._clock = clock
+        self._due = clock()  # from when on losses of audio are told
+        self._lost = 0, 0, 0  # told so far
+        self._trouble = ""  # with standard output
 
     def ready(self) -> None:
         keys = ", ".join(f"{key} {language}".strip() for key, language in keyed(self._engine))
@@ -96,16 +116,45 @@ class Lines:
         self.note(f"listening in {self._engine.language}")
 
     def note(self, sentence: str) -> None:
+        if self._live and is_stuck(sys.stderr):
+            return
         with suppress(OSError):  # a log that cannot be written ends no listening
             click.echo(one_line(sentence), err=True)
 
     def update(self, found: Sequence[Detection]) -> None:
         for event in found:
-            click.echo(json_line(event.as_dict()) if self._as_json else line(event))
+            self._print(json_line(event.as_dict()) if self._as_json else line(event))
+        self._tell_losses()
+
+    def _tell_losses(self) -> None:
         lost = self._source.dropped, self._source.overruns, self._engine.non_finite
-        if sum(lost) >= self._said:
-            self._said = 2 * sum(lost)
-            self.note(f"audio was lost: {losses(*lost)} so far")
+        if lost == self._lost or self._clock() < self._due:
+            return
+        new = (now - before for now, before in zip(lost, self._lost, strict=True))
+        in_all = f"; in all {losses(*lost)}" if any(self._lost) else ""
+        self.note(f"audio was lost: {losses(*new)}{in_all}")
+        self._lost, self._due = lost, self._clock() + LOSS_SECONDS
+
+    def _print(self, text: str) -> None:
+        """Write a line; a live one that finds no room is left out, and told of once."""
+        trouble = ""
+        try:
+            if self._live and is_stuck(sys.stdout):
+                trouble = "standard output is not read"
+            else:
+                click.echo(text)
+        except BrokenPipeError as error:
+            raise KwsError(
+                "the program that standard output went to has ended; start both again"
+            ) from error
+        except OSError as error:
+            if not self._live or error.errno not in FULL:
+                raise
+            trouble = "standard output is full"
+        if trouble != self._trouble:
+            self._trouble = trouble
+            goes_on = f"{trouble}; listening goes on without it"
+            self.note(goes_on if trouble else "standard output takes lines again")
 
 
 class Both:

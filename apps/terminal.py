@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import select
 import shutil
 import signal
 import sys
@@ -16,6 +17,18 @@ import click
 from kws.config import steers
 
 ENDS: Final = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def fill_standard_streams() -> None:
+    """Put nothing where standard input, output or error is closed: a file would take its number.
+
+    And a program that is started would write into that file.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number free
 
 
 def write_any_script() -> None:
@@ -105,15 +118,31 @@ def in_background(terminal: int) -> bool:
         return False
 
 
+def is_stuck(stream: IO[str] | None) -> bool:
+    """Whether a line would have to wait: a pipe is full, a terminal halted; not told on Windows.
+
+    A pipe or socket that is not stuck takes a line whole, a file always.
+    """
+    try:
+        return stream is not None and not select.select([], [stream], [], 0)[1]
+    except (OSError, ValueError):  # no file behind it
+        return False
+
+
 @contextmanager
 def terminable() -> Iterator[None]:
     """Let a request to terminate, or a closed terminal, end the program as Ctrl-C does.
 
-    What whoever started the program had it ignore, as nohup does, stays ignored.
+    What whoever started the program had it ignore, as nohup does, stays ignored. One request is
+    enough: ``timeout`` sends two at once, systemd may, and a second would break off the end.
     """
+    asked = False
 
     def end(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
+        nonlocal asked
+        if not asked:
+            asked = True
+            raise KeyboardInterrupt
 
     heard = [number for number in ENDS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, end) for number in heard}

@@ -80,7 +80,10 @@ def remove(path: Path) -> None:
 
 
 def refuse_unwritable(folder: Path) -> None:
-    """Raise a KwsError where no file can be written in a folder, which need not be there yet."""
+    """Raise a KwsError where no file can be written in a folder, which need not be there yet.
+
+    A DiskFullError where there is no room.
+    """
     above = next(p for p in (folder, *folder.absolute().parents) if os.path.exists(p))
     probe = above / f".{token_hex(4)}.tmp"
     try:
@@ -89,9 +92,8 @@ def refuse_unwritable(folder: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise KwsError(
-            f"cannot write in {folder} ({error.strerror}); name another folder"
-        ) from error
+        kind = DiskFullError if error.errno in FULL else KwsError
+        raise kind(f"cannot write in {folder} ({error.strerror}); name another folder") from error
 
 
 def plain_name(text: str, beside: str = "") -> str:

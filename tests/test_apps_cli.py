@@ -4,6 +4,8 @@ import csv
 import json
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -175,3 +177,16 @@ def test_a_request_to_terminate_ends_every_command_as_ctrl_c_does(
     assert (code, out) == (130, "")
     assert err.endswith(message)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_who_ends_listening_while_it_loads_ends_it_as_later(
+    kws: Kws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apps.listen.to_hear", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+    assert kws("listen") == (0, "", "")
+
+
+def test_the_command_line_is_a_module_that_runs() -> None:
+    command = [sys.executable, "-m", "apps.cli", "--version"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("kws, version ")

@@ -253,3 +253,12 @@ def test_a_script_whose_program_is_not_there_is_told_in_a_sentence(said: list[st
     command.close()
     (told,) = said
     assert told.endswith("script cannot be run: its first line names no program that exists")
+
+
+def test_a_program_that_is_deleted_meanwhile_is_told_as_that(said: list[str]) -> None:
+    Path("script").touch(0o755)
+    command = ProgramRunner("./script", said.append)
+    Path("script").unlink()
+    command.hear(NOTHING, [event()])
+    command.close()
+    assert said == ["--exec: ./script cannot be run: it is not there any more; put it back"]

@@ -357,7 +357,7 @@ def test_on_a_full_disk_a_clip_takes_the_place_of_the_oldest(
     assert [int(record["file"][:6]) for record in kept(tmp_path)] == [3, 5, 7]
     room = 0  # others have filled it
     for _ in range(3):
-        with pytest.raises(DiskFullError):
+        with pytest.raises(DiskFullError, match="is full; clips are kept again once there is room"):
             shelf.add(moment, SILENCE, {})
         assert len(kept(tmp_path)) == 2
     with pytest.raises(DiskFullError):  # of its own kind there is none to give way
@@ -384,6 +384,8 @@ def test_a_disk_without_room_for_names_is_full_too(
     monkeypatch.setattr(Path, "touch", full)
     shelf.add(moment, SILENCE, {})
     assert len(kept(tmp_path)) == 1
+    Shelf(tmp_path, 9).add(moment, SILENCE, {})  # as one that is started again
+    assert [record["file"][:6] for record in kept(tmp_path)] == ["000005"]
 
 
 def test_a_lower_limit_holds_from_the_start(tmp_path: Path) -> None:
@@ -482,3 +484,17 @@ def test_the_begin_of_a_sound_that_goes_on_is_kept_whole(tmp_path: Path) -> None
     (record,) = kept(tmp_path)
     assert record["time"] < 4
     assert soundfile.info(tmp_path / record["file"]).duration == 1.5
+
+
+def test_what_a_power_cut_left_is_removed_at_the_start(tmp_path: Path) -> None:
+    """But not what another program is writing, nor files of other names."""
+    begun = [".000003", ".000003-hit-ja.wav.0a1b2c3d.tmp", ".000004-near-ja.json.0a1b2c3d.tmp"]
+    mine = [".hidden", ".000003-notes.tmp", ".20261130"]
+    for name in begun + mine:
+        (tmp_path / name).write_text("mine" if name in mine else "")
+    Shelf(tmp_path, 1)
+    assert set(os.listdir(tmp_path)) == {*begun, *mine}
+    for name in begun + mine:
+        os.utime(tmp_path / name, (0, 0))
+    Shelf(tmp_path, 1)
+    assert set(os.listdir(tmp_path)) == set(mine)

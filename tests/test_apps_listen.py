@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -281,6 +282,111 @@ def test_a_log_that_cannot_be_written_ends_no_listening(
     assert "ja" in capsys.readouterr().out
 
 
+def test_lost_audio_is_told_at_once_and_then_at_most_every_ten_minutes(
+    engine: LiveEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However much was lost before, and of whatever kind."""
+    now, source = 0.0, Source()
+    lines = Lines(engine, source, clock=lambda: now)
+    engine.feed(np.full(16_000, np.nan, np.float32))
+    for minute in range(101):
+        now = 60.0 * minute
+        source.dropped += 60 <= minute <= 75
+        lines.update([])
+    lost, nan = "{} dropped, 0 overruns", "16000 samples NaN or infinite"
+    assert capsys.readouterr().err.splitlines() == [
+        f"audio was lost: {lost.format(new)}{in_all}, {nan}"
+        for new, in_all in (
+            ("0 blocks", ""),
+            ("1 block", f"; in all {lost.format('1 block')}"),
+            ("10 blocks", f"; in all {lost.format('11 blocks')}"),
+            ("5 blocks", f"; in all {lost.format('16 blocks')}"),
+        )
+    ]
+
+
+class Disk(io.StringIO):
+    """A file on a disk that is full now and then."""
+
+    full = True
+
+    def write(self, text: str) -> int:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(text)
+
+
+def test_a_full_disk_behind_standard_output_ends_no_listening(
+    engine: LiveEngine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told once, and that there is room again."""
+    monkeypatch.setattr("sys.stdout", disk := Disk())
+    lines = Lines(engine, Source(), live=True)
+    for full in (True, True, False, False, True):
+        disk.full = full
+        lines.update([Detection("ja", "deu", 0.9, 3.2)])
+    assert disk.getvalue() == 2 * "    3.20 s  deu  ja  0.90\n"
+    gone = "standard output is full; listening goes on without it"
+    told = capsys.readouterr().err.splitlines()
+    assert told == [gone, "standard output takes lines again", gone]
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, io.TextIOWrapper]]:
+    """Its reading end, and its writing end as a stream that is full."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)  # so that what would wait for ever fails
+    os.set_blocking(reading, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, bytes(4_096))
+    with open(writing, "w", encoding="utf-8") as stream:
+        yield reading, stream
+    os.close(reading)
+
+
+def drained(reading: int) -> str:
+    """All that is in a pipe, but for what filled it."""
+    text = b""
+    with suppress(BlockingIOError):
+        while True:
+            text += os.read(reading, 65_536)
+    return text.replace(b"\0", b"").decode()
+
+
+def test_who_stops_reading_standard_output_holds_up_no_listening(
+    engine: LiveEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    pipe: tuple[int, io.TextIOWrapper],
+) -> None:
+    """What was heard meanwhile is left out."""
+    reading, stream = pipe
+    monkeypatch.setattr("sys.stdout", stream)
+    lines = Lines(engine, Source(), live=True)
+    for word in ("one", "two"):
+        lines.update([Detection(word, "eng", 0.9, 3.2)])
+    assert drained(reading) == ""
+    lines.update([Detection("three", "eng", 0.9, 3.2)])
+    assert drained(reading) == "    3.20 s  eng  three  0.90\n"
+    assert capsys.readouterr().err.splitlines() == [
+        "standard output is not read; listening goes on without it",
+        "standard output takes lines again",
+    ]
+
+
+def test_who_stops_reading_notes_holds_up_no_listening(
+    engine: LiveEngine, monkeypatch: pytest.MonkeyPatch, pipe: tuple[int, io.TextIOWrapper]
+) -> None:
+    reading, stream = pipe
+    monkeypatch.setattr("sys.stderr", stream)
+    lines = Lines(engine, Source(), live=True)
+    lines.note("the microphone is lost")
+    drained(reading)
+    lines.note("the microphone is back")
+    assert drained(reading) == "the microphone is back\n"
+
+
 # --- the commands -------------------------------------------------------------------------------
 
 
@@ -513,6 +619,17 @@ def test_who_stops_hearing_a_file_waits_for_no_command(monkeypatch: pytest.Monke
 
 
 @pytest.mark.usefixtures("files")
+def test_where_nobody_stops_it_commands_have_their_own_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(apps.listen, "Microphone", FakeMicrophone)
+    monkeypatch.setattr(apps.listen, "CLOSING", 0.0)
+    heard = ["-d", "usb", "--seconds", "2", "--exec", "touch done", "--exec-seconds", "60"]
+    assert "not all commands" not in call("listen", *BANK, *heard).stderr
+    assert Path("done").exists()
+
+
+@pytest.mark.usefixtures("files")
 def test_hits_are_kept_and_answered(tmp_path: Path) -> None:
     """All of them, however fast a file is heard."""
     code = "import sys, os; open('log', 'a').write(os.environ['KWS_KEYWORD'] + sys.stdin.read())"
@@ -553,6 +670,18 @@ def test_a_request_to_terminate_gives_the_terminal_back() -> None:
     with pytest.raises(KeyboardInterrupt), terminable():
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_second_request_to_terminate_breaks_off_no_end() -> None:
+    """As ``timeout`` and systemd send it."""
+    ended = []
+    with terminable():
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGTERM):
+            try:
+                signal.raise_signal(number)
+            except KeyboardInterrupt:
+                ended.append(number)
+    assert ended == [signal.SIGTERM]
 
 
 def test_listening_needs_no_torch() -> None:
