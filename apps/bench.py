@@ -261,11 +261,12 @@ def _in_turn(
     """
     for group in groups:
         kept: dict[str, dict[object, Any]] = {}
-        for cell in group:
-            # Whole epochs are kept, some gigabytes: not for a run that no other follows.
-            shared = kept.setdefault(cell.task, {}) if len(group) > 1 else None
+        for index, cell in enumerate(group):
+            cache = kept.setdefault(cell.task, {})
+            # Whole epochs take some gigabytes: none are kept for runs that do not come.
+            used = cache or any(other.task == cell.task for other in group[index + 1 :])
             try:
-                yield cell, do(cell, kept=shared)
+                yield cell, do(cell, kept=cache if used else None)
             except KwsError as error:
                 yield cell, str(error)
 

@@ -32,7 +32,8 @@ MEMORY: Final = 5 * SAMPLE_RATE  # samples remembered; blocks are shorter than a
 LETTERS: Final = 32  # of a keyword, in a name
 LIMIT: Final = 500  # hits, and as many near misses
 NAME: Final = re.compile(r"(\d{6,})-(hit|near)-.*\.(wav|json)")
-BEGUN: Final = re.compile(r"\.\d{6,}(-(hit|near)-.*\.tmp)?")  # a number taken, empty, or a file
+BEGUN: Final = re.compile(r"\.(\d{6,})(-(?:hit|near)-.*\.tmp)?")  # a number taken, or a file
+AHEAD: Final = 1_000  # numbers beyond the next that may have been taken
 ABANDONED: Final = 3_600.0  # seconds, after which nobody is still writing it
 
 Wave = NDArray[np.float32]
@@ -241,7 +242,8 @@ class Shelf:
                 with suppress(OSError):  # another program removes it too
                     known = path.stat()
                     age = datetime.now(UTC).timestamp() - known.st_mtime
-                    if age > ABANDONED and (found[1] or not known.st_size):
+                    taken = not known.st_size and int(found[1]) < self._next + AHEAD
+                    if age > ABANDONED and (found[2] or taken):
                         path.unlink()
 
     @contextmanager

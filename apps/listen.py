@@ -84,16 +84,19 @@ def run(
 
     """
     stopped = False
-    for block in blocks:
-        if stopped := not obey(keys.poll(), engine, show):
-            break
-        if len(block) and not engine.seconds:
-            show.ready()
-        left = min((seconds - engine.seconds) * SAMPLE_RATE, len(block))  # samples
-        show.update(engine.feed(block[: max(1, round(left))]))
-        if engine.seconds >= seconds:
-            break
-    show.update(engine.flush())
+    try:
+        for block in blocks:
+            if stopped := not obey(keys.poll(), engine, show):
+                break
+            if len(block) and not engine.seconds:
+                show.ready()
+            left = min((seconds - engine.seconds) * SAMPLE_RATE, len(block))  # samples
+            show.update(engine.feed(block[: max(1, round(left))]))
+            if engine.seconds >= seconds:
+                break
+        show.update(engine.flush())
+    finally:
+        show.ended()
     return not stopped
 
 

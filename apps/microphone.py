@@ -26,7 +26,7 @@ CARDS: Final = Path("/proc/asound/cards")  # changes when a sound card comes or 
 RETRY_SECONDS: Final = 0.5  # before a lost device is looked for again; then twice as long, ...
 # ... up to this; every look leaks 12 kB in ALSA, and is seldom needed where cards are watched
 LONGEST_SECONDS: Final = 120.0 if CARDS.is_file() else 10.0
-PATIENCE_SECONDS: Final = 10.0  # a pause, half a minute after the loss, from which another will do
+PATIENCE_SECONDS: Final = 30.0  # after the loss, from which on another device will do
 CARD: Final = re.compile(r" \(hw:[^)]*\)$")  # the number that ALSA gives a card
 
 Wave = NDArray[np.float32]
@@ -146,25 +146,26 @@ class Microphone:
         """Yield what is heard until the reader stops iterating."""
         lost, cards = self.name, b""
         waited = pause = 0.0  # counted, not read from a clock: a suspended process has not waited
-        heard = 0.0  # seconds since the device was opened
+        heard, missed = 0.0, 0.0  # seconds, since the device was opened and since it was lost
         while True:
             try:
                 block = self._queue.get(timeout=POLL_SECONDS)
             except Empty:
-                waited += POLL_SECONDS
+                waited, missed = waited + POLL_SECONDS, missed + POLL_SECONDS
                 yield np.zeros(0, np.float32)
                 if (now := _cards()) != cards:
                     cards, pause = now, 0.0
                 if waited < max(pause, LOST_SECONDS if self._delivers() else 0.0):
                     continue
-                if not self.trouble:
-                    lost = self.name
-                    self.trouble = f"the microphone is lost: {self.name}; looking for it"
+                known = bool(self.trouble)
+                lost = lost if known else self.name
+                self.trouble = f"the microphone is lost: {lost}; looking for it"
+                if not known:
                     self.tell(self.trouble)
                 if heard:
                     self.overruns += 1  # what was being said is cut
                     yield np.zeros(SAMPLE_RATE, np.float32)
-                self._reopen(others=pause >= PATIENCE_SECONDS)
+                self._reopen(others=missed >= PATIENCE_SECONDS)
                 waited = heard = 0.0
                 pause = min(max(2 * pause, RETRY_SECONDS), LONGEST_SECONDS)
             else:
@@ -172,6 +173,9 @@ class Microphone:
                 if self.trouble and heard >= BACK_SECONDS:
                     pause, self.trouble = 0.0, ""
                     self._tell_found(lost)
+                elif self.trouble:
+                    self.trouble = f"{self.name} is heard again; waiting whether it stays"
+                missed = missed if self.trouble else 0.0
                 self._heed_silence(block)
                 yield self._converted(block)
 

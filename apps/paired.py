@@ -71,7 +71,7 @@ def _but_hearing(record: Record) -> tuple[str, ...]:
 
 
 PAIRED: Final = (
-    "SWR minus another method, same languages and seeds: positive means that SWR is better. It is "
+    "SWR minus another method, same tasks and seeds: positive means that SWR is better. It is "
     f"compared with full fine-tuning and, of each other method's variants that store at most "
     f"{NEARLY - 1:.0%} more bytes than SWR in the same runs and share the most runs with it, with "
     "the best on validation. Seeds are averaged for each task first; ± is the standard error over "
@@ -83,7 +83,7 @@ PAIRED: Final = (
 def paired(records: Sequence[Record]) -> str:
     """SWR beside everything and, of each other method, the best of what stores hardly more, if any.
 
-    Best on validation, of the variants that share the most runs with it. Same language and seed,
+    Best on validation, of the variants that share the most runs with it. Same task and seed,
     one minus the other, in points of test accuracy.
     """
     kinds = {
@@ -99,7 +99,7 @@ def paired(records: Sequence[Record]) -> str:
         for kind in ours
         for name, pairs in _rivals(kinds, kind)
     ]
-    titles = ["difference", "points", "pairs of language and seed"]
+    titles = ["difference", "points", "pairs of task and seed"]
     return markdown(titles, rows) if rows else ""
 
 

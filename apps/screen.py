@@ -79,12 +79,17 @@ class Show(Protocol):
         """A block has been heard, with these detections."""
         ...
 
+    def ended(self) -> None:
+        """Nothing more comes."""
+        ...
+
 
 class Lines:
     """One line for a detection on standard output, all else on standard error.
 
     Args:
-        live: streams that are full or not read hold up no listening; a file can be heard again.
+        live: standard output that is full or not read holds up no listening; what was heard
+            meanwhile is written later or left out. A file can be heard again.
 
     """
 
@@ -124,11 +129,15 @@ class Lines:
     def update(self, found: Sequence[Detection]) -> None:
         for event in found:
             self._print(json_line(event.as_dict()) if self._as_json else line(event))
+        if self._clock() >= self._due:
+            self._tell_losses()
+
+    def ended(self) -> None:
         self._tell_losses()
 
     def _tell_losses(self) -> None:
         lost = self._source.dropped, self._source.overruns, self._engine.non_finite
-        if lost == self._lost or self._clock() < self._due:
+        if lost == self._lost:
             return
         new = (now - before for now, before in zip(lost, self._lost, strict=True))
         in_all = f"; in all {losses(*lost)}" if any(self._lost) else ""
@@ -136,7 +145,7 @@ class Lines:
         self._lost, self._due = lost, self._clock() + LOSS_SECONDS
 
     def _print(self, text: str) -> None:
-        """Write a line; a live one that finds no room is left out, and told of once."""
+        """Write a line; that a live one finds no room is told once."""
         trouble = ""
         try:
             if self._live and is_stuck(sys.stdout):
@@ -178,6 +187,10 @@ class Both:
     def update(self, found: Sequence[Detection]) -> None:
         for show in self._shows:
             show.update(found)
+
+    def ended(self) -> None:
+        for show in self._shows:
+            show.ended()
 
 
 def wrap(console: Console, *, on: bool) -> None:
@@ -284,6 +297,9 @@ class Screen:
         self._traces.update(self._engine)
         if self._clock() - self._drawn >= FRAME_SECONDS:
             self._draw()
+
+    def ended(self) -> None:
+        """The last picture shows all that was lost."""
 
     def _draw(self) -> None:
         self._drawn = self._clock()

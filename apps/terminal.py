@@ -2,12 +2,14 @@
 
 import io
 import json
+import math
 import os
 import select
 import shutil
 import signal
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Final, TextIO
@@ -16,13 +18,19 @@ import click
 
 from kws.config import steers
 
+SAME_SECONDS: Final = 10.0  # within which requests to terminate are one
 ENDS: Final = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
-def fill_standard_streams() -> None:
-    """Put nothing where standard input, output or error is closed: a file would take its number.
+class Terminated(KeyboardInterrupt):
+    """A request to terminate; in a module that is run, Python tells it from Ctrl-C."""
 
-    And a program that is started would write into that file.
+
+def fill_standard_streams() -> None:
+    """Open the null device where standard input, output or error is closed.
+
+    Else the next file that is opened would take its number, and a program that is started would
+    write into it.
     """
     for number in range(3):
         try:
@@ -133,16 +141,17 @@ def is_stuck(stream: IO[str] | None) -> bool:
 def terminable() -> Iterator[None]:
     """Let a request to terminate, or a closed terminal, end the program as Ctrl-C does.
 
-    What whoever started the program had it ignore, as nohup does, stays ignored. One request is
-    enough: ``timeout`` sends two at once, systemd may, and a second would break off the end.
+    What whoever started the program had it ignore, as nohup does, stays ignored. Requests within
+    ``SAME_SECONDS`` are one: ``timeout`` sends two at once, systemd may, and a second would break
+    off the end.
     """
-    asked = False
+    asked = -math.inf
 
     def end(number: int, frame: object) -> None:
         nonlocal asked
-        if not asked:
-            asked = True
-            raise KeyboardInterrupt
+        if time.monotonic() - asked > SAME_SECONDS:
+            asked = time.monotonic()
+            raise Terminated
 
     heard = [number for number in ENDS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, end) for number in heard}

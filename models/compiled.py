@@ -123,9 +123,9 @@ class Compiled:
             if not (state.flags.c_contiguous and state.dtype == np.float32):
                 raise KwsError(f"a state is float32 as start() gives it, not {state.dtype}")
             self._state, self._state_at = state, state.ctypes.data
-        bands, n = features.shape
-        if bands != MELS:
+        if features.ndim != 2 or len(features) != MELS:
             raise KwsError(f"frames {features.shape} of another network")
+        n = features.shape[1]
         shape, weights, scratch, scores = self._at
         if self._hear(
             shape, weights, self._state_at, scratch, address(features), n, scores

@@ -220,6 +220,8 @@ def test_whole_epochs_are_kept_only_for_runs_to_come() -> None:
 
     def do(cell: Run, kept: dict[object, Any] | None) -> dict[str, Any]:
         keeps[cell.task].append(kept is not None)
+        if kept is not None:
+            kept["epochs"] = True
         return {}
 
     list(_in_turn(shared(found), do))
@@ -239,7 +241,8 @@ def test_languages_of_a_sequence_share_no_recordings() -> None:
     ).runs()
     read: dict[str, int] = {}
 
-    def do(cell: Run, kept: dict[object, Any]) -> dict[str, Any]:
+    def do(cell: Run, kept: dict[object, Any] | None) -> dict[str, Any]:
+        kept = {} if kept is None else kept
         if cell.task not in kept:
             read[cell.task] = read.get(cell.task, 0) + 1
         kept[cell.task] = True

@@ -78,6 +78,7 @@ class Notes:
 
     def __init__(self) -> None:
         self.events: list[str | tuple[str, str]] = []
+        self.over = False
 
     def ready(self) -> None:
         self.events.append("ready")
@@ -90,6 +91,9 @@ class Notes:
 
     def update(self, found: Sequence[Detection]) -> None:
         self.events += [(event.language, event.keyword) for event in found]
+
+    def ended(self) -> None:
+        self.over = True
 
 
 class Source:
@@ -282,6 +286,17 @@ def test_a_log_that_cannot_be_written_ends_no_listening(
     assert "ja" in capsys.readouterr().out
 
 
+def test_whoever_is_interrupted_is_told_what_was_lost_too(engine: LiveEngine) -> None:
+    def blocks() -> Iterator[NDArray[np.float32]]:
+        yield silence(0.1)
+        raise KeyboardInterrupt
+
+    notes = Notes()
+    with pytest.raises(KeyboardInterrupt):
+        run(engine, blocks(), Typist(), notes)
+    assert notes.over
+
+
 def test_lost_audio_is_told_at_once_and_then_at_most_every_ten_minutes(
     engine: LiveEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -293,6 +308,8 @@ def test_lost_audio_is_told_at_once_and_then_at_most_every_ten_minutes(
         now = 60.0 * minute
         source.dropped += 60 <= minute <= 75
         lines.update([])
+    source.dropped += 3
+    lines.ended()
     lost, nan = "{} dropped, 0 overruns", "16000 samples NaN or infinite"
     assert capsys.readouterr().err.splitlines() == [
         f"audio was lost: {lost.format(new)}{in_all}, {nan}"
@@ -301,6 +318,7 @@ def test_lost_audio_is_told_at_once_and_then_at_most_every_ten_minutes(
             ("1 block", f"; in all {lost.format('1 block')}"),
             ("10 blocks", f"; in all {lost.format('11 blocks')}"),
             ("5 blocks", f"; in all {lost.format('16 blocks')}"),
+            ("3 blocks", f"; in all {lost.format('19 blocks')}"),
         )
     ]
 
@@ -682,6 +700,22 @@ def test_a_second_request_to_terminate_breaks_off_no_end() -> None:
             except KeyboardInterrupt:
                 ended.append(number)
     assert ended == [signal.SIGTERM]
+
+
+def test_a_request_to_terminate_is_heard_again_where_the_first_was_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in code whose exceptions Python drops."""
+    times = iter([0.0, 0.0, 9.0, 11.0, 11.0])
+    monkeypatch.setattr("apps.terminal.time.monotonic", lambda: next(times))
+    ended = []
+    with terminable():
+        for second in (0, 9, 11):
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            except KeyboardInterrupt:
+                ended.append(second)
+    assert ended == [0, 11]
 
 
 def test_listening_needs_no_torch() -> None:

@@ -235,7 +235,7 @@ def heard_until(blocks: Iterator[Wave], enough: Callable[[Wave], bool]) -> Wave:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiting is counted in tenths of what it is."""
-    waits = {"LOST": 0.02, "BACK": 0.02, "RETRY": 0.002, "LONGEST": 0.008, "PATIENCE": 0.008}
+    waits = {"LOST": 0.02, "BACK": 0.02, "RETRY": 0.002, "LONGEST": 0.008, "PATIENCE": 0.015}
     for name, seconds in waits.items():
         monkeypatch.setattr(apps.microphone, f"{name}_SECONDS", seconds)
 
@@ -319,6 +319,21 @@ def test_another_default_takes_the_place_of_a_lost_one_but_not_of_one_asked_for(
             sound.streams[-1].hear(tone(SAMPLE_RATE)[:640, None])
             heard_until(blocks, lambda block: len(block) > 0)
             assert said[1:] == ["USB Audio is gone; the microphone is now Built-in"]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_card_that_comes_and_goes_keeps_no_other_from_its_place(
+    install: Install, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(apps.microphone, "CARDS", tmp_path / "cards")
+    sound = install(Sound([device(0, "USB Audio")], coming=[[device(0, "Built-in")]]))
+    with Microphone() as microphone:
+        blocks = iter(microphone)
+        sound.streams[0].active = False
+        for number in range(100):
+            (tmp_path / "cards").write_text(str(number))
+            next(blocks)
+        assert microphone.name == "Built-in"
 
 
 def looks(sound: Sound, blocks: Iterator[Wave], count: int) -> list[int]:
