@@ -52,4 +52,4 @@ sound:
 
 clean:
 	rm -rf .venv runs/demo .mypy_cache .pytest_cache .ruff_cache *.egg-info
-	find apps audio_data kws models policy tests -name __pycache__ -prune -exec rm -rf {} +
+	find apps audio_data benchmarks kws models policy tests -name __pycache__ -prune -exec rm -rf {} +

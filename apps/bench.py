@@ -161,7 +161,7 @@ def run_grid(
     most = 1 if ray or part or groups else jobs or os.cpu_count() or 1
     if most > 1 and len(begun) > 1:
         passed = ["--records", records, "--work", work, "--only", only, "--device", device]
-        shares = [begun[job::most] for job in range(min(most, len(begun)))]
+        shares = [begun[index::most] for index in range(min(most, len(begun)))]
         side_by_side(shares, [grid, *passed, *(["--again"] if again else [])], most)
         return
     do = partial(_run, grid=trainings, work=work / grid.stem, device=device, again=again)
@@ -230,9 +230,13 @@ def _refuse_without_base(grid: Grid | None, runs: Iterable[Run]) -> None:
 
 
 def refuse_others(grid: Grid | None, folder: Path, recorded: Iterable[Run]) -> None:
-    """Raise a UsageError where a record is of other settings, or of another base than is there.
+    """Refuse to go on beside records of other runs than these.
 
-    Of streams the adapter must be the same, too.
+    Raises:
+        UsageError: a record is of other settings, or of another base than is there, or, of a
+            stream, of another adapter.
+        KwsError: a record cannot be read.
+
     """
     config = Path(grid.base) / BASE_CONFIG if grid and grid.base else None
     ours = read_json(config).get("sha256") if config and config.is_file() else None

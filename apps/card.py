@@ -1,5 +1,7 @@
 """Cards: what a base or an adapter is, what it was measured on, what is not proven."""
 
+import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,7 +15,8 @@ from kws.files import write_text
 from kws.metrics import NAMELESS
 
 Figures = Mapping[str, Any]
-FIGURES_NEEDED = {"accuracy", "count", "per_speaker", "worst_speaker"}  # at least, of a split
+# Of a split, at least.
+FIGURES_NEEDED: Final = {"accuracy", "count", "per_speaker", "worst_speaker"}
 STREAM: Final = "stream"  # among the metrics, beside the splits
 CALIBRATION: Final = "calibration"  # likewise
 COMMAND: Final = "command"  # among the figures that it made, or in what is said of training
@@ -37,7 +40,7 @@ def card(config: AdapterConfig) -> str:
 
 
 def _earlier(config: AdapterConfig) -> str:
-    """What of them a language that was learnt before spent: the budget is of the rest."""
+    """How many of the numbers are those of the language before, which the budget leaves out."""
     before = config.training.get("earlier_parameters", 0)
     return f" ({before:,} of them those of the language before)" if before else ""
 
@@ -75,8 +78,11 @@ def store(folder: Path, config: AdapterConfig | BaseConfig) -> None:
 
 
 def command() -> str:
-    """What was typed."""
-    return shlex.join(["kws", *sys.argv[1:]])
+    """What was typed, with the user's own folder as ``~``: cards are shared."""
+    words, home = sys.argv[1:], os.path.expanduser("~").rstrip("/")
+    if home:
+        words = [re.sub(rf"(^|=){re.escape(home)}(?=/|$)", r"\1~", word) for word in words]
+    return shlex.join(["kws", *words])
 
 
 def _rest(lines: list[str], config: AdapterConfig | BaseConfig) -> str:
@@ -165,7 +171,7 @@ def _strangers(found: Figures, who: str, config: AdapterConfig | BaseConfig) -> 
 
 
 def _splits(config: AdapterConfig | BaseConfig) -> list[str]:
-    """Clips of people not trained on, and how far those differ."""
+    """Accuracy on the clips of each split that was measured, and how far people differ."""
     lines = []
     figures = {split: config.metrics.get(split) or {} for split in HALVES}
     known = {split: found for split, found in figures.items() if found.keys() >= FIGURES_NEEDED}
@@ -240,11 +246,21 @@ def _calibration(found: Figures | None) -> list[str]:
     ]
 
 
+def as_stored(found: Figures) -> Figures:
+    """Of the points that streams were evaluated at, that of the stored thresholds.
+
+    >>> as_stored({"points": [{"aim_per_hour": 0.5}, {"aim_per_hour": None}]})
+    {'aim_per_hour': None}
+    """
+    point: Figures = next(point for point in found["points"] if point["aim_per_hour"] is None)
+    return point
+
+
 def _stream(found: Figures | None) -> list[str]:
     """Hours of test people, at the thresholds that are stored."""
     if not found:
         return []
-    point = next(point for point in found["points"] if point["aim_per_hour"] is None)
+    point = as_stored(found)
     heard, different = point["negatives"], sum(found["distinct_hours"].values())
     return [
         f"On streams of the test half, {found['hours']:.2f} hours without keywords, made of "

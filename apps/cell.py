@@ -45,6 +45,11 @@ def run_cell(
         kept: what runs on the same recordings read and made, for the next of them.
         again: replace the base, or the adapter of other words, that is there.
 
+    Raises:
+        UsageError: the recordings make no task, or ``out`` holds another base or adapter.
+        DivergedError: the loss, or a weight, became no number.
+        KwsError: recordings or the base cannot be read.
+
     """
     record = head_of(cell, grid)
     if cell.tau:
@@ -154,9 +159,10 @@ def head_of(cell: Cell, grid: Grid) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """Of the program, as git tells it where the program's own files are kept in it.
+    """The program's commit, as git describes it; ``unknown`` where it does not keep these files.
 
-    With ``-dirty`` where code was changed since; what else was, such as the records, does not tell.
+    It ends in ``-dirty`` where code has been changed since; changes of other files, such as the
+    records, do not count.
     """
     if not _git("ls-files", __file__):
         return "unknown"

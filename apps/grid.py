@@ -170,7 +170,8 @@ class Grid:
             if odd := sorted({*named} - {*self.tasks}):
                 raise UsageError(f"{CELLS} names no task of [tasks]: {', '.join(odd)}")
             if len(self.tasks) < 2 and any(METHODS[name].together for name in group.methods):
-                raise UsageError("joint learns all of [tasks] at once, and wants two or more")
+                learning = listed(methods_where(lambda method: method.together))
+                raise UsageError(f"{learning} learns all of [tasks] at once, and wants two or more")
             for wanted, name in (("taus", "epochs"), ("methods", "base")):
                 if getattr(group, wanted) and getattr(self, name) is None:
                     raise UsageError(f"the grid has {wanted} and wants '{name}' beside them")
@@ -182,10 +183,7 @@ class Grid:
         check("the grid", "epochs", enough, f"{SHORTEST} at least, for methods in stages")
         for name, filters in self.tasks.items():
             check_name("[tasks]", name)
-            right = isinstance(filters, list) and all(
-                isinstance(text, str) and "=" in text for text in filters
-            )
-            check("[tasks]", name, right, 'like ["column=value"]')
+            check_filters("[tasks]", name, filters)
         for name in ("epochs", "steps", "per_word", "lr"):
             value = getattr(self, name)
             check("the grid", name, value is None or value > 0, "positive")
@@ -214,12 +212,7 @@ class Grid:
         together = cell.method and METHODS[cell.method].together
         heard = {*made["tasks"], *self.tasks} if together else (*cell.before, cell.task)
         pairs += [(name, made["tasks"].get(name), self.tasks.get(name)) for name in heard]
-        for name, theirs, ours in pairs:
-            if theirs != ours:
-                raise UsageError(
-                    f"{where} was recorded with {name} {theirs}, not {ours}; delete it, give "
-                    "--again to run all anew, or name another --records"
-                )
+        refuse_difference(where, pairs)
 
     def runs(self) -> list[Cell]:
         """Every run, each once.
@@ -276,6 +269,24 @@ def check_seeds(where: str, seeds: Iterable[int]) -> None:
     """Raise a UsageError unless all are seeds."""
     right = all(0 <= seed <= LAST_SEED for seed in seeds)
     check(where, "seeds", right, f"from 0 to {LAST_SEED}")
+
+
+def check_filters(where: str, name: str, filters: object) -> None:
+    """Raise a UsageError unless all are columns with wanted values."""
+    right = isinstance(filters, list | tuple) and all(
+        isinstance(text, str) and text.find("=") > 0 for text in filters
+    )
+    check(where, name, right, 'like ["column=value"]')
+
+
+def refuse_difference(where: Path, pairs: Iterable[tuple[str, object, object]]) -> None:
+    """Raise a UsageError where a record differs: a name, what was recorded, what is wanted."""
+    for name, recorded, wanted in pairs:
+        if recorded != wanted:
+            raise UsageError(
+                f"{where} was recorded with {name} {recorded}, not {wanted}; delete it, give "
+                "--again to run all anew, or name another --records"
+            )
 
 
 def check_name(where: str, name: str) -> None:

@@ -19,7 +19,14 @@ from kws.config import SAMPLE_RATE
 from kws.detector import Detection
 from kws.engine import clean_samples
 from kws.errors import DiskFullError, KwsError
-from kws.files import FULL, plain_name, refuse_unwritable, write_bytes, write_json
+from kws.files import (
+    FULL,
+    make_private,
+    plain_name,
+    refuse_unwritable,
+    write_bytes,
+    write_json,
+)
 
 from .live import LiveEngine
 from .worker import CAPACITY, Tell, Worker
@@ -183,7 +190,7 @@ class Shelf:
         self._folder, self._limit = folder, limit
         self._full = False  # the disk, although one has made way
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private(folder)
             with suppress(DiskFullError):  # there may be room by then, or the oldest make way
                 refuse_unwritable(folder)
             there = [found for path in folder.iterdir() if (found := NAME.fullmatch(path.name))]

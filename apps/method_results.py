@@ -15,10 +15,12 @@ from models.bcresnet import BCResNet
 from policy.methods import METHODS
 from policy.spottune import Routed
 
+from .grid import Cell
 from .learn import ROUNDED
 from .measure import routing_macs
 from .pictures import choices, save
 from .tables import (
+    OURS,
     Record,
     accuracies,
     base_of,
@@ -36,7 +38,6 @@ from .tables import (
     task_of,
 )
 
-SHOWN: Final = "swr"  # whose choices are drawn
 ROUTED: Final = "spottune"  # costs more operations than the others
 
 
@@ -181,9 +182,9 @@ def draw_accuracy(records: Sequence[Record], path: Path) -> bool:
             [mean(means[index]) for index in order],
             [stdev(means[index]) if len(means[index]) > 1 else 0 for index in order],
             capsize=2,
-            linewidth=2.5 if name == SHOWN else 1,
+            linewidth=2.5 if name == OURS else 1,
             label=name,
-            zorder=3 if name == SHOWN else 2,
+            zorder=3 if name == OURS else 2,
             **_style(name),
         )
     axes.set_xscale("log")
@@ -221,7 +222,7 @@ def draw_choices(records: Sequence[Record], bases: Sequence[Record], path: Path)
     False where the base has no record, or is no BC-ResNet.
     """
     width = _width_of_base(records, bases)
-    ours = [r for r in records if r["cell"]["method"] == SHOWN]
+    ours = [r for r in records if r["cell"]["method"] == OURS]
     if width is None or not ours:
         return False
     sites = find_sites(BCResNet(2, width))
@@ -252,8 +253,8 @@ def _width_of_base(records: Sequence[Record], bases: Sequence[Record]) -> float 
 
 def _name_of(record: Record) -> str:
     """Of the folder that a pretraining left."""
-    cell = record["cell"]
-    return f"{cell['task']}-tau{cell['tau']:g}-{cell['seed']}"
+    told = record["cell"]
+    return Cell(task=told["task"], seed=told["seed"], tau=told["tau"]).name
 
 
 def _on_all_tasks(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
@@ -271,4 +272,4 @@ def _means(records: Sequence[Record]) -> list[float]:
 
 
 def _ours_first(method: str) -> tuple[bool, str]:
-    return method != SHOWN, method
+    return method != OURS, method

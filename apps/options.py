@@ -64,7 +64,7 @@ FILE = _NonEmptyPath(path_type=Path, readable=False)  # read at its turn
 
 
 def is_given(name: str) -> bool:
-    """Whether the command line names what a parameter is, so that it is not the default."""
+    """Whether the parameter of this name was given on the command line."""
     return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
@@ -121,7 +121,7 @@ def split_words(text: str) -> tuple[str, ...]:
 def words_of(
     context: click.Context, parameter: click.Parameter, value: str | None
 ) -> tuple[str, ...] | None:
-    """Refuse an option that names no word."""
+    """The words that an option names; one that is given and names none is refused."""
     if value is None:
         return None
     words = split_words(value)

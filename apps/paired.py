@@ -6,6 +6,7 @@ from statistics import mean
 from typing import Final
 
 from .tables import (
+    OURS,
     Record,
     accuracies,
     base_of,
@@ -29,7 +30,7 @@ Kind = tuple[str, str]  # method and budget
 Run = tuple[str, int]  # task and seed
 Pairs = Sequence[tuple[Record, Record]]
 
-OURS, WHOLE, DRAWN = "swr", "full", "random"
+WHOLE, DRAWN = "full", "random"
 NEARLY: Final = 1.03  # times SWR's bytes: at one budget, methods differ by what names sites
 
 CAUSALITY: Final = (
@@ -42,7 +43,7 @@ CAUSALITY: Final = (
 def causality(records: Sequence[Record]) -> str:
     """Pairs of the same task, method, budget, length and seed; nothing where there is none.
 
-    A run and its seed are there once, at one learning rate.
+    ``records`` hold each run with each seed once, at one learning rate.
     """
     rows = []
     for _, some in sorted(grouped(records, _but_hearing).items()):
@@ -143,9 +144,8 @@ def _difference(pairs: Pairs) -> tuple[str, str]:
     error = standard_error(means)
     if pairs[0][1]["cell"]["method"] == DRAWN:
         error = max(error, standard_error([mean(some) for some in by_seed.values()]))
-    return signed_mean(
-        means, error
-    ), f"{wins} better, {ties} equal, {len(points) - wins - ties} worse"
+    counts = f"{wins} better, {ties} equal, {len(points) - wins - ties} worse"
+    return signed_mean(means, error), counts
 
 
 SEQUENCE: Final = (
@@ -160,7 +160,7 @@ def sequences(records: Sequence[Record]) -> str:
     """A row for each order of languages that is part of no longer one."""
     found = {(_kind_of(r), _order_of(r)): r for r in records}
     orders = {key for key in found if len(key[1]) > 1}
-    rows = []
+    rows: list[tuple[str, int, list[str], str, str]] = []  # the third: a cell for each language
     for kind, order in sorted(orders):
         parts = [order[:end] for end in range(1, len(order) + 1)]
         goes_on = any(
@@ -179,11 +179,16 @@ def sequences(records: Sequence[Record]) -> str:
         mean_of_all = mean(accuracies([r for r in steps if r]))
         method, budget, seed, *_ = kind
         stored = "; ".join(f"{r['result']['stored_bytes']:,}" for r in steps if r)
-        rows.append([f"{method} {budget}", str(seed), *cells, f"{mean_of_all:.1f}", stored])
-    longest = max(map(len, rows), default=4) - 4
-    rows = [[*row[:-2], *[""] * (longest + 4 - len(row)), *row[-2:]] for row in rows]
-    measured = ["mean", "stored bytes"]
-    return markdown(["method", "seed", *map(str, range(1, longest + 1)), *measured], rows)
+        rows.append((f"{method} {budget}", seed, cells, f"{mean_of_all:.1f}", stored))
+    longest = max((len(cells) for _, _, cells, *_ in rows), default=0)
+    titles = ["method", "seed", *map(str, range(1, longest + 1)), "mean", "stored bytes"]
+    return markdown(
+        titles,
+        [
+            [how, str(seed), *cells, *[""] * (longest - len(cells)), *measured]
+            for how, seed, cells, *measured in rows
+        ],
+    )
 
 
 def _kind_of(record: Record) -> tuple[str, str, int, str, str, float, tuple[str, ...]]:

@@ -141,14 +141,14 @@ def thresholds(engine: LiveEngine) -> str:
     if not len(finite):
         return "none"
     low, high = finite.min(), finite.max()
-    text = _level(low) if low == high else f"{_level(low)} to {_level(high)}"
+    text = _digits(low) if low == high else f"{_digits(low)} to {_digits(high)}"
     return f"{text}, turned {'up' if engine.raised > 0 else 'down'}" if engine.raised else text
 
 
-def _level(threshold: float) -> str:
-    """As many digits as tell it from one.
+def _digits(threshold: float) -> str:
+    """A threshold with as many digits as tell it from one.
 
-    >>> _level(0.5), _level(0.9963), _level(0.99991)
+    >>> _digits(0.5), _digits(0.9963), _digits(0.99991)
     ('0.50', '0.996', '0.9999')
     """
     digits = 2 if threshold < 0.995 else 3 if threshold < 0.9995 else 4
@@ -167,8 +167,8 @@ def spark(values: NDArray[np.float32]) -> str:
 
 def level_line(level: float, width: int, muted: bool = False) -> Line:
     """How loud it is, as a bar and in dBFS."""
-    quiet, loud = (level < bound for bound in LOUD)
-    colour = "green" if quiet else "yellow" if loud else "red"
+    yellow, red = LOUD
+    colour = "green" if level < yellow else "yellow" if level < red else "red"
     room = max(0, width - 16)
     filled = round(room * min(max(1 - level / QUIET, 0), 1))
     said = piece("     MUTED", "bold red") if muted else piece(f"{level:5.0f} dBFS")
@@ -244,7 +244,7 @@ def _keyword(state: State, index: int, width: int) -> Line:
     heard = score >= threshold
     style = "dim" if label in NO_KEYWORDS else "bold" if heard else ""
     name = fitted([piece(label, style)], min(width // 3, 20))
-    wanted = f" ≥{_level(threshold)}" if math.isfinite(threshold) else ""
+    wanted = f" ≥{_digits(threshold)}" if math.isfinite(threshold) else ""
     said = [piece(f" {score:.2f}"), piece(f"{wanted:<8}" if width >= ROOMY else "", "dim")]
     room = width - Segment.get_line_length([*name, *said]) - 1
     trace = _trace(cells[len(cells) - max(0, room) :], threshold)

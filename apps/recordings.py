@@ -41,7 +41,6 @@ Said = tuple[Clip, NDArray[np.int16]]  # a recording of a keyword, and its sampl
 LONG = 5.0  # seconds; no word lasts so long, and pauses around it hardly do
 EMPTY = -70.0  # dBFS of the loudest 50 ms; people who speak softly are louder
 CUT = 1_600  # samples that a keyword may be longer than a view before it is told
-FEW = 3  # words that a sentence names
 MARGIN = 2_800  # samples kept on either side of a view: the farthest shift at the highest speed
 
 
@@ -184,9 +183,10 @@ class Recordings:
         return self._once(split, split, lambda: self._read(split))
 
     def _once(self, key: object, split: Split, make: Callable[[], T]) -> T:
-        """What is kept of the same examples: runs of a task may hear people in other splits.
+        """What ``make`` gives, or what it gave before for the same examples in the same form.
 
-        Bases may hear more or less of what comes before them.
+        Of one task another run may have people in other splits, and another base another front end
+        or context.
         """
         if self.kept is None:
             return make()
@@ -334,7 +334,7 @@ def _tell_cut(said: Iterable[Said], view: int) -> None:
             spans[clip.word].append(end - begin)
     if cut := [word for word, some in spans.items() if median(some) > view + CUT]:
         note(
-            f"{few(cut, FEW)}: most recordings last more than a second, of which only "
+            f"{few(cut)}: most recordings last more than a second, of which only "
             "the loudest is heard; choose something shorter"
         )
 

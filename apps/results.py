@@ -69,7 +69,9 @@ def write_results(
     The page says that the records are those in ``source``.
 
     Raises:
-        KwsError: two grids call different recordings by one name, or different bases.
+        KwsError: two grids call different recordings, bases or streams by one name; recordings
+            have changed between two runs; a method that learns tasks together had others in two
+            grids; or learning rates have no run in common to be compared by.
 
     """
     records = without_diverged(records)
@@ -274,7 +276,7 @@ def write_summary(records: Sequence[Record], page: Path) -> None:
 
 
 def _adaptations(records: Sequence[Record]) -> list[Record]:
-    """Each at its method's best rate; those that build on another language are told apart."""
+    """Adaptations at their methods' best rates, without those that build on another language."""
     trained = [r for r in records if "stream" not in r and not r["cell"]["tau"]]
     return at_best_rates(r for r in trained if not r["cell"].get("before"))
 
@@ -298,7 +300,7 @@ def _alike(records: Sequence[Record]) -> list[list[Record]]:
 
 
 def _compared(
-    records: Sequence[Record], bases: Sequence[Record], out: Path, mark: str = ""
+    records: Sequence[Record], bases: Sequence[Record], out: Path, mark: str
 ) -> list[str]:
     """The tables and pictures of runs of one setting; ``mark`` is in the pictures' names."""
     kinds = grouped(records, method_and_budget)

@@ -30,7 +30,6 @@ from policy.spottune import stored_router
 
 from .progress import note
 
-FEW: Final = 3  # words that a sentence names
 HISTORY: Final = "history.json"  # of training, epoch by epoch
 
 
@@ -72,7 +71,7 @@ def refuse_taken(out: Path, language: str, words: Collection[str]) -> None:
     theirs = spotted(there.labels)
     if {*map(str.casefold, theirs)}.isdisjoint(map(str.casefold, words)):
         raise UsageError(
-            f"{out} holds an adapter of other words, {few(theirs, FEW)}; name another --out, or "
+            f"{out} holds an adapter of other words, {few(theirs)}; name another --out, or "
             "delete it"
         )
 
@@ -97,7 +96,7 @@ def open_earlier(base: Base, folder: Path, method: str) -> Adaptation:
     """The language that a new one builds on.
 
     Raises:
-        UsageError: the method, or that of the language before, builds on none.
+        UsageError: the method builds on no language before, or that one was learnt by another.
         KwsError: there is no such adapter, or it is another base's.
 
     """

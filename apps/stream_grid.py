@@ -8,11 +8,10 @@ from typing import Any, Final
 
 from kws.adapter import ADAPTER_CONFIG, AdapterConfig
 from kws.base import BASE_CONFIG
-from kws.errors import UsageError
 
 from . import trial
 from .evaluate import PICTURE, hear_hours
-from .grid import check, check_name, check_seeds, table
+from .grid import check, check_filters, check_name, check_seeds, refuse_difference, table
 from .recordings import Selection, parse_filters
 from .wiring import open_runtime, read_config
 
@@ -57,15 +56,10 @@ class StreamCell:
     def refuse_other(self, made: Mapping[str, Any], where: Path) -> None:
         """Raise a UsageError where it was recorded with other settings or networks than now."""
         theirs, ours = made.get("cell", {}), json.loads(json.dumps(self.record))
-        pairs = {name: (theirs.get(name), value) for name, value in ours.items()}
         then, now = made.get("network", {}), self.network
-        pairs |= {name: (then[name], value) for name, value in now.items() if name in then}
-        for name, (recorded, wanted) in pairs.items():
-            if recorded != wanted:
-                raise UsageError(
-                    f"{where} was recorded with {name} {recorded}, not {wanted}; delete it, give "
-                    "--again, or name another --records"
-                )
+        pairs = [(name, theirs.get(name), value) for name, value in ours.items()]
+        pairs += [(name, then[name], value) for name, value in now.items() if name in then]
+        refuse_difference(where, pairs)
 
     @property
     def network(self) -> dict[str, str]:
@@ -99,7 +93,7 @@ def _span(grid: Mapping[str, Any]) -> Iterator[StreamCell]:
         check_name("[streams]", task)
         stream = table(Stream, common | own, where)
         stream = replace(stream, snrs=tuple(map(float, stream.snrs)))
-        check(where, "filter", all("=" in text for text in stream.filter), 'like ["column=value"]')
+        check_filters(where, "filter", stream.filter)
         check(where, "keywords", stream.keywords is None or bool(stream.keywords), "at least one")
         hours, ratios = (trial.SHORTEST, trial.LONGEST), trial.RATIOS
         right = hours[0] <= stream.hours <= hours[1]

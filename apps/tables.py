@@ -12,9 +12,10 @@ from policy.transfer import RATE
 from .learn import ROUNDED, STEPS
 from .pretrain import LR
 
+OURS: Final = "swr"  # the method that others are compared with
 Record = dict[str, Any]
 DIVERGED: Final = "diverged"  # in the record of a run without an end: the sentence that says so
-LAST = "~"  # sorts behind every kind of budget
+LAST: Final = "~"  # sorts behind every kind of budget
 
 
 K = TypeVar("K")
@@ -29,7 +30,7 @@ def grouped(records: Iterable[Record], key: Callable[[Record], K]) -> dict[K, li
 
 
 def method_and_budget(record: Record) -> tuple[str, str]:
-    """Method, and in how many bits it stores a number where not in its grid's; and budget."""
+    """The method, with its bits where they are not its grid's, and the budget; empty if none."""
     cell = record["cell"]
     return f"{cell['method'] or ''}{bits_told(record)}", cell["budget"] or ""
 
@@ -111,12 +112,12 @@ def spread_of(values: Iterable[float]) -> str:
 
 
 def standard_error(values: Sequence[float]) -> float:
-    """Of the mean, of which one value alone says nothing: 0."""
+    """Of the mean; 0 for one value alone, which does not tell it."""
     return stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
 
 
 def signed_mean(values: Sequence[float], error: float | None = None) -> str:
-    """Mean and its standard error, if no larger one is given.
+    """Mean, with its sign, and ``error``, or else the standard error of these values.
 
     >>> signed_mean([1.0]), signed_mean([1.0, 3.0]), signed_mean([1.0, 3.0], 2.0)
     ('+1.00', '+2.00 ± 1.00 (standard error)', '+2.00 ± 2.00 (standard error)')
@@ -146,7 +147,7 @@ def budget_size(budget: str) -> tuple[str, float]:
 
 
 def by_budget(item: tuple[tuple[str, str], Any]) -> tuple[tuple[str, float], str]:
-    """Smaller budgets first."""
+    """Smaller budgets first; before all, the method that owns nothing but a head."""
     (method, budget), _ = item
     return (("", 0.0) if method == "head" else budget_size(budget), method)
 

@@ -8,7 +8,7 @@ from kws.adapter import ADAPTER_CONFIG, AdapterConfig, read_adapter_config
 from kws.base import BASE_CONFIG, BaseConfig, read_base_config
 from kws.config import spotted
 
-from .card import STREAM, counted
+from .card import STREAM, as_stored, counted
 from .tables import tenths
 
 TITLES: Final = (
@@ -24,12 +24,12 @@ INTRODUCTION: Final = (
 
 
 def zoo_rows(folder: Path) -> list[list[str]]:
-    """A row for each network of a folder that was tested."""
-    configs: list[tuple[str, BaseConfig | AdapterConfig]] = [
-        (path.parent.name, read_base_config(path.parent))
-        for path in folder.glob(f"*/{BASE_CONFIG}")
-    ]
+    """A row for each network of a folder that was tested, bases first, then by name."""
+    bases = sorted(folder.glob(f"*/{BASE_CONFIG}"))
     adapters = sorted(folder.glob(f"*/{ADAPTER_CONFIG}"))
+    configs: list[tuple[str, BaseConfig | AdapterConfig]] = [
+        (path.parent.name, read_base_config(path.parent)) for path in bases
+    ]
     configs += [(path.parent.name, read_adapter_config(path.parent)) for path in adapters]
     return [_row(name, config) for name, config in configs if "test" in config.metrics]
 
@@ -55,7 +55,7 @@ def _row(name: str, config: BaseConfig | AdapterConfig) -> list[str]:
 def _stream(found: dict[str, Any] | None) -> Iterable[str]:
     if not found:
         return ["-"] * 3
-    point = next(point for point in found["points"] if point["aim_per_hour"] is None)
+    point = as_stored(found)
     missed = [tenths(point["snr"].get(ratio, {}).get("miss_rate")) for ratio in ("10", "0")]
     made = found.get("made", 0)
     some = "some " if made < found.get("count", made) else ""

@@ -30,6 +30,7 @@ from .features import LogMel
 CHAIN = 4  # words of a row where words are heard one after another
 LATE = 24  # frames: training takes the decision on a view from its end to so many later
 LAG = LATE // 2  # frames after a view's end at which evaluation takes the decision on it
+SEED_STEP = 1_000_003  # more epochs than any run has, so that no two seeds share one
 QUIET, LOUD = -70.0, -25.0  # dB full scale, the levels at which silence is heard
 
 
@@ -124,7 +125,7 @@ class TrainingBatches:
         return order
 
     def epoch(self, index: int) -> Iterator[tuple[Any, ...]]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
+        generator = torch.Generator().manual_seed(self.seed * SEED_STEP + index)
         order = self._order(generator)
         missing = -len(order) % self.chain  # words of the last row; the first come again
         for clips in torch.cat([order, order.repeat(self.chain)[:missing]]).split(self.batch):
@@ -146,7 +147,8 @@ class TrainingBatches:
         words = self._words(clips.flatten(), touched.repeat_interleave(self.chain), generator)
         waves = functional.pad(words.view(rows, -1), (self.lead, self.tail))
         noise = draw_noise(self.noise, rows, waves.shape[1], generator)
-        # To the mean of all the row, its silent lead included; streams.py measures the word alone.
+        # Relative to the mean power of the whole row, its silent lead included; streams.py takes
+        # that of the word alone.
         ratios = uniform((rows, 1), *self.augment.snr, generator)
         waves = torch.where(touched[:, None], add_noise(waves, noise, ratios), waves)
         parts = [self.lead, self.chain * self.view, self.tail]

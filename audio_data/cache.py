@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kws.errors import KwsError
-from kws.files import replacing
+from kws.files import make_private, replacing
 
 from .decode import decode
 from .manifest import few
@@ -22,11 +22,10 @@ from .place import place
 VERSION = 1  # of what placing does; a change makes every cached file stale
 OURS = re.compile(r"\.?[0-9a-f]{32}\.npy(\.[0-9a-f]{8}\.tmp)?")  # files that may be deleted
 MOST = 4_000_000_000  # bytes of all that is kept; what was not used for longest makes room
-NAMED = 3  # recordings that cannot be read, of which the names are told
 
 
 def cache_folder() -> Path:
-    """``$KWS_CACHE``, or ``kws`` in the user's cache folder; who has none has one that passes."""
+    """``$KWS_CACHE``, or ``kws`` in the user's cache folder; without a home, a temporary one."""
     if own := os.environ.get("KWS_CACHE"):
         return Path(own)
     folder = Path(os.environ.get("XDG_CACHE_HOME", ""))
@@ -87,7 +86,7 @@ def _together(errors: Mapping[int, KwsError], paths: Sequence[Path]) -> KwsError
     first = errors[min(errors, key=lambda index: str(paths[index]))]
     if len(errors) == 1:
         return first
-    names = few([str(paths[index]) for index in errors], NAMED)
+    names = few([str(paths[index]) for index in errors])
     return KwsError(f"{len(errors)} recordings cannot be read: {names}; {first}")
 
 
@@ -113,6 +112,7 @@ def _load(path: Path, shape: tuple[int, int]) -> NDArray[np.int16] | None:
 def _save(path: Path, views: NDArray[np.int16]) -> None:
     """A cache that cannot be written costs time, not the run."""
     with suppress(KwsError, OSError):
+        make_private(path.parent)
         with replacing(path) as file:
             np.save(file, views, allow_pickle=False)
         _make_room(path)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kws.config import composed, steers
 from kws.errors import KwsError, UsageError
-from kws.files import plain_name, write_bytes, write_text
+from kws.files import make_private, plain_name, write_bytes, write_text
 
 from .encode import encode
 from .files import audio_files
@@ -162,7 +162,7 @@ def _alone(folder: Path) -> Iterator[None]:
     The folder is made where it is missing.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
     except OSError as error:
         raise KwsError(
             f"cannot write in {folder} ({error.strerror}); choose another --out"

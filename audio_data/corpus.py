@@ -69,6 +69,11 @@ def read_others(
 
     It is what ``filters`` leave out of the corpus at ``path``, and the corpus ``others``, as far as
     it is there; each file once. The pattern finds speakers there too, where it matches.
+
+    Raises:
+        UsageError: of the corpus ``others`` no recording is there.
+        KwsError: a corpus cannot be read.
+
     """
     found = []
     if filters:

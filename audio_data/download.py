@@ -11,6 +11,8 @@ from typing import Any, Final
 from kws.errors import KwsError, UsageError
 
 from .fetch import Progress, fetch
+from .mswc import ENDING
+from .speech_commands import LISTS
 from .unpack import move_into, refuse_taken, stage_for, unpack
 
 Watch = Callable[[str], Progress]  # what is being done -> its progress
@@ -53,13 +55,17 @@ def get_speech_commands(
         watch: called with a description, returns what hears of progress.
         how: ``timeout``, ``retries`` and ``pause`` of :func:`fetch`.
 
+    Raises:
+        UsageError: the folder holds something else, or has no name of its own.
+        KwsError: the archive cannot be fetched or unpacked, or is another than expected.
+
     """
     folder = Path(folder)
     if folder.name in ("", ".."):  # is there, and will not be replaced
         raise UsageError(f"the corpus becomes a folder of its own: name one, as {folder / 'words'}")
     place = Path(os.path.realpath(folder))  # it may be a link to a larger disk
     packed = place.with_name(f"{place.name}.tar.gz")
-    if (folder / "testing_list.txt").is_file():
+    if (folder / LISTS["test"]).is_file():
         return folder
     refuse_taken(folder)
     _fetch_archive("speech-commands", packed, base_url, "", watch, how)
@@ -89,12 +95,16 @@ def get_mswc(
     Returns:
         The folder of the language.
 
+    Raises:
+        UsageError: the corpus has no such language, or the folder holds something else.
+        KwsError: an archive cannot be fetched or unpacked, or is another than expected.
+
     """
     if not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z]{2,8})?", language):
         raise UsageError(f"{language!r} is no language of the corpus; write it as de or zh-CN")
     folder = Path(out) / language
     place = Path(os.path.realpath(folder))  # it may be a link to a larger disk
-    table = f"{language}_splits.csv"
+    table = language + ENDING
     stage = stage_for(place)
     shutil.rmtree(stage, ignore_errors=True)
     packed = {kind: place.with_name(f"{language}-{kind}.tar.gz") for kind in ("splits", "audio")}

@@ -18,6 +18,7 @@ REQUIRED: Final = ("path", "language", "word", "speaker", "split")
 OPTIONAL: Final = ("corpus", "licence")
 UNSPLIT: Final = "unsplit"
 MANIFEST: Final = "manifest.csv"
+FEW: Final = 3  # values that a sentence names
 # Values of the speaker column that name nobody, in lower case; spreadsheets and R write some.
 NOBODY: Final = ("", "?", "unknown", "na", "n/a", "nan", "none", "null")
 
@@ -257,8 +258,8 @@ def _fields(clip: Clip, folder: Path) -> list[str]:
     ]
 
 
-def few(values: Collection[str], count: int) -> str:
-    """Show the first of some values.
+def few(values: Collection[str], count: int = FEW) -> str:
+    """Show the first of some values, sorted.
 
     >>> few({"b", "a", "c"}, 2)
     "'a', 'b' and 1 more"

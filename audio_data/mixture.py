@@ -24,7 +24,6 @@ from .synthesis import DEFAULT_WORDS, PAUSE, SECONDS, make_corpus, write_noises
 KEYWORDS: Final = "keywords"  # folder of these
 SPEAKERS: Final = 40
 TAKES: Final = 4  # of a keyword by one of them; of other words one
-Progress = Callable[[int, int], None]
 
 
 def make_mixture(
@@ -36,7 +35,7 @@ def make_mixture(
     known: Mapping[str, Where] | None = None,
     seed: int = 0,
     respelt: Mapping[str, str] | None = None,
-    progress: Progress | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Path, list[str]]:
     """Speak the words, and other words beside them, and put people's recordings among them.
 
@@ -170,10 +169,15 @@ def _others(words: Sequence[str], language: str, sounds: Collection[bytes]) -> d
 def _people(
     recorded: Sequence[Clip], words: Sequence[str], known: Mapping[str, Split]
 ) -> tuple[list[Clip], list[str]]:
-    """Who is heard when; who is in several splits is nobody in particular, as a manifest has it."""
+    """Give recordings their splits; who would be in several is left without a name.
+
+    Returns:
+        The recordings, and a sentence about those without a name, if there are any.
+
+    """
     if not recorded:
         return [], []
-    # What it says of shortages, synthetic voices mend.
+    # Its warnings are dropped: they are of shortages, which synthetic voices fill.
     split, _ = assign_splits(recorded, known=known, first=words)
     apart = people_in(split)
     named = [clip if clip.speaker in apart else replace(clip, speaker=None) for clip in split]

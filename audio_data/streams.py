@@ -151,7 +151,7 @@ class NegativeStream:
             if kind == "speech":
                 wave = self._speech(words, rng, left)
             else:
-                wave = self._hum(rng, left) if kind == "noise" else _silence(rng)
+                wave = self._noise_alone(rng, left) if kind == "noise" else _silence(rng)
             played[kind] += len(wave)
             yield wave[:left], ()
             left -= len(wave)
@@ -170,10 +170,10 @@ class NegativeStream:
                 self.ledger.add("words", str(clip.path), heard / SAMPLE_RATE, whole)
         speech = np.concatenate(pieces)
         below = rng.uniform(*BELOW)
-        noise = self._noise.draw(len(speech), rng)  # below words: their time is theirs
+        noise = self._noise.draw(len(speech), rng)  # not noted: the ledger has this time as words
         return _bounded(_soft(speech + _gain(level - below) * noise))
 
-    def _hum(self, rng: np.random.Generator, left: int) -> Wave:
+    def _noise_alone(self, rng: np.random.Generator, left: int) -> Wave:
         samples = round(rng.uniform(0.3, 0.7) * STRETCH * SAMPLE_RATE)
         noise = self._noise.draw(samples, rng, self.ledger, left)
         return _bounded(_soft(_gain(rng.uniform(*NOISE_LEVEL)) * noise))

@@ -2,10 +2,9 @@
 
     python benchmarks/growth.py BASE ADAPTER
 
-Reads the adapter from its folder again and again, each time as another language. Prints medians of
-the first ten of fifty, and of ten that come after, in milliseconds of this thread's CPU: to read
-and load one, to change to it, and one decision with it; and the bytes that one adds to
-the memory in use.
+Reads the adapter from its folder sixty times, each time as another language. Prints medians of the
+first ten and of the last ten, in milliseconds of this thread's CPU: to read and load one, to
+change to it, and one decision with it; and the bytes that one adds to the memory in use.
 """
 
 import sys

@@ -109,7 +109,7 @@ def row(name: str, found: Figures) -> None:
 
 
 def macs(network: Folded) -> int:
-    """Multiply-accumulates of one causal frame."""
+    """Multiply-accumulates of one causal frame; the head's, once a decision, are shared out."""
     rows = ROWS
     count = rows * network.stem[0].size
     for block in network.blocks:
@@ -117,7 +117,7 @@ def macs(network: Folded) -> int:
         count += rows * out * block.channels if block.widen else 0
         rows //= block.stride
         count += 3 * rows * out + 3 * out + out * out
-    return count + network.neck.size + network.last[0].size + network.head[0].size // 8
+    return count + network.neck.size + network.last[0].size + network.head[0].size // FRAMES
 
 
 def machine_rate() -> float:
@@ -297,9 +297,7 @@ def measure(given: argparse.Namespace) -> None:
     config = replace(read_base_config(given.base), causal=True)
     network = fold(config, read_tensors(given.base / BASE_MODEL))
     rate, total = machine_rate(), FRAMES * (macs(network) + FRONT_END_MACS)
-    print(
-        f"floor, causal: {total:,} multiply-accumulates a decision at {rate:,.0f} a microsecond: "
-    )
+    print(f"floor, causal: {total:,} multiply-accumulates a decision at {rate:,.0f} a microsecond:")
     floor = total / rate  # microseconds
     print(f"    {floor:.1f} us, {floor * SAMPLE_RATE / BLOCK / 1_000:.3f} ms per second of audio")
     command = [sys.executable, __file__, str(given.base), *map(str, given.adapters), "--memory"]

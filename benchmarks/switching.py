@@ -4,7 +4,7 @@
 
 Three banks: in torch, and those that listen without it, in compiled code and in ONNX Runtime.
 Prints medians over many rounds in one process, in milliseconds of this thread's CPU, their ratio,
-and what the bank holds for each adapter beside the adapter's own numbers.
+and how many bytes all adapters are, and how many the bank holds beside these.
 """
 
 import sys

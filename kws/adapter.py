@@ -32,7 +32,7 @@ from .files import (
 from .forms import WHOLE, Form, Shapes, form_of, split_name
 from .quantized import CODES, Bits, Codes, Peaks, bits_of, dequantize, length
 from .templates import Templates
-from .typed import checked, naming
+from .typed import checked, naming, refuse_format
 
 ADAPTER_CONFIG: Final = "adapter_config.json"
 ADAPTER_MODEL: Final = "adapter_model.safetensors"
@@ -158,11 +158,7 @@ def read_adapter_config(folder: str | Path) -> AdapterConfig:
     """Only the configuration; quick."""
     folder = Path(folder)
     raw = read_json(folder / ADAPTER_CONFIG)
-    if raw.get("format") != FORMAT:
-        raise KwsError(
-            f"{folder} holds an adapter of format {raw.get('format')}, not {FORMAT}; make it again "
-            "with this version"
-        )
+    refuse_format(raw.get("format"), FORMAT, f"{folder} holds an adapter")
     with naming(folder / ADAPTER_CONFIG, "adapter"):
         detector = DetectorConfig.from_dict(checked(DetectorConfig, raw["detector"]))
         config = AdapterConfig(**checked(AdapterConfig, raw | {"detector": detector}))

@@ -11,7 +11,7 @@ from .config import HEAD, FeatureConfig, Where, check_names, check_shown
 from .detector import DetectorConfig
 from .errors import KwsError
 from .files import Arrays, read_json, read_tensors, sha256, write_json, write_tensors
-from .typed import checked, naming
+from .typed import checked, naming, refuse_format
 
 if TYPE_CHECKING:
     from torch import nn
@@ -87,11 +87,7 @@ def read_base_config(folder: str | Path) -> BaseConfig:
     """The configuration of the base in ``folder``, checked against its weights' digest."""
     folder = Path(folder)
     raw = read_json(folder / BASE_CONFIG)
-    if raw.get("format") != FORMAT:
-        raise KwsError(
-            f"{folder} holds a base of format {raw.get('format')}, not {FORMAT}; make it again "
-            "with this version"
-        )
+    refuse_format(raw.get("format"), FORMAT, f"{folder} holds a base")
     with naming(folder / BASE_CONFIG, "base"):
         features = FeatureConfig(**checked(FeatureConfig, raw["features"]))
         detector = DetectorConfig.from_dict(checked(DetectorConfig, raw.get("detector", {})))

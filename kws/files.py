@@ -79,6 +79,12 @@ def remove(path: Path) -> None:
         rest.unlink(missing_ok=True)
 
 
+def make_private(folder: Path) -> None:
+    """Make a folder that its owner alone can read, for people's speech; one that is there stays."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+
+
 def refuse_unwritable(folder: Path) -> None:
     """Raise a KwsError where no file can be written in a folder, which need not be there yet.
 

@@ -49,6 +49,19 @@ def naming(path: Path, what: str) -> Iterator[None]:
         raise KwsError(f"{path} is no {what}'s configuration ({reason})") from error
 
 
+def refuse_format(found: Any, known: int, what: str) -> None:
+    """Raise a KwsError where a file is of another format than the one that is known.
+
+    >>> refuse_format(2, 1, "de holds an adapter")
+    Traceback (most recent call last):
+    kws.errors.KwsError: de holds an adapter of format 2, not 1; update kws
+    """
+    if found != known:
+        newer = isinstance(found, int) and found > known
+        what_to_do = "update kws" if newer else "make it again with this version"
+        raise KwsError(f"{what} of format {found}, not {known}; {what_to_do}")
+
+
 def fits(value: Any, kind: Any) -> bool:
     """Whether a value is of a type, as JSON knows types: whole numbers are numbers too.
 

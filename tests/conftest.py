@@ -4,6 +4,7 @@ import os
 
 # Before torch is imported: one thread repeats bit for bit, here and in the processes tests start.
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import io
 import sys

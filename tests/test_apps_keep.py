@@ -486,6 +486,14 @@ def test_the_begin_of_a_sound_that_goes_on_is_kept_whole(tmp_path: Path) -> None
     assert soundfile.info(tmp_path / record["file"]).duration == 1.5
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_a_new_folder_of_clips_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir(mode=0o755)
+    for name, mode in (("new/kept", 0o700), ("mine", 0o755)):
+        Shelf(tmp_path / name, 1)
+        assert (tmp_path / name).stat().st_mode & 0o777 == mode
+
+
 def test_what_a_power_cut_left_is_removed_at_the_start(tmp_path: Path) -> None:
     """But not what another program is writing, nor files of other names."""
     begun = [".000003", ".000003-hit-ja.wav.0a1b2c3d.tmp", ".000004-near-ja.json.0a1b2c3d.tmp"]

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -78,6 +79,17 @@ def test_detect_and_listen_and_adapters(tmp_path: Path, wave: Wave) -> None:
     assert detected == run("listen", "--wav", tmp_path / "a.wav", *bank)
     assert json.loads(detected.splitlines()[0])["language"] == "cmn"
     assert json.loads(run("adapters", "list", ZOO, "--json"))[0]["language"] == "cmn"
+
+
+def test_the_portable_runtime_tells_nobody_of_its_use(tmp_path: Path) -> None:
+    """ONNX Runtime would leave a number of this device in the user's folder, and report it."""
+    code = (
+        f"from apps.wiring import open_runtime; open_runtime({str(ZOO / 'ara')!r}, kernels=False)"
+    )
+    passed = {"PATH", "LD_LIBRARY_PATH"} & os.environ.keys()
+    env = {name: os.environ[name] for name in passed} | {"HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, check=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_calibrate(tiny: Path, spoken: Path, tmp_path: Path) -> None:

@@ -72,6 +72,17 @@ def test_the_second_reading_is_equal_and_decodes_nothing(
     assert not decoded
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_a_new_cache_is_readable_by_its_owner_alone(
+    clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds people's speech, also that of recordings which nobody else may read."""
+    monkeypatch.setenv("KWS_CACHE", str(tmp_path / "new" / "cache"))
+    load_views(clips, length=LENGTH, margin=MARGIN)
+    assert list((tmp_path / "new" / "cache").iterdir())
+    assert (tmp_path / "new" / "cache").stat().st_mode & 0o777 == 0o700
+
+
 def test_a_changed_file_is_seen(clips: list[Path], decoded: list[Path]) -> None:
     """Also one of the same length, rewritten."""
     before = load(clips)

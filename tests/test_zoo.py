@@ -3,13 +3,14 @@
 import json
 import re
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from helpers import Kws
 
-from apps.card import base_card, card
+from apps.card import base_card, card, command
 from apps.wiring import open_runtime
 from apps.zoo import to_hear
 from apps.zoo_results import zoo_rows
@@ -69,6 +70,23 @@ def test_what_people_lose_is_said_where_only_synthetic_voices_were_learnt(
         config.metrics[split].update(found, accuracy=accuracy)
     config.training["recordings"] = learnt
     assert [line for line in card(config).splitlines() if line.startswith("- People")] == told
+
+
+def test_a_card_names_nobodys_own_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adapters are shared; the folder is often called as its owner is."""
+    monkeypatch.setenv("HOME", "/home/ann")
+    typed = [
+        "adapt",
+        "--data",
+        "/home/ann/my words",
+        "--out=/home/ann/de",
+        "/home/anna",
+        "/home/ann",
+    ]
+    monkeypatch.setattr(sys, "argv", ["kws", *typed])
+    assert command() == "kws adapt --data '~/my words' '--out=~/de' /home/anna '~'"
+    monkeypatch.setenv("HOME", "/")
+    assert "/home/ann/my words" in command()
 
 
 @pytest.mark.parametrize("name", HEARD)
