@@ -24,8 +24,12 @@ TAG = re.compile("([A-Za-z]{2,3}|[xi])(-[A-Za-z0-9]{1,8})*", re.IGNORECASE)  # o
 
 
 def at_home(path: str) -> str:
-    """The path, its leading ``~/`` replaced by the user's folder."""
-    return os.path.expanduser(path) if path.startswith("~/") else path
+    """The path, with the user's folder for ``~`` and a leading ``~/``.
+
+    >>> at_home("~") == os.path.expanduser("~"), at_home("~kept"), at_home("a/~")
+    (True, '~kept', 'a/~')
+    """
+    return os.path.expanduser(path) if path == "~" or path.startswith("~/") else path
 
 
 class Command(click.Command):

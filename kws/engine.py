@@ -326,10 +326,7 @@ class Engine:
 
     def _renew_detector(self) -> None:
         """Make another if the bank has other labels or settings than this one was made for."""
-        labels, config = found = self._stored()
-        before = self._detected
-        same = labels is before[0] and config is before[1]  # quicker to see than equality
-        if not same and found != before:
+        if self._stored() != self._detected:
             self._detector = self._new_detector()
 
     def _stored(self) -> tuple[tuple[str, ...], DetectorConfig]:
