@@ -119,8 +119,10 @@ def apportion(scores: Tensor, sites: Sequence[Site], budget: int) -> tuple[Site,
     budget = min(budget, int(sizes.sum()))
     exact = shares_that_spend(scores.double(), sizes, budget) * sizes
     counts = exact.floor().long()
-    # What is left goes to the largest fractions, and only where there is room.
-    order = torch.argsort((exact - counts).masked_fill(counts == sizes, -1), descending=True)
+    # What is left goes to the largest fractions where there is room, of equal ones to the first;
+    # rounded, so that no machine tells these apart by its last digits.
+    fractions = (exact - counts).round(decimals=9).masked_fill(counts == sizes, -1)
+    order = torch.argsort(fractions, descending=True, stable=True)
     counts[order[: budget - int(counts.sum())]] += 1
     return tuple(
         site if count == site.size else site.with_form(Tied(count))

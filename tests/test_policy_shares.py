@@ -35,6 +35,15 @@ def test_equal_scores_are_equal_shares(network: nn.Module) -> None:
     assert all(isinstance(site.form, Tied) for site in chosen)
 
 
+@pytest.mark.parametrize("sizes", [[7] * 100, list(range(7, 207, 2))])
+def test_of_equal_fractions_the_first_are_rounded_up(sizes: list[int]) -> None:
+    """On every machine: half of each site is some whole numbers and a half."""
+    sites = make_sites(sizes)
+    chosen = apportion(torch.zeros(100), sites, sum(sizes) // 2)
+    up = [site.size - size // 2 for site, size in zip(chosen, sizes, strict=True)]
+    assert up == [1] * 50 + [0] * 50
+
+
 def test_everything_is_every_site_whole(network: nn.Module) -> None:
     sites = find_sites(network)
     assert apportion(torch.randn(len(sites)), sites, 8_836) == sites
