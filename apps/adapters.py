@@ -14,9 +14,10 @@ from kws.errors import KwsError, UsageError
 from kws.files import below
 
 from . import options
+from .card import whose
 from .terminal import complain, json_line, one_line
 
-SUFFIXES: Final = {"synthetic voices": " TTS", "people, synthetic voices": " mixed"}
+SUFFIXES: Final = {"synthetic voices": " TTS", "people and synthetic voices": " mixed"}
 WIDE: Final = 100  # columns, in which there is room for some words
 NARROW: Final = 76  # in which there is none for all figures
 SLIM: Final = 60  # in which there is room for what tells adapters apart
@@ -49,7 +50,7 @@ def list_adapters(folder: Path, as_json: bool) -> None:
                 "spent_parameters": config.spent_parameters,
                 "stored_bytes": config.stored_bytes,
                 "validation_accuracy": _accuracy(config),
-                "validated_on": _whose(config),
+                "validated_on": _validated_on(config),
                 "base_sha256": config.base_sha256,
             }
         )
@@ -133,16 +134,12 @@ def _accuracy(config: AdapterConfig) -> float | None:
     return found if isinstance(found, float) else None
 
 
-def _whose(config: AdapterConfig) -> str | None:
+def _validated_on(config: AdapterConfig) -> str | None:
     """Who said what it was validated on, if that is known."""
     report = config.metrics.get("validation")
     found = report if isinstance(report, dict) else {}
     made, count = found.get("made"), found.get("count")
-    if made is None or count is None:
-        return None
-    if not made:
-        return "people"
-    return "synthetic voices" if made == count else "people, synthetic voices"
+    return None if made is None or count is None else whose(count, made)
 
 
 def _some(words: Sequence[str], shown: int) -> str:

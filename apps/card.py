@@ -128,11 +128,11 @@ def _learnt(training: Figures) -> list[str]:
 def _learnt_from(training: Figures) -> str:
     """Whose recordings it has; of bases made before that was kept, people's."""
     found = training.get("recordings")
-    return _who(found["clips"], found["made"]) if found else "people"
+    return whose(found["clips"], found["made"]) if found else "people"
 
 
-def _who(clips: int, made: int) -> str:
-    """Whose recordings these are."""
+def whose(clips: int, made: int) -> str:
+    """Whose recordings these are, of which so many are made by synthetic voices."""
     if not made:
         return "people"
     return "synthetic voices" if made == clips else "people and synthetic voices"
@@ -144,7 +144,7 @@ def counted(people: int, clips: int, made: int) -> str:
     >>> counted(10, 100, 4), counted(1, 9, 9), counted(0, 9, 0)
     ('10 people and synthetic voices', '1 synthetic voice', 'people who are not named')
     """
-    who = _who(clips, made)
+    who = whose(clips, made)
     if people == 1:
         return {"people": "1 person", "synthetic voices": "1 synthetic voice"}.get(who, who)
     return f"{people} {who}" if people else f"{who} who are not named"
@@ -180,7 +180,7 @@ def _splits(config: AdapterConfig | BaseConfig) -> list[str]:
         between = f", {min(people):.1%} to {max(people):.1%} by person" if len(people) > 1 else ""
         lines.append(
             f"- Accuracy {found['accuracy']:.1%} over {found['count']} {split} clips of "
-            f"{_strangers(found, _who(found['count'], found.get('made', 0)), config)}{between}"
+            f"{_strangers(found, whose(found['count'], found.get('made', 0)), config)}{between}"
         )
         if (worst := found["worst_speaker"]) and worst["speaker"] != NAMELESS:
             lines.append(f"  - Worst speaker: {worst['speaker']} with {worst['accuracy']:.1%}")
@@ -193,8 +193,8 @@ def _splits(config: AdapterConfig | BaseConfig) -> list[str]:
 
 def _gap(known: Sequence[Figures], training: Figures) -> list[str]:
     """What people lose where only synthetic voices were learnt, and validated."""
-    whose = [_who(found["count"], found.get("made", 0)) for found in known]
-    if [_learnt_from(training), *whose] != ["synthetic voices", "synthetic voices", "people"]:
+    measured = [whose(found["count"], found.get("made", 0)) for found in known]
+    if [_learnt_from(training), *measured] != ["synthetic voices", "synthetic voices", "people"]:
         return []
     before, after = (found["accuracy"] for found in known)
     points, more = 100 * abs(before - after), "fewer" if after < before else "more"
