@@ -13,7 +13,7 @@ from kws.errors import KwsError, UsageError
 from .fetch import Progress, fetch
 from .mswc import ENDING
 from .speech_commands import LISTS
-from .unpack import move_into, refuse_taken, stage_for, unpack
+from .unpack import move_into, refuse_nonempty, stage_for, unpack
 
 Watch = Callable[[str], Progress]  # what is being done -> its progress
 
@@ -67,7 +67,7 @@ def get_speech_commands(
     packed = place.with_name(f"{place.name}.tar.gz")
     if (folder / LISTS["test"]).is_file():
         return folder
-    refuse_taken(folder)
+    refuse_nonempty(folder)
     _fetch_archive("speech-commands", packed, base_url, "", watch, how)
     unpack(packed, folder, progress=_told(watch, f"unpacking {packed.name}"))
     packed.unlink()
@@ -110,7 +110,7 @@ def get_mswc(
     packed = {kind: place.with_name(f"{language}-{kind}.tar.gz") for kind in ("splits", "audio")}
     if (folder / "clips").is_dir() and (folder / table).is_file():
         return folder
-    refuse_taken(folder)
+    refuse_nonempty(folder)
     for kind, file in packed.items():
         _fetch_archive(f"mswc-{kind}", file, base_url, language, watch, how)
         unpack(file, stage / kind, progress=_told(watch, f"unpacking {file.name}"))

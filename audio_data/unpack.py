@@ -37,7 +37,7 @@ def unpack(archive: Path, folder: Path, *, progress: Progress | None = None) -> 
     place = Path(os.path.realpath(folder))  # it may be a link to a larger disk
     stage = stage_for(place)
     shutil.rmtree(stage, ignore_errors=True)
-    refuse_taken(folder)
+    refuse_nonempty(folder)
     try:
         stage.mkdir(parents=True)
         _extract(archive, stage, progress)
@@ -53,7 +53,7 @@ def unpack(archive: Path, folder: Path, *, progress: Progress | None = None) -> 
     return folder
 
 
-def refuse_taken(folder: Path) -> None:
+def refuse_nonempty(folder: Path) -> None:
     """Raise UsageError where ``folder`` is there and not empty."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} already holds something else; name another folder")
