@@ -41,6 +41,7 @@ from audio_data import frontend
 from kws.adapter import Adapter, load_adapter
 from kws.base import BASE_MODEL, BaseConfig, read_base_config, save_base
 from kws.config import SAMPLE_RATE
+from kws.detector import Detector
 from kws.engine import Engine
 from kws.files import Arrays, read_tensors
 from kws.runtime import FrontEnd, Network, Runtime
@@ -170,7 +171,7 @@ def stages(name: str, runtime: Runtime, wave: Wave, kernels: bool) -> None:
     state = network.start()
     frames = np.zeros((MELS, FRAMES if network.causal else network.history), np.float32)
     scores = np.full(len(runtime.labels), 0.01, np.float32)
-    detector = engine._new_detector()
+    detector = Detector(runtime.labels, engine.language, runtime.detector_config(engine.language))
     parts = {
         "features": times(_front(runtime.config, kernels)().feed, wave),
         "network": times(lambda block: network.hear(state, frames), wave),
