@@ -27,7 +27,7 @@ from policy.transfer import RATE, SHORTEST
 from . import options, progress, spoken
 from .card import command
 from .learn import BATCH, ROUNDED, STEPS, Recipe, learn_language, summary
-from .recordings import Recordings, Selection, pick_device
+from .recordings import Recordings, Selection
 from .stored import heard_before, refuse_after, refuse_foreign, refuse_taken
 from .terminal import json_line
 from .wiring import open_base, open_runtime
@@ -114,7 +114,7 @@ def adapt(**given: Any) -> None:
     asked = _Asked(**given)
     asked.refuse_contradictions()
     asked.tell_doubts()
-    device = pick_device(asked.device)
+    device = options.pick_device(asked.device)
     base, selection = open_base(asked.base), asked.selection()
     out = asked.out or asked.usual_folder(selection)
     asked.refuse_folder(out)

@@ -27,7 +27,6 @@ from .cell import commit, head_of, run_cell
 from .cluster import spread
 from .grid import Cell, Grid
 from .progress import say
-from .recordings import pick_device
 from .stream_grid import KEY, StreamCell, run_stream, stream_cells
 from .stream_results import summary
 from .tables import DIVERGED
@@ -290,7 +289,7 @@ def _run(
         return {"commit": commit(), **run_stream(cell, out)}
     assert grid is not None
     try:
-        return run_cell(cell, grid, out, pick_device(device), kept, again=again)
+        return run_cell(cell, grid, out, options.pick_device(device), kept, again=again)
     except DivergedError as error:  # as it would again
         return head_of(cell, grid) | {DIVERGED: str(error)}
 

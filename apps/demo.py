@@ -36,7 +36,7 @@ from .demo_stream import SCREEN, Said, compose, hear, is_right, record, stream_t
 from .learn import Recipe, learn_language
 from .live import LiveEngine
 from .progress import counting, step
-from .recordings import Recordings, Selection, pick_device
+from .recordings import Recordings, Selection
 from .terminal import can_draw
 from .wiring import open_base, open_runtime
 from .zoo import BASE, ZOO
@@ -97,9 +97,9 @@ def demo(out: Path, data: Path | None, everything: bool, seed: int, device: str)
     if everything and data:
         raise UsageError("--whole makes all of its speech; leave --data out")
     if everything:
-        whole.run(out, whole.Size(), seed, pick_device(device))
+        whole.run(out, whole.Size(), seed, options.pick_device(device))
     else:
-        run(out, Size(), seed, pick_device(device), data)
+        run(out, Size(), seed, options.pick_device(device), data)
 
 
 def run(out: Path, size: Size, seed: int, device: str, data: Path | None = None) -> list[Row]:

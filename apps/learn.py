@@ -22,7 +22,7 @@ from kws.deltas import Adaptation
 from kws.files import refuse_unwritable, sha256, write_json
 from kws.quantized import Bits, bits_of
 from kws.sites import find_sites
-from kws.train import DivergedError, Epoch, Optimizer, Plan, fingerprint
+from kws.train import DivergedError, Epoch, Optimizer, Plan, fingerprint, validator
 from policy import methods
 from policy.joint import Together, first_classes
 from policy.methods import adapt, method_of
@@ -35,7 +35,7 @@ from .card import COMMAND, card
 from .measure import Measured, measure, network_of, routing_macs
 from .options import TAG
 from .progress import note, training
-from .recordings import Recordings, validator
+from .recordings import Recordings
 from .stored import HISTORY, open_earlier, pack, refuse_taken, tell_unfinished
 
 BATCH: Final = 16

@@ -72,6 +72,17 @@ def is_given(name: str) -> bool:
     return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
+def pick_device(name: str) -> str:
+    """What ``--device`` means here: ``auto`` takes a GPU where there is one."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("there is no GPU that torch can use here; choose --device cpu")
+    return name
+
+
 def refuse_to_change_ours(adapter: Path | None, what: str) -> None:
     """Raise a UsageError where a command would write to the supplied base."""
     if not (adapter or is_given("base")):

@@ -12,7 +12,7 @@ from kws.adapter import ADAPTER_CONFIG, CARD
 from kws.base import BASE_CONFIG, BASE_MODEL, BaseConfig, save_base, tensors_of
 from kws.errors import UsageError
 from kws.files import read_tensors, refuse_unwritable, write_bytes, write_json, write_text
-from kws.train import HIGHEST, Epoch, Optimizer, Plan, Stage, fingerprint, fit
+from kws.train import HIGHEST, Epoch, Optimizer, Plan, Stage, fingerprint, fit, validator
 from models import layout
 from models.folded import fold
 from models.session import FILE
@@ -22,7 +22,7 @@ from .card import COMMAND, base_card, command
 from .export import base_file
 from .measure import measure
 from .progress import note, training
-from .recordings import Recordings, Selection, pick_device, validator
+from .recordings import Recordings, Selection
 from .stored import HISTORY, is_unfinished, refuse_foreign, tell_unfinished
 from .terminal import json_line
 
@@ -94,7 +94,8 @@ def pretrain(
         seed=seed,
     )
     plan = Plan(epochs=epochs, lr=lr, optimizer=optimizer, seed=seed)
-    result = run(selection, tau, plan, pick_device(device), out, causal=causal, made_by=command())
+    device = options.pick_device(device)
+    result = run(selection, tau, plan, device, out, causal=causal, made_by=command())
     click.echo(json_line(result) if as_json else _lines(result, out))
 
 

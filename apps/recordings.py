@@ -29,8 +29,6 @@ from audio_data.task import Task, make_task, measuring_task
 from kws.base import BaseConfig
 from kws.config import SILENCE, UNKNOWN, FeatureConfig, Where
 from kws.errors import UsageError
-from kws.metrics import accuracy
-from kws.train import predict
 from models.registry import context
 
 from .progress import counting, note
@@ -351,25 +349,3 @@ def _named(clips: Sequence[Clip], pool: Sequence[Clip]) -> frozenset[str]:
     mixed = any(c.is_synthetic for c in (*clips, *pool))  # whose manifest says our splits
     heard = [*clips, *(clip for clip in pool if mixed or clip.split is None)]
     return frozenset(c.speaker for c in heard if c.speaker and not c.is_synthetic)
-
-
-def pick_device(name: str) -> str:
-    """``auto`` takes a GPU where there is one."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("there is no GPU that torch can use here; choose --device cpu")
-    return name
-
-
-def validator(
-    features: Tensor, labels: Tensor, keywords: int, classes: int
-) -> Callable[[torch.nn.Module], float]:
-    """Accuracy over the keywords' clips, among so many classes, as a function of a network."""
-    spoken = labels < keywords
-
-    def validate(model: torch.nn.Module) -> float:
-        predicted = predict(model, features[spoken])[:, :classes].argmax(1)
-        return accuracy(np.asarray(predicted), np.asarray(labels[spoken]))
-
-    return validate

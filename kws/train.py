@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from .errors import KwsError
 from .files import read_metadata, read_tensors, remove, write_tensors
+from .metrics import accuracy
 
 HIGHEST: Final = 1e30  # peak rate; far beyond it single precision has no such numbers
 MOST_EPOCHS: Final = 7_919  # up to which runs of different seeds have no epoch's draws in common
@@ -265,3 +266,16 @@ def predict(model: nn.Module, features: Tensor, batch: int = 16) -> Tensor:
     logits = torch.cat([model(part.to(device)).detach().cpu() for part in features.split(batch)])
     model.train(mode)
     return logits
+
+
+def validator(
+    features: Tensor, labels: Tensor, keywords: int, classes: int
+) -> Callable[[nn.Module], float]:
+    """Accuracy over the keywords' clips, among so many classes, as a function of a network."""
+    spoken = labels < keywords
+
+    def validate(model: nn.Module) -> float:
+        predicted = predict(model, features[spoken])[:, :classes].argmax(1)
+        return accuracy(predicted.numpy(), labels[spoken].numpy())
+
+    return validate
