@@ -18,7 +18,7 @@ from audio_data.batches import CachedBatches, TrainingBatches, Views, fixed_feat
 from audio_data.cache import load_views
 from audio_data.clips import Clip, Split
 from audio_data.corpus import read_corpus, read_others
-from audio_data.decode import lasts_longer
+from audio_data.decode import FULL_SCALE, lasts_longer
 from audio_data.manifest import by_column, few
 from audio_data.material import SplitBy, split_by
 from audio_data.noise import find_noise, load_noise
@@ -338,7 +338,7 @@ def _tell_cut(said: Iterable[Said], view: int) -> None:
 
 
 def _sound(wave: NDArray[np.int16]) -> NDArray[np.float32]:
-    return wave.astype(np.float32) / np.float32(32_768)
+    return wave.astype(np.float32) / np.float32(FULL_SCALE)
 
 
 def _named(clips: Sequence[Clip], pool: Sequence[Clip]) -> frozenset[str]:

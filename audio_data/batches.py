@@ -25,6 +25,7 @@ from .augment import (
     narrow,
     uniform,
 )
+from .decode import FULL_SCALE
 from .features import LogMel
 
 CHAIN = 4  # words of a row where words are heard one after another
@@ -164,7 +165,7 @@ class TrainingBatches:
         shift = torch.randint(-reach, reach + 1, (count,), generator=generator)
         starts = margin + torch.where(touched, shift, 0)
         speeds = uniform((count,), 1 - config.speed, 1 + config.speed, generator)
-        waves = crop_at_speed(self.views.waves[rows], starts, speeds, self.view) / 32_768
+        waves = crop_at_speed(self.views.waves[rows], starts, speeds, self.view) / FULL_SCALE
         gains = uniform((count // self.chain, 1), *config.gain, generator)
         if self.lead:
             gains = gains.repeat_interleave(self.chain, dim=0)
@@ -227,13 +228,13 @@ def fixed_features(
     others = torch.randperm(len(views), generator=generator) if lead else None
     middle = slice(views.margin, views.margin + features.view)
     for rows in torch.arange(len(views)).split(256):
-        waves = views.waves[rows, middle].float() / 32_768
+        waves = views.waves[rows, middle].float() / FULL_SCALE
         stretch = draw_noise(noise, len(rows), features.view, generator)
         waves = fill_silence(waves, stretch, views.silent[rows], generator)
         if others is not None:
-            before = views.waves[others[rows], middle].float() / 32_768
+            before = views.waves[others[rows], middle].float() / FULL_SCALE
             before = functional.pad(before, (lead, 0))[:, -lead:]
-            after = views.waves[others[rows].roll(1), middle][:, :tail].float() / 32_768
+            after = views.waves[others[rows].roll(1), middle][:, :tail].float() / FULL_SCALE
             waves = torch.cat([before, waves, after], dim=1)
         pieces.append(log_mel(waves))
     return torch.cat(pieces), views.labels

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kws.errors import KwsError
 from kws.files import make_private, replacing
 
-from .decode import decode
+from .decode import FULL_SCALE, decode
 from .manifest import few
 from .place import place
 
@@ -69,7 +69,7 @@ def load_views(
         except KwsError as error:
             errors[index] = error
         else:
-            views[index] = np.clip(np.round(wave * 32_768), -32_768, 32_767)
+            views[index] = np.clip(np.round(wave * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         for done, _ in enumerate(threads.map(fill, range(len(paths))), start=1):

@@ -17,6 +17,7 @@ from kws.errors import KwsError
 from .container import begins_like_audio, counts_mp3_frames, end_without_title, is_cut
 from .files import conversion
 
+FULL_SCALE: Final = 32_768  # of 16-bit samples; decoded ones are from -1 to 1
 RATES: Final = range(8_000, 192_001)  # Hz, what is resampled
 INTEGERS_ABOVE: Final = 100.0  # times full scale: samples were stored as floats, not scaled
 BLOCK: Final = 1 << 20  # samples read at once: a header that lies cannot ask for all memory

@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from kws.config import SAMPLE_RATE
 from kws.errors import KwsError, UsageError
 
+from .decode import FULL_SCALE
+
 _LOCK = threading.Lock()  # the library keeps its state in globals
 
 # Values of speak_lib.h.
@@ -134,7 +136,7 @@ def speak(
         refused = refused or library.espeak_Synth(data, size, 0, 1, 0, _UTF8, None, None)
     if refused:
         raise KwsError(f"eSpeak NG cannot say {text!r} with voice {name!r} (error {refused})")
-    wave = np.frombuffer(b"".join(pieces), np.int16).astype(np.float32) / 32_768
+    wave = np.frombuffer(b"".join(pieces), np.int16).astype(np.float32) / FULL_SCALE
     resampled: NDArray[np.float32] = soxr.resample(wave, native, SAMPLE_RATE)
     return np.clip(resampled, -1.0, 1.0)
 
