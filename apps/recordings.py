@@ -222,12 +222,11 @@ class Recordings:
 
     @property
     def learnt(self) -> list[str]:
-        """What is trained on, the same however the path of the corpus is spelt."""
-        examples = self.task.splits["train"]
-        clips = [
-            e.clip and replace(e.clip, path=Path(os.path.realpath(e.clip.path))) for e in examples
+        """Files and classes of what is trained on, however the path of the corpus is spelt."""
+        return [
+            f"{e.label} {os.path.realpath(e.clip.path) if e.clip else SILENCE}"
+            for e in self.task.splits["train"]
         ]
-        return [f"{clip} {e.label}" for clip, e in zip(clips, examples, strict=True)]
 
     def said(self, split: Split) -> list[Clip]:
         """The recordings of keywords in a split."""
