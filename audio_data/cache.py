@@ -25,7 +25,12 @@ MOST = 4_000_000_000  # bytes of all that is kept; what was not used for longest
 
 
 def cache_folder() -> Path:
-    """``$KWS_CACHE``, or ``kws`` in the user's cache folder; without a home, a temporary one."""
+    """``$KWS_CACHE``, or ``kws`` in the user's cache folder; without a home, a temporary one.
+
+    Raises:
+        KwsError: the temporary one may be another user's work.
+
+    """
     if own := os.environ.get("KWS_CACHE"):
         return Path(own)
     folder = Path(os.environ.get("XDG_CACHE_HOME", ""))
@@ -33,7 +38,16 @@ def cache_folder() -> Path:
         return folder / "kws"
     with suppress(RuntimeError):
         return Path.home() / ".cache" / "kws"
-    return Path(tempfile.gettempdir()) / f"kws-{os.getuid()}"
+    folder = Path(tempfile.gettempdir()) / f"kws-{os.getuid()}"
+    with suppress(OSError):  # a cache that cannot be made costs time, not the run
+        make_private(folder)
+        there = folder.lstat()
+        if there.st_uid != os.getuid() or there.st_mode & 0o077:
+            raise KwsError(
+                f"{folder} is another user's, or open to others; name a folder of your own in "
+                "KWS_CACHE"
+            )
+    return folder
 
 
 def load_views(

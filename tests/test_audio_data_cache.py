@@ -199,16 +199,53 @@ def test_the_folder_is_the_users_choice(monkeypatch: pytest.MonkeyPatch, tmp_pat
         assert cache_folder() == tmp_path / "c" / ".cache" / "kws"
 
 
-def test_who_has_no_home_has_a_cache_that_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    def homeless() -> Path:
+@pytest.fixture
+def homeless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The cache of a user without a home."""
+
+    def fail() -> Path:
         raise RuntimeError
 
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.delenv("KWS_CACHE", raising=False)
-    monkeypatch.setattr(Path, "home", homeless)
-    assert cache_folder().parent == Path(tempfile.gettempdir())
+    monkeypatch.setattr(Path, "home", fail)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path / f"kws-{os.getuid()}"
+
+
+def test_who_has_no_home_has_a_cache_that_passes(
+    homeless: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        assert cache_folder() == homeless
+    assert homeless.stat().st_mode & 0o777 == 0o700
     monkeypatch.setenv("KWS_CACHE", "own")
     assert cache_folder() == Path("own")
+
+
+def test_a_cache_that_others_made_or_can_change_is_refused(
+    homeless: Path, clips: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody can write where it lies, and knows its name."""
+    homeless.mkdir()
+    homeless.chmod(0o777)
+    refused = pytest.raises(KwsError, match="another user's, or open to others; name a folder")
+    with refused:
+        load(clips)
+    homeless.rmdir()
+    own = homeless.with_name("own")
+    own.mkdir(mode=0o700)
+    homeless.symlink_to(own)
+    with refused:
+        load(clips)
+    homeless.unlink()
+    homeless.mkdir(mode=0o700)
+    assert cache_folder() == homeless
+    there = homeless.lstat()
+    stranger = os.stat_result((*there[:4], there.st_uid + 1, *there[5:]))
+    monkeypatch.setattr(Path, "lstat", lambda path: stranger)
+    with refused:
+        load(clips)
 
 
 def test_files_of_others_are_not_deleted_and_what_was_begun_is(
