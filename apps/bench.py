@@ -4,8 +4,9 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import partial
 from itertools import chain
@@ -115,77 +116,144 @@ def bench() -> None:
     help="also run what has a record, and replace it: for the networks that runs leave",
 )
 @options.device
-def run_grid(
-    grid: Path,
-    records: Path,
-    work: Path,
-    part: tuple[int, int] | None,
-    jobs: int | None,
-    groups: tuple[int, ...],
-    job: bool,
-    ray: str | None,
-    only: str,
-    again: bool,
-    device: str,
-) -> None:
+def run_grid(**given: Any) -> None:
     """Run every cell of GRID that has no record yet, or with --again every cell."""
-    _refuse_contradictions(ray, jobs, part)
-    if job:
+    asked = _Asked(**given)
+    asked.refuse_contradictions()
+    if asked.job:
         Thread(target=_end_with_input, daemon=True).start()
-    trainings, spanned = read_grid(grid)
-    everything = shared(run for run in spanned if fnmatch(run.name, only))
-    if not everything:
-        names = ", ".join(run.name for run in spanned[:3])
-        raise UsageError(f"--only {only} names no run of {grid}; runs are called {names}, ...")
-    first, step = part or (1, 1)
-    numbers = groups or range(first - 1, len(everything), step)
-    ours = [everything[number] for number in numbers]
-    if ray and any(isinstance(cell, Cell) and cell.before for group in ours for cell in group):
-        raise UsageError("languages that build on one another run one after another: no --ray")
-    folder = records / grid.stem
-    recorded = {run for run in spanned if (folder / f"{run.name}.json").is_file()}
-    chosen = set(chain.from_iterable(ours))
-    # What other parts replace is no obstacle to this one.
-    replaced = set(chain.from_iterable(everything)) if again else set()
-    refuse_others(trainings, folder, recorded - replaced)
-    missing = [[run for run in group if again or run not in recorded] for group in ours]
-    todo = sum(map(len, missing))
+    grid, runs = read_grid(asked.grid)
+    groups = asked.groups_of(runs)
+    recorded = {run for run in runs if _record_path(asked.folder, run).is_file()}
+    refuse_others(grid, asked.folder, asked.staying(recorded))
+    left = asked.left(groups, recorded)
+    chosen = set(chain.from_iterable(groups.values()))
     say(f"{len(chosen)} runs, {len(chosen & recorded)} recorded already")
-    if trainings and chosen and not todo:
+    if grid and chosen and not left:
         say("if their networks are gone, give --again to train them again")
-    if todo:
-        _refuse_without_base(trainings, chain.from_iterable(missing))
-        refuse_unwritable(folder)
-    begun = [number for number, runs in zip(numbers, missing, strict=True) if runs]
-    most = 1 if ray or part or groups else jobs or os.cpu_count() or 1
-    if most > 1 and len(begun) > 1:
-        passed = ["--records", records, "--work", work, "--only", only, "--device", device]
-        shares = [begun[index::most] for index in range(min(most, len(begun)))]
-        side_by_side(shares, [grid, *passed, *(["--again"] if again else [])], most)
-        return
-    do = partial(_run, grid=trainings, work=work / grid.stem, device=device, again=again)
-    found: Iterable[tuple[Run, dict[str, Any] | str]]
-    if ray:
-        found = spread([cell for group in missing for cell in group], do, ray)
+    if left:
+        _refuse_without_base(grid, chain.from_iterable(left.values()))
+        refuse_unwritable(asked.folder)
+    if asked.processes > 1 and len(left) > 1:
+        side_by_side(asked.shares([*left]), asked.passed, asked.processes)
     else:
-        found = _in_turn(missing, do)
-    with _threads(most):
-        failed = _record(found, folder, todo)
+        _run_here(asked, grid, [*left.values()])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What the command line asks for, as the options above have it."""
+
+    grid: Path
+    records: Path
+    work: Path
+    part: tuple[int, int] | None
+    jobs: int | None
+    groups: tuple[int, ...]
+    job: bool
+    ray: str | None
+    only: str
+    again: bool
+    device: str
+
+    def refuse_contradictions(self) -> None:
+        """Raise a UsageError where options contradict each other."""
+        if self.ray and (self.jobs or self.part):
+            raise UsageError("--ray spreads the whole grid; leave --jobs and --part out")
+        if self.part and not 1 <= self.part[0] <= self.part[1]:
+            first, step = self.part
+            raise UsageError(f"--part {first} {step} is not a part: give I from 1 to N")
+        if self.jobs and self.part:
+            raise UsageError("--jobs and --part exclude each other: each job is a part")
+
+    @property
+    def folder(self) -> Path:
+        """Where the grid's records are."""
+        return self.records / self.grid.stem
+
+    def wants(self, run: Run) -> bool:
+        """Whether a run is asked for, in this part or in another."""
+        return fnmatch(run.name, self.only)
+
+    def groups_of(self, runs: Sequence[Run]) -> dict[int, list[Run]]:
+        """The runs of this part, in groups that share recordings, by number.
+
+        Raises:
+            UsageError: no run is asked for in any part, or these cannot be spread.
+
+        """
+        everything = shared(filter(self.wants, runs))
+        if not everything:
+            names = ", ".join(run.name for run in runs[:3])
+            raise UsageError(
+                f"--only {self.only} names no run of {self.grid}; runs are called {names}, ..."
+            )
+        if self.ray and any(isinstance(run, Cell) and run.before for run in chain(*everything)):
+            raise UsageError("languages that build on one another run one after another: no --ray")
+        first, step = self.part or (1, 1)
+        numbers = self.groups or range(first - 1, len(everything), step)
+        return {number: everything[number] for number in numbers}
+
+    def staying(self, recorded: Iterable[Run]) -> list[Run]:
+        """Runs whose records stay; what other parts replace is no obstacle to this one."""
+        return [run for run in recorded if not (self.again and self.wants(run))]
+
+    def left(self, groups: Mapping[int, list[Run]], recorded: Set[Run]) -> dict[int, list[Run]]:
+        """What is still to do of each group, where there is something."""
+        missing = {
+            number: [run for run in group if self.again or run not in recorded]
+            for number, group in groups.items()
+        }
+        return {number: group for number, group in missing.items() if group}
+
+    @property
+    def processes(self) -> int:
+        """How many may run side by side, each with its part of the cores."""
+        if self.ray or self.part or self.groups:
+            return 1
+        return self.jobs or os.cpu_count() or 1
+
+    def shares(self, numbers: Sequence[int]) -> list[Sequence[int]]:
+        """The groups of each process."""
+        processes = min(self.processes, len(numbers))
+        return [numbers[index::processes] for index in range(processes)]
+
+    @property
+    def passed(self) -> list[object]:
+        """What each process is told like this one."""
+        folders = ["--records", self.records, "--work", self.work]
+        again = ["--again"] if self.again else []
+        return [self.grid, *folders, "--only", self.only, "--device", self.device, *again]
+
+
+def _run_here(asked: _Asked, grid: Grid | None, groups: Sequence[list[Run]]) -> None:
+    """Run what is left in this process, or on a cluster, and record it.
+
+    Raises:
+        KwsError: some could not be done; the others are recorded.
+
+    """
+    do = partial(_run, asked=asked, grid=grid)
+    found: Iterable[tuple[Run, dict[str, Any] | str]]
+    if asked.ray:
+        found = spread(chain.from_iterable(groups), do, asked.ray)
+    else:
+        found = _in_turn(groups, do)
+    todo = sum(map(len, groups))
+    with _threads(asked.processes):
+        failed = _record(found, asked.folder, todo)
     if failed:
         rest = (
-            "repeat it with --only to run them alone" if again else "run the grid again to resume"
+            "repeat it with --only to run them alone"
+            if asked.again
+            else "run the grid again to resume"
         )
         raise KwsError(f"{failed} of {todo} runs failed (see above); {rest}")
 
 
-def _refuse_contradictions(ray: str | None, jobs: int | None, part: tuple[int, int] | None) -> None:
-    """Raise a UsageError where options contradict each other."""
-    if ray and (jobs or part):
-        raise UsageError("--ray spreads the whole grid; leave --jobs and --part out")
-    if part and not 1 <= part[0] <= part[1]:
-        raise UsageError(f"--part {part[0]} {part[1]} is not a part: give I from 1 to N")
-    if jobs and part:
-        raise UsageError("--jobs and --part exclude each other: each job is a part")
+def _record_path(folder: Path, run: Run) -> Path:
+    """Where a run's record is, or will be."""
+    return folder / f"{run.name}.json"
 
 
 def _record(found: Iterable[tuple[Run, dict[str, Any] | str]], folder: Path, todo: int) -> int:
@@ -196,7 +264,7 @@ def _record(found: Iterable[tuple[Run, dict[str, Any] | str]], folder: Path, tod
             failed += 1
             say(f"{done}/{todo} {cell.name} failed: {record}")
             continue
-        write_json(folder / f"{cell.name}.json", record)
+        write_json(_record_path(folder, cell), record)
         if DIVERGED in record:
             say(f"{done}/{todo} {cell.name} diverged (recorded): {record[DIVERGED]}")
             continue
@@ -240,7 +308,7 @@ def refuse_others(grid: Grid | None, folder: Path, recorded: Iterable[Run]) -> N
     config = Path(grid.base) / BASE_CONFIG if grid and grid.base else None
     ours = read_json(config).get("sha256") if config and config.is_file() else None
     for run in recorded:
-        path = folder / f"{run.name}.json"
+        path = _record_path(folder, run)
         made = _read(path)
         if isinstance(run, StreamCell):
             run.refuse_other(made, path)
@@ -275,21 +343,15 @@ def _in_turn(
 
 
 def _run(
-    cell: Run,
-    *,
-    grid: Grid | None,
-    work: Path,
-    device: str,
-    again: bool = False,
-    kept: dict[object, Any] | None = None,
+    cell: Run, *, asked: _Asked, grid: Grid | None, kept: dict[object, Any] | None = None
 ) -> dict[str, Any]:
     """The record of one run of either kind."""
-    out = work / cell.name
+    out = asked.work / asked.grid.stem / cell.name
     if isinstance(cell, StreamCell):
         return {"commit": commit(), **run_stream(cell, out)}
     assert grid is not None
     try:
-        return run_cell(cell, grid, out, options.pick_device(device), kept, again=again)
+        return run_cell(cell, grid, out, options.pick_device(asked.device), kept, again=asked.again)
     except DivergedError as error:  # as it would again
         return head_of(cell, grid) | {DIVERGED: str(error)}
 
