@@ -56,7 +56,8 @@ class CompiledFrontEnd:
         config: the settings.
 
     Raises:
-        KwsError: the code was not built, or the window is odd or has too many factors.
+        KwsError: the code was not built, or the window is odd, or has too many factors or too large
+            a one.
 
     """
 
@@ -130,7 +131,7 @@ def plan(config: FeatureConfig) -> tuple[NDArray[np.int32], Array, NDArray[np.in
 
     """
     half = config.window // 2
-    stages = factors(half)
+    stages = [] if config.window % 2 else factors(half)
     if config.window % 2 or len(stages) > MAX_STAGES or max(stages, default=1) > LARGEST:
         raise KwsError(f"the compiled front end takes no window of {config.window} samples")
     head = np.zeros(4 + MAX_STAGES, np.int32)

@@ -203,7 +203,7 @@ class PositiveStream:
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield one keyword at a time with what is around it."""
-        rng = generator(self._seed, "positives", self._material.half, str(self._snr))
+        rng = generator(self._seed, "positives", self._material.half, str(float(self._snr)))
         words = _cycle(self._material.others, rng)
         clips = self._material.keywords
         at = 0  # samples

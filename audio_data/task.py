@@ -191,7 +191,7 @@ class _Drawing:
         closed: bool = False,
     ) -> "_Drawing":
         """Put everybody into a split; the task is closed if no label is for unknown words."""
-        closed = closed or UNKNOWN not in labels
+        closed = closed or not {*NO_KEYWORDS} <= {*labels}
         split, warnings = assign_splits(clips, known=known, first=spotted(labels))
         strangers = () if closed else unknown_clips(split, pool, {*spotted(labels)}, known)
         number = {label: index for index, label in enumerate(labels)}

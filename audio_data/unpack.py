@@ -42,7 +42,7 @@ def unpack(archive: Path, folder: Path, *, progress: Progress | None = None) -> 
         stage.mkdir(parents=True)
         _extract(archive, stage, progress)
         move_into(stage, place)
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise KwsError(f"cannot unpack {archive} into {folder}: {error.strerror}") from error
         raise KwsError(

@@ -125,5 +125,6 @@ class FeatureConfig:
     @property
     def digest(self) -> str:
         """Sixteen hexadecimal digits that change when any setting does."""
-        text = json.dumps(asdict(self), sort_keys=True)
+        levels = {name: float(getattr(self, name)) for name in ("low", "high", "floor", "scale")}
+        text = json.dumps(asdict(self) | levels, sort_keys=True)  # 20 and 20.0 are one setting
         return hashlib.sha256(text.encode()).hexdigest()[:16]

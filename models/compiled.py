@@ -120,8 +120,8 @@ class Compiled:
         if state is not self._state:  # what was heard last was checked then
             if state.shape != (self._state_size,):
                 raise KwsError(f"a state {state.shape} of another network")
-            if not (state.flags.c_contiguous and state.dtype == np.float32):
-                raise KwsError(f"a state is float32 as start() gives it, not {state.dtype}")
+            if not (state.flags.carray and state.dtype == np.float32):
+                raise KwsError("a state is float32 as start() gives it, in one piece and writable")
             self._state, self._state_at = state, state.ctypes.data
         if features.ndim != 2 or len(features) != MELS:
             raise KwsError(f"frames {features.shape} of another network")

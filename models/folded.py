@@ -15,7 +15,7 @@ from kws.base import BaseConfig
 from kws.errors import KwsError
 from kws.files import Arrays
 
-from .layout import ARCHITECTURE, BANDS, BLOCKS, MELS, REACH, SCHEDULE
+from .layout import ARCHITECTURE, BANDS, BEFORE, BLOCKS, MELS, REACH, SCHEDULE
 
 Array = NDArray[np.float32]
 
@@ -77,8 +77,7 @@ class Folded:
     @property
     def history(self) -> int:
         """Frames that a decision depends on; of a network that is not causal those of one view."""
-        before = REACH + sum(block.reach for block in self.blocks) + REACH
-        return self.span + before if self.causal else self.span
+        return BEFORE + self.span if self.causal else self.span
 
 
 def fold(config: BaseConfig, tensors: Arrays) -> Folded:
@@ -95,7 +94,7 @@ def fold(config: BaseConfig, tensors: Arrays) -> Folded:
     try:
         _check(tensors)
         return fold_unchecked(config, tensors)
-    except (KeyError, ValueError, IndexError) as error:
+    except (KeyError, ValueError, IndexError, TypeError) as error:
         raise KwsError(
             f"the weights are not those of {config.architecture} of width {config.tau:g} "
             f"({error}); pretrain or copy the base again"

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from kws.config import HEAD
 
@@ -113,6 +114,7 @@ class _Trunk(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[None, None, None, Tensor]:
         statistics, features, raw, folded = ctx.saved_tensors
         slope = slope.contiguous()

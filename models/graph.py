@@ -164,16 +164,16 @@ def _stream(
 ) -> tuple[str, str, int]:
     """Scores of every frame that is whole.
 
-    The state is the last sound, how many samples of it begin the next frame, and what the network
-    remembers. There are always such samples: a state of zeros is that of a stream that begins,
-    after silence.
+    The state is the last sound, one more than the samples of it that begin the next frame, and what
+    the network remembers. So a state of zeros is that of a stream that begins, after silence.
     """
     window, first = front["dft"].shape[1], settled(network)
     kept = window - 1  # samples
     sizes = graph.constant([kept, 1, first.size])
     heard, held, inner = graph.add("Split", "state", sizes, outputs=3, axis=0)
     goes_on = graph.add("Greater", held, graph.constant([0.0]))
-    held = graph.add("Where", goes_on, held, graph.constant([float(kept // hop * hop)]))
+    before = graph.add("Sub", held, graph.constant([1.0]))
+    held = graph.add("Where", goes_on, before, graph.constant([float(kept // hop * hop)]))
     inner = graph.add("Where", goes_on, inner, graph.constant(first))
     held = graph.add("Cast", held, to=TensorProto.INT64)
     total = graph.add("Add", held, graph.add("Shape", "audio"))
@@ -191,6 +191,7 @@ def _stream(
         then_branch=some.giving(scores, after), else_branch=none.giving(*same),
     )  # fmt: skip
     left = graph.add("Sub", total, graph.add("Mul", frames, graph.constant([hop])))
+    left = graph.add("Add", left, graph.constant([1]))
     left = graph.add("Cast", left, to=TensorProto.FLOAT)
     after = graph.add("Concat", graph.last(joined, kept, 0), left, after, axis=0)
     return scores, after, kept + 1 + first.size

@@ -1,12 +1,10 @@
 """Networks by name; a base's configuration says which."""
 
-from dataclasses import replace
-
 from kws.base import BaseConfig
 from kws.errors import UsageError
 
 from .bcresnet import BCResNet
-from .layout import ARCHITECTURE, MELS, TAUS
+from .layout import ARCHITECTURE, BEFORE, MELS, TAUS
 
 
 def build(config: BaseConfig) -> BCResNet:
@@ -29,7 +27,4 @@ def build(config: BaseConfig) -> BCResNet:
 
 def context(config: BaseConfig) -> int:
     """Frames before a view that the network hears, whatever its classes."""
-    if not config.causal:
-        return 0
-    history = build(replace(config, labels=("any",))).history
-    return max(0, history - config.features.frames)
+    return max(0, BEFORE + config.averaged - config.features.frames) if config.causal else 0

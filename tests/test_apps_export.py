@@ -204,6 +204,27 @@ def test_a_causal_file_gives_the_same_rows_however_the_sound_is_cut(
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
 
 
+def test_frames_that_do_not_overlap_are_a_stream_too(kws: Kws, tmp_path: Path) -> None:
+    """Between two pieces no sample may be left over."""
+    features = FeatureConfig(window=FRAME, hop=FRAME)
+    config = BaseConfig(
+        architecture="bcresnet",
+        tau=1.0,
+        language="ar",
+        labels=("a", "b", "c", "d"),
+        features=features,
+        causal=True,
+    )
+    save_base(tmp_path / "base", config, pretrained(causal=True))
+    out = tmp_path / "out.onnx"
+    code, _, err = kws("export", "--base", tmp_path / "base", "--out", out)
+    assert (code, err) == (0, "")
+    session, wave = onnxruntime.InferenceSession(out), sound(40 * FRAME)
+    rows = heard(session, cut(wave, lambda: 8 * FRAME))
+    (whole,) = heard(session, iter([wave]))
+    np.testing.assert_allclose(np.concatenate(rows), whole, rtol=0, atol=TOLERANCE)
+
+
 @causal
 def test_a_causal_file_takes_single_samples(exported: Any) -> None:
     wave = sound(4 * FRAME + 3)

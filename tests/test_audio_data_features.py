@@ -164,9 +164,9 @@ def test_a_front_end_has_an_end(name: str) -> None:
 def test_where_compiled_code_takes_no_such_window_there_is_another() -> None:
     """Only a base of somebody else's has one."""
     odd = FeatureConfig(window=401)
-    for window in (401, 2 * 2_003):  # a large prime factor, whose table would be its square
+    for window in (1, 401, 2 * 2_003):  # a large prime factor, whose table would be its square
         with pytest.raises(KwsError, match=f"no window of {window} samples"):
-            CompiledFrontEnd(replace(odd, window=window))
+            CompiledFrontEnd(replace(odd, window=window, hop=1))
     assert type(_front_end(odd, kernels=True)) is NumpyFrontEnd
     assert type(_front_end(CONFIG, kernels=True)) is CompiledFrontEnd
 
@@ -180,6 +180,11 @@ def test_every_hop_of_a_stream_ends_a_frame() -> None:
     nothing, same = feed(state, piece[:0], CONFIG)
     assert nothing.shape == (CONFIG.mels, 0)
     np.testing.assert_array_equal(same, state)
+
+
+def test_equal_front_ends_have_one_digest() -> None:
+    assert FeatureConfig(low=20, high=7_600).digest == CONFIG.digest
+    assert FeatureConfig(high=7_601).digest != CONFIG.digest
 
 
 def test_a_streams_frame_hears_its_newest_samples() -> None:

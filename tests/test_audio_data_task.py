@@ -238,6 +238,10 @@ def test_one_closed_label_is_measured() -> None:
     assert measuring_task(record(["yes"]), ("yes",)).closed
 
 
+def test_labels_without_silence_are_closed() -> None:
+    assert measuring_task(ENGLISH, ("no", "yes", UNKNOWN)).closed
+
+
 def test_people_stay_in_their_split_when_others_or_some_are_measured() -> None:
     """Splits are dealt out among few people; who was learnt from is known, whoever is there."""
 

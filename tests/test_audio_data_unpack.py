@@ -161,6 +161,13 @@ def test_a_damaged_archive_leaves_nothing(tmp_path: Path, kind: str) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["x.tar.gz"]
 
 
+def test_a_member_without_a_possible_name_is_told(tmp_path: Path) -> None:
+    member = tarfile.TarInfo("a")
+    member.pax_headers = {"path": "a\0b"}
+    with pytest.raises(KwsError, match="null byte"):
+        unpack(packed(tmp_path / "x.tar.gz", {}, member), tmp_path / "out")
+
+
 def test_a_missing_archive_is_named(tmp_path: Path) -> None:
     with pytest.raises(KwsError, match=r"none\.tar\.gz.*No such file"):
         unpack(tmp_path / "none.tar.gz", tmp_path / "out")

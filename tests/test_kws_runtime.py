@@ -21,7 +21,7 @@ from kws.bank import Bank
 from kws.base import Base, BaseConfig
 from kws.config import LOUDEST, SAMPLE_RATE, FeatureConfig
 from kws.detector import DetectorConfig
-from kws.engine import Engine
+from kws.engine import Engine, WindowScorer
 from kws.errors import KwsError
 from kws.files import Arrays
 from kws.forms import MASK, SHIFT, Mix, Part, Rank, Tied
@@ -426,14 +426,18 @@ def test_compiled_code_takes_no_other_sizes() -> None:
         stream.hear(stream.start(), np.zeros((39, 8), np.float32))
     with pytest.raises(KwsError, match="a state is float32 as start"):
         stream.hear(stream.start().astype(np.float16), np.zeros((40, 8), np.float32))
+    saved = np.frombuffer(stream.start().tobytes(), np.float32)
+    with pytest.raises(KwsError, match="in one piece and writable"):
+        stream.hear(saved, np.zeros((40, 8), np.float32))
     whole = folded(1.0, causal=True)
     with pytest.raises(KwsError, match="cannot run"):
         compiled.Compiled(replace(whole, blocks=whole.blocks[1:]))
 
 
-def test_weights_of_another_shape_are_refused() -> None:
-    arrays = arrays_of(1.0)
-    arrays["stem.0.weight"] = arrays["stem.0.weight"].ravel()
+@pytest.mark.parametrize("name", ["stem.0.weight", "blocks.0.point.weight", "head.bias"])
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_weights_of_another_shape_are_refused(name: str, shape: tuple[int, ...]) -> None:
+    arrays = arrays_of(1.0) | {name: np.zeros(shape, np.float32)}
     with pytest.raises(KwsError, match="are not those of bcresnet of width 1"):
         fold(config_of(1.0, causal=True), arrays)
 
@@ -545,11 +549,14 @@ def test_the_engine_hears_a_stream_as_it_hears_views(
     runtime = runtime_of(base_of(False), form)
 
     class Plain:
-        """The same spotter without an scorer of its own."""
+        """The same spotter, shown a whole view for every decision."""
 
         languages, active_adapter, labels = runtime.languages, "ar", runtime.labels
         set_adapter, detector_config = runtime.set_adapter, runtime.detector_config
         scores = staticmethod(runtime.scores)
+
+        def hop_scorer(self, hop: int) -> WindowScorer:
+            return WindowScorer(self, runtime.config.features.view)
 
     wave = noise(16_000 * 2 + 77)
     streamed, viewed = Engine(runtime), Engine(Plain())
