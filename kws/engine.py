@@ -2,16 +2,15 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .config import LONGEST_VIEW, LOUDEST, SAMPLE_RATE, FeatureConfig
+from .config import LONGEST_VIEW, LOUDEST, SAMPLE_RATE
 from .detector import Detection, Detector, DetectorConfig
 from .errors import KwsError
 
-VIEW: Final = FeatureConfig.view  # samples a decision looks at, unless the base says otherwise
 HOP: Final = 0.08  # seconds between two decisions
 TAIL: Final = 0.72  # seconds of silence that end a stream: the last word passes mid-view
 LONGEST_TAIL: Final = 60.0  # seconds
@@ -44,6 +43,10 @@ class Spotter(Protocol):
         """Waveform ``[T]`` of one view to probabilities ``[K]``."""
         ...
 
+    def hop_scorer(self, hop: int) -> "HopScorer":
+        """Return what hears one stream, and decides every ``hop`` samples."""
+        ...
+
     def detector_config(self, language: str) -> DetectorConfig:
         """Return the thresholds that belong to a language."""
         ...
@@ -63,19 +66,10 @@ class HopScorer(Protocol):
         ...
 
 
-@runtime_checkable
-class Listener(Spotter, Protocol):
-    """A spotter with scorers of its own, which need not see a whole view for every decision."""
-
-    def hop_scorer(self, hop: int) -> HopScorer:
-        """Return a scorer that decides every ``hop`` samples."""
-        ...
-
-
 class WindowScorer:
-    """The scorer of any spotter: shows it its last ``view`` samples at every decision."""
+    """A scorer for any spotter: shows it its last ``view`` samples at every decision."""
 
-    def __init__(self, spotter: Spotter, view: int = VIEW) -> None:
+    def __init__(self, spotter: Spotter, view: int) -> None:
         self._spotter, self.view = spotter, view
         self._audio = np.zeros(view, np.float32)
 
@@ -112,9 +106,7 @@ class HopBuffer:
         if not 1 <= hop_seconds * SAMPLE_RATE <= LONGEST_VIEW:
             raise KwsError(refusal)
         self.hop = round(hop_seconds * SAMPLE_RATE)
-        self._scorer: HopScorer = (
-            spotter.hop_scorer(self.hop) if isinstance(spotter, Listener) else WindowScorer(spotter)
-        )
+        self._scorer = spotter.hop_scorer(self.hop)
         self.view = self._scorer.view
         if self.hop > self.view:
             raise KwsError(refusal)
@@ -327,7 +319,8 @@ class Engine:
     def _renew_detector(self) -> None:
         """Make another if the bank has other labels or settings than this one was made for."""
         if self._stored() != self._detected:
-            self._detector = self._new_detector()
+            before, self._detector = self._detector, self._new_detector()
+            self._detector.keep_silent(before)
 
     def _stored(self) -> tuple[tuple[str, ...], DetectorConfig]:
         """What the bank has for the detector, in this language."""

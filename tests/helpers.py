@@ -16,12 +16,21 @@ import pytest
 import soundfile
 from torch import nn
 
-from kws.config import SAMPLE_RATE
+from kws.config import SAMPLE_RATE, FeatureConfig
+from kws.engine import Spotter, WindowScorer
 from kws.sites import Site
 from kws.train import EpochBatches, Plan
 from policy.transfer import Trainer
 
 Kws = Callable[..., tuple[int, str, str]]
+VIEW = FeatureConfig.view  # samples
+
+
+class WholeViews:
+    """A spotter that is shown a whole view for every decision."""
+
+    def hop_scorer(self: Spotter, hop: int) -> WindowScorer:
+        return WindowScorer(self, VIEW)
 
 
 def succeed(kws: Kws, *arguments: object) -> Any:

@@ -10,7 +10,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 import soundfile
-from helpers import Kws
+from helpers import VIEW, Kws, WholeViews
 from numpy.typing import NDArray
 
 from apps.det import title
@@ -29,7 +29,7 @@ from kws.adapter import read_adapter_config, save_adapter_config
 from kws.calibration import GRID
 from kws.config import SAMPLE_RATE
 from kws.detector import Detection, DetectorConfig, Levels
-from kws.engine import VIEW, Engine
+from kws.engine import Engine
 from kws.errors import KwsError, UsageError
 from kws.runtime import Runtime
 from kws.stream_metrics import ScoredStream
@@ -92,7 +92,7 @@ def test_less_than_a_hop_gives_no_decision(bank: Runtime) -> None:
 # --- a spotter that cannot err --------------------------------------------------------------------
 
 
-class FakeSpotter:
+class FakeSpotter(WholeViews):
     """A spotter that hears low and high tones, however loud, and nothing else."""
 
     def __init__(self) -> None:

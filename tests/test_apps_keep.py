@@ -16,6 +16,7 @@ import click
 import numpy as np
 import pytest
 import soundfile
+from helpers import WholeViews
 from numpy.typing import NDArray
 
 from apps.keep import LIMIT, Keeper, Moment, Shelf
@@ -30,7 +31,7 @@ Wave = NDArray[np.float32]
 SILENCE = np.zeros(160, np.float32)
 
 
-class Level:
+class Level(WholeViews):
     """A spotter that scores the keyword as high as the middle of its view is loud."""
 
     languages = ("eng", "deu")
@@ -232,7 +233,7 @@ def test_the_default_bound_is_stated_truly(tmp_path: Path) -> None:
         assert pytest.approx(1e6 * int(stated), rel=0.1) == 2 * LIMIT * size
 
 
-class Two:
+class Two(WholeViews):
     """A spotter of two keywords that scores as it is told."""
 
     labels = ("near", "far")

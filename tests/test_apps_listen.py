@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner, Result
+from helpers import WholeViews
 from numpy.typing import NDArray
 
 import apps.listen
@@ -38,7 +39,7 @@ LABELS = {
 }
 
 
-class Loudness:
+class Loudness(WholeViews):
     """A spotter that hears the first keyword where the middle of its view is loud."""
 
     def __init__(self, languages: Sequence[str] = ("ara", "cmn", "eng")) -> None:

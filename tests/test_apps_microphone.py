@@ -248,7 +248,9 @@ LISTEN = """
 import sys
 from types import ModuleType
 import numpy as np
+from kws.config import FeatureConfig
 from kws.detector import DetectorConfig
+from kws.engine import WindowScorer
 
 class Loud:
     languages = ("ara", "cmn")
@@ -264,6 +266,9 @@ class Loud:
     def scores(self, view):
         loud = np.abs(view[6_000:10_000]).mean() > 0.1
         return np.array([loud, not loud], np.float32)
+
+    def hop_scorer(self, hop):
+        return WindowScorer(self, FeatureConfig.view)
 
     def detector_config(self, language):
         return DetectorConfig()

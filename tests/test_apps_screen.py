@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from helpers import WholeViews
 from numpy.typing import NDArray
 from rich.cells import cell_len
 from rich.console import Console
@@ -31,7 +32,7 @@ ENTERED = "\x1b[?1049h"  # another screen
 MANDARIN = ("北京", "语音识别系统打开空调关闭向左转", "中国")
 
 
-class Loud:
+class Loud(WholeViews):
     """A spotter that hears the first keyword where the middle of its view is loud."""
 
     def __init__(

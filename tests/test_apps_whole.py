@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner
+from helpers import WholeViews
 from numpy.typing import NDArray
 
 from apps import learn, pretrain, whole
@@ -130,7 +131,7 @@ def test_a_damaged_base_and_what_hangs_on_it_are_made_again(
 
 
 @dataclass
-class Loudness:
+class Loudness(WholeViews):
     """Hears the keyword of the active language where the middle of its view is loud."""
 
     active_adapter: str = "en"

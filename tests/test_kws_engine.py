@@ -2,14 +2,16 @@
 
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers import VIEW, WholeViews
 from numpy.typing import NDArray
 
 from kws.config import SAMPLE_RATE
 from kws.detector import Detection, DetectorConfig
-from kws.engine import QUIETEST, VIEW, Engine, WindowScorer
+from kws.engine import QUIETEST, Engine, WindowScorer
 from kws.errors import KwsError
 
 Wave = NDArray[np.float32]
@@ -18,7 +20,7 @@ CONFIG = DetectorConfig(smoothing=2, patience=2)
 WORDS = {"ara": ("low", "high", "_silence_"), "eng": ("bass", "treble", "alto", "_silence_")}
 
 
-class Bands:
+class Bands(WholeViews):
     """A spotter that hears which tone fills the middle of its view, or silence."""
 
     def __init__(self) -> None:
@@ -329,6 +331,17 @@ def test_an_adapter_that_takes_the_place_of_the_one_heard_brings_its_words_and_t
     engine.set_language("eng")
     assert engine.labels == ("tuba", "flute", "_silence_")
     assert engine.feed(np.r_[tone(400), silence(0.5)]) == []
+
+
+def test_what_was_reported_is_not_reported_again_by_an_adapter_of_the_same_words() -> None:
+    bank = Bands()
+    engine = Engine(bank)
+    sound = np.r_[silence(0.5), tone(400, 3.0)]
+    end = round(1.6 * SAMPLE_RATE)
+    assert [event.keyword for event in engine.feed(sound[:end])] == ["low"]
+    bank.config = replace(CONFIG, threshold=CONFIG.threshold * 0.9)
+    engine.set_language("ara")
+    assert engine.feed(sound[end:]) == []
 
 
 @pytest.mark.parametrize("seconds", [-1.0, 61.0, float("nan")])
