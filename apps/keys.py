@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from importlib.util import find_spec
 from types import FrameType
 from typing import Any, Final, Protocol, Self, TextIO
 
@@ -36,7 +37,8 @@ class Keys:
         self._stream = sys.stdin if stream is None else stream
         self._input: int | None = None  # file descriptor; None where no key can come
         self._begun = ""  # of a sequence whose rest has not come
-        self._before: list[Any] | None = None  # how the terminal was
+        self._terminal = False  # whether keys come from one
+        self._before: list[Any] | None = None  # how it was, once it was in front
         self._away = False  # from a terminal, in the background
         self._suspended = ExitStack()
 
@@ -47,14 +49,13 @@ class Keys:
         except (OSError, ValueError, AttributeError):  # no file behind it, closed, or none at all
             return self
         if os.isatty(self._input):
-            self._take_terminal(self._input)
+            self._take_terminal()
         return self
 
     def __exit__(self, *exception: object) -> None:
         """Give the terminal back."""
-        if self._before is not None:
-            self._suspended.close()
-            self._give_back()
+        self._suspended.close()
+        self._give_back()
 
     def _give_back(self) -> None:
         if self._input is not None and self._before is not None and self._in_front():
@@ -65,8 +66,8 @@ class Keys:
 
     @property
     def closed(self) -> bool:
-        """Whether no key can come any more."""
-        return self._input is None
+        """Whether no key can come, or none before the program is first in front."""
+        return self._input is None or (self._terminal and self._before is None)
 
     def poll(self) -> str:
         """Return the keys that have come, oldest first; cursor and function keys are left out."""
@@ -88,35 +89,30 @@ class Keys:
             self._begun, keys = found[0], keys[: found.start()]
         return SEQUENCE.sub("", keys)
 
-    def _take_terminal(self, terminal: int) -> None:
-        try:
-            import termios
-            import tty
-        except ImportError:  # not on Windows: without keys, then
+    def _take_terminal(self) -> None:
+        if find_spec("termios") is None:  # as on Windows: without keys, then
             self._input = None
             return
-        if in_background(terminal):  # touching it would stop the program
-            self._input = None
-            return
-        self._before = termios.tcgetattr(terminal)
-        tty.setcbreak(terminal, termios.TCSADRAIN)
+        self._terminal = True
         self._suspended.enter_context(suspendable(self._give_back, self._take_again))
+        self._take_again()
 
     def _take_again(self) -> None:
-        """After a stop; in the background not before it comes back to the front."""
+        """At the start and after a stop; in the background not before it comes to the front."""
         import termios
         import tty
 
         self._away = not self._in_front()
         if self._input is not None and not self._away:
             try:
+                self._before = self._before or termios.tcgetattr(self._input)
                 tty.setcbreak(self._input, termios.TCSADRAIN)
             except termios.error:  # it is gone: its window was closed meanwhile
                 self._input = None
 
     def _in_front(self) -> bool:
         """Whether the terminal, if it is one, may be touched without stopping the program."""
-        return self._before is None or self._input is None or not in_background(self._input)
+        return not self._terminal or self._input is None or not in_background(self._input)
 
 
 @contextmanager

@@ -113,6 +113,26 @@ def test_in_the_background_a_terminal_is_left_alone_until_it_is_in_front_again(
     os.close(typing)
 
 
+def test_started_in_the_background_it_hears_keys_once_it_is_in_front(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As with & and fg; until then the terminal is as others have it."""
+    behind = [True]
+    monkeypatch.setattr("apps.keys.in_background", lambda terminal: bool(behind))
+    typing, terminal = pty.openpty()
+    with open(terminal) as stream:
+        before = termios.tcgetattr(terminal)
+        with Keys(stream) as keys:
+            os.write(typing, b"q\n")
+            assert (keys.poll(), keys.closed) == ("", True)
+            assert termios.tcgetattr(terminal) == before
+            behind.clear()
+            assert (keys.poll(), keys.closed) == ("q\n", False)
+            assert not termios.tcgetattr(terminal)[3] & termios.ICANON
+        assert termios.tcgetattr(terminal) == before
+    os.close(typing)
+
+
 def test_a_terminal_that_is_gone_when_it_would_be_in_front_ends_the_keys(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
