@@ -194,7 +194,7 @@ def _at_terminal() -> bool:
 )
 @click.option(
     "--picture",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=options.OUTPUT,
     help="write the screen as it is at the end to this SVG",
 )
 def listen(

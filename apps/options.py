@@ -64,6 +64,7 @@ class _NonEmptyPath(click.Path):
 
 FOLDER = _NonEmptyPath(path_type=Path, file_okay=False)
 PATH = _NonEmptyPath(path_type=Path)
+OUTPUT = _NonEmptyPath(path_type=Path, dir_okay=False)
 FILE = _NonEmptyPath(path_type=Path, readable=False)  # read at its turn
 
 

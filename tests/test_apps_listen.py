@@ -760,6 +760,16 @@ def test_listening_may_leave_a_picture(tmp_path: Path) -> None:
     assert isinstance(early.exception, KwsError)
 
 
+def test_a_picture_may_be_left_in_the_users_folder(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(files / "me"))
+    (files / "me").mkdir()
+    call("listen", *BANK, "--wav", "two.wav", "--picture=~/screen.svg")
+    assert (files / "me" / "screen.svg").is_file()
+    assert not (files / "~").exists()
+
+
 def test_a_file_is_heard_without_reading_a_scripts_input(
     files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

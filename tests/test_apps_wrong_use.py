@@ -438,6 +438,7 @@ def test_what_would_go_unheard_is_refused(kws: Kws, words: str, message: str) ->
     [
         ["listen", "--wav", "a.wav", "--save-dir"],
         ["listen", "--wav"],
+        ["listen", "--wav", "a.wav", "--picture"],
         ["collect", "--language", "de", "--words", "ja", "--speaker", "a", "--out"],
         ["adapters", "list"],
         ["bench", "report", "--records"],
