@@ -125,8 +125,9 @@ class ProgramRunner:
             try:
                 process.communicate(record.encode(errors="replace"), timeout=self._seconds)
             except subprocess.TimeoutExpired:
-                _end(process)
-                self._tell(f"{self._name} took more than {self._seconds:g} s and was ended")
+                ended = _end(process)
+                how = "was ended" if ended else "runs as another user, so it has to end by itself"
+                self._tell(f"{self._name} took more than {self._seconds:g} s and {how}")
             else:
                 if process.returncode and not self._ended:
                     self._tell(f"{self._name} failed with exit code {process.returncode}")
@@ -180,10 +181,14 @@ def _environmental(text: str) -> str:
     return os.fsdecode(text.replace("\0", "").encode(errors="replace"))
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and, but for Windows, what it started."""
+def _end(process: subprocess.Popen[bytes]) -> bool:
+    """End a process and, but for Windows, what it started; False where it is another user's."""
     if not hasattr(os, "killpg"):
         process.kill()
-        return
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+        return True
+    try:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    except PermissionError:
+        return False
+    return True

@@ -125,6 +125,24 @@ def test_where_there_are_no_groups_of_processes_it_is_ended_alone(
     assert said == ["--exec: sleep took more than 0.5 s and was ended"]
 
 
+def test_a_command_of_another_user_is_left_to_end_by_itself(
+    said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = os.killpg
+
+    def deny(group: int, number: int) -> None:
+        end(group, number)  # this one does so now
+        raise PermissionError
+
+    monkeypatch.setattr("os.killpg", deny)
+    command = ProgramRunner("sleep 600", said.append, seconds=0.5)
+    command.hear(NOTHING, [event()])
+    command.close()
+    assert said == [
+        "--exec: sleep took more than 0.5 s and runs as another user, so it has to end by itself"
+    ]
+
+
 def test_a_command_that_hangs_holds_up_neither_the_listener_nor_the_end(said: list[str]) -> None:
     threads = set(threading.enumerate())
     command = ProgramRunner(
