@@ -13,7 +13,7 @@ from audio_data.material import read_material
 from audio_data.task import refuse_missing
 from kws.adapter import AdapterConfig, load_adapter
 from kws.base import BaseConfig
-from kws.config import Where, spotted
+from kws.config import UNKNOWN, Where, spotted
 from kws.errors import KwsError, UsageError
 from kws.files import refuse_unwritable
 from kws.runtime import Runtime
@@ -86,11 +86,12 @@ def evaluate(
     """
     _refuse(CLIPS_ONLY if stream else STREAM_ONLY, stream=stream)
     config = read_config(base, adapter)
+    if others and not stream and UNKNOWN not in config.labels:
+        raise UsageError(
+            "--others are unknown words, which this network does without; leave it out"
+        )
     if closed and len(spotted(config.labels)) == 1:
         raise UsageError("--closed with only one keyword is always right; leave it out")
-    if keep:
-        options.refuse_to_change_ours(adapter, "whose figures are kept")
-        _refuse_to_keep(adapter or base, split, closed=closed, filters=filters, keywords=keywords)
     selection = Selection(
         data=data,
         others=others,
@@ -102,6 +103,9 @@ def evaluate(
         per_word=per_word,
         seed=seed,
     )
+    if keep:
+        options.refuse_to_change_ours(adapter, "whose figures are kept")
+        _refuse_to_keep(adapter or base, selection, split)
     if stream:
         several = tuple(dict.fromkeys(snrs)) or trial.SNRS
         result = _streams(
@@ -166,23 +170,16 @@ def _clips(
     return result, origin
 
 
-def _refuse_to_keep(
-    folder: Path,
-    split: str,
-    *,
-    closed: bool,
-    filters: tuple[tuple[str, str], ...],
-    keywords: tuple[str, ...] | None,
-) -> None:
+def _refuse_to_keep(folder: Path, selection: Selection, split: Split) -> None:
     """Raise an error where figures may not go into the card.
 
     It reports all words and all people of a corpus, and must be writable.
     """
-    columns = {column for column, _ in filters}
-    if closed or keywords or split == "train" or columns & {"word", "speaker", "split"}:
+    fewer = selection.closed or selection.keywords or selection.per_word or split == "train"
+    if fewer or {"word", "speaker", "split"} & selection.grouped.keys():
         raise UsageError(
             "--keep is for figures of all words and all people: leave out --closed, --keywords, "
-            "--split train and filters of words, speakers or splits"
+            "--per-word, --split train and filters of words, speakers or splits"
         )
     if not os.access(folder, os.W_OK):
         raise KwsError(f"{folder} cannot be written to; measure a copy of it, or leave --keep out")

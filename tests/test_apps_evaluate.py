@@ -207,7 +207,7 @@ def test_one_keyword_alone_is_not_measured_closed(
 
 
 def test_trained_closed_is_closed(kws: Kws, spoken: Path, tiny: Path, tmp_path: Path) -> None:
-    """With or without ``--closed`` when it is evaluated."""
+    """With or without ``--closed`` when it is evaluated; other words are refused."""
     command = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
     options = ["--method", "head", "--epochs", 1, "--out", tmp_path, "--closed"]
     assert succeed(kws, *command, *options)["head_parameters"] == 3 * 33
@@ -218,6 +218,8 @@ def test_trained_closed_is_closed(kws: Kws, spoken: Path, tiny: Path, tmp_path: 
     ]
     assert found[0] == found[1]
     assert found[0]["unknown_false_accept_rate"] is None
+    told = fail(kws, 2, *command, "--filter", "language=de", "--others", spoken)
+    assert "--others are unknown words, which this network does without; leave it out" in told
 
 
 def test_figures_are_not_kept_of_what_was_replaced_meanwhile(
@@ -249,7 +251,7 @@ def test_figures_are_kept_in_the_card_where_that_is_asked_for(
     succeed(kws, *heard)
     assert (adapter / "adapter_config.json").read_bytes() == before
     found = succeed(kws, *heard, "--keep")
-    picture = ["--out", tmp_path / "det.png", "--hours", 0.005, "--per-word", 1]
+    picture = ["--out", tmp_path / "det.png", "--hours", 0.005]
     stream = succeed(kws, *heard, "--stream", *picture, "--keep")
     metrics = read_adapter_config(adapter).metrics
     typed = shlex.join(map(str, ["kws", *heard, "--keep", "--json"]))
@@ -274,6 +276,7 @@ def test_figures_are_kept_in_the_card_where_that_is_asked_for(
         ["--split", "train"],
         ["--filter", "speaker=syn03"],
         ["--stream", "--keywords", "ja"],
+        ["--stream", "--per-word", "1"],
     ],
 )
 def test_a_card_speaks_of_all_words_and_all_people(
