@@ -31,7 +31,7 @@ from .progress import say
 from .stream_grid import KEY, StreamCell, run_stream, stream_cells
 from .stream_results import summary
 from .tables import DIVERGED
-from .zoo import ZOO
+from .zoo import HOME, ZOO
 
 RECORDS, RESULTS, SUMMARY = Path("docs/records"), Path("docs/results.md"), Path("README.md")
 
@@ -409,12 +409,12 @@ def report(records: Path, out: Path) -> None:
     found = [_read_record(path) for path in sorted(records.rglob("*.json"))]
     if not found:
         raise UsageError(f"there are no records in {records}; make some with kws bench run")
-    if out == RESULTS and records != RECORDS:
+    ours = out.resolve() == HOME / RESULTS
+    if ours and records.resolve() != HOME / RECORDS:
         raise UsageError(f"{RESULTS} is made of {RECORDS}; name an --out for those in {records}")
-    ours = out == RESULTS
     write_results(found, out, ZOO if ours else None, records)
-    if ours and SUMMARY.is_file():
-        write_summary(found, SUMMARY)
+    if ours:
+        write_summary(found, HOME / SUMMARY)
     click.echo(f"{out} from {len(found)} records")
 
 

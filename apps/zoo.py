@@ -7,7 +7,8 @@ from typing import Final
 from kws.adapter import ADAPTER_CONFIG
 from kws.base import read_base_config
 
-ZOO: Final = Path(__file__).resolve().parent.parent / "models" / "zoo"
+HOME: Final = Path(__file__).resolve().parent.parent  # of this project
+ZOO: Final = HOME / "models" / "zoo"
 BASE: Final = ZOO / "ara"
 NamedAdapter = tuple[str, Path]  # what an adapter is called, empty for its language, and its folder
 

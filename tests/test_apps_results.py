@@ -9,6 +9,7 @@ from helpers import Kws, fail
 
 from apps.results import write_results, write_summary
 from kws.errors import KwsError
+from kws.files import write_json
 
 
 def record(
@@ -503,6 +504,27 @@ def test_a_file_that_is_no_record_is_named(left: str, kws: Kws, tmp_path: Path) 
     (tmp_path / "swr.json").write_text(left, encoding="utf-8")
     told = fail(kws, 1, "bench", "report", "--records", tmp_path, "--out", tmp_path / "page.md")
     assert f"{tmp_path / 'swr.json'} is not a run's record; --records" in told
+
+
+def test_only_this_projects_page_has_its_networks_and_its_readme(
+    kws: Kws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever one is; in another folder the same names are another's."""
+    for task in "ab":
+        write_json(tmp_path / f"docs/records/{task}.json", record("swr", "10%", task, 0, 0.9))
+    marks = "<!-- results: x -->\n<!-- /results -->\n"
+    (tmp_path / "README.md").write_text(marks, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    code, _, err = kws("bench", "report")
+    assert code == 0, err
+    assert "Supplied networks" not in Path("docs/results.md").read_text("utf-8")
+    assert Path("README.md").read_text("utf-8") == marks
+    monkeypatch.setattr("apps.bench.HOME", tmp_path)
+    monkeypatch.chdir("docs")
+    code, _, err = kws("bench", "report", "--records", "records", "--out", "results.md")
+    assert code == 0, err
+    assert "Supplied networks" in Path("results.md").read_text("utf-8")
+    assert "Accuracy" in Path("../README.md").read_text("utf-8")
 
 
 def test_each_width_of_bits_is_a_row_of_its_own(tmp_path: Path) -> None:
