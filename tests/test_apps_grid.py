@@ -149,6 +149,8 @@ filter = ["language=de"]
         (STREAMS, "hours = 1", "seeds = [-1]", "'seeds' must be from 0 to 4294967295"),
         (TEXT, "seeds = [0]", "seeds = [4294967296]", "'seeds' must be from 0 to 4294967295"),
         (TEXT, "steps = 100", "lr = 1e300", "'lr' must be 1e.30 at most"),
+        (TEXT, "steps", "epochs = 4\nsteps", "'steps' must be left out beside epochs"),
+        (TEXT, "steps", "causal = true\nsteps", "'causal' must be left out where nothing is pre"),
         (TEXT, '"head"', '"joint"', "joint learns all of .tasks. at once, and wants two or more"),
         (TEXT, "steps = 100", "epochs = 3", "'epochs' must be 4 at least, for methods in stages"),
         (TEXT, 'tasks = ["german"]', 'sequences = [["german"]]', "sequences, which cacl alone"),
@@ -357,9 +359,17 @@ def test_a_record_of_what_else_was_learnt_is_refused_where_that_is_another_now(
 def test_what_a_pretraining_would_not_hear_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "grid.toml"
     text = TEXT.replace('methods = ["swr", "head"]', "taus = [2]")
-    path.write_text(text.replace("steps = 100", "epochs = 4"), encoding="utf-8")
+    text = text.replace("steps = 100", "epochs = 4")
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(UsageError, match="'taus' must be without rates, clips, bits and budgets"):
         read_grid(path)
+    text = text.replace('budgets = ["10%"]', "")
+    for unheard, told in (("steps = 9", "beside epochs"), ("bits = 4", "where nothing is adapted")):
+        path.write_text(f"{unheard}\n{text}", encoding="utf-8")
+        with pytest.raises(UsageError, match=f"must be left out {told}"):
+            read_grid(path)
+    path.write_text(f"causal = true\n{text}", encoding="utf-8")
+    assert read_grid(path)[1]
 
 
 def test_a_seed_that_is_there_twice_is_run_once(tmp_path: Path) -> None:
