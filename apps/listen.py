@@ -247,7 +247,7 @@ def listen(
             blocks = stack.enter_context(Microphone(device))
         # A script that goes through files may read their names from the same input.
         keys = stack.enter_context(Keys(io.StringIO() if wav and not _at_terminal() else None))
-        show = stack.enter_context(_show(engine, blocks, as_json, picture, live))
+        show = stack.enter_context(_show(engine, blocks, keys, as_json, picture, live))
         wait = None if wav else max(CLOSING, exec_seconds)
         if isinstance(blocks, Microphone):
             blocks.tell = show.note
@@ -305,10 +305,10 @@ def _refuse_contradictions(
 
 @contextmanager
 def _show(
-    engine: LiveEngine, source: Source, as_json: bool, picture: Path | None, live: bool
+    engine: LiveEngine, source: Source, keys: Keys, as_json: bool, picture: Path | None, live: bool
 ) -> Iterator[Show]:
     seen = can_draw(sys.stdout) and not as_json
-    lines = Lines(engine, source, as_json=as_json, live=live)
+    lines = Lines(engine, source, as_json=as_json, live=live, keyless=lambda: keys.closed)
     if not (seen or picture):
         yield lines
         return

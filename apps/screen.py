@@ -90,6 +90,7 @@ class Lines:
     Args:
         live: standard output that is full or not read holds up no listening; what was heard
             meanwhile is written later or left out. A file can be heard again.
+        keyless: whether no key can be typed.
 
     """
 
@@ -100,10 +101,12 @@ class Lines:
         *,
         as_json: bool = False,
         live: bool = False,
+        keyless: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
         self._source = source
+        self._keyless = keyless
         self._as_json = as_json
         self._live = live
         self._clock = clock
@@ -113,9 +116,8 @@ class Lines:
 
     def ready(self) -> None:
         keys = ", ".join(f"{key} {language}".strip() for key, language in keyed(self._engine))
-        self.note(
-            f"listening on {self._source.name} in {self._engine.language}; keys: {keys}, {KEYS}"
-        )
+        told = "" if self._keyless() else f"; keys: {keys}, {KEYS}"
+        self.note(f"listening on {self._source.name} in {self._engine.language}{told}")
 
     def switched(self) -> None:
         self.note(f"listening in {self._engine.language}")

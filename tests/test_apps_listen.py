@@ -620,7 +620,23 @@ def test_ctrl_c_ends_listening_cleanly(monkeypatch: pytest.MonkeyPatch, options:
     assert result.exit_code == 0
     assert "[red]go" in result.stdout
     assert FakeMicrophone.closed
-    assert result.stderr.startswith("listening on USB Audio in eng; keys: 1 ara, 2 cmn, 3 eng")
+    assert result.stderr.startswith("listening on USB Audio in eng\n")
+
+
+@pytest.mark.usefixtures("files")
+def test_keys_are_offered_only_where_they_can_be_typed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not to a service, whose input is the null device."""
+    monkeypatch.setattr(apps.listen, "Microphone", FakeMicrophone)
+    reading, writing = os.pipe()
+    for path, offered in ((os.devnull, False), (reading, True)):
+        with open(path) as stream:
+            monkeypatch.setattr(sys, "stdin", stream)
+            with pytest.raises(SystemExit):
+                listen([*BANK, "-d", "usb"])
+        assert ("; keys: 1 ara, 2 cmn" in capsys.readouterr().err) == offered
+    os.close(writing)
 
 
 @pytest.mark.usefixtures("files")
