@@ -335,11 +335,13 @@ def _in_turn(
         for index, cell in enumerate(group):
             cache = kept.setdefault(cell.task, {})
             # Whole epochs take some gigabytes: none are kept for runs that do not come.
-            used = cache or any(other.task == cell.task for other in group[index + 1 :])
+            last = all(other.task != cell.task for other in group[index + 1 :])
             try:
-                yield cell, do(cell, kept=cache if used else None)
+                yield cell, do(cell, kept=cache if cache or not last else None)
             except KwsError as error:
                 yield cell, str(error)
+            if last:
+                del kept[cell.task]
 
 
 def _run(

@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
+from weakref import WeakSet
 
 import pytest
 import torch
@@ -226,6 +227,22 @@ def test_whole_epochs_are_kept_only_for_runs_to_come() -> None:
 
     list(_in_turn(shared(found), do))
     assert keeps == {"a": [True, True], "b": [False]}
+
+
+def test_whole_epochs_are_let_go_after_the_last_run_that_hears_them() -> None:
+    group = {"sequences": [["a", "b"]], "methods": ["cacl"], "budgets": ["5%", "9%"], "seeds": [0]}
+    tasks = {key: ["language=de"] for key in "ab"}
+    found = Grid.parse({"data": "d", "base": "b", "tasks": tasks, "cells": [group]}).runs()
+    held: WeakSet[frozenset[str]] = WeakSet()
+    there: list[set[str]] = []
+
+    def do(cell: Run, kept: dict[object, Any]) -> dict[str, Any]:
+        held.add(kept.setdefault("epochs", frozenset(cell.task)))
+        there.append(set().union(*held))
+        return {}
+
+    list(_in_turn(shared(found), do))
+    assert there == [{"a"}, {"a"}, {"b"}, {"b"}]
 
 
 def test_languages_of_a_sequence_share_no_recordings() -> None:
