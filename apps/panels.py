@@ -246,8 +246,8 @@ def _keyword(state: State, index: int, width: int) -> Line:
     name = fitted([piece(label, style)], min(width // 3, 20))
     wanted = f" ≥{_digits(threshold)}" if math.isfinite(threshold) else ""
     said = [piece(f" {score:.2f}"), piece(f"{wanted:<8}" if width >= ROOMY else "", "dim")]
-    room = width - Segment.get_line_length([*name, *said]) - 1
-    trace = _trace(cells[len(cells) - max(0, room) :], threshold)
+    room = max(0, width - Segment.get_line_length([*name, *said]) - 1)
+    trace = _trace(cells[max(0, len(cells) - room) :], threshold)
     return [*name, piece(" "), *trace, *said]
 
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.segment import Segment
 
 from apps.live import LiveEngine, shifted
-from apps.panels import CELL, Picture, State, Traces, _detections, picture, piece, thresholds
+from apps.panels import CELL, CELLS, Picture, State, Traces, _detections, picture, piece, thresholds
 from apps.screen import NO_WRAP, NOTE_SECONDS, WRAP, Meter, Screen, line, no_terminal
 from apps.terminal import can_draw
 from kws.config import SAMPLE_RATE
@@ -164,6 +164,15 @@ def test_traces_move_with_the_decisions_and_forget_another_language() -> None:
     engine.set_language("cmn")
     traces.update(engine)
     assert not traces.cells.any()
+
+
+def test_a_wider_terminal_shows_more_of_a_trace_until_all_is_shown() -> None:
+    shown = state(LiveEngine(Loud()))
+    shown.traces.cells[0] = 1
+    lines = [drawn(shown, width) for width in (80, 400, 480, 900)]
+    rows = [next(line for line in some if line.startswith("│ خلف")) for some in lines]
+    lengths = [row.count("█") for row in rows]
+    assert lengths[0] < lengths[1] < lengths[2] == lengths[3] == CELLS
 
 
 def test_the_likeliest_words_are_shown_in_the_order_of_the_labels() -> None:
