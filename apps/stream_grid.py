@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from kws.adapter import ADAPTER_CONFIG, AdapterConfig
 from kws.base import BASE_CONFIG
+from kws.errors import UsageError
 
 from . import trial
 from .evaluate import PICTURE, hear_hours
@@ -55,8 +56,10 @@ class StreamCell:
 
     def refuse_other(self, made: Mapping[str, Any], where: Path) -> None:
         """Raise a UsageError where it was recorded with other settings or networks than now."""
-        theirs, ours = made.get("cell", {}), json.loads(json.dumps(self.record))
-        then, now = made.get("network", {}), self.network
+        theirs, then = made.get("cell"), made.get("network", {})
+        if not (isinstance(theirs, Mapping) and isinstance(then, Mapping)):
+            raise UsageError(f"{where} is no record of a stream; delete it, and run it again")
+        ours, now = json.loads(json.dumps(self.record)), self.network
         pairs = [(name, theirs.get(name), value) for name, value in ours.items()]
         pairs += [(name, then[name], value) for name, value in now.items() if name in then]
         refuse_difference(where, pairs)

@@ -278,6 +278,16 @@ def test_a_record_of_other_streams_is_refused(
         refuse_others(None, tmp_path, read_grid(path)[1])
 
 
+@pytest.mark.parametrize("left", [{}, {"cell": []}, {"cell": {}, "network": None}])
+def test_a_record_that_is_of_no_stream_is_refused(left: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "grid.toml"
+    path.write_text(STREAMS, encoding="utf-8")
+    _, (run,) = read_grid(path)
+    write_json(tmp_path / f"{run.name}.json", left)
+    with pytest.raises(UsageError, match="is no record of a stream; delete it, and run it again"):
+        refuse_others(None, tmp_path, [run])
+
+
 def test_a_record_of_another_base_is_refused(tmp_path: Path) -> None:
     """Of one that lay at the same place; where there is none, nothing can be said.
 
