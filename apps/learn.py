@@ -305,7 +305,7 @@ def _tell_rounding(
 ) -> None:
     """Say what was stored in other bits than asked for, and where rounding costs much."""
     bits = bits_of(adapter.deltas)
-    if bits != recipe.bits:
+    if bits != recipe.bits and recipe.bits != ROUNDED:  # which nobody need have asked for
         note(f"{recipe.method} stores one bit per weight; --bits is ignored")
     lost = (_trained_to(history) or 0.0) - measured.report["accuracy"]
     wider = "".join(f"--bits {more}, or " for more in (8, 16) if more > bits)
