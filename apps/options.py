@@ -19,7 +19,17 @@ from .zoo import BASE, NamedAdapter
 F = TypeVar("F", bound=Callable[..., Any])
 COMMA = re.compile("[,\u060c\u3001\uff0c]")  # Latin, Arabic, Chinese
 LAST_SEED = 2**32 - 1
-SOURCES = {"--adapter", "--data", "--keywords", "--negatives", "--others", "--words"}
+SOURCES = {
+    "--adapter",
+    "--after",
+    "--base",
+    "--data",
+    "--keywords",
+    "--negatives",
+    "--others",
+    "--wav",
+    "--words",
+}
 TAG = re.compile("([A-Za-z]{2,3}|[xi])(-[A-Za-z0-9]{1,8})*", re.IGNORECASE)  # of BCP 47
 
 
