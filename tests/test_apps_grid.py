@@ -428,6 +428,9 @@ def test_jobs_run_what_was_asked_for_and_no_more(
     text = text.replace('base = "base"', f'base = "{tmp_path / "base"}"')
     (tmp_path / "grid.toml").write_text(text, encoding="utf-8")
     options = ["--only", "*-head-*", "--jobs", 2, "--records", tmp_path / "records"]
+    options += ["--device", "cpu", "--again"]
     code, _, err = kws("bench", "run", tmp_path / "grid.toml", *options)
     assert code == 0, err
     assert given[given.index("--only") + 1] == "*-head-*"
+    assert given[given.index("--device") + 1] == "cpu"
+    assert "--again" in given

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -808,3 +808,38 @@ def test_what_is_ignored_where_the_program_starts_stays_ignored() -> None:
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("files")
+def test_no_more_clips_are_kept_than_asked_for(tmp_path: Path) -> None:
+    call("listen", *BANK, "--wav", "two.wav", "--save-dir", "kept", "--save-limit", "1")
+    assert [path.name[:6] for path in tmp_path.glob("kept/*.wav")] == ["000002"]
+
+
+@pytest.mark.usefixtures("files")
+def test_a_command_is_ended_after_the_seconds_asked_for() -> None:
+    options = ["--exec", "sleep 60", "--exec-seconds", "0.1"]
+    told = call("listen", *BANK, "--wav", "two.wav", *options).stderr
+    assert told.count("took more than 0.1 s and was ended") == 2
+
+
+@pytest.mark.usefixtures("files")
+def test_of_a_file_nothing_is_skipped_however_much_waits(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(apps.listen, "CAPACITY", 0)
+    answered = ["--save-dir", "kept", "--exec", "touch done", "--exec-seconds", "60"]
+    result = call("listen", *BANK, "--wav", "two.wav", *answered)
+    assert "skipped" not in result.stderr
+    assert len([*tmp_path.glob("kept/*.wav")]) == 2
+    assert Path("done").exists()
+
+
+@pytest.mark.usefixtures("files")
+def test_who_types_q_waits_for_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = nullcontext(Typist(*[""] * 30, "q"))
+    monkeypatch.setattr(apps.listen, "Keys", lambda _: keys)
+    monkeypatch.setattr(apps.listen, "CLOSING", 0.2)
+    stopped = ["--exec", "sleep 60", "--exec-seconds", "60"]
+    result = call("listen", *BANK, "--wav", "two.wav", *stopped)
+    assert "--exec: not all commands were run to their end" in result.stderr

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from helpers import Kws, fail
 
+from apps.paired import paired
 from apps.results import write_results, write_summary
 from kws.errors import KwsError
 from kws.files import write_json
@@ -596,3 +597,9 @@ def test_other_people_are_other_recordings(tmp_path: Path) -> None:
         run["test"] = run["test"] | counted
     with pytest.raises(KwsError, match="'a' were evaluated on different recordings"):
         write_results(records, tmp_path / "results.md")
+
+
+def test_what_is_equal_is_neither_better_nor_worse() -> None:
+    records = [record("head", None, "a", seed, 0.8) for seed in (0, 1, 2)]
+    records += [record("swr", "10%", "a", seed, 0.3 + 0.5 * seed) for seed in (0, 1, 2)]
+    assert "| 1 better, 1 equal, 1 worse |" in paired(records)

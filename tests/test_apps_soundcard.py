@@ -659,3 +659,20 @@ def test_a_number_means_no_other_microphone() -> None:
     with pytest.raises(KwsError, match="no input device 'USB'"):
         find_again([webcam], "USB", "1", others=True)
     assert find_again([webcam], "USB", None, others=True) == webcam
+
+
+def test_a_device_that_came_and_went_gives_its_place_to_another_as_soon_as_it_is_gone(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Heard for a moment only, it counts as lost all the while."""
+    for name, seconds in (("BACK", 0.1), ("RETRY", 0.002), ("LONGEST", 0.008), ("PATIENCE", 0.03)):
+        monkeypatch.setattr(apps.microphone, f"{name}_SECONDS", seconds)
+    sound = install(Sound([device(0, "USB Audio")]))
+    with Microphone() as microphone:
+        blocks = iter(microphone)
+        for name in (*["USB Audio"] * 6, "Built-in"):
+            sound.devices = [device(0, name)]
+            sound.streams[-1].hear(tone(SAMPLE_RATE)[:640, None])
+            sound.streams[-1].active = False
+            assert len(looks(sound, blocks, 11)) == 1
+        assert microphone.name == "Built-in"

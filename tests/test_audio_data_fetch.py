@@ -131,7 +131,7 @@ def test_progress_starts_where_the_part_ends(site: Site, target: Path) -> None:
     assert {total for _, total in seen} == {len(DATA)}
 
 
-@pytest.mark.parametrize("code", [500, 502, 503, 429])
+@pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504])
 def test_a_passing_error_is_tried_again(site: Site, target: Path, code: int) -> None:
     site.script = [status(code), status(code)]
     fetch(site.url, target, **QUICK)

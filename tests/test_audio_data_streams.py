@@ -553,3 +553,12 @@ def test_words_close_to_a_keyword_are_about_as_loud(material: Material) -> None:
         before = np.abs(wave[begin - round(0.7 * SAMPLE_RATE) : begin]).max()
         apart = 20 * np.log10(before / np.abs(wave[begin:end]).max())
         assert abs(apart) <= VARIES + 0.5
+
+
+def test_a_stream_that_begins_anew_counts_anew(material: Material) -> None:
+    stream = NegativeStream(material, 60)
+    played = []
+    for _ in range(2):
+        assert sum(len(wave) for wave, _ in stream) == 60 * SAMPLE_RATE
+        played.append(stream.ledger.played_seconds)
+    assert played[0] == played[1]

@@ -77,3 +77,9 @@ def test_loudness_is_that_of_the_loudest_stretch() -> None:
     powers[40:45] = 0.01
     assert loudness(powers) == pytest.approx(-20)
     assert loudness(np.zeros(0)) == loudness(np.zeros(3)) == pytest.approx(-100)
+
+
+def test_three_samples_at_full_scale_are_clipping() -> None:
+    wave = spoken()
+    wave[15_000:15_003] = 1.0
+    assert "clipped" in str(judge(wave).problem)

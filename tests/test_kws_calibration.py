@@ -11,6 +11,7 @@ from kws.calibration import (
     Choice,
     Sweep,
     _at_price,
+    _lifted,
     _spend_rest,
     choose,
     hours_needed,
@@ -221,3 +222,31 @@ def test_not_one_event_more_is_kept_than_the_rate_allows() -> None:
         found = choose(negatives, tried, CONFIG, allowed).config
         assert found.levels("hard").threshold == threshold
         assert len(negatives.detect(found)) <= allowed
+
+
+def made(false_accepts: list[int], misses: list[int]) -> Sweep:
+    """Of one keyword that was said ten times, in an hour, at thresholds from 0.1 up."""
+    thresholds = tuple(round(0.1 * (row + 1), 1) for row in range(len(misses)))
+    accepts, missed = np.array([false_accepts]).T, np.array([misses]).T
+    return Sweep(thresholds, ("easy",), 1.0, accepts, missed, np.array([10]))
+
+
+@pytest.mark.parametrize(("allowed", "threshold"), [(1, 0.2), (2, 0.1)])
+def test_all_that_the_rate_allows_is_spent(allowed: int, threshold: float) -> None:
+    begun = replace(CONFIG, keywords={"easy": Levels(0.2, 0.1)})
+    found = _spend_rest(made([2, 0], [1, 8]), begun, allowed, lambda config: True)
+    assert found.levels("easy").threshold == threshold
+
+
+def test_of_thresholds_that_are_equally_good_the_middle_one_is_taken() -> None:
+    """So that it is far from those that are worse."""
+    tried = made([5, 0, 0, 0, 0], [0, 0, 0, 0, 5])
+    assert _at_price(tried, CONFIG, 1.0).levels("easy").threshold == 0.3
+
+
+def test_what_stands_high_already_is_not_lowered_where_another_is_lifted() -> None:
+    tried = made([0] * 9, [0] * 9)
+    best = replace(CONFIG, keywords={"easy": Levels(0.9, 0.3), "hard": Levels(0.3, 0.1)})
+    found = _lifted(tried, best, lambda config: config.levels("hard").threshold >= 0.6)
+    assert found.kept
+    assert [found.config.levels(word).threshold for word in ("easy", "hard")] == [0.9, 0.6]

@@ -469,3 +469,20 @@ def test_what_was_reported_says_nothing_of_other_labels() -> None:
     after = Detector(("no", "yes", UNKNOWN, SILENCE), "eng", before.config)
     after.keep_silent(before)
     assert after.step(np.array(one("yes"), np.float32), 0.2)  # there the first label is "no"
+
+
+def test_an_utterance_reported_before_a_change_of_language_is_heard_as_no_other_word_after_it() -> (
+    None
+):
+    before, after = detector(refractory_seconds=60.0), detector()
+    before.step(np.array(one("yes"), np.float32), 0.0)
+    after.keep_silent(before)
+    found = events(after, [one("no"), NOTHING, one("no")])
+    assert heard(found) == [("no", 0.2)]
+
+
+def test_a_threshold_turned_in_another_language_counts_when_one_is_back() -> None:
+    after = detector(threshold=0.9)
+    after.keep_silent(detector(threshold=0.5))
+    found = events(after, [one("yes", 0.7), NOTHING, one("yes", 0.95)])
+    assert heard(found) == [("yes", 0.2)]

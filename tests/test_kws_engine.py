@@ -370,3 +370,12 @@ def test_what_was_reported_before_a_reset_is_heard_in_the_stream_after_it() -> N
     engine.reset()
     engine.set_language("ara")
     assert [event.keyword for event in engine.feed(sound)] == ["low"]
+
+
+def test_a_short_word_at_the_very_end_is_heard_in_the_silence_after_it() -> None:
+    """As many decisions as a detector waits for unless it is told otherwise."""
+    spotter = Bands()
+    spotter.config = DetectorConfig()
+    engine = Engine(spotter)
+    assert engine.feed(np.r_[silence(0.95), tone(400, 0.05)]) == []
+    assert [event.keyword for event in engine.flush()] == ["low"]

@@ -30,7 +30,15 @@ from kws.runtime import FrontEnd, Network, Runtime, merged
 from kws.sites import Site, find_sites
 from models import compiled
 from models.bcresnet import BCResNet
-from models.folded import Folded, fold, tensor_shapes, weight_names
+from models.folded import (
+    Folded,
+    fold,
+    fold_unchecked,
+    graph_weights,
+    tensor_shapes,
+    weight_names,
+    with_deviations,
+)
 from models.layout import TAUS
 from models.session import SessionNetwork, open_session
 
@@ -680,3 +688,28 @@ def test_of_the_stream_before_nothing_is_heard_after_a_reset(
     used.reset()
     block = noise(HOP)
     assert used.hear(block).tobytes() == fresh.hear(block).tobytes()
+
+
+@needs_code
+def test_compiled_scores_of_a_network_that_is_very_sure_are_probabilities() -> None:
+    """Even those of classes that hardly any single precision is small enough for."""
+    network = folded(1.0, causal=False)
+    weight, bias = network.head
+    spread = -100 * np.arange(len(bias), dtype=np.float32)
+    made = compiled.Compiled(replace(network, head=(0 * weight, spread)))
+    scores = made.hear(made.start(), np.zeros((40, network.span), np.float32))
+    np.testing.assert_allclose(scores, np.eye(len(bias))[0], rtol=0, atol=TOLERANCE)
+
+
+def test_deviations_that_are_known_already_fold_as_the_variances_do(base: Base) -> None:
+    """Also where what stands beside them under the root is most of it."""
+    small = {
+        name: 1e-6 * array if name.endswith("running_var") else array
+        for name, array in tensors(base).items()
+    }
+    given, known = (
+        graph_weights(fold_unchecked(base.config, arrays))
+        for arrays in (small, small | with_deviations(small))
+    )
+    for name, array in given.items():
+        np.testing.assert_array_equal(known[name], array)

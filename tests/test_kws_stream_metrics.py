@@ -207,3 +207,11 @@ def test_events_that_two_words_may_claim_go_to_them_in_their_order(turned: int) 
     words = [Spoken("go", 1.0, 1.5), Spoken("go", 1.8, 2.2)]
     found = match(heard(("go", 2.0), ("go", 2.3))[::turned], words)
     assert [(word.begin, event.time) for word, event in found.hits] == [(1.0, 2.0), (1.8, 2.3)]
+
+
+def test_the_silence_that_ended_a_stream_is_no_time_of_it() -> None:
+    """Neither in its rate nor in its events."""
+    stream = replace(recorded(36_000, [("go", 18_005)]), seconds=1_800.0)
+    found = rate_report(stream, QUICK)
+    assert (found["hours"], found["per_hour"], found["bound_hours"]) == (0.5, 2.0, 0.5)
+    assert [event.time for event in stream.detect(QUICK)] == [1_800.0]

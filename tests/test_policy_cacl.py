@@ -131,3 +131,8 @@ def test_components_of_the_left_are_orthogonal_along_their_rows() -> None:
     assert regulariser([crossed]) < regulariser([alike])
     assert float(regulariser([crossed])) == pytest.approx(0.034, abs=1e-3)
     assert torch.isfinite(regulariser([apart]))
+
+
+def test_a_component_that_does_not_fit_is_passed_over_for_one_that_does() -> None:
+    found = prune([pair(5.0), pair(3.0, rows=20, columns=20), pair(1.0)], 30)
+    assert [sigmas(one).tolist() for one in found] == [[5.0], [], [1.0]]

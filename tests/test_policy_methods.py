@@ -485,3 +485,11 @@ def test_four_bits_change_little(method: str, base: Base, trainer: Trainer) -> N
         save_adapter(trainer.folder, pack(base, trained, task, bits), "card")  # type: ignore[arg-type]
         stored = restored(base.network, load_adapter(trainer.folder)).changes().detach()
         assert (stored - exact).norm() < share * exact.norm()
+
+
+def test_a_score_below_zero_has_a_price_too() -> None:
+    """So that a closed site of TAPS is no farther from opening than its gradients took it."""
+    gates = ScoreGates(make_sites([2] * 2))
+    with torch.no_grad():
+        gates.scores.copy_(torch.tensor([0.2, -0.4]))
+    assert float(gates.price().detach()) == pytest.approx(0.3)
