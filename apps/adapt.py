@@ -16,9 +16,9 @@ from audio_data.task import only_language
 from kws.adapter import AdapterConfig
 from kws.base import BASE_CONFIG
 from kws.budget import Budget
-from kws.config import spotted
 from kws.errors import UsageError
 from kws.files import plain_name, refuse_unwritable
+from kws.names import spotted
 from kws.quantized import ROUNDINGS, Bits
 from kws.train import HIGHEST, Optimizer
 from policy.methods import METHODS, method_of, methods_where

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from kws.adapter import ADAPTER_CONFIG, AdapterConfig, load_adapter
-from kws.config import spotted
 from kws.errors import KwsError, UsageError
 from kws.files import below
+from kws.names import spotted
 
 from . import options
 from .card import whose

@@ -26,9 +26,9 @@ from audio_data.mixture import KEYWORDS, SPEAKERS
 from audio_data.synthesis import make_corpus
 from kws.adapter import AdapterConfig, read_adapter_config
 from kws.base import read_base_config
-from kws.config import spotted
 from kws.detector import Detection
 from kws.errors import KwsError, UsageError
+from kws.names import spotted
 
 from . import options, spoken, whole
 from .card import counted

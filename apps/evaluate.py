@@ -13,9 +13,10 @@ from audio_data.material import read_material
 from audio_data.task import refuse_missing
 from kws.adapter import AdapterConfig, load_adapter
 from kws.base import BaseConfig
-from kws.config import UNKNOWN, Where, spotted
+from kws.config import Where
 from kws.errors import KwsError, UsageError
 from kws.files import refuse_unwritable
+from kws.names import UNKNOWN, spotted
 from kws.runtime import Runtime
 
 from . import options, trial

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from kws.config import NO_KEYWORDS, composed, steers
 from kws.errors import UsageError
+from kws.names import NO_KEYWORDS, composed, steers
 
 from .zoo import BASE, NamedAdapter
 

@@ -16,9 +16,9 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.style import Style
 
-from kws.config import NO_KEYWORDS
 from kws.detector import Detection
 from kws.engine import Engine
+from kws.names import NO_KEYWORDS
 
 from .live import LiveEngine
 

@@ -27,8 +27,9 @@ from audio_data.splits import LEARNT, where_heard
 from audio_data.takes import frame_powers, loudness
 from audio_data.task import Task, make_task, measuring_task
 from kws.base import BaseConfig
-from kws.config import SILENCE, UNKNOWN, FeatureConfig, Where
+from kws.config import FeatureConfig, Where
 from kws.errors import UsageError
+from kws.names import SILENCE, UNKNOWN
 from models.registry import context
 
 from .progress import counting, note

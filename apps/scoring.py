@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio_data.streams import Stream
-from kws.config import SAMPLE_RATE, SILENCE, UNKNOWN, spotted
+from kws.config import SAMPLE_RATE
 from kws.engine import TAIL, HopBuffer, Spotter
 from kws.errors import UsageError
+from kws.names import SILENCE, UNKNOWN, spotted
 from kws.stream_metrics import ScoredStream, Spoken
 
 Wave = NDArray[np.float32]  # [T], mono at 16 kHz

@@ -20,10 +20,11 @@ from kws.adapter import (
     read_adapter_config,
 )
 from kws.base import BASE_CONFIG, Base
-from kws.config import Where, spotted
+from kws.config import Where
 from kws.deltas import Adaptation, restored
 from kws.errors import KwsError, UsageError
 from kws.forms import MASK
+from kws.names import spotted
 from kws.quantized import Bits, quantize, to_float16
 from policy.methods import method_of
 from policy.spottune import stored_router

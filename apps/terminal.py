@@ -16,7 +16,7 @@ from typing import IO, Final, TextIO
 
 import click
 
-from kws.config import steers
+from kws.names import steers
 
 SAME_SECONDS: Final = 10.0  # within which requests to terminate are one
 ENDS: Final = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]

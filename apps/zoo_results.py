@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from kws.adapter import ADAPTER_CONFIG, AdapterConfig, read_adapter_config
 from kws.base import BASE_CONFIG, BaseConfig, read_base_config
-from kws.config import spotted
+from kws.names import spotted
 
 from .card import STREAM, as_stored, counted
 from .tables import tenths

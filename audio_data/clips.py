@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from kws.config import Split as Split
-from kws.config import composed
+from kws.names import composed
 
 UNTOLD: Final = "und"  # BCP 47, where a corpus does not say the language
 SYNTHETIC: Final = "synthetic, eSpeak NG"  # the licence of what no person said

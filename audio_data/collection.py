@@ -14,9 +14,9 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.config import composed, steers
 from kws.errors import KwsError, UsageError
 from kws.files import make_private, plain_name, write_bytes, write_text
+from kws.names import composed, steers
 
 from .encode import encode
 from .files import audio_files

@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from kws.config import UNKNOWN, composed
 from kws.errors import KwsError, UsageError
+from kws.names import UNKNOWN, composed
 
 from .clips import UNTOLD, Clip
 from .files import audio_files, is_recording, is_unread

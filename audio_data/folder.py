@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 from typing import Final
 
-from kws.config import INVISIBLE, NO_KEYWORDS, TURNING
 from kws.errors import KwsError, UsageError
+from kws.names import INVISIBLE, NO_KEYWORDS, TURNING
 
 from .clips import UNTOLD, Clip
 from .files import SUFFIXES, audio_files

@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from kws.config import composed
 from kws.errors import KwsError, UsageError
 from kws.files import write_text
+from kws.names import composed
 
 from .clips import SPLITS, UNTOLD, Clip, Split
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kws.config import Where, spotted
+from kws.config import Where
 from kws.errors import UsageError
+from kws.names import spotted
 
 from .clips import HALVES, Clip, Half, Split
 from .corpus import read_corpus, read_others

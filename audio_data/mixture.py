@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from kws.config import UNKNOWN, Where, composed
+from kws.config import Where
 from kws.errors import UsageError
+from kws.names import UNKNOWN, composed
 
 from .clips import Clip, Split
 from .decode import lasts_longer

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Final
 
-from kws.config import composed
 from kws.errors import KwsError, UsageError
+from kws.names import composed
 
 from .clips import Clip, Split
 from .manifest import Row, check_files, named, read_rows

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Final
 
-from kws.config import composed
 from kws.errors import KwsError
+from kws.names import composed
 
 from .clips import Clip, Split
 from .files import audio_files

@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from kws.config import Where, composed
+from kws.config import Where
 from kws.errors import KwsError
+from kws.names import composed
 
 from .clips import SPLITS, Clip, Split
 from .manifest import few

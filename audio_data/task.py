@@ -5,8 +5,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kws.config import NO_KEYWORDS, SILENCE, UNKNOWN, Where, check_names, spotted
+from kws.config import Where
 from kws.errors import UsageError
+from kws.names import NO_KEYWORDS, SILENCE, UNKNOWN, check_names, spotted
 
 from .clips import SPLITS, UNTOLD, Clip, Split
 from .manifest import few

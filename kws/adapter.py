@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from .base import BaseConfig
-from .config import Where, check_names, check_shown
+from .config import Where
 from .detector import DetectorConfig
 from .errors import KwsError
 from .files import (
@@ -30,6 +30,7 @@ from .files import (
     write_text,
 )
 from .forms import WHOLE, Form, Shapes, form_of, split_name
+from .names import check_names, check_shown
 from .quantized import CODES, Bits, Codes, Peaks, bits_of, dequantize, length
 from .templates import Templates
 from .typed import checked, naming, refuse_format

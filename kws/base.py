@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from .config import HEAD, FeatureConfig, Where, check_names, check_shown
+from .config import HEAD, FeatureConfig, Where
 from .detector import DetectorConfig
 from .errors import KwsError
 from .files import Arrays, read_json, read_tensors, sha256, write_json, write_tensors
+from .names import check_names, check_shown
 from .typed import checked, naming, refuse_format
 
 if TYPE_CHECKING:

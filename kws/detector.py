@@ -9,8 +9,8 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import NO_KEYWORDS
 from .errors import KwsError
+from .names import NO_KEYWORDS
 from .typed import checked
 
 LONGEST: Final = 10_000  # decisions, of a smoothing or a patience

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import NO_KEYWORDS, SILENCE, UNKNOWN
+from .names import NO_KEYWORDS, SILENCE, UNKNOWN
 
 NAMELESS: Final = "unknown"  # speaker, among those told apart
 Ints = NDArray[np.int64]

@@ -10,8 +10,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import SAMPLE_RATE, spotted
+from .config import SAMPLE_RATE
 from .detector import Detection, Detector, DetectorConfig
+from .names import spotted
 
 AFTER: Final = 1.0  # seconds after a word's end in which it may be reported: one view
 CONFIDENCE: Final = 0.95

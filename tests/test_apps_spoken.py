@@ -26,9 +26,9 @@ from audio_data.manifest import read_manifest, write_manifest
 from audio_data.splits import check_disjoint
 from kws.adapter import AdapterConfig, read_adapter_config, save_adapter_config
 from kws.base import read_base_config, save_base_config
-from kws.config import UNKNOWN
 from kws.errors import KwsError, UsageError
 from kws.metrics import NAMELESS, interval
+from kws.names import UNKNOWN
 from models.session import FILE
 
 WORDS = ("nein", "ja")

@@ -19,8 +19,8 @@ from audio_data.manifest import read_manifest, write_manifest
 from audio_data.mswc import read_mswc
 from audio_data.noise import find_noise
 from audio_data.speech_commands import read_speech_commands
-from kws.config import UNKNOWN
 from kws.errors import KwsError, UsageError
+from kws.names import UNKNOWN
 
 HEADER = "path,language,word,speaker,split,corpus"
 ROWS = [

@@ -11,8 +11,8 @@ import pytest
 from audio_data.clips import SPLITS, Clip, Split
 from audio_data.splits import people_in
 from audio_data.task import SHARE, UNKNOWN_SHARE, Task, make_task, measuring_task
-from kws.config import SILENCE, UNKNOWN
 from kws.errors import KwsError, UsageError
+from kws.names import SILENCE, UNKNOWN
 
 PEOPLE: dict[str, Split] = {
     **{f"t{number}": "train" for number in range(6)},

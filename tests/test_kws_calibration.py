@@ -18,9 +18,9 @@ from kws.calibration import (
     sweep,
     with_misses,
 )
-from kws.config import SILENCE, UNKNOWN
 from kws.detector import DetectorConfig, Levels
 from kws.errors import KwsError
+from kws.names import SILENCE, UNKNOWN
 from kws.stream_metrics import ScoredStream, Spoken, miss_report
 
 LABELS = ("easy", "hard", UNKNOWN, SILENCE)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kws.config import NO_KEYWORDS, SILENCE, UNKNOWN
 from kws.detector import Detection, Detector, DetectorConfig, Levels, Timing
 from kws.errors import KwsError
+from kws.names import NO_KEYWORDS, SILENCE, UNKNOWN
 
 LABELS = ("yes", "no", UNKNOWN, SILENCE)
 HOP = 0.1  # seconds

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kws.config import SILENCE, UNKNOWN
 from kws.metrics import accuracy, report
+from kws.names import SILENCE, UNKNOWN
 
 LABELS = ("go", "stop", UNKNOWN, SILENCE)
 GO, STOP, OTHER, QUIET = range(4)

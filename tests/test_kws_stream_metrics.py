@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kws.config import SILENCE, UNKNOWN
 from kws.detector import Detection, DetectorConfig
+from kws.names import SILENCE, UNKNOWN
 from kws.stream_metrics import (
     Matched,
     ScoredStream,

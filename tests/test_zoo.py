@@ -19,7 +19,7 @@ from audio_data.clips import HALVES
 from audio_data.mixture import SPEAKERS, make_mixture
 from kws.adapter import ADAPTER_CONFIG, check_base, load_adapter, read_adapter_config
 from kws.base import read_base_config
-from kws.config import spotted
+from kws.names import spotted
 
 ZOO = Path(__file__).resolve().parent.parent / "models" / "zoo"
 BASE = ZOO / "ara"
