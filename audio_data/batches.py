@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from kws.config import FeatureConfig
+from kws.config import SEED_STEP, FeatureConfig
 
 from .augment import (
     EQUALISER_POINTS,
@@ -31,8 +31,7 @@ from .features import LogMel
 CHAIN = 4  # words of a row where words are heard one after another
 LATE = 24  # frames: training takes the decision on a view from its end to so many later
 LAG = LATE // 2  # frames after a view's end at which evaluation takes the decision on it
-SEED_STEP = 1_000_003  # more epochs than any run has, so that no two seeds share one
-QUIET, LOUD = -70.0, -25.0  # dB full scale, the levels at which silence is heard
+SOFTEST, LOUDEST_NOISE = -70.0, -25.0  # dB full scale, the levels at which silence is heard
 
 
 @dataclass(frozen=True)
@@ -208,7 +207,7 @@ def fill_silence(
     waves: Tensor, noise: Tensor, silent: Tensor, generator: torch.Generator
 ) -> Tensor:
     """Replace the silent rows by noise at a drawn level: ``[B, N]`` each, ``[B]``."""
-    level = 10 ** (uniform((len(waves), 1), QUIET, LOUD, generator) / 20)
+    level = 10 ** (uniform((len(waves), 1), SOFTEST, LOUDEST_NOISE, generator) / 20)
     return torch.where(silent[:, None], noise * level, waves)
 
 

@@ -1,6 +1,7 @@
 """Speech from text, by the eSpeak NG library inside the package ``espeakng_loader``.
 
-One function speaks, one lists the voices. Nothing is installed on the system, nothing is played.
+``speak`` says a text; the rest finds voices and languages. Nothing is installed on the system,
+nothing is played.
 """
 
 import ctypes

@@ -10,7 +10,7 @@ from torchaudio.transforms import MelSpectrogram
 
 from kws.config import FeatureConfig
 
-QUIET = 0.2  # share of frames that are taken to be a band's noise alone
+NOISE_SHARE = 0.2  # share of frames that are taken to be a band's noise alone
 # Absolute, on features of about unit variance: float32 spectra differ in order. By compiled code a
 # pure tone of full scale is off by up to 1.3e-3, in bands near the floor.
 TOLERANCE = 1e-3
@@ -46,6 +46,8 @@ class LogMel(nn.Module):
     def forward(self, waves: Tensor, suppressed: Tensor | None = None) -> Tensor:
         mel: Tensor = self.mel(waves)  # [B, F, T]
         if suppressed is not None:
-            floor = mel.kthvalue(1 + int(QUIET * (mel.shape[2] - 1)), dim=2, keepdim=True).values
+            floor = mel.kthvalue(
+                1 + int(NOISE_SHARE * (mel.shape[2] - 1)), dim=2, keepdim=True
+            ).values
             mel = torch.relu(mel - floor * suppressed[:, None, None])
         return (mel / self.config.floor).log1p() * self.config.scale

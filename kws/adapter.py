@@ -45,8 +45,6 @@ PEAKS: Final = "peaks"
 NAMED: Final = 4  # tensors that do not belong there, at most
 ROUTER: Final = "router"  # what decides for each input anew, of a method that has it
 
-Array = NDArray[np.float16]
-
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterConfig:
@@ -101,7 +99,9 @@ class Adapter:
         return named | ({ROUTER: self.router} if len(self.router) else {})
 
 
-def _arrays(deltas: Codes, peaks: Peaks, weight: Array, bias: Array) -> Arrays:
+def _arrays(
+    deltas: Codes, peaks: Peaks, weight: NDArray[np.float16], bias: NDArray[np.float16]
+) -> Arrays:
     named: Arrays = {"deltas": deltas, "head.weight": weight, "head.bias": bias}
     return named if bits_of(deltas) == 16 else named | {PEAKS: peaks}
 

@@ -13,6 +13,8 @@ LONGEST_WINDOW: Final = 4_096  # samples
 MOST_MELS: Final = 256
 LOUDEST: Final = 1e6  # times full scale; powers of what is far beyond are no numbers
 
+SEED_STEP: Final = 1_000_003  # more epochs than any run has, so that no two seeds share one
+
 HEAD: Final = "head"  # a language's classifier, always its own and never a site
 
 Split = Literal["train", "validation", "test"]  # who is learnt from, chosen on, reported on

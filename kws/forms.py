@@ -27,7 +27,7 @@ COINS: Final = 1_000_000_007  # added to a size to seed its signs: no order has 
 MOST: Final = 999_999  # numbers of a form that says how many
 
 Shapes = Sequence[tuple[int, ...]]  # of a site's tensors, the weight first
-Array = TypeVar("Array", NDArray[np.float32], "Tensor")
+Numbers = TypeVar("Numbers", NDArray[np.float32], "Tensor")
 Indices = NDArray[np.int64]
 Signs = NDArray[np.float32]
 
@@ -102,7 +102,7 @@ class Form(ABC):
         return (0,) * len(shapes)
 
     @abstractmethod
-    def changes(self, owned: Array, shapes: Shapes, templates: Array | None = None) -> Array:
+    def changes(self, owned: Numbers, shapes: Shapes, templates: Numbers | None = None) -> Numbers:
         """What is added to these weights; arrays and tensors alike, and gradients pass.
 
         ``templates`` ``[n, w]`` are those of :meth:`kws.templates.Templates.of`.
@@ -154,7 +154,7 @@ class _Direct(_Added):
         owned = self.size(shapes)
         return np.arange(owned), np.ones(owned, np.float32)
 
-    def changes(self, owned: Array, shapes: Shapes, templates: Array | None = None) -> Array:
+    def changes(self, owned: Numbers, shapes: Shapes, templates: Numbers | None = None) -> Numbers:
         return owned
 
 
@@ -226,7 +226,7 @@ class Tied(_Added):
         which, signs = zip(*found, strict=True)
         return np.concatenate(which), np.concatenate(signs)
 
-    def changes(self, owned: Array, shapes: Shapes, templates: Array | None = None) -> Array:
+    def changes(self, owned: Numbers, shapes: Shapes, templates: Numbers | None = None) -> Numbers:
         which, signs = self.sources(shapes)
         return owned[which] * _like(owned, signs)
 
@@ -259,10 +259,10 @@ class _Factored(_OfMatrix):
         """How many numbers are of the left."""
 
     @abstractmethod
-    def _factors(self, owned: Array, rows: int, columns: int) -> tuple[Array, Array]:
+    def _factors(self, owned: Numbers, rows: int, columns: int) -> tuple[Numbers, Numbers]:
         """``[O, r], [r, I]``."""
 
-    def changes(self, owned: Array, shapes: Shapes, templates: Array | None = None) -> Array:
+    def changes(self, owned: Numbers, shapes: Shapes, templates: Numbers | None = None) -> Numbers:
         left, right = self._factors(owned, *_matrix(shapes))
         return (left @ right).reshape(-1)
 
@@ -295,7 +295,7 @@ class Rank(_Factored):
     def _left(self, rows: int) -> int:
         return rows * self.count
 
-    def _factors(self, owned: Array, rows: int, columns: int) -> tuple[Array, Array]:
+    def _factors(self, owned: Numbers, rows: int, columns: int) -> tuple[Numbers, Numbers]:
         left, right = owned[: rows * self.count], owned[rows * self.count :]
         return left.reshape(rows, self.count), right.reshape(self.count, columns)
 
@@ -315,7 +315,7 @@ class Vera(_Factored):
     def _left(self, rows: int) -> int:
         return rows
 
-    def _factors(self, owned: Array, rows: int, columns: int) -> tuple[Array, Array]:
+    def _factors(self, owned: Numbers, rows: int, columns: int) -> tuple[Numbers, Numbers]:
         left, right = (_like(owned, signs) for signs in _signs(rows, columns, self.count))
         return owned[:rows, None] * left, owned[rows:, None] * right
 
@@ -328,7 +328,7 @@ class Mix(_OfMatrix):
     def _of(self, rows: int, columns: int) -> int:
         return self.count
 
-    def changes(self, owned: Array, shapes: Shapes, templates: Array | None = None) -> Array:
+    def changes(self, owned: Numbers, shapes: Shapes, templates: Numbers | None = None) -> Numbers:
         assert templates is not None
         return owned @ templates
 
@@ -347,9 +347,9 @@ class Mask(_OfMatrix):
     def _of(self, rows: int, columns: int) -> int:
         return rows * columns
 
-    def changes(self, owned: Array, shapes: Shapes, templates: Array | None = None) -> Array:
+    def changes(self, owned: Numbers, shapes: Shapes, templates: Numbers | None = None) -> Numbers:
         assert templates is not None
-        taken: Array = owned * -templates[0]
+        taken: Numbers = owned * -templates[0]
         return taken
 
     def scaled(self, shapes: Shapes) -> Indices:
@@ -466,6 +466,6 @@ def _signs(rows: int, columns: int, rank: int) -> tuple[Signs, Signs]:
     return left, signs[rows * rank :].reshape(rank, columns)
 
 
-def _like(owned: Array, constant: NDArray[np.float32]) -> Array:
+def _like(owned: Numbers, constant: NDArray[np.float32]) -> Numbers:
     """A constant of the same kind."""
     return constant if isinstance(owned, np.ndarray) else owned.new_tensor(constant)

@@ -18,7 +18,7 @@ from .files import read_metadata, read_tensors, remove, write_tensors
 from .metrics import accuracy
 
 HIGHEST: Final = 1e30  # peak rate; far beyond it single precision has no such numbers
-MOST_EPOCHS: Final = 7_919  # up to which runs of different seeds have no epoch's draws in common
+EPOCH_STEP: Final = 7_919  # epochs within which no two seeds share a draw
 
 Optimizer = Literal["adamw", "sgd"]
 T = TypeVar("T")
@@ -134,7 +134,7 @@ def fit(
     steps = plan.epochs * len(batches)
     with torch.random.fork_rng(devices=[]):
         for index in range(len(history), plan.epochs):
-            torch.manual_seed(plan.seed * MOST_EPOCHS + index)  # dropout and gates
+            torch.manual_seed(plan.seed * EPOCH_STEP + index)  # dropout and gates
             begin = time.perf_counter()
             model.train()
             compute = total = right = seen = 0.0

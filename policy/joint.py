@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from kws.config import SEED_STEP
 from kws.deltas import Adaptation
 from kws.train import EpochBatches
 
@@ -35,7 +36,7 @@ class Together:
     def epoch(self, index: int) -> Iterator[tuple[Any, ...]]:
         """Batches of the languages, the labels of each counted on from where its classes begin."""
         turns = torch.cat([torch.full((len(b),), n) for n, b in enumerate(self.languages)])
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
+        generator = torch.Generator().manual_seed(self.seed * SEED_STEP + index)
         order = turns[torch.randperm(len(turns), generator=generator)]
         running = [batches.epoch(index) for batches in self.languages]
         for number in order.tolist():

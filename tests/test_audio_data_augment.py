@@ -21,7 +21,15 @@ from audio_data.augment import (
     rms,
     uniform,
 )
-from audio_data.batches import LAG, LATE, LOUD, QUIET, TrainingBatches, Views, fixed_features
+from audio_data.batches import (
+    LAG,
+    LATE,
+    LOUDEST_NOISE,
+    SOFTEST,
+    TrainingBatches,
+    Views,
+    fixed_features,
+)
 from audio_data.features import LogMel
 from kws.config import FeatureConfig
 
@@ -235,9 +243,9 @@ def test_silent_rows_are_noise_between_quiet_and_loud() -> None:
         torch.arange(302)[:, None], generator()
     )
     levels = decibels(rms(waves[2:])).flatten()
-    assert levels.min() > QUIET - 1
-    assert levels.max() < LOUD + 1
-    assert levels.max() - levels.min() > 0.8 * (LOUD - QUIET)
+    assert levels.min() > SOFTEST - 1
+    assert levels.max() < LOUDEST_NOISE + 1
+    assert levels.max() - levels.min() > 0.8 * (LOUDEST_NOISE - SOFTEST)
     assert (many.labels[many.silent] == 3).all()
     assert not many.silent[:2].any()
 
