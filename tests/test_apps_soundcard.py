@@ -572,6 +572,8 @@ def test_the_command_lists_devices_without_a_base(install: Install) -> None:
 class Player:
     """Plays to the sound card, in place of the keyboard: a block whenever keys are looked for."""
 
+    closed = False
+
     def __init__(self, sound: Sound, wave: Wave) -> None:
         self._sound, self._wave = sound, wave
 
