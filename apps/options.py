@@ -22,7 +22,6 @@ LAST_SEED = 2**32 - 1
 SOURCES = {
     "--adapter",
     "--after",
-    "--base",
     "--data",
     "--keywords",
     "--negatives",

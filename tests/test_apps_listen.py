@@ -67,6 +67,8 @@ class Loudness(WholeViews):
 class Typist:
     """Types one string before each block."""
 
+    closed = False
+
     def __init__(self, *typed: str) -> None:
         self._typed = list(typed)
 

@@ -422,7 +422,6 @@ def test_ctrl_c_says_whether_it_can_be_gone_on(
         ("export --adapter a --adapter b --out x.onnx", "--adapter is given 2 times; give it once"),
         ("adapt --tts --language de --words ja --words nein", "--words is given 2 times"),
         ("calibrate --data a --data b --data c", "--data is given 3 times"),
-        ("listen --base a --base b", "--base is given 2 times"),
         ("adapt --after a --after b", "--after is given 2 times"),
         ("listen --wav a.wav --wav b.wav", "--wav is given 2 times"),
         ("listen --wav a.wav --save-limit 3", "--save-limit needs --save-dir; add it"),
