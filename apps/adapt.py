@@ -235,14 +235,16 @@ class _Asked:
             refuse_after(self.method)
 
     def tell_doubts(self) -> None:
-        """Say where a budget, or a list of words, may not be what was meant.
+        """Say where a budget, bits, or a list of words may not be what was meant.
 
         Raises:
             UsageError: the budget is none.
 
         """
-        budget = Budget.parse(self.budget)
-        if not method_of(self.method).budgeted:
+        budget, method = Budget.parse(self.budget), method_of(self.method)
+        if method.masks and options.is_given("bits"):
+            progress.note(f"{self.method} stores one bit per weight; --bits is ignored")
+        if not method.budgeted:
             if options.is_given("budget"):
                 progress.note(f"{self.method} takes no budget; --budget is ignored")
         elif budget.kind == "parameters" and budget.amount <= 100:

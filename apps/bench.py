@@ -31,7 +31,7 @@ from .progress import say
 from .stream_grid import KEY, StreamCell, run_stream, stream_cells
 from .stream_results import summary
 from .tables import DIVERGED
-from .zoo import HOME, ZOO
+from .zoo import ZOO
 
 RECORDS, RESULTS, SUMMARY = Path("docs/records"), Path("docs/results.md"), Path("README.md")
 
@@ -411,12 +411,15 @@ def report(records: Path, out: Path) -> None:
     found = [_read_record(path) for path in sorted(records.rglob("*.json"))]
     if not found:
         raise UsageError(f"there are no records in {records}; make some with kws bench run")
-    ours = out.resolve() == HOME / RESULTS
-    if ours and records.resolve() != HOME / RECORDS:
+    home = out.absolute().parent.parent
+    ours = out.resolve() == (home / RESULTS).resolve() and (home / "apps" / "bench.py").is_file()
+    if not ours:
+        write_results(found, out, None, records)
+    elif records.resolve() != (home / RECORDS).resolve():
         raise UsageError(f"{RESULTS} is made of {RECORDS}; name an --out for those in {records}")
-    write_results(found, out, ZOO if ours else None, records)
-    if ours:
-        write_summary(found, HOME / SUMMARY)
+    else:
+        write_results(found, out, ZOO, RECORDS)
+        write_summary(found, home / SUMMARY)
     click.echo(f"{out} from {len(found)} records")
 
 

@@ -167,7 +167,7 @@ class Keyboard(Typed, Protocol):
 
     @property
     def closed(self) -> bool:
-        """Whether no key can come any more."""
+        """Whether no key can come, or none yet."""
         ...
 
 

@@ -133,7 +133,7 @@ def learn_language(
     measured = measure(network, recordings, "validation")
     stages = sum(epoch.seconds for epochs in trainer.history.values() for epoch in epochs)
     seconds = max(time.perf_counter() - begin, stages)  # more, where it was stopped in between
-    _tell_rounding(adapter, recipe, trainer.history, measured)
+    _tell_rounding(adapter, trainer.history, measured)
     _tell_taken(measured)
     _tell_small(recordings)
     if isinstance(network, Routed):
@@ -301,12 +301,10 @@ class _Learning:
 
 
 def _tell_rounding(
-    adapter: Adapter, recipe: Recipe, history: Mapping[str, list[Epoch]], measured: Measured
+    adapter: Adapter, history: Mapping[str, list[Epoch]], measured: Measured
 ) -> None:
-    """Say what was stored in other bits than asked for, and where rounding costs much."""
+    """Say where rounding costs much."""
     bits = bits_of(adapter.deltas)
-    if bits != recipe.bits and recipe.bits != ROUNDED:  # which nobody need have asked for
-        note(f"{recipe.method} stores one bit per weight; --bits is ignored")
     lost = (_trained_to(history) or 0.0) - measured.report["accuracy"]
     wider = "".join(f"--bits {more}, or " for more in (8, 16) if more > bits)
     if lost > LOST:

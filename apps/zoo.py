@@ -7,8 +7,7 @@ from typing import Final
 from kws.adapter import ADAPTER_CONFIG
 from kws.base import read_base_config
 
-HOME: Final = Path(__file__).resolve().parent.parent  # of this project
-ZOO: Final = HOME / "models" / "zoo"
+ZOO: Final = Path(__file__).resolve().parent.parent / "models" / "zoo"
 BASE: Final = ZOO / "ara"
 NamedAdapter = tuple[str, Path]  # what an adapter is called, empty for its language, and its folder
 

@@ -41,6 +41,7 @@ def cache_folder() -> Path:
     folder = Path(tempfile.gettempdir()) / f"kws-{os.getuid()}"
     with suppress(OSError):  # a cache that cannot be made costs time, not the run
         make_private(folder)
+    with suppress(FileNotFoundError):
         there = folder.lstat()
         if there.st_uid != os.getuid() or there.st_mode & 0o077:
             raise KwsError(
@@ -65,7 +66,8 @@ def load_views(
         ``[N, length + 2 * margin]``, 16-bit, memory-mapped where it could be cached.
 
     Raises:
-        KwsError: recordings cannot be read; all are tried, so that it names them together.
+        KwsError: recordings cannot be read; all are tried, so that it names them together;
+            or the cache may be another user's.
 
     """
     cached = cache_folder() / f"{_key(paths, length, margin)}.npy"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from kws.config import Where
 from kws.errors import UsageError
-from kws.names import NO_KEYWORDS, SILENCE, UNKNOWN, check_names, spotted
+from kws.names import NO_KEYWORDS, SILENCE, UNKNOWN, check_names, spotted, tells_keywords_alone
 
 from .clips import SPLITS, UNTOLD, Clip, Split
 from .manifest import few
@@ -46,7 +46,7 @@ class Task:
 
     @property
     def closed(self) -> bool:
-        return UNKNOWN not in self.labels
+        return tells_keywords_alone(self.labels)
 
 
 def make_task(
@@ -191,8 +191,8 @@ class _Drawing:
         *,
         closed: bool = False,
     ) -> "_Drawing":
-        """Put everybody into a split; the task is closed if no label is for unknown words."""
-        closed = closed or not {*NO_KEYWORDS} <= {*labels}
+        """Put everybody into a split; the task is closed where the labels are."""
+        closed = closed or tells_keywords_alone(labels)
         split, warnings = assign_splits(clips, known=known, first=spotted(labels))
         strangers = () if closed else unknown_clips(split, pool, {*spotted(labels)}, known)
         number = {label: index for index, label in enumerate(labels)}

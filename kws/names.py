@@ -26,6 +26,15 @@ def spotted(labels: Iterable[str]) -> tuple[str, ...]:
     return tuple(label for label in labels if label not in NO_KEYWORDS)
 
 
+def tells_keywords_alone(labels: Iterable[str]) -> bool:
+    """Whether there is no class for unknown words or none for silence: a closed task.
+
+    >>> tells_keywords_alone(["ja", UNKNOWN, SILENCE]), tells_keywords_alone(["ja", UNKNOWN])
+    (False, True)
+    """
+    return not {*NO_KEYWORDS} <= {*labels}
+
+
 def composed(text: str) -> str:
     """Text as one sequence of characters where there are several (Unicode NFC)."""
     return unicodedata.normalize("NFC", text)

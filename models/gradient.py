@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from kws.config import HEAD
 
@@ -114,8 +113,9 @@ class _Trunk(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[None, None, None, Tensor]:
+        if torch.is_grad_enabled():  # as with create_graph=True
+            raise RuntimeError("the compiled code cannot be differentiated twice")
         statistics, features, raw, folded = ctx.saved_tensors
         slope = slope.contiguous()
         code: _Code = ctx.code

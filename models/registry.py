@@ -1,10 +1,14 @@
 """Networks by name; a base's configuration says which."""
 
+from dataclasses import replace
+
+import torch
+
 from kws.base import BaseConfig
 from kws.errors import UsageError
 
 from .bcresnet import BCResNet
-from .layout import ARCHITECTURE, BEFORE, MELS, TAUS
+from .layout import ARCHITECTURE, MELS, TAUS
 
 
 def build(config: BaseConfig) -> BCResNet:
@@ -27,4 +31,8 @@ def build(config: BaseConfig) -> BCResNet:
 
 def context(config: BaseConfig) -> int:
     """Frames before a view that the network hears, whatever its classes."""
-    return max(0, BEFORE + config.averaged - config.features.frames) if config.causal else 0
+    if not config.causal:
+        return 0
+    with torch.device("meta"):  # without weights, and without drawing any
+        history = build(replace(config, labels=("any",))).history
+    return max(0, history - config.features.frames)

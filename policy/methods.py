@@ -44,6 +44,7 @@ class Method:
         streams: can be listened with.
         staged: decides before its last stage, which takes some epochs.
         head_alone: owns nothing but a head, and means to.
+        masks: owns a bit of each weight, however many bits a number is stored in.
 
     """
 
@@ -55,6 +56,7 @@ class Method:
     streams: bool = True
     staged: bool = False
     head_alone: bool = False
+    masks: bool = False
 
 
 METHODS: Final[Mapping[str, Method]] = MappingProxyType(
@@ -73,7 +75,7 @@ METHODS: Final[Mapping[str, Method]] = MappingProxyType(
         "bitfit": Method(fixed.bitfit, budgeted=False),
         "lora": Method(fixed.lora, budgeted=False),
         "vera": Method(fixed.vera, budgeted=False),
-        "piggyback": Method(piggyback.piggyback, budgeted=False),
+        "piggyback": Method(piggyback.piggyback, budgeted=False, masks=True),
         "recast": Method(recast.recast, budgeted=False),
         "recast-all": Method(recast.recast_all, budgeted=False),
         "recast-lora": Method(recast.recast_lora, budgeted=False, forms=2),

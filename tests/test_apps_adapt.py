@@ -279,7 +279,7 @@ def test_text_alone_has_no_recordings_to_select(
     assert "recordings in --data; leave it out" in fail(kws, 2, *command, *odd, "--out", tmp_path)
 
 
-@pytest.mark.parametrize("bits", [[], ["--bits", 4]])
+@pytest.mark.parametrize("bits", [[], ["--bits", 4], ["--bits", 8]])
 def test_a_mask_is_stored_in_a_bit_a_weight(
     kws: Kws, spoken: Path, tiny: Path, tmp_path: Path, bits: list[object]
 ) -> None:

@@ -520,11 +520,14 @@ def test_only_this_projects_page_has_its_networks_and_its_readme(
     assert code == 0, err
     assert "Supplied networks" not in Path("docs/results.md").read_text("utf-8")
     assert Path("README.md").read_text("utf-8") == marks
-    monkeypatch.setattr("apps.bench.HOME", tmp_path)
+    (tmp_path / "apps").mkdir()
+    (tmp_path / "apps/bench.py").touch()
     monkeypatch.chdir("docs")
     code, _, err = kws("bench", "report", "--records", "records", "--out", "results.md")
     assert code == 0, err
-    assert "Supplied networks" in Path("results.md").read_text("utf-8")
+    page = Path("results.md").read_text("utf-8")
+    assert "Supplied networks" in page
+    assert "records in `docs/records`" in page
     assert "Accuracy" in Path("../README.md").read_text("utf-8")
 
 

@@ -235,6 +235,10 @@ def test_a_cache_that_others_made_or_can_change_is_refused(
     homeless.rmdir()
     own = homeless.with_name("own")
     own.mkdir(mode=0o700)
+    homeless.symlink_to(homeless.with_name("nowhere yet"))
+    with refused:
+        load(clips)
+    homeless.unlink()
     homeless.symlink_to(own)
     with refused:
         load(clips)

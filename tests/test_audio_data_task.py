@@ -240,6 +240,7 @@ def test_one_closed_label_is_measured() -> None:
 
 def test_where_a_network_knows_no_silence_keywords_alone_are_measured() -> None:
     task = measuring_task(ENGLISH, ("no", "yes", UNKNOWN))
+    assert task.closed
     assert {example.label for example in task.splits["test"]} == {0, 1}
 
 
