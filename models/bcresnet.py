@@ -16,7 +16,7 @@ from kws.errors import KwsError
 
 from . import gradient
 from .compiled import Shape
-from .layout import BANDS, BEFORE, BLOCKS, SCHEDULE
+from .layout import BANDS, BLOCKS, SCHEDULE
 
 VIEW_FRAMES = FeatureConfig().frames  # of one view; bases made before decision 13 average these
 
@@ -225,7 +225,7 @@ class BCResNet(nn.Module):
     @property
     def history(self) -> int:
         """Frames that a decision depends on, the newest included: one view, if not causal."""
-        return BEFORE + self.span if self.causal else self.span
+        return self.receptive_field + self.span - 1 if self.causal else self.span
 
     def trunk(self, features: Tensor, over_time: OverTime = from_zeros) -> Tensor:
         """``[B, F, T] -> [B, D, T]``: all before the mean over time; D is ``width``.

@@ -15,7 +15,7 @@ from kws.base import BaseConfig
 from kws.errors import KwsError
 from kws.files import Arrays
 
-from .layout import ARCHITECTURE, BANDS, BEFORE, BLOCKS, MELS, REACH, SCHEDULE
+from .layout import ARCHITECTURE, BANDS, BLOCKS, MELS, REACH, SCHEDULE
 
 Array = NDArray[np.float32]
 
@@ -77,7 +77,8 @@ class Folded:
     @property
     def history(self) -> int:
         """Frames that a decision depends on; of a network that is not causal those of one view."""
-        return BEFORE + self.span if self.causal else self.span
+        before = REACH + sum(block.reach for block in self.blocks) + REACH
+        return self.span + before if self.causal else self.span
 
 
 def fold(config: BaseConfig, tensors: Arrays) -> Folded:

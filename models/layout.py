@@ -16,7 +16,5 @@ SCHEDULE: Final = tuple(  # of each block: stride over frequency, dilation over 
     for step in range(count)
 )
 REACH: Final = 4  # frames besides one that the 5 x 5 convolutions of stem and neck see
-# Frames besides one that a frame before the mean sees; a block's taps are a dilation apart.
-BEFORE: Final = 2 * REACH + sum(2 * dilation for _, dilation in SCHEDULE)
 MELS: Final = 40  # F, mel bands the network is built for
 BANDS: Final = 5  # sub-bands of sub-spectral normalisation
