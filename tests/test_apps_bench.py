@@ -15,11 +15,13 @@ import pytest
 import torch
 from helpers import Kws
 
-from apps.bench import Run, _in_turn, read_grid, shared, side_by_side
+from apps.bench import _in_turn
 from apps.cell import commit, run_cell
 from apps.grid import Cell, Grid
+from apps.jobs import side_by_side
 from apps.recordings import Recordings, Selection
 from apps.results import write_results
+from apps.runs import Run, grouped, read_grid
 from audio_data.clips import SPLITS, SYNTHETIC, Split
 from audio_data.manifest import read_manifest, write_manifest
 from kws.base import read_base_config
@@ -162,7 +164,7 @@ def test_jobs_are_told_that_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
         return real([sys.executable, "-c", ""], stdin=subprocess.PIPE)
 
     real = subprocess.Popen
-    monkeypatch.setattr("apps.bench.subprocess.Popen", begin)
+    monkeypatch.setattr("apps.jobs.subprocess.Popen", begin)
     side_by_side([[0], [1]], ["grid.toml"], 2)
     assert [command[-2:] for command in begun] == [["--job", f"--groups={n}"] for n in (0, 1)]
 
@@ -225,7 +227,7 @@ def test_whole_epochs_are_kept_only_for_runs_to_come() -> None:
             kept["epochs"] = True
         return {}
 
-    list(_in_turn(shared(found), do))
+    list(_in_turn(grouped(found), do))
     assert keeps == {"a": [True, True], "b": [False]}
 
 
@@ -241,7 +243,7 @@ def test_whole_epochs_are_let_go_after_the_last_run_that_hears_them() -> None:
         there.append(set().union(*held))
         return {}
 
-    list(_in_turn(shared(found), do))
+    list(_in_turn(grouped(found), do))
     assert there == [{"a"}, {"a"}, {"b"}, {"b"}]
 
 
@@ -266,7 +268,7 @@ def test_languages_of_a_sequence_share_no_recordings() -> None:
         assert set(kept) == {cell.task}
         return {}
 
-    assert len(list(_in_turn(shared(found), do))) == len(found) == 3
+    assert len(list(_in_turn(grouped(found), do))) == len(found) == 3
     assert read == {"a": 1, "b": 1, "c": 1}
 
 
@@ -449,7 +451,7 @@ def test_jobs_share_what_is_left(
     grid.write_text(text.replace("seeds = [0]", "seeds = [0, 1]"), encoding="utf-8")
     trainings, runs = read_grid(grid)
     assert trainings
-    groups = shared(runs)
+    groups = grouped(runs)
     assert len(groups) == 4
     records = tmp_path / "records"
     for run in (*groups[0], *groups[2]):

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from helpers import Kws
 
-from apps.bench import read_grid, refuse_others, shared
 from apps.grid import ALIKE, Cell, Grid
+from apps.records import refuse_others
+from apps.runs import grouped, read_grid
 from apps.stream_grid import StreamCell
 from kws.errors import UsageError
 from kws.files import write_json
@@ -43,7 +44,7 @@ def test_a_grid_may_take_few_clips_of_each_word() -> None:
     names = ["a-5clips-full-fixed-0", "a-5clips-head-fixed-0"]
     more = [name.replace("-5", "-20") for name in names]
     assert [cell.name for cell in found] == names + more
-    assert [[cell.name for cell in group] for group in shared(found)] == [names, more]
+    assert [[cell.name for cell in group] for group in grouped(found)] == [names, more]
 
 
 def test_a_grid_may_try_several_learning_rates() -> None:
@@ -74,12 +75,12 @@ def test_a_sequence_of_languages_is_run_in_its_order() -> None:
         "a", "b", "b-after-a", "c-after-a", "a-after-b", "c-after-a-b",
     ]  # fmt: skip
     assert [cell.earlier and cell.earlier.name for cell in found[-1:]] == ["b-after-a-cacl-9pc-0"]
-    groups = [[cell.name.partition("-cacl")[0] for cell in group] for group in shared(found)]
+    groups = [[cell.name.partition("-cacl")[0] for cell in group] for group in grouped(found)]
     assert groups == [["a", "b-after-a", "c-after-a", "c-after-a-b"], ["b", "a-after-b"]]
 
 
 def test_runs_on_the_same_recordings_come_together() -> None:
-    groups = shared(cells(GROUP))
+    groups = grouped(cells(GROUP))
     assert [{(cell.task, cell.seed) for cell in group} for group in groups] == [
         {("a", 0)}, {("b", 0)}, {("a", 1)}, {("b", 1)},
     ]  # fmt: skip
