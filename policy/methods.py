@@ -68,6 +68,7 @@ METHODS: Final[Mapping[str, Method]] = MappingProxyType(
         "largest": Method(controls.largest, staged=True),
         "last": Method(controls.last),
         "taps": Method(taps.taps, staged=True),
+        "lora-budget": Method(fixed.lora_budget),
         "recast-swr": Method(recast.recast_swr, forms=2, staged=True),
         "cacl": Method(cacl.cacl, sequential=True, staged=True),
         "head": Method(fixed.head, budgeted=False, head_alone=True),

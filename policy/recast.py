@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from torch import nn
 
 from kws.deltas import Adaptation
-from kws.forms import Mix, Rank
+from kws.forms import Mix
 from kws.sites import Site, find_sites, lone_weights
 from kws.templates import FEWEST, Templates
 
-from .fixed import LORA_RANK, pointwise_sites
+from .fixed import LORA_RANK, low_rank, pointwise_sites
 from .selection import spent
 from .shares import SharePolicy
 from .swr import learn_where
@@ -47,8 +47,7 @@ def recast_swr(transfer: Transfer) -> Adaptation:
 
 def recast_lora(transfer: Transfer) -> Adaptation:
     """The smallest setting, and the pointwise convolutions at low rank."""
-    low = [site.with_form(Rank(LORA_RANK)) for site in pointwise_sites(transfer.sites)]
-    return transfer.finish((*mixture(transfer), *low))
+    return transfer.finish((*mixture(transfer), *low_rank(transfer.sites, LORA_RANK)))
 
 
 def mixture(transfer: Transfer) -> tuple[Site, ...]:

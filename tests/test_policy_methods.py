@@ -24,6 +24,7 @@ from kws.train import Epoch, EpochBatches
 from models.bcresnet import BCResNet
 from models.cost import operations
 from policy import piggyback
+from policy.fixed import pointwise_sites
 from policy.methods import METHODS, Method, adapt, methods_where
 from policy.piggyback import Masks
 from policy.scratch import PLAIN
@@ -117,7 +118,7 @@ def test_what_is_stored_computes_what_was_trained(
             torch.testing.assert_close(logits, same(features), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("method", BUDGETED)
+@pytest.mark.parametrize("method", [name for name in BUDGETED if name != "lora-budget"])
 @pytest.mark.parametrize("budget", [1, 40, 883, TOTAL])
 def test_the_budget_is_never_exceeded(
     method: str, budget: int, network: BCResNet, toy: EpochBatches, tmp_path: Path
@@ -136,6 +137,24 @@ def test_the_budget_is_never_exceeded(
         assert not trained.chosen  # a head alone
     if budget == TOTAL:
         assert used == TOTAL
+
+
+@pytest.mark.parametrize(("budget", "rank"), [(528, 1), (1_055, 1), (1_056, 2), (TOTAL, 20)])
+def test_lora_takes_the_highest_rank_that_the_budget_holds(
+    budget: int, rank: int, network: BCResNet, toy: EpochBatches, tmp_path: Path
+) -> None:
+    """But none higher than a convolution's full one, beyond which nothing is gained."""
+    trained = adapt(network, CLASSES, "lora-budget", budget, make_trainer(toy, tmp_path, epochs=1))
+    points = pointwise_sites(find_sites(network))
+    wanted = {f"{site.module}@rank{min(rank, *site.tensor_shapes[0][:2])}" for site in points}
+    assert set(names(trained)) == wanted
+
+
+def test_a_budget_that_holds_no_rank_is_refused(network: BCResNet, trainer: Trainer) -> None:
+    told = "owns 528 numbers at rank 1, and the budget holds 527 beside the head; raise --budget"
+    with pytest.raises(UsageError, match=f"--method lora-budget {told}"):
+        adapt(network, CLASSES, "lora-budget", 527, trainer)
+    assert trainer.history == {}
 
 
 def test_a_method_that_spends_too_much_is_found_out(
@@ -179,6 +198,7 @@ class OneOfOurOwn(nn.Module):
     ("method", "owned"),
     [
         ("lora", {"points.1"}),
+        ("lora-budget", {"points.1"}),
         ("vera", {"points.1"}),
         ("recast-lora", {"points.1"}),
         ("cacl", {"stem", "points.1"}),
@@ -192,7 +212,9 @@ def test_convolutions_with_a_bias_are_left_to_others(
     assert {name.partition("@")[0] for name in names(trained)} == owned
 
 
-@pytest.mark.parametrize("method", ["lora", "vera", "recast-lora", "cacl", "piggyback"])
+@pytest.mark.parametrize(
+    "method", ["lora", "lora-budget", "vera", "recast-lora", "cacl", "piggyback"]
+)
 def test_where_all_convolutions_have_a_bias_these_have_nothing_to_learn(
     trainer: Trainer, method: str
 ) -> None:
