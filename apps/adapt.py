@@ -19,14 +19,14 @@ from kws.budget import Budget
 from kws.errors import UsageError
 from kws.files import plain_name, refuse_unwritable
 from kws.names import spotted
-from kws.quantized import ROUNDINGS, Bits
+from kws.quantized import DEFAULT_BITS, ROUNDINGS, Bits
 from kws.train import HIGHEST, Optimizer
 from policy.methods import METHODS, method_of, methods_where
 from policy.transfer import RATE, SHORTEST
 
 from . import options, progress, spoken
 from .card import command
-from .learn import BATCH, ROUNDED, STEPS, Recipe, learn_language, summary
+from .learn import BATCH, STEPS, Recipe, learn_language, summary
 from .recordings import Recordings, Selection
 from .stored import heard_before, refuse_after, refuse_foreign, refuse_taken
 from .terminal import json_line
@@ -69,7 +69,7 @@ FEW: Final = 6  # sites that are printed by name; sites.png shows all
 )
 @click.option(
     "--bits",
-    default=ROUNDED,
+    default=DEFAULT_BITS,
     show_default=True,
     type=click.Choice(ROUNDINGS),
     help="that a number is stored in; the head's are of 16",

@@ -12,6 +12,7 @@ from kws.adapter import ADAPTER_CONFIG, AdapterConfig, load_adapter
 from kws.errors import KwsError, UsageError
 from kws.files import below
 from kws.names import spotted
+from kws.quantized import DEFAULT_BITS
 
 from . import options
 from .card import whose
@@ -47,6 +48,7 @@ def list_adapters(folder: Path, as_json: bool) -> None:
                 "keywords": spotted(config.labels),
                 "method": config.method,
                 "budget": config.budget,
+                "bits": config.training.get("bits"),
                 "spent_parameters": config.spent_parameters,
                 "stored_bytes": config.stored_bytes,
                 "validation_accuracy": _accuracy(config),
@@ -102,7 +104,7 @@ def _table(rows: Sequence[Mapping[str, Any]], folder: Path, width: int) -> Table
     columns: dict[str, Callable[[Mapping[str, Any]], str]] = {
         "language": lambda row: row["language"],
         "words": lambda row: _some(row["keywords"], words),
-        "method": lambda row: f"{row['method']} {row['budget'] or ''}".strip(),
+        "method": _method,
         "parameters": lambda row: f"{row['spent_parameters']:,}",
         "bytes": lambda row: f"{row['stored_bytes']:,}",
         "validation": _validation,
@@ -120,6 +122,12 @@ def _table(rows: Sequence[Mapping[str, Any]], folder: Path, width: int) -> Table
     for row in rows:
         table.add_row(*(columns[name](row) for name in shown))
     return table
+
+
+def _method(row: Mapping[str, Any]) -> str:
+    """With its budget if it has one, and its bits where they are not the usual ones."""
+    own = f"{row['method']} {row['budget'] or ''}".strip()
+    return own if row["bits"] in (None, DEFAULT_BITS) else f"{own} {row['bits']}-bit"
 
 
 def _validation(row: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from kws.adapter import CARD, AdapterConfig, save_adapter_config
 from kws.base import BaseConfig, save_base_config
 from kws.files import write_text
 from kws.metrics import NAMELESS
+from kws.quantized import DEFAULT_BITS
 
 Figures = Mapping[str, Any]
 # Of a split, at least.
@@ -31,12 +32,19 @@ def card(config: AdapterConfig) -> str:
         "",
         f"- Words: {', '.join(config.labels)}",
         f"- Method {config.method}, budget {config.budget or 'none'}: "
-        f"{config.spent_parameters:,} numbers of its own in {len(config.sites)} sites"
+        f"{config.spent_parameters:,} numbers of its own{_bits(config)} in "
+        f"{len(config.sites)} sites"
         f"{_earlier(config)}, "
         f"{config.head_parameters:,} in the head, {config.stored_bytes:,} bytes stored",
         *_splits(config),
     ]
     return _rest(lines, config)
+
+
+def _bits(config: AdapterConfig) -> str:
+    """In how many bits a number is stored, where not in the usual ones."""
+    bits = config.training.get("bits", DEFAULT_BITS)
+    return "" if bits == DEFAULT_BITS else f" of {bits} bit{'s' * (bits > 1)}"
 
 
 def _earlier(config: AdapterConfig) -> str:
@@ -213,7 +221,10 @@ def _unproven(config: AdapterConfig | BaseConfig) -> list[str]:
     metrics = config.metrics
     found = metrics.get("test") or metrics.get("validation") or {}
     lines = ["microphones, rooms and accents that the recordings do not have"]
-    if not metrics.get(STREAM):
+    if stream := metrics.get(STREAM):
+        if not stream["distinct_hours"].get("words"):
+            lines.append("how often it fires on speech that goes on for hours")
+    else:
         lines.append(
             "how often it fires on other sound that goes on for hours"
             if metrics.get(CALIBRATION)

@@ -10,6 +10,7 @@ from audio_data.clips import HALVES
 from kws.adapter import Adapter, load_adapter
 from kws.base import BASE_CONFIG, Base, BaseConfig, read_base_config
 from kws.errors import UsageError
+from kws.quantized import DEFAULT_BITS
 from kws.train import Plan
 from policy.methods import method_of
 from policy.transfer import RATE
@@ -125,7 +126,7 @@ def _adapted(
     recipe = learn.Recipe(
         method=cell.method,
         budget=cell.budget or "100%",
-        bits=cell.bits or grid.bits or learn.ROUNDED,
+        bits=cell.bits or grid.bits or DEFAULT_BITS,
         epochs=grid.epochs,
         steps=grid.steps or learn.STEPS,
         lr=cell.lr or grid.lr or RATE,

@@ -10,14 +10,14 @@ from typing import Any, Final, TypeVar
 
 from kws.budget import Budget
 from kws.errors import UsageError
-from kws.quantized import ROUNDINGS, Bits
+from kws.quantized import DEFAULT_BITS, ROUNDINGS, Bits
 from kws.train import HIGHEST
 from kws.typed import checked
 from models.layout import TAUS
 from policy.methods import METHODS, methods_where
 from policy.transfer import RATE, SHORTEST
 
-from .learn import ROUNDED, STEPS
+from .learn import STEPS
 from .options import LAST_SEED
 from .pretrain import LR
 from .recordings import Selection, parse_filters
@@ -91,8 +91,9 @@ class Combinations:
         check(CELLS, "rates", right, f"positive, and {HIGHEST:g} at most")
         check_seeds(CELLS, self.seeds)
         check(CELLS, "sequences", all(self.sequences), "lists of tasks, none of them empty")
-        for budget in self.budgets:
-            Budget.parse(budget)
+        budgets = [Budget.parse(budget) for budget in self.budgets]
+        amounts = {(budget.kind, budget.amount) for budget in budgets}
+        check(CELLS, "budgets", len(amounts) == len(budgets), "different ones")
         known = [METHODS[name] for name in self.methods]
         right = bool(self.budgets) or not any(method.budgeted for method in known)
         check(CELLS, "budgets", right, 'at least one, as "10%", for methods with a budget')
@@ -210,7 +211,7 @@ class Grid:
         """Raise a UsageError where a run was recorded with other settings than these."""
         if not (isinstance(made, Mapping) and isinstance(made.get("tasks"), Mapping)):
             raise UsageError(f"{where} is no record of a training; delete it, and run it again")
-        usual = {"lr": RATE if cell.method else LR, "bits": ROUNDED, "steps": STEPS}
+        usual = {"lr": RATE if cell.method else LR, "bits": DEFAULT_BITS, "steps": STEPS}
 
         def told(name: str, value: object) -> object:
             return usual.get(name) if value is None else value

@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import policy
 from audio_data.augment import SNR, STREAM_SNR, AugmentConfig
+from kws import deltas, forms, templates
 from kws.adapter import (
     ADAPTER_CONFIG,
     ADAPTER_MODEL,
@@ -20,10 +22,9 @@ from kws.budget import Budget
 from kws.config import HEAD
 from kws.deltas import Adaptation
 from kws.files import refuse_unwritable, sha256, write_json
-from kws.quantized import Bits, bits_of
+from kws.quantized import DEFAULT_BITS, Bits, bits_of
 from kws.sites import find_sites
 from kws.train import DivergedError, Epoch, Optimizer, Plan, fingerprint, validator
-from policy import methods
 from policy.joint import Together, first_classes
 from policy.methods import adapt, method_of
 from policy.selection import spent
@@ -36,11 +37,10 @@ from .measure import Measured, measure, network_of, routing_macs
 from .options import TAG
 from .progress import note, training
 from .recordings import Recordings
-from .stored import HISTORY, open_earlier, pack, refuse_taken, tell_unfinished
+from .stored import HISTORY, open_earlier, pack, refuse_taken, source_of, tell_unfinished
 
 BATCH: Final = 16
 STEPS: Final = 4_000  # minutes for any corpus; decision 14 says what half as many cost
-ROUNDED: Final[Bits] = 8  # bits; decision 12 says what fewer cost
 NARROW: Final = 0.4  # of the words where synthetic voices are learnt from, decision 21
 TAKEN: Final = 0.5  # of what is no keyword, from which on it is told
 CLIPS, PEOPLE = 30, 3  # of validation, below which its accuracy is told to say little
@@ -66,7 +66,7 @@ class Recipe:
 
     method: str = "swr"
     budget: str = "10%"
-    bits: Bits = ROUNDED
+    bits: Bits = DEFAULT_BITS
     epochs: int | None = None
     steps: int = STEPS
     lr: float = RATE
@@ -271,7 +271,7 @@ class _Learning:
             *self.recordings.learnt,
             sha256(self.after / ADAPTER_MODEL) if self.after else "",
             *(one.digest for one in heard),
-            _source(),  # a method that was edited does not resume
+            source_of(policy, deltas, forms, templates),  # edited, it does not resume
             *(clip for other in self.beside for clip in other.learnt),
         ]
         validation = self.recordings.fixed("validation")
@@ -352,12 +352,6 @@ def _tell_routing(network: Routed, method: str) -> None:
 def _trained_to(history: Mapping[str, list[Epoch]]) -> float | None:
     """Accuracy on validation at the end of the last stage."""
     return list(history.values())[-1][-1].validation if history else None
-
-
-def _source() -> str:
-    """The source of all methods, which share stages; nothing where only compiled files are."""
-    files = sorted(Path(methods.__file__).parent.glob("*.py"))
-    return "".join(file.read_text(encoding="utf-8") for file in files)
 
 
 def _forget(trainer: Trainer) -> None:

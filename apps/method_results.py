@@ -10,13 +10,13 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from kws.forms import split_name
+from kws.quantized import DEFAULT_BITS
 from kws.sites import find_sites
 from models.bcresnet import BCResNet
 from policy.methods import METHODS
 from policy.spottune import Routed
 
 from .grid import Cell
-from .learn import ROUNDED
 from .measure import routing_macs
 from .pictures import choices, save
 from .tables import (
@@ -44,14 +44,14 @@ ROUTED: Final = "spottune"  # costs more operations than the others
 def settings_of(record: Record) -> str:
     """What runs have in common that can be compared."""
     settings = record["settings"]
-    clips, bits = settings.get("per_word"), settings.get("bits") or ROUNDED
+    clips, bits = settings.get("per_word"), settings.get("bits") or DEFAULT_BITS
     heard = f"{clips} training clips of each word at most" if clips else "all training clips"
     if record["cell"].get("per_word"):
         heard = "at most the stated number of training clips of each word"
     return (
         f"Base {settings['base']}; {length_of(record)} for every method; {heard}; "
         f"{'keywords only, without' if settings.get('closed') else 'with'} the classes unknown "
-        f"and silence{f'; numbers of {bits} bits' if bits != ROUNDED else ''}."
+        f"and silence{f'; numbers of {bits} bits' if bits != DEFAULT_BITS else ''}."
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 import torch
 
+import models
 from audio_data.augment import SNR, SPEC_WIDTHS, STREAM_SNR, AugmentConfig
 from kws.adapter import ADAPTER_CONFIG, CARD
 from kws.base import BASE_CONFIG, BASE_MODEL, BaseConfig, save_base, tensors_of
@@ -23,7 +24,7 @@ from .export import base_file
 from .measure import measure
 from .progress import note, training
 from .recordings import Recordings, Selection
-from .stored import HISTORY, is_unfinished, refuse_foreign, tell_unfinished
+from .stored import HISTORY, is_unfinished, refuse_foreign, source_of, tell_unfinished
 from .terminal import json_line
 
 ARCHITECTURE: Final = layout.ARCHITECTURE  # of the networks that are trained here
@@ -148,6 +149,7 @@ def run(
         "augment": asdict(augment),
         "clips": recordings.learnt,
         "sound": batches.digest,
+        "source": source_of(models),  # edited, it does not resume
     }
     stage = Stage(out, STAGE, fingerprint(settings))
     with training(f"pretraining {task.language}") as watch:

@@ -17,7 +17,7 @@ from audio_data.augment import AugmentConfig
 from audio_data.batches import CachedBatches, TrainingBatches, Views, fixed_features
 from audio_data.cache import load_views
 from audio_data.clips import Clip, Split
-from audio_data.corpus import read_corpus, read_others
+from audio_data.corpus import find_manifest, read_corpus, read_others
 from audio_data.decode import FULL_SCALE, lasts_longer
 from audio_data.manifest import by_column, few
 from audio_data.material import SplitBy, split_by
@@ -67,7 +67,11 @@ class Selection:
     def clips(self) -> list[Clip]:
         """What the filters select."""
         found = read_corpus(self.data, self.grouped, self.language, self.speaker_pattern)
-        return [replace(clip, licence=clip.licence or self.licence) for clip in found]
+        if not self.licence:
+            return found
+        # A column states what is so; the form of a public corpus is no proof that it is that one.
+        stated = find_manifest(self.data) is not None
+        return [replace(clip, licence=(stated and clip.licence) or self.licence) for clip in found]
 
     def pool(self, clips: Sequence[Clip]) -> list[Clip]:
         """What is recorded beside these."""

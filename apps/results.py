@@ -130,12 +130,17 @@ def write_results(
 
 def _strangers(records: Iterable[Record]) -> str:
     """Whether test speakers may have been trained on."""
-    unknown = {task_of(r) for r in records if r["test"].get("split_by") == "files"}
-    if not unknown:
-        return "none of whom was trained on"
-    return (
-        f"none of whom was trained on, but that in {', '.join(sorted(unknown))} this is not known"
-    )
+    files = {task_of(r) for r in records if r["test"].get("split_by") == "files"}
+    heard = {task_of(r) for r in records if r["test"].get("heard_before")}
+    doubts = [
+        f"in {', '.join(sorted(tasks))} {what}"
+        for tasks, what in (
+            (files, "this is not known"),
+            (heard, "some were, in other recordings"),
+        )
+        if tasks
+    ]
+    return "none of whom was trained on" + (f", but that {' and '.join(doubts)}" if doubts else "")
 
 
 def _refuse_namesakes(records: Iterable[Record]) -> None:

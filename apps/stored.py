@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 import numpy as np
@@ -153,3 +154,13 @@ def pack(base: Base, trained: Adaptation, task: Task, bits: Bits) -> Adapter:
     head = to_float16(weight), to_float16(bias)
     adapter = Adapter(config, deltas, *head, peaks, stored_router(trained))
     return replace(adapter, config=replace(config, stored_bytes=file_bytes(adapter.arrays())))
+
+
+def source_of(*modules: ModuleType) -> str:
+    """Their code, of a package that of all its files; nothing where only compiled files are."""
+    files: list[Path] = []
+    for module in modules:
+        assert module.__file__ is not None
+        file = Path(module.__file__)
+        files += sorted(file.parent.glob("*.py")) if hasattr(module, "__path__") else [file]
+    return "".join(file.read_text(encoding="utf-8") for file in files if file.suffix == ".py")

@@ -24,9 +24,12 @@ class Stream:
     """``[streams.NAME]``: one language, heard for hours; without an adapter, the base's own."""
 
     data: str
-    filter: tuple[str, ...]  # column=value
     base: str
+    filter: tuple[str, ...] = ()  # column=value
     adapter: str | None = None
+    language: str | None = None  # of a folder, which does not say so itself
+    speaker_pattern: str | None = None  # likewise
+    others: str | None = None  # another corpus, of other words, and its noise
     keywords: tuple[str, ...] | None = None  # None: all words
     per_word: int | None = None
     hours: float = trial.HOURS
@@ -63,6 +66,21 @@ class StreamCell:
         pairs = [(name, theirs.get(name), value) for name, value in ours.items()]
         pairs += [(name, then[name], value) for name, value in now.items() if name in then]
         refuse_difference(where, pairs)
+
+    @property
+    def selection(self) -> Selection:
+        """What it hears."""
+        stream = self.stream
+        return Selection(
+            data=Path(stream.data),
+            others=Path(stream.others) if stream.others else None,
+            filters=parse_filters(stream.filter),
+            keywords=stream.keywords,
+            language=stream.language,
+            speaker_pattern=stream.speaker_pattern,
+            per_word=stream.per_word,
+            seed=self.seed,
+        )
 
     @property
     def network(self) -> dict[str, str]:
@@ -113,13 +131,6 @@ def _span(grid: Mapping[str, Any]) -> Iterator[StreamCell]:
 def run_stream(cell: StreamCell, out: Path) -> dict[str, Any]:
     """The record of one run; the picture goes to ``out``."""
     stream = cell.stream
-    selection = Selection(
-        data=Path(stream.data),
-        filters=parse_filters(stream.filter),
-        keywords=stream.keywords,
-        per_word=stream.per_word,
-        seed=cell.seed,
-    )
     base, adapter = Path(stream.base), Path(stream.adapter) if stream.adapter else None
     network: dict[str, Any] = {**cell.network}
     config = read_config(base, adapter)
@@ -127,5 +138,7 @@ def run_stream(cell: StreamCell, out: Path) -> dict[str, Any]:
         network |= {"method": config.method, "budget": config.budget}
     bank = open_runtime(base, [adapter] if adapter else [])
     out.mkdir(parents=True, exist_ok=True)
-    found = hear_hours(bank, selection, stream.hours, stream.snrs, out / PICTURE, config.people)
+    found = hear_hours(
+        bank, cell.selection, stream.hours, stream.snrs, out / PICTURE, config.people
+    )
     return {"cell": cell.record, "network": network, "stream": found}

@@ -7,9 +7,10 @@ from statistics import mean, stdev
 from typing import Any, Final, TypeVar
 
 from kws.budget import Budget
+from kws.quantized import DEFAULT_BITS
 from policy.transfer import RATE
 
-from .learn import ROUNDED, STEPS
+from .learn import STEPS
 from .pretrain import LR
 
 OURS: Final = "swr"  # the method that others are compared with
@@ -41,7 +42,7 @@ def bits_told(record: Record) -> str:
     >>> bits_told({"cell": {"bits": 4}, "settings": {}}), bits_told({"cell": {}, "settings": {}})
     (', 4 bits', '')
     """
-    usual = record["settings"].get("bits") or ROUNDED
+    usual = record["settings"].get("bits") or DEFAULT_BITS
     bits = record["cell"].get("bits") or usual
     return f", {bits} bits" if bits != usual else ""
 
@@ -86,7 +87,7 @@ def _effective(record: Record, name: str) -> Any:
 def settings_in(record: Record) -> tuple[str, ...]:
     """What runs may differ in beside what they are called after."""
     closed, bits = (record["settings"].get(name) for name in ("closed", "bits"))
-    return tuple(map(str, [closed, bits or ROUNDED, _effective(record, "per_word")]))
+    return tuple(map(str, [closed, bits or DEFAULT_BITS, _effective(record, "per_word")]))
 
 
 def width_of(record: Record) -> str:

@@ -105,7 +105,9 @@ def checked(path: Path) -> Path:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise KwsError(f"{path} is a folder; name each recording in it, as {path}/*.wav does")
+            raise KwsError(
+                f"{path} is a folder; name a recording, or all in it: kws detect {path}/*.wav"
+            )
         if not stat.S_ISREG(mode):  # from a pipe nothing may ever come
             raise KwsError(f"{path} cannot be read: it is no regular file; give a recording")
         with path.open("rb") as file:

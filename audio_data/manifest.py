@@ -66,20 +66,25 @@ def read_manifest(
 def select(rows: Sequence[tuple[int, Row]], filters: Filters, source: str) -> list[tuple[int, Row]]:
     """Keep the numbered rows that have a wanted value in every filtered column.
 
+    Capitals in a column's name tell it apart only from another of that name.
+
     Raises:
         UsageError: a filter names a column that no row has, or nothing is left.
 
     """
-    for column, values in filters.items():
-        if not any(column in row for _, row in rows):
-            found = ", ".join(sorted({name for _, row in rows for name in row}))
-            raise UsageError(f"{source} has no column {column!r} to filter by; it has {found}")
+    found = {name for _, row in rows for name in row} - {""}
+    for asked, values in filters.items():
+        alike = [name for name in found if name.casefold() == asked.casefold()]
+        if asked not in found and len(alike) != 1:
+            there = ", ".join(sorted(found))
+            raise UsageError(f"{source} has no column {asked!r} to filter by; it has {there}")
+        column = asked if asked in found else alike[0]
         have = {row[column] for _, row in rows}
         wanted = {*map(composed, values)}
         rows = [(number, row) for number, row in rows if composed(row[column]) in wanted]
         if not rows:
-            asked = " or ".join(f"{column}={value}" for value in sorted(values))
-            raise UsageError(f"{asked} selects nothing in {source}; there are {few(have, 8)}")
+            wishes = " or ".join(f"{column}={value}" for value in sorted(values))
+            raise UsageError(f"{wishes} selects nothing in {source}; there are {few(have, 8)}")
     return list(rows)
 
 
@@ -200,12 +205,13 @@ def _clip(row: Row, number: int, manifest: Path) -> Clip:
 
 
 def named(speaker: str) -> str | None:
-    """Who speaks, or None where that is nobody's name.
+    """Who speaks, or None where that is nobody's name; blanks at the ends are none of it.
 
-    >>> named("s01"), named("NA"), named("")
-    ('s01', None, None)
+    >>> named("s01"), named("Ada  L. "), named("NA"), named("")
+    ('s01', 'Ada L.', None, None)
     """
-    return None if speaker.lower() in NOBODY else speaker
+    name = " ".join(speaker.split())
+    return None if name.lower() in NOBODY else name
 
 
 def _split(text: str, number: int, manifest: Path) -> Split | None:

@@ -281,9 +281,10 @@ def refuse_missing(words: Iterable[str], clips: Sequence[Clip], hint: str = "") 
     """Raise a UsageError that names the words of which there is no recording."""
     there = _words(clips)
     if missing := [word for word in words if word not in there]:
+        language = clips[0].language
+        where = "" if language == UNTOLD else f" in {language}"
         raise UsageError(
-            f"no recordings of {few(missing, NAMED)} in {clips[0].language}; "
-            f"there are {few(there, NAMED)}{hint}"
+            f"no recordings of {few(missing, NAMED)}{where}; there are {few(there, NAMED)}{hint}"
         )
 
 

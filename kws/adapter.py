@@ -313,7 +313,7 @@ def check_base(adapter: Adapter, base: BaseConfig) -> None:
         raise KwsError(
             f"the adapter for {config.language} belongs to another base "
             f"({config.base_language} {config.base_sha256[:8]}, not {base.language} "
-            f"{base.sha256[:8]}); adapt this base to {config.language}"
+            f"{base.sha256[:8]}); name its own with --base, or adapt this one to {config.language}"
         )
     if config.features_digest != features:
         raise KwsError(

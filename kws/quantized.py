@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 Bits = Literal[16, 8, 4, 1]
 BITS: Final[tuple[Bits, ...]] = (16, 8, 4, 1)
 ROUNDINGS: Final = BITS[:-1]  # one bit is a mask's, which is no rounding
+DEFAULT_BITS: Final[Bits] = 8  # decision 12 says what fewer cost
 CODES: Final[dict[int, np.dtype[Any]]] = {
     16: np.dtype(np.float16),
     8: np.dtype(np.int8),

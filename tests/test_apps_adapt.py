@@ -204,6 +204,22 @@ def test_a_card_says_what_a_folder_of_recordings_does_not(
     assert "  - said at a fair\n- Licences of the recordings: CC0-1.0\n" in card
 
 
+def test_who_recorded_words_in_the_form_of_a_public_corpus_says_their_licence(
+    tmp_path: Path,
+) -> None:
+    """Which is that corpus' if nothing is said; what a manifest states stays."""
+    record(tmp_path / "sc" / "ja" / "me_nohash_0.wav", 300)
+    for name in ("testing_list.txt", "validation_list.txt"):
+        (tmp_path / "sc" / name).touch()
+    for licence, stated in ((None, "CC-BY-4.0"), ("CC0-1.0", "CC0-1.0")):
+        (clip,) = Selection(data=tmp_path / "sc", licence=licence).clips()
+        assert clip.licence == stated
+    path = tmp_path / "manifest.csv"
+    write_manifest(path, [replace(clip, licence=stated) for stated in (None, "CC-BY-4.0")])
+    found = Selection(data=path, licence="CC0-1.0").clips()
+    assert [clip.licence for clip in found] == ["CC0-1.0", "CC-BY-4.0"]
+
+
 def test_speech_is_not_made_into_the_folder_of_the_recordings(kws: Kws, tmp_path: Path) -> None:
     """Which could not be read as a corpus any more."""
     record(tmp_path / "ja" / "me_1.wav", 300)

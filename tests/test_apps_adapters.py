@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from helpers import Kws, refuse_folders, said, succeed
 
+from apps.card import card
 from kws.adapter import ADAPTER_MODEL, load_adapter, save_adapter
 from kws.files import read_json, write_json
 
@@ -64,6 +65,36 @@ def test_an_adapter_that_nobody_measured_is_listed(kws: Kws, tiny: Path, tmp_pat
     code, out, err = kws("adapters", "list", tmp_path)
     assert (code, err) == (0, "")
     assert "[my]" in out
+
+
+def test_what_is_stored_in_fewer_bits_says_so(kws: Kws, tiny: Path, tmp_path: Path) -> None:
+    """In the list and on its card, so that variants can be told apart."""
+    adapter = load_adapter(tiny / "de")
+    for bits, told in ((8, ""), (4, " 4-bit"), (1, " 1-bit")):
+        config = replace(adapter.config, training=adapter.config.training | {"bits": bits})
+        save_adapter(tmp_path, replace(adapter, config=config), "")
+        (row,) = succeed(kws, "adapters", "list", tmp_path)
+        assert row["bits"] == bits
+        out = kws("adapters", "list", tmp_path)[1]
+        assert ("-bit" in out, f"swr 10%{told}" in " ".join(out.split())) == (bits < 8, True)
+        assert ("numbers of its own of 4 bits in" in card(config)) == (bits == 4)
+        assert ("numbers of its own of 1 bit in" in card(config)) == (bits == 1)
+
+
+@pytest.mark.parametrize(("words", "proven"), [(0.1, True), (None, False)])
+def test_a_stream_in_which_nobody_spoke_says_nothing_of_speech(
+    tiny: Path, words: float | None, proven: bool
+) -> None:
+    config = load_adapter(tiny / "de").config
+    heard = {"per_hour": 0.0, "upper_95": 3.0}
+    stream = {
+        "hours": 1.0,
+        "distinct_hours": {"noise": 0.1} | ({"words": words} if words else {}),
+        "points": [{"aim_per_hour": None, "negatives": heard, "snr": {}}],
+        "notes": [],
+    }
+    told = card(replace(config, metrics=config.metrics | {"stream": stream}))
+    assert ("how often it fires on speech that goes on for hours" not in told) == proven
 
 
 def test_a_damaged_adapter_does_not_hide_the_others(kws: Kws, tiny: Path, tmp_path: Path) -> None:

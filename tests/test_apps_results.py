@@ -124,8 +124,14 @@ def test_methods_that_did_not_run_everywhere_are_named(tmp_path: Path) -> None:
 
 def test_who_may_have_been_trained_on_is_said(tmp_path: Path) -> None:
     records = [record("full", None, task, 0, 0.9) for task in ("a", "b")]
-    for split_by, told in (("people", "none of whom was trained on;"), ("files", "in b this is")):
-        records[1]["test"] = records[1]["test"] | {"split_by": split_by}
+    where = "but that in b this is not known"
+    for found, told in (
+        ({"split_by": "people"}, "none of whom was trained on;"),
+        ({"split_by": "people", "heard_before": 2}, ", but that in b some were, in other record"),
+        ({"split_by": "files"}, f"{where};"),
+        ({"split_by": "files", "heard_before": 2}, f"{where} and in b some were, in other"),
+    ):
+        records[1]["test"] = record("full", None, "b", 0, 0.9)["test"] | found
         write_results(records, tmp_path / "results.md")
         assert told in (tmp_path / "results.md").read_text(encoding="utf-8")
 

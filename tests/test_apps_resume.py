@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 from helpers import Kws, rows, succeed
 
-from apps.learn import _source
+import models
+import policy
+from apps.stored import source_of
+from kws import forms
 from kws.adapter import ADAPTER_MODEL
 from kws.base import BASE_MODEL
 from kws.errors import KwsError
@@ -182,15 +185,32 @@ def test_an_unfinished_run_does_not_go_on_with_another_code_of_methods(
         with pytest.raises(TypeError):
             kws(*learn)
     assert (tmp_path / "checkpoint-final.safetensors").is_file()
-    monkeypatch.setattr("apps.learn._source", lambda: "def head(transfer): ...")
+    monkeypatch.setattr("apps.learn.source_of", lambda *_: "def head(transfer): ...")
     code, _, err = kws(*learn)
     assert (code, "unfinished run with other settings" in err) == (1, True), err
     monkeypatch.undo()
     succeed(kws, *learn)
 
 
-def test_the_code_of_methods_is_that_of_their_stages_too() -> None:
-    assert all(text in _source() for text in ("def even(", "def learn_where(", "class Trainer"))
+def test_a_pretraining_does_not_go_on_after_its_network_was_changed(
+    kws: Kws, spoken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn = ["pretrain", "--data", spoken, "--filter", "language=de", "--tau", 1, "--epochs", 1]
+    learn += ["--out", tmp_path / "base"]
+    with monkeypatch.context() as stopped:
+        stopped.setattr("apps.pretrain.save_base", None)  # fails once all is learnt
+        with pytest.raises(TypeError):
+            kws(*learn)
+    monkeypatch.setattr("apps.pretrain.source_of", lambda *_: "class Network(nn.Module): ...")
+    code, _, err = kws(*learn)
+    assert (code, "unfinished run with other settings" in err) == (1, True), err
+
+
+def test_the_code_of_a_package_is_that_of_all_its_files() -> None:
+    source = source_of(policy, forms)
+    wanted = ("def even(", "def learn_where(", "class Trainer", "class Rank(")
+    assert all(text in source for text in wanted)
+    assert "class BroadcastedBlock" in source_of(models)
 
 
 def test_an_unfinished_run_goes_on_only_as_it_began(

@@ -6,6 +6,7 @@ from typing import Any
 
 from helpers import Kws
 
+from apps.recordings import Selection
 from apps.results import write_results
 from apps.stream_grid import stream_cells
 from kws.files import read_json, write_json
@@ -73,6 +74,20 @@ def test_what_a_stream_says_itself_comes_first() -> None:
     own, german = stream_cells(settings)
     assert (own.stream.base, own.stream.hours) == ("other", 1)
     assert (german.stream.base, german.stream.hours) == ("f/base", 0.004)
+
+
+def test_a_stream_of_a_folder_knows_who_speaks() -> None:
+    """By the pattern that its adapter was trained with, among the words of another corpus."""
+    settings = tomllib.loads(GRID.format(data="words", folder="f"))
+    own = {"language": "de", "speaker_pattern": "(.)_", "others": "more"}
+    (cell,) = stream_cells(settings | {"streams": {"own": own}})
+    assert cell.selection == Selection(
+        data=Path("words"),
+        others=Path("more"),
+        language="de",
+        speaker_pattern="(.)_",
+        per_word=1,
+    )
 
 
 def test_the_grid_that_is_supplied_is_of_three_languages() -> None:

@@ -15,7 +15,7 @@ from audio_data.clips import Clip
 from audio_data.corpus import read_corpus, read_others, unlisted
 from audio_data.decode import decode
 from audio_data.folder import read_folder
-from audio_data.manifest import read_manifest, write_manifest
+from audio_data.manifest import read_manifest, select, write_manifest
 from audio_data.mswc import read_mswc
 from audio_data.noise import find_noise
 from audio_data.speech_commands import read_speech_commands
@@ -595,6 +595,24 @@ def test_filters_work_on_folders(
     speech_commands: Path, filters: dict[str, list[str]], count: int
 ) -> None:
     assert len(read_corpus(speech_commands, filters)) == count
+
+
+def test_blanks_in_a_file_name_make_no_other_person(tmp_path: Path) -> None:
+    """Who would else be in training and in validation."""
+    for name in ("Ada L _1.wav", "Ada  L_2.wav", "Ada\u00a0L_3.wav"):
+        touch(tmp_path / "ja" / name)
+    found = read_folder(tmp_path, speaker_pattern="^([^_]+)_")
+    assert {clip.speaker for clip in found} == {"Ada L"}
+
+
+def test_filters_know_a_column_by_its_name_in_capitals(tmp_path: Path) -> None:
+    """As the file has it; unless there are two, which only capitals tell apart."""
+    rows = [(2, {"word": "ja", "Level": "1", "level": "2", "": ""}), (3, {"word": "nein"})]
+    alike = [(number, {"Level": "1", "level": "2", "": ""} | row) for number, row in rows]
+    assert select(alike, {"WORD": ["ja"]}, "a.csv") == alike[:1]
+    assert select(alike, {"level": ["2"]}, "a.csv") == alike
+    with pytest.raises(UsageError, match="no column 'LEVEL' to filter by; it has Level, level, wo"):
+        select(alike, {"LEVEL": ["2"]}, "a.csv")
 
 
 def test_filters_on_folders_are_checked(speech_commands: Path, plain: Path) -> None:
