@@ -161,12 +161,19 @@ def _keeping(
         return drawing, list(drawing.warnings)
     others = {name: split for name, split in known.items() if name not in stay}
     drawing = _Drawing.of(clips, labels, pool, others, seed)
-    who = "1 person was" if len(stay) == 1 else f"{len(stay)} people were"
-    note = (
+    return drawing, [*_heard_before(stay & drawing.measured, known), *drawing.warnings]
+
+
+def _heard_before(measured: Iterable[str | None], known: Mapping[str, Split]) -> list[str]:
+    """A sentence about those who are measured and were learnt from, if there are any."""
+    count = sum(known.get(name or "") == "train" for name in measured)
+    if not count:
+        return []
+    who = "1 person was" if count == 1 else f"{count} people were"
+    return [
         f"{who} in the training of the base or of an earlier language, and too few others say "
         "these words: accuracy may be optimistic"
-    )
-    return drawing, [note, *drawing.warnings]
+    ]
 
 
 @dataclass(frozen=True)
@@ -202,6 +209,14 @@ class _Drawing:
     def filled(self) -> bool:
         """Whether somebody says a keyword in every split."""
         return say_in_every_split(self.clips, spotted(self.number))
+
+    @property
+    def measured(self) -> set[str | None]:
+        """Who says a keyword, or where the task is open any word, to validate or to test."""
+        said = self.clips
+        if self.closed:
+            said = [clip for clip in said if clip.word in self.number]
+        return {clip.speaker for clip in said if clip.split != "train"}
 
     def examples(
         self, split: Split, per_word: int | None = None, most: int | None = None
