@@ -11,6 +11,7 @@ import pytest
 from audio_data.clips import SPLITS, Clip, Split
 from audio_data.splits import people_in
 from audio_data.task import SHARE, UNKNOWN_SHARE, Task, make_task, measuring_task
+from kws.config import Where
 from kws.errors import KwsError, UsageError
 from kws.names import SILENCE, UNKNOWN
 
@@ -317,6 +318,32 @@ def test_who_was_only_measured_before_was_in_no_training() -> None:
     for name, split in splits_of(task).items():
         warnings = make_task(clips, closed=True, known=known | {name: "train"}).warnings
         assert [text[:12] for text in warnings] == ["1 person was"] * (split != "train")
+
+
+def test_who_was_learnt_from_and_is_measured_by_the_recordings_own_split_is_told_of() -> None:
+    """Of those who are in another split, or where the task is closed say no keyword, nothing is."""
+    own: dict[str, Split] = {"ada": "validation", "bob": "train", "cyd": "test", "dan": "test"}
+    clips = record(["yes", "no"], people=own)
+    heard: dict[str, Where] = {f"en-{name}": split for name, split in own.items()}
+    note = (
+        "{} in the training of the base or of an earlier language, and the recordings' own split "
+        "measures them: accuracy may be optimistic"
+    )
+
+    def told(**moved: Where) -> tuple[str, ...]:
+        known = heard | {f"en-{name}": where for name, where in moved.items()}
+        task = make_task(clips, known=known, closed=True)
+        assert splits_of(task) == {f"en-{name}": split for name, split in own.items()}
+        return task.warnings
+
+    assert told() == told(bob="test") == told(ada="test") == ()
+    assert told(ada="train", cyd="several") == (note.format("2 people were"),)
+    assert told(dan="train") == (note.format("1 person was"),)
+    more = [*clips, *record(["go"], people={"eve": "test"})]
+    learnt: dict[str, Where] = {"en-eve": "train"}
+    for closed in (True, False):
+        task = make_task(more, keywords=["yes", "no"], known=learnt, closed=closed)
+        assert (note.format("1 person was") in task.warnings) != closed
 
 
 def test_unknown_words_of_others_make_no_splits_of_keywords() -> None:
