@@ -39,7 +39,7 @@ from models.folded import (
     weight_names,
     with_deviations,
 )
-from models.layout import TAUS
+from models.layout import BLOCKS, TAUS
 from models.session import SessionNetwork, open_session
 
 Wave = NDArray[np.float32]
@@ -440,6 +440,29 @@ def test_compiled_code_takes_no_other_sizes() -> None:
     whole = folded(1.0, causal=True)
     with pytest.raises(KwsError, match="cannot run"):
         compiled.Compiled(replace(whole, blocks=whole.blocks[1:]))
+
+
+@needs_code
+@pytest.mark.parametrize(("out", "refused"), [(8, True), (9, False)])
+def test_compiled_code_knows_no_shortcut_past_a_stride(out: int, refused: bool) -> None:
+    """A block that keeps its channels adds its input, row by row."""
+    found = compiled.library()
+    assert found is not None
+    blocks = (16, 8, 2, 1), (8, 8, 1, 1), (8, out, 2, 2)
+    shape = compiled.Shape(True, 98, 16, 32, 5, blocks).packed()
+    sizes = np.zeros(3, np.int64)
+    assert bool(found.kws_sizes(shape.ctypes.data, 98, sizes.ctypes.data)) == refused
+
+
+@pytest.mark.parametrize(("block", "widths"), [(2, (8, 8, 16, 20)), (4, (8, 12, 12, 20))])
+def test_blocks_that_halve_their_rows_have_other_channels(
+    block: int, widths: tuple[int, int, int, int]
+) -> None:
+    points = [width for width, count in zip(widths, BLOCKS, strict=True) for _ in range(count)]
+    shapes = tensor_shapes(16, points, 32, 5)
+    arrays = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
+    with pytest.raises(KwsError, match=f"blocks.{block} halves its rows and keeps its channels"):
+        fold(config_of(1.0, causal=True), arrays)
 
 
 @pytest.mark.parametrize("name", ["stem.0.weight", "blocks.0.point.weight", "head.bias"])
