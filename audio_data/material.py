@@ -1,7 +1,8 @@
 """Which recordings a stream is made of: one half to choose thresholds with, one to report on.
 
 No stretch of noise is in both halves, and no person where people are known; none of either was
-trained on. Where it is not known who speaks, no file is in both.
+trained on, unless nobody else says the words, and then a sentence says so. Where it is not known
+who speaks, no file is in both.
 """
 
 import random
@@ -18,7 +19,7 @@ from .clips import HALVES, Clip, Half, Split
 from .corpus import read_corpus, read_others
 from .manifest import Filters
 from .noise import find_noise
-from .splits import assign_splits, keep_for_measuring
+from .splits import LEARNT, assign_splits, keep_for_measuring
 from .task import Task, measuring_task, refuse_missing, thin, unknown_clips
 
 SplitBy = Literal["people", "files"]
@@ -39,6 +40,7 @@ class Material:
     noise: tuple[Path, ...]  # a half has its own stretch of each
     split_by: SplitBy = "files"
     moved: tuple[str, ...] = ()  # sentences about people who stay where training had them
+    learnt: int = 0  # people who say keywords here, though training heard them
 
     @property
     def synthetic(self) -> int:
@@ -49,6 +51,12 @@ class Material:
     def doubts(self) -> list[str]:
         """What the halves cannot promise."""
         found = [*self.moved]
+        if self.learnt and self.split_by == "people":
+            were = "was" if self.learnt == 1 else "were"
+            found.append(
+                f"{self.learnt} of the people who say the keywords {were} learnt from: others may "
+                "be missed more often"
+            )
         if self.synthetic:
             some = (
                 "" if self.synthetic == len(self.keywords) else f"{self.synthetic} recordings of "
@@ -118,6 +126,7 @@ def read_material(
     beside = read_others(clips, path, filters, language, speaker_pattern, others)
     unsaid = _unsaid(clips, beside, task.keywords, people)
     noise = find_noise(path, others)
+    learnt = {name for name, where in (known or {}).items() if where in LEARNT}
     found: dict[Half, Material] = {}
     for half in halves:
         said = [example.clip for example in task.splits[half] if example.clip]
@@ -134,6 +143,7 @@ def read_material(
             noise,
             split_by(task),
             tuple(moved),
+            len(learnt & {clip.speaker for clip in said}),
         )
     return found
 

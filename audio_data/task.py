@@ -69,7 +69,8 @@ def make_task(
         pool: other recordings; where this language has too few words that are no keywords, they
             are the other unknown words.
         known: people whose split was decided when a network was trained. They stay in it, unless
-            too few others say these words; then a sentence says so.
+            the recordings say otherwise, or too few others say these words; a sentence says so
+            where people are measured who were learnt from.
         closed: keywords only, without unknown and silence.
         per_word: at most so many training clips of each keyword.
         seed: which unknown clips, and which of ``per_word``, are drawn.
@@ -157,16 +158,27 @@ def _keeping(
     pool = list(pool)
     drawing = _Drawing.of(clips, labels, pool, known, seed)
     stay = {clip.speaker for clip in clips if clip.speaker in known and not clip.split}
-    if not stay or drawing.filled:
-        return drawing, list(drawing.warnings)
-    others = {name: split for name, split in known.items() if name not in stay}
-    drawing = _Drawing.of(clips, labels, pool, others, seed)
-    who = "1 person was" if len(stay) == 1 else f"{len(stay)} people were"
-    note = (
-        f"{who} in the training of the base or of an earlier language, and too few others say "
-        "these words: accuracy may be optimistic"
-    )
-    return drawing, [note, *drawing.warnings]
+    if stay and not drawing.filled:
+        others = {name: split for name, split in known.items() if name not in stay}
+        drawing = _Drawing.of(clips, labels, pool, others, seed)
+    learnt = {name for name in drawing.measured if known.get(name or "") == "train"}
+    given = {clip.speaker for clip in clips if clip.split}
+    warnings = [
+        *_heard_before(learnt & given, "the recordings' own split measures them"),
+        *_heard_before(learnt - given, "too few others say these words"),
+    ]
+    return drawing, [*warnings, *drawing.warnings]
+
+
+def _heard_before(measured: Collection[str | None], why: str) -> list[str]:
+    """A sentence about people who are measured and were learnt from, if there are any."""
+    if not measured:
+        return []
+    who = "1 person was" if len(measured) == 1 else f"{len(measured)} people were"
+    return [
+        f"{who} in the training of the base or of an earlier language, and {why}: accuracy may be "
+        "optimistic"
+    ]
 
 
 @dataclass(frozen=True)
@@ -202,6 +214,14 @@ class _Drawing:
     def filled(self) -> bool:
         """Whether somebody says a keyword in every split."""
         return say_in_every_split(self.clips, spotted(self.number))
+
+    @property
+    def measured(self) -> set[str | None]:
+        """Who says a keyword, or where the task is open any word, to validate or to test."""
+        said = self.clips
+        if self.closed:
+            said = [clip for clip in said if clip.word in self.number]
+        return {clip.speaker for clip in said if clip.split != "train"}
 
     def examples(
         self, split: Split, per_word: int | None = None, most: int | None = None

@@ -31,6 +31,11 @@ class Spotter(Protocol):
         ...
 
     @property
+    def active(self) -> object:
+        """What that language is heard by: while nothing else is, the same object."""
+        ...
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The classes of the active language."""
         ...
@@ -204,7 +209,7 @@ class Engine:
         self._tail = round(tail_seconds * SAMPLE_RATE)  # samples
         self._spotter = spotter
         self._threshold = threshold
-        self.language = spotter.active_adapter
+        self.language, self._heard = spotter.active_adapter, spotter.active
         self._detector = self._new_detector()
         self.reset()
 
@@ -258,7 +263,7 @@ class Engine:
             KwsError: the language is not loaded.
 
         """
-        self._spotter.set_adapter(language)
+        self._switch(language)
         if language != self.language:
             self._left[self.language] = self._detector, self.decisions
             self.language = language
@@ -276,6 +281,7 @@ class Engine:
         Full scale is from -1 to 1.
 
         Raises:
+            UsageError: the engine's language was deleted from the bank; call :meth:`set_language`.
             KwsError: they are not mono, or no floating-point numbers.
 
         """
@@ -289,6 +295,10 @@ class Engine:
 
         No detection is later than the audio that was fed. Call :meth:`reset` before another
         stream.
+
+        Raises:
+            UsageError: the engine's language was deleted from the bank; call :meth:`set_language`.
+
         """
         return self._end(self._tail)
 
@@ -299,13 +309,17 @@ class Engine:
         return [replace(event, time=min(event.time, self.seconds)) for event in found]
 
     def _follow(self) -> None:
-        """Take the bank back to this language where another engine left it in its own.
+        """Take the bank back to this language where something else is heard, be it by its name.
 
         Another adapter may have taken the place of the one that was heard.
         """
-        if self._spotter.active_adapter != self.language:
-            self._spotter.set_adapter(self.language)
+        if self._spotter.active is not self._heard:
+            self._switch(self.language)
         self._renew_detector()
+
+    def _switch(self, language: str) -> None:
+        self._spotter.set_adapter(language)
+        self._heard = self._spotter.active
 
     def _detect(self, decisions: Iterable[NDArray[np.float32]]) -> list[Detection]:
         found: list[Detection] = []

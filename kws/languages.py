@@ -57,6 +57,11 @@ class AdapterBank(ABC):
         return self._active.config.language if self._active else self.config.language
 
     @property
+    def active(self) -> Adapter | None:
+        """The adapter that is heard; None is the base as it is."""
+        return self._active
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Classes of the active language."""
         return self._active.config.labels if self._active else self.config.labels

@@ -96,11 +96,6 @@ class Runtime(AdapterBank):
         super().__init__(config, weights, (tensors[f"{HEAD}.weight"], tensors[f"{HEAD}.bias"]))
         self._activate(None)
 
-    @property
-    def active(self) -> Adapter | None:
-        """The adapter that is heard; None is the base as it is."""
-        return self._active
-
     def _put(self, weight: Array, bias: Array) -> None:
         self.network.put(self._live, weight, bias)
 

@@ -55,6 +55,7 @@ PUBLIC int kws_sizes(const Shape *s, int64_t frames, Sizes *sizes) {
         int32_t in = s->block[b].in, out = s->block[b].out, dilation = s->block[b].dilation;
         if (in != channels || out < 1 || out > MAX_SIZE || dilation < 1 || dilation > 64) return -1;
         if (s->block[b].stride != 1 && s->block[b].stride != 2) return -1;
+        if (in == out && s->block[b].stride != 1) return -1; /* the shortcut has all rows */
         if (in != out) weights += (int64_t)out * (in + 1);
         if (out * height > widest) widest = out * height;
         if (height % s->block[b].stride) return -1;

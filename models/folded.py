@@ -193,7 +193,11 @@ def _check(tensors: Arrays) -> None:
     """Raise a ValueError where tensors do not belong to one network, or a variance is none."""
     points = [len(tensors[f"blocks.{index}.point.weight"]) for index in range(sum(BLOCKS))]
     ends = (len(tensors[name]) for name in ("neck.1.weight", "head.bias"))
-    wanted = tensor_shapes(len(tensors["stem.0.weight"]), points, *ends)
+    channels = [len(tensors["stem.0.weight"]), *points]
+    for index, (stride, _) in enumerate(SCHEDULE):
+        if stride != 1 and channels[index] == channels[index + 1]:
+            raise ValueError(f"blocks.{index} halves its rows and keeps its channels")
+    wanted = tensor_shapes(channels[0], points, *ends)
     for name, array in tensors.items():
         if name.endswith(COUNTED):
             continue

@@ -144,6 +144,8 @@ def adapt(
         torch.manual_seed(train.plan.seed)
         owns = not (chosen.budgeted or chosen.head_alone)
         transfer = Transfer(method, network, classes, budget, train, device, earlier, must_own=owns)
+        if not chosen.head_alone:
+            transfer.refuse_nothing(transfer.sites)
         trained = chosen.learn(transfer)
     before = spent(earlier.chosen) if earlier else 0
     if chosen.budgeted and spent(trained.chosen) > before + budget:

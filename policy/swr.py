@@ -5,9 +5,11 @@ https://arxiv.org/abs/2302.13435. The three stages are the paper's; the form of
 policy, gate and penalty is our reading:
 
 1. transfer: W_s + dW_s with all gates open, cross-entropy;
-2. policy: W_s + g_s dW_s, gates drawn from the policy, cross-entropy + penalty; the share that
-   may be spent falls from everything to the budget, so that gates close one after another;
-3. final: gates projected onto the budget, policy thrown away, chosen deltas and head trained on.
+2. policy: W_s + g_s dW_s, gates given by the policy, cross-entropy; what may be spent falls from
+   everything to the budget. ``swr`` keeps it by construction, without a penalty; ``swr-layers``
+   draws gates and adds a penalty to the cross-entropy;
+3. final: the policy is thrown away; what it chose, within the budget, and the head are trained on.
+   ``swr``: shares become whole counts of tied numbers; ``swr-layers``: whole sites.
 
 The policy of ``swr`` gives each site a share (:mod:`policy.shares`); in that of ``swr-layers``, the
 plain form, a site is owned whole or not at all (:mod:`policy.gates`).

@@ -27,7 +27,11 @@ VIEW = FeatureConfig.view  # samples
 
 
 class WholeViews:
-    """A spotter that is shown a whole view for every decision."""
+    """A spotter that is shown a whole view for every decision, and has one network a language."""
+
+    @property
+    def active(self: Spotter) -> object:
+        return self.active_adapter
 
     def hop_scorer(self: Spotter, hop: int) -> WindowScorer:
         return WindowScorer(self, VIEW)

@@ -254,7 +254,7 @@ from kws.engine import WindowScorer
 
 class Loud:
     languages = ("ara", "cmn")
-    active_adapter = "ara"
+    active_adapter, active = "ara", None
 
     @property
     def labels(self):

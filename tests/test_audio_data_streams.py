@@ -163,6 +163,12 @@ def test_who_was_learnt_from_is_in_neither_half(tmp_path: Path) -> None:
     known |= dict.fromkeys(("one", "two", "three", "four"), "several")
     assert {"one", "two", "three", "four"} & heard()  # nobody else says the words
     assert stranger not in heard()
+    some, none = (
+        read_material(tmp_path / "x", LABELS, speaker_pattern=pattern, known=people)["test"].doubts
+        for people in (known, {})
+    )
+    told = "1 of the people who say the keywords was learnt from: others may be missed more often"
+    assert some == [told, *none]
 
 
 @pytest.mark.parametrize(

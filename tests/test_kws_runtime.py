@@ -22,7 +22,7 @@ from kws.base import Base, BaseConfig
 from kws.config import LOUDEST, SAMPLE_RATE, FeatureConfig
 from kws.detector import DetectorConfig
 from kws.engine import Engine, WindowScorer
-from kws.errors import KwsError
+from kws.errors import KwsError, UsageError
 from kws.files import Arrays
 from kws.forms import MASK, SHIFT, Mix, Part, Rank, Tied
 from kws.quantized import Bits, quantize
@@ -39,7 +39,7 @@ from models.folded import (
     weight_names,
     with_deviations,
 )
-from models.layout import TAUS
+from models.layout import BLOCKS, TAUS
 from models.session import SessionNetwork, open_session
 
 Wave = NDArray[np.float32]
@@ -442,6 +442,29 @@ def test_compiled_code_takes_no_other_sizes() -> None:
         compiled.Compiled(replace(whole, blocks=whole.blocks[1:]))
 
 
+@needs_code
+@pytest.mark.parametrize(("out", "refused"), [(8, True), (9, False)])
+def test_compiled_code_knows_no_shortcut_past_a_stride(out: int, refused: bool) -> None:
+    """A block that keeps its channels adds its input, row by row."""
+    found = compiled.library()
+    assert found is not None
+    blocks = (16, 8, 2, 1), (8, 8, 1, 1), (8, out, 2, 2)
+    shape = compiled.Shape(True, 98, 16, 32, 5, blocks).packed()
+    sizes = np.zeros(3, np.int64)
+    assert bool(found.kws_sizes(shape.ctypes.data, 98, sizes.ctypes.data)) == refused
+
+
+@pytest.mark.parametrize(("block", "widths"), [(2, (8, 8, 16, 20)), (4, (8, 12, 12, 20))])
+def test_blocks_that_halve_their_rows_have_other_channels(
+    block: int, widths: tuple[int, int, int, int]
+) -> None:
+    points = [width for width, count in zip(widths, BLOCKS, strict=True) for _ in range(count)]
+    shapes = tensor_shapes(16, points, 32, 5)
+    arrays = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
+    with pytest.raises(KwsError, match=f"blocks.{block} halves its rows and keeps its channels"):
+        fold(config_of(1.0, causal=True), arrays)
+
+
 @pytest.mark.parametrize("name", ["stem.0.weight", "blocks.0.point.weight", "head.bias"])
 @pytest.mark.parametrize("shape", [(), (1,)])
 def test_weights_of_another_shape_are_refused(name: str, shape: tuple[int, ...]) -> None:
@@ -532,6 +555,41 @@ def test_an_adapter_for_the_bases_own_language_is_heard_once_it_is_chosen(
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_an_engine_hears_its_adapter_where_the_base_is_active_under_the_same_name(
+    base_of: BaseOf, runtime_of: RuntimeOf, make_adapter: MakeAdapter, form: str
+) -> None:
+    """And the base where that was what it heard."""
+    runtime = runtime_of(base_of(True), form)
+    runtime.load_adapter(make_adapter("ar", 3))
+    for language in ("ar", None):
+        if language:
+            runtime.set_adapter(language)
+        else:
+            runtime.delete_adapter("ar")
+        wave, engine, steady = noise(6 * HOP), Engine(runtime), Engine(runtime)
+        with runtime.disable_adapter():
+            found = engine.feed(wave) + engine.flush()
+        assert found == steady.feed(wave) + steady.flush()
+        assert engine.labels == steady.labels == runtime.labels
+        np.testing.assert_array_equal(engine.scores, steady.scores)
+
+
+def test_an_engine_whose_language_was_deleted_is_told_to_choose(
+    base_of: BaseOf, runtime_of: RuntimeOf, make_adapter: MakeAdapter
+) -> None:
+    runtime = runtime_of(base_of(True), "session")
+    runtime.set_adapter(runtime.load_adapter(make_adapter("cmn")))
+    engine = Engine(runtime)
+    runtime.delete_adapter("cmn")
+    with pytest.raises(UsageError, match="no adapter for 'cmn' is loaded; there are ar"):
+        engine.feed(noise(HOP))
+    with pytest.raises(UsageError, match="no adapter for 'cmn' is loaded; there are ar"):
+        engine.flush()
+    engine.set_language("ar")
+    assert engine.feed(noise(HOP)) == []
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("view", [8_000, 24_000])
 @pytest.mark.parametrize("hop", [0.08, 0.085])
 def test_a_base_of_another_view_hears_as_much_at_every_hop(
@@ -559,7 +617,8 @@ def test_the_engine_hears_a_stream_as_it_hears_views(
     class Plain:
         """The same spotter, shown a whole view for every decision."""
 
-        languages, active_adapter, labels = runtime.languages, "ar", runtime.labels
+        languages, active_adapter, active = runtime.languages, "ar", None
+        labels = runtime.labels
         set_adapter, detector_config = runtime.set_adapter, runtime.detector_config
         scores = staticmethod(runtime.scores)
 

@@ -223,6 +223,30 @@ def test_where_all_convolutions_have_a_bias_these_have_nothing_to_learn(
     assert trainer.history == {}
 
 
+class HeadAlone(nn.Module):
+    """A network without a site."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(40, 4)
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.head(features.mean(dim=2))
+        return logits
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_network_without_a_site_has_a_head_to_learn_and_nothing_else(
+    method: str, trainer: Trainer
+) -> None:
+    if METHODS[method].head_alone:
+        assert not adapt(HeadAlone(), CLASSES, method, 40, trainer).chosen
+        return
+    with pytest.raises(UsageError, match=f"--method {method} finds nothing to own in this network"):
+        adapt(HeadAlone(), CLASSES, method, 40, trainer)
+    assert trainer.history == {}
+
+
 def test_a_network_that_learns_what_nothing_stores_is_not_begun_anew(trainer: Trainer) -> None:
     """A normalisation without scale and shift has statistics alone."""
     other = OneOfOurOwn(biases=(False,), affine=False)
