@@ -335,6 +335,7 @@ def test_people_may_write_words_in_other_capitals(tmp_path: Path) -> None:
     for clip in recorded:
         clip.path.write_bytes(b"")
     clips = read_manifest(mixture.make_mixture(tmp_path / "out", WORDS, "de", recorded)[0])
+    assert {clip.language for clip in clips} == {"de"}  # whatever is said of theirs
     said = {(clip.word, clip.split) for clip in clips if clip.path.parent == tmp_path}
     assert said == {("ja", split) for split in SPLITS}
     tested = {clip.path.name for clip in clips if (clip.word, clip.split) == ("ja", "test")}
