@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from kws.calibration import (
     GRID,
+    PRICES,
     Choice,
     Sweep,
     _at_price,
@@ -134,6 +135,19 @@ def test_a_sound_without_false_accepts_misses_as_little_as_can_be() -> None:
     choice = choose(quiet, tried, CONFIG, 0.5)
     assert choice.kept
     assert misses(choice.config) == tried.misses.sum(axis=1).min()
+
+
+@pytest.mark.parametrize("rate", [0.5, 50.0])
+def test_false_accepts_cost_no_more_than_keeps_the_rate(
+    tried: Sweep, rate: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before what is left over is spent."""
+    monkeypatch.setattr("kws.calibration._spend_rest", lambda tried, best, *_: best)
+    found = choose(NEGATIVES, tried, CONFIG, rate).config
+    at = next(price for price in PRICES if _at_price(tried, CONFIG, price) == found)
+    assert len(NEGATIVES.detect(found)) <= rate * NEGATIVES.hours
+    cheaper = _at_price(tried, CONFIG, PRICES[PRICES.index(at) - 1])
+    assert len(NEGATIVES.detect(cheaper)) > rate * NEGATIVES.hours
 
 
 def test_what_is_left_over_goes_where_a_false_accept_wins_most() -> None:
