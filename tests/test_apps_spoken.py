@@ -335,6 +335,7 @@ def test_people_may_write_words_in_other_capitals(tmp_path: Path) -> None:
     for clip in recorded:
         clip.path.write_bytes(b"")
     clips = read_manifest(mixture.make_mixture(tmp_path / "out", WORDS, "de", recorded)[0])
+    assert {clip.language for clip in clips} == {"de"}  # whatever is said of theirs
     said = {(clip.word, clip.split) for clip in clips if clip.path.parent == tmp_path}
     assert said == {("ja", split) for split in SPLITS}
     tested = {clip.path.name for clip in clips if (clip.word, clip.split) == ("ja", "test")}
@@ -379,6 +380,35 @@ def test_phrases_longer_than_a_second_are_told(tmp_path: Path) -> None:
     assert told.startswith(f"'{words[1]}' takes most voices more than a second, of which")
 
 
+def test_a_seed_decides_voices_and_noise(tmp_path: Path) -> None:
+    made: dict[str, dict[str, bytes]] = {}
+    for name, seed in (("first", 0), ("again", 0), ("other", 1)):
+        mixture.make_mixture(tmp_path / name, ["ja"], "de", seed=seed)
+        files = sorted((tmp_path / name).rglob("*.wav"))
+        made[name] = {str(path.relative_to(tmp_path / name)): path.read_bytes() for path in files}
+    assert made["first"] == made["again"]
+    for folder in ("keywords", "others", "noise"):
+        first, other = (
+            [data for path, data in made[name].items() if path.startswith(folder)]
+            for name in ("first", "other")
+        )
+        assert first
+        assert first != other
+
+
+def test_words_that_few_voices_draw_out_are_not_told(tmp_path: Path) -> None:
+    """Half of them is not most; and the pauses around a word are no part of it."""
+    lasting = {"half": (1.19, 1.3), "short": (1.19, 1.19), "most": (1.19, 1.3, 1.3)}
+    clips = []
+    for word, lengths in lasting.items():
+        for number, seconds in enumerate(lengths):
+            path = tmp_path / f"{word}{number}.wav"
+            soundfile.write(path, np.zeros(round(seconds * 16_000)), 16_000)
+            clips.append(Clip(path=path, word=word))
+    (told,) = mixture._cut(clips)
+    assert told.startswith("'most' takes most voices more than a second")
+
+
 def test_recordings_under_a_keywords_name_without_its_accents_are_told(tmp_path: Path) -> None:
     recorded = []
     for word in ("si", "casa"):
@@ -390,6 +420,8 @@ def test_recordings_under_a_keywords_name_without_its_accents_are_told(tmp_path:
     assert told == (
         "recordings of 'si' are other words here; if they say 'sí', name their folder that"
     )
+    written = [replace(recorded[0], word="s\u00ed")]  # as in other characters
+    assert mixture._nearly(written, ["si\u0301"]) == []
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -410,6 +442,19 @@ def test_too_few_people_for_splits_of_their_own_share_them_without_names(
     assert None in {clip.speaker for clip in people}
     assert len(warnings) == 1
     assert "recordings by people are unknown or too few" in warnings[0]
+
+
+def test_some_who_say_a_keyword_are_in_every_split_of_a_mixture(tmp_path: Path) -> None:
+    """However many others are recorded, who say none."""
+    recorded = []
+    for word, people in (("ja", 3), ("links", 30)):
+        for number in range(people):
+            path = tmp_path / f"{word}{number}.wav"
+            path.write_bytes(b"")
+            recorded.append(Clip(path=path, word=word, speaker=f"{word}{number}"))
+    manifest, _ = mixture.make_mixture(tmp_path / "out", WORDS, "de", recorded)
+    people_say = [clip for clip in read_manifest(manifest) if clip.path.parent == tmp_path]
+    assert {clip.split for clip in people_say if clip.word == "ja"} == set(SPLITS)
 
 
 def test_people_of_a_mixture_stay_where_the_base_heard_them(tmp_path: Path) -> None:

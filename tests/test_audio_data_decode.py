@@ -21,6 +21,7 @@ FORMATS = {
     "opus": {"format": "OGG", "subtype": "OPUS"},
     "mp3": {"format": "MP3"},
     "aiff": {},
+    "aifc": {"format": "AIFF", "subtype": "FLOAT"},
     "rf64": {"format": "RF64", "subtype": "PCM_16"},
     "rifx": {"format": "WAV", "subtype": "PCM_16", "endian": "BIG"},
 }
@@ -153,6 +154,29 @@ def test_a_truncated_file_is_refused(
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_a_truncated_mp3_of_any_rate_is_refused_in_silence(
+    tmp_path: Path, rate: int, channels: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Where its first frame counts the bytes depends on both."""
+    noise = np.random.default_rng(0).normal(0, 0.1, (3 * rate, channels))
+    path = write(tmp_path / "a.mp3", noise.astype("f4"), rate)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert "truncated" in refusal(path)
+    assert capfd.readouterr().err == ""
+
+
+def test_an_mp3_that_counts_its_frames_alone_is_whole(tmp_path: Path) -> None:
+    """What stands where others count their bytes is no count."""
+    path = write(tmp_path / "a.mp3", noisy(3.0))
+    data = bytearray(path.read_bytes())
+    tag = data.index(b"Xing")
+    data[tag + 7], data[tag + 12 : tag + 16] = 1, bytes([0xFF] * 4)
+    path.write_bytes(data)
+    assert len(decode(path)) == pytest.approx(48_000, abs=3_000)
+
+
 def test_an_mp3_with_a_title_cut_short_is_refused_in_silence(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -204,6 +228,15 @@ def test_the_title_at_the_end_of_a_short_mp3_is_no_sound(tmp_path: Path) -> None
     assert len(decode(path)) == before
 
 
+@pytest.mark.parametrize("kind", ["wav", "rifx", "rf64", "aiff", "aifc"])
+def test_a_whole_file_with_a_damaged_header_is_no_other_file(tmp_path: Path, kind: str) -> None:
+    path = write(tmp_path / f"a.{kind}", tone(0.1))
+    data = path.read_bytes()
+    format_chunk = b"COMM" if kind.startswith("aif") else b"fmt "
+    path.write_bytes(data.replace(format_chunk, b"gone", 1))
+    assert "truncated or damaged" in refusal(path)
+
+
 @pytest.mark.parametrize("kept", [20, 40, 43])
 def test_a_wav_cut_within_its_header_is_refused(tmp_path: Path, kept: int) -> None:
     path = write(tmp_path / "a.wav", tone(0.1))
@@ -246,8 +279,9 @@ def test_a_wav_with_other_chunks_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.wav", "a.opus", "a.mp3", "a.txt"])
 def test_what_is_no_audio_is_refused(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    path.write_text("to whom it may concern, this is a letter\n" * 50)
-    assert "is not audio" in refusal(path)
+    for encoding in ("utf-8", "utf-16"):  # which begins nearly as an MP3 does
+        path.write_text("to whom it may concern, this is a letter\n" * 50, encoding)
+        assert "is not audio" in refusal(path)
 
 
 @pytest.mark.parametrize(("name", "made"), [("a.m4a", "a.wav"), ("a.wav", "a-whole.wav")])

@@ -30,7 +30,17 @@ def test_noise_beside_a_corpus_is_found(tmp_path: Path, name: str) -> None:
     assert find_noise(tmp_path, tmp_path / name / "..", None) == (first, second)  # each once
 
 
+def test_noise_of_several_corpora_stands_in_one_order(tmp_path: Path) -> None:
+    """However they are given: another order would be other training."""
+    paths = []
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        paths.append(ramp(tmp_path / name / "noise" / "hum.wav", 10))
+    assert find_noise(*(tmp_path / name for name in "bca")) == tuple(paths)
+
+
 def test_without_noise_there_is_none_to_find(tmp_path: Path) -> None:
+    (tmp_path / "noise").touch()  # no folder
     assert find_noise(tmp_path / "manifest.csv") == ()
 
 
@@ -53,6 +63,7 @@ def test_recordings_have_unit_power_whatever_their_level(tmp_path: Path, level: 
 
 def test_where_there_is_none_noise_is_made() -> None:
     train, held = load_noise([])
+    assert len(train) + len(held) == 60 * SAMPLE_RATE
     assert float(np.square(train).mean()) == pytest.approx(1, rel=0.1)
     assert np.array_equal(train, load_noise([])[0])  # the same on every day
     assert not np.array_equal(train[: len(held)], held)

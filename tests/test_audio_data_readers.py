@@ -350,7 +350,7 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
 def test_speech_commands_lists_say_the_split(speech_commands: Path) -> None:
     clips = read_speech_commands(speech_commands)
     assert len(clips) == 8
-    assert {clip.language for clip in clips} == {"en"}
+    assert {(clip.language, clip.licence) for clip in clips} == {("en", "CC-BY-4.0")}
     assert {clip.word for clip in clips} == {"yes", "no"}
     found = {f"{clip.word}/{clip.path.name}": (clip.speaker, clip.split) for clip in clips}
     assert found["yes/ann_nohash_1.wav"] == ("ann", "train")
@@ -400,7 +400,7 @@ def test_mswc_reads_the_valid_clips_of_the_words_there_are(tmp_path: Path) -> No
         ("2.opus", "ja", "s2", "validation"),
         ("3.opus", "nein", None, "test"),
     ]
-    assert {clip.language for clip in clips} == {"de"}
+    assert {(clip.language, clip.licence) for clip in clips} == {("de", "CC-BY-4.0")}
     assert all(clip.path.is_file() for clip in clips)
 
 
@@ -418,8 +418,9 @@ def test_mswc_of_several_languages_wants_one(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="de, nl"):
         read_mswc(tmp_path)
     assert {clip.language for clip in read_mswc(tmp_path, "nl")} == {"nl"}
-    with pytest.raises(UsageError, match="fr_splits"):
-        read_mswc(tmp_path, "fr")
+    for none in ("fr", "d"):
+        with pytest.raises(UsageError, match=f"has no {none}_splits.csv"):
+            read_mswc(tmp_path, none)
 
 
 @pytest.mark.parametrize(
@@ -428,11 +429,19 @@ def test_mswc_of_several_languages_wants_one(tmp_path: Path) -> None:
         ("DEBUG,ja/1.opus,ja,TRUE,s1,MALE", "row 2 has SET 'DEBUG'"),
         ("TRAIN,ja/9.opus,ja,TRUE,s1,MALE", r"row 2 .*9\.opus, which does not exist"),
         ("TRAIN,ja/1.opus,ja,FALSE,s1,MALE", "none of the clips"),
+        ("TRAIN,ja/1.opus,ja,False,s1,MALE", "none of the clips"),
     ],
 )
 def test_mswc_names_what_is_wrong(tmp_path: Path, row: str, match: str) -> None:
     with pytest.raises(KwsError, match=match):
         read_mswc(mswc(tmp_path, row))
+
+
+def test_mswc_counts_rows_that_are_left_out_too(tmp_path: Path) -> None:
+    """The number is that of the row in the file."""
+    rows = *MSWC_ROWS[3:], "TRAIN,ja/9.opus,ja,TRUE,s1,MALE"
+    with pytest.raises(KwsError, match=r"row 4 .*9\.opus, which does not exist"):
+        read_mswc(mswc(tmp_path, *rows))
 
 
 def test_mswc_without_a_column_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from audio_data.streams import (
     Noise,
     PositiveStream,
     _at_level,
+    _cycle,
 )
 from kws.config import SAMPLE_RATE, Where
 from kws.errors import KwsError, UsageError
@@ -300,6 +302,11 @@ def test_streams_repeat_bit_for_bit(material: Material, kind: str) -> None:
     assert not np.array_equal(other[:SAMPLE_RATE], first[0][:SAMPLE_RATE])
 
 
+def test_a_ratio_is_the_same_however_it_is_written(material: Material) -> None:
+    first, second = (joined(PositiveStream(material, ratio))[0] for ratio in (10, 10.0))
+    assert np.array_equal(first, second)
+
+
 def test_memory_holds_a_piece_at_a_time(material: Material) -> None:
     """A stream of a thousand hours begins at once."""
     wave, _ = next(iter(NegativeStream(material, 3_600_000)))
@@ -332,6 +339,63 @@ def test_every_word_is_played_before_one_comes_again(material: Material) -> None
     ]
     assert len(played) == 4
     assert max(played) - min(played) <= 0.81
+
+
+def test_then_they_come_in_another_order(tmp_path: Path) -> None:
+    """So that each has other neighbours."""
+    clips = [Clip(path=tmp_path / f"{number}.wav", word="odd") for number in range(20)]
+    played = list(islice(_cycle(clips, np.random.default_rng(0)), 40))
+    assert {clip.path for clip in played[:20]} == {clip.path for clip in played[20:]}
+    assert played[:20] != played[20:]
+
+
+def decibels(wave: Wave) -> float:
+    return 20 * float(np.log10(rms(wave)))
+
+
+@pytest.fixture(scope="module")
+def stretches(material: Material) -> dict[str, list[Wave]]:
+    """Of a quarter of an hour without keywords, by what the ledger says of them."""
+    stream = NegativeStream(material, 900)
+    found: dict[str, list[Wave]] = {"words": [], "noise": [], "silence": []}
+    before = {"words": 0.0, "noise": 0.0}
+    for wave, _ in stream:
+        now = dict.fromkeys(before, 0.0)
+        for (kind, _), (seconds, _) in stream.ledger._played.items():
+            now[kind] += seconds
+        (new,) = [kind for kind in now if now[kind] > before[kind]] or ["silence"]
+        found[new].append(wave)
+        before = now
+    return found
+
+
+def test_most_of_a_negative_stream_is_speech(stretches: dict[str, list[Wave]]) -> None:
+    seconds = {kind: sum(map(len, waves)) / SAMPLE_RATE for kind, waves in stretches.items()}
+    wanted = {"words": 630, "noise": 180, "silence": 90}
+    assert seconds == {kind: pytest.approx(share, abs=25) for kind, share in wanted.items()}
+
+
+def test_silence_is_digital_or_the_hiss_of_a_quiet_room(stretches: dict[str, list[Wave]]) -> None:
+    hiss = [decibels(wave) for wave in stretches["silence"] if wave.any()]
+    assert 0 < len(hiss) < len(stretches["silence"])
+    assert -80 <= min(hiss) < max(hiss) <= -60
+
+
+def test_noise_alone_comes_at_many_levels(stretches: dict[str, list[Wave]]) -> None:
+    levels = [decibels(wave) for wave in stretches["noise"]]
+    assert -51 < min(levels) < -40
+    assert -26 < max(levels) < -15
+
+
+def test_noise_below_words_is_hardly_louder_and_often_much_softer(
+    stretches: dict[str, list[Wave]],
+) -> None:
+    """Words sound a third of the time, all below 4 kHz, noise above it all the time."""
+    powers = [np.abs(np.fft.rfft(wave)) ** 2 for wave in stretches["words"][:-1]]
+    halves = [(power[: len(power) // 2].sum(), power[len(power) // 2 :].sum()) for power in powers]
+    below = [10 * np.log10(words / noise) for words, noise in halves]
+    assert min(below) > -8
+    assert max(below) > 20
 
 
 def test_words_that_are_no_keywords_are_said_in_noise(
@@ -423,6 +487,21 @@ def test_half_of_the_keywords_stand_close_to_other_words(material: Material) -> 
         if word.among:
             gap = (len(before) - loud[-1]) / SAMPLE_RATE
             assert 0.05 <= gap <= 0.4  # 30 ms at both ends belong to a word
+
+
+def test_after_some_keywords_another_word_comes_soon_and_then_nothing(material: Material) -> None:
+    """Else what is reported a while after a keyword might be of a word that is none."""
+    gaps = []
+    for seed in range(4):
+        at = 0
+        for wave, (word,) in PositiveStream(material, 60, seed):
+            loud = np.flatnonzero(np.abs(wave) > 0.1 * np.abs(wave).max())
+            assert (len(wave) - loud[-1]) / SAMPLE_RATE > AFTER + 0.1
+            after = loud[loud > round(word.end * SAMPLE_RATE) - at]
+            gaps += [(after[0] + at) / SAMPLE_RATE - word.end] if len(after) else []
+            at += len(wave)
+    assert 0 < len(gaps) < 8  # of sixteen keywords, of which eight are among words
+    assert 0.05 <= min(gaps) <= max(gaps) <= 0.4
 
 
 def test_words_close_to_keywords_are_of_the_same_half(
@@ -548,6 +627,13 @@ def test_a_level_is_that_of_the_word_alone() -> None:
     wave = _at_level(np.pad(tone(400), SAMPLE_RATE), -20)
     begin, end = speech_span(wave)
     assert 20 * np.log10(rms(wave[begin:end])) == pytest.approx(-20, abs=0.1)
+
+
+def test_what_is_laid_in_makes_no_click() -> None:
+    """Wherever a recording was cut."""
+    wave = _at_level(np.full(SAMPLE_RATE, 0.5, np.float32), -20)
+    assert wave[0] == wave[-1] == 0
+    assert np.abs(np.diff(wave)).max() < 0.01 * wave.max()
 
 
 def test_words_close_to_a_keyword_are_about_as_loud(material: Material) -> None:

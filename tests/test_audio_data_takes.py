@@ -48,9 +48,11 @@ def test_a_good_recording_is_trimmed_to_the_word_and_a_margin(peak: float, begin
         (1.01 * np.clip(spoken(peak=0.99), -0.98, 0.98), "clipped"),
         (spoken(peak=0), "nothing was heard"),
         (spoken(peak=0.02, noise=0.05), "nothing stands out"),
+        (spoken(peak=0.15, noise=0.05), "nothing stands out"),  # by 8 dB
         (spoken(begin=0.0), "begins before"),
         (spoken(begin=1.7), "goes on after"),
-        (spoken(seconds=0.01), "too short"),
+        (spoken(seconds=0.01), "too short: only a click"),
+        (spoken(seconds=0.05), "too short: 0.11 s of sound is no word"),
         (spoken(begin=0.1, seconds=1.7), "too long: 1.8 s"),
     ],
 )
@@ -58,6 +60,13 @@ def test_what_cannot_be_kept_is_rejected_with_a_reason(wave: Wave, problem: str)
     take = judge(wave)
     assert take.problem
     assert problem in take.problem
+
+
+@pytest.mark.parametrize(
+    "wave", [spoken(peak=0.25, noise=0.05), spoken(seconds=0.06), spoken(begin=0.2, seconds=1.4)]
+)
+def test_what_is_hardly_loud_or_long_or_short_enough_is_kept(wave: Wave) -> None:
+    assert judge(wave).problem is None
 
 
 def test_one_loud_sample_is_no_clipping() -> None:
@@ -77,6 +86,7 @@ def test_loudness_is_that_of_the_loudest_stretch() -> None:
     powers[40:45] = 0.01
     assert loudness(powers) == pytest.approx(-20)
     assert loudness(np.zeros(0)) == loudness(np.zeros(3)) == pytest.approx(-100)
+    assert loudness(np.full(3, 0.01)) == pytest.approx(-20)  # of less than that, all of it
 
 
 def test_three_samples_at_full_scale_are_clipping() -> None:

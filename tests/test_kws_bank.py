@@ -163,7 +163,10 @@ def test_ten_languages_cost_ten_adapters_bytes(base: Base, make_adapter: Make) -
     alone = held(bank)
     measured = {"per_speaker": {str(number): 0.5 for number in range(1_000)}}
     made = [make_adapter(f"x{number}", classes=4) for number in range(10)]
-    adapters = [replace(one, config=replace(one.config, metrics=measured)) for one in made]
+    adapters = [
+        replace(one, config=replace(one.config, metrics=measured, training=measured))
+        for one in made
+    ]
     for number, adapter in enumerate(adapters, start=1):
         bank.load_adapter(adapter)
         assert bank.nbytes == sum(loaded.nbytes for loaded in adapters[:number])
@@ -171,7 +174,8 @@ def test_ten_languages_cost_ten_adapters_bytes(base: Base, make_adapter: Make) -
     planned = 10 * 2 * 4 * sum(len(site.shapes) for site in find_sites(base.network))
     assert planned < bank.nbytes / 4
     assert held(bank) - alone == bank.nbytes + planned
-    assert not any(loaded.config.metrics for loaded in bank._adapters.values())
+    configs = [loaded.config for loaded in bank._adapters.values()]
+    assert not any(config.metrics or config.training for config in configs)
     for language in bank.languages:
         bank.set_adapter(language)
         active_head = 0 if language == "ar" else 4 * (4 * 32 + 4)  # in single precision
@@ -230,7 +234,7 @@ def test_what_is_deleted_or_replaced_while_disabled_does_not_come_back(
     assert bank.scores(view).tobytes() == expected.tobytes()
 
 
-def test_deleting_forgets_a_language(bank: Bank, view: NDArray[np.float32]) -> None:
+def test_deleting_forgets_a_language(bank: Bank, base: Base, view: NDArray[np.float32]) -> None:
     own, before = bank.scores(view), bank.nbytes
     bank.set_adapter("cmn")
     bank.delete_adapter("tr")
@@ -239,6 +243,7 @@ def test_deleting_forgets_a_language(bank: Bank, view: NDArray[np.float32]) -> N
     assert bank.languages == (bank.active_adapter,) == ("ar",)
     assert bank.scores(view).tobytes() == own.tobytes()
     assert bank.nbytes == 0 < before
+    assert held(bank) == held(Bank(base, partial(log_mel, config=base.config.features)))
     with pytest.raises(KwsError, match="no adapter for 'cmn' is loaded"):
         bank.delete_adapter("cmn")
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from kws.calibration import (
     GRID,
+    PRICES,
     Choice,
     Sweep,
     _at_price,
@@ -136,6 +137,19 @@ def test_a_sound_without_false_accepts_misses_as_little_as_can_be() -> None:
     assert misses(choice.config) == tried.misses.sum(axis=1).min()
 
 
+@pytest.mark.parametrize("rate", [0.5, 50.0])
+def test_false_accepts_cost_no_more_than_keeps_the_rate(
+    tried: Sweep, rate: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before what is left over is spent."""
+    monkeypatch.setattr("kws.calibration._spend_rest", lambda tried, best, *_: best)
+    found = choose(NEGATIVES, tried, CONFIG, rate).config
+    at = next(price for price in PRICES if _at_price(tried, CONFIG, price) == found)
+    assert len(NEGATIVES.detect(found)) <= rate * NEGATIVES.hours
+    cheaper = _at_price(tried, CONFIG, PRICES[PRICES.index(at) - 1])
+    assert len(NEGATIVES.detect(cheaper)) > rate * NEGATIVES.hours
+
+
 def test_what_is_left_over_goes_where_a_false_accept_wins_most() -> None:
     """Of ten words each: hard would win four for four false accepts, easy two for one."""
     tried = Sweep(
@@ -170,6 +184,19 @@ def test_where_others_fire_none_so_far_is_not_never() -> None:
     }
 
 
+def test_what_others_do_is_held_against_a_keyword_once() -> None:
+    """However often they fire: it is not they."""
+    tried = Sweep(
+        thresholds=(0.3, 0.9),
+        keywords=("easy", "hard"),
+        hours=1.0,
+        false_accepts=np.array([[0, 10], [0, 0]]),
+        misses=np.array([[0, 0], [1, 5]]),
+        said=np.array([10, 10]),
+    )
+    assert _at_price(tried, CONFIG, 0.05).levels("easy").threshold == 0.3
+
+
 def test_a_keyword_that_nobody_said_has_what_suits_the_others() -> None:
     """Else its misses would cost nothing, and it would stand as high as the grid goes."""
     tried = Sweep(
@@ -184,6 +211,13 @@ def test_a_keyword_that_nobody_said_has_what_suits_the_others() -> None:
     assert [found.levels(word).threshold for word in tried.keywords] == [0.6, 0.6]
     nobody = replace(tried, misses=0 * tried.misses, said=np.array([0, 0]))
     assert nobody.shares.tolist() == [[0.0, 0.0]] * 3
+    three = replace(
+        tried,
+        keywords=("easy", "hard", "unsaid"),
+        misses=np.array([[0, 2, 0], [1, 4, 0], [8, 9, 0]]),
+        said=np.array([10, 20, 0]),
+    )
+    np.testing.assert_allclose(three.shares[:, 2], [0.05, 0.15, 0.625])  # their mean
 
 
 def test_hours_needed_is_what_bounds_a_rate_without_any_event() -> None:

@@ -21,12 +21,12 @@ from policy.methods import adapt
 
 def test_an_epoch_holds_one_of_every_language(toy: EpochBatches) -> None:
     both = Together([toy, toy], [4, 3])
-    batches = list(both.epoch(0))
+    batches = list(both.epoch(1))
     assert len(batches) == len(both) == 2 * len(toy)
     first = [labels for _, labels in batches if labels.min() < 4]
     second = [labels - 4 for _, labels in batches if labels.min() >= 4]
     for some in (first, second):
-        wanted = [labels for _, labels in toy.epoch(0)]
+        wanted = [labels for _, labels in toy.epoch(1)]
         assert all(torch.equal(a, b) for a, b in zip(some, wanted, strict=True))
 
 
@@ -46,6 +46,8 @@ def test_languages_come_in_another_order_each_epoch() -> None:
     orders = [[int(labels[0]) for _, labels in both.epoch(index)] for index in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]
     assert sorted(orders[0]) == sorted(orders[2]) == [n for n in range(4) for _ in range(5)]
+    other = Together([Alike()] * 4, [1] * 4, seed=1)
+    assert [int(labels[0]) for _, labels in other.epoch(0)] != orders[0]  # of another seed
 
 
 def test_a_language_has_its_own_rows_of_the_head(
