@@ -18,7 +18,7 @@ from kws.config import Where
 from kws.errors import UsageError
 from kws.metrics import NAMELESS, interval
 
-from .calibrate import HALF, set_thresholds
+from .calibrate import HALF, faults, set_thresholds
 from .card import COMMAND
 from .progress import counting, note
 from .recordings import Recordings, Selection
@@ -109,7 +109,10 @@ def _material(selection: Selection, labels: Sequence[str]) -> dict[Half, Materia
 def calibrated(
     base: Path, adapter: Path, selection: Selection, config: AdapterConfig
 ) -> dict[str, Any]:
-    """Set the adapter's thresholds on what was spoken, and say what they came to."""
+    """Set the adapter's thresholds on what was spoken, and say what they came to.
+
+    What is wrong with them is told.
+    """
     found = set_thresholds(
         base,
         adapter,
@@ -120,6 +123,8 @@ def calibrated(
         seed=selection.seed,
         made_by=config.training[COMMAND],
     )
+    for fault in faults(found):
+        note(fault)
     heard = found["negatives"]
     missed = {ratio: said["miss_rate"] for ratio, said in found["positives"].items()}
     if min(missed.values()) > MANY:

@@ -17,6 +17,7 @@ from helpers import Kws, fail, succeed
 
 from apps import learn as learning
 from apps import spoken as tts
+from apps.calibrate import set_thresholds
 from apps.card import is_of_strangers
 from apps.recordings import Recordings
 from audio_data import espeak, mixture
@@ -76,6 +77,18 @@ def test_words_alone_become_an_adapter_with_thresholds(
     card = (tmp_path / "de" / "README.md").read_text(encoding="utf-8")
     assert "- Made by `kws adapt --base" in card
     assert "- Thresholds by" not in card  # of the same command
+
+
+def test_what_is_wrong_with_thresholds_is_told(
+    tiny: Path, kws: Kws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As kws calibrate tells it."""
+    monkeypatch.setattr(
+        tts, "set_thresholds", lambda *g, **n: set_thresholds(*g, **n) | {"kept": False}
+    )
+    code, _, err = kws(*learn(tiny, tmp_path / "de"))
+    assert code == 0, err
+    assert "note: no thresholds keep 0.5 per hour on this sound; these come nearest" in err
 
 
 def test_thresholds_by_what_people_say_are_chosen_as_is_told(
