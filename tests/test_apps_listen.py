@@ -629,15 +629,16 @@ def test_ctrl_c_ends_listening_cleanly(monkeypatch: pytest.MonkeyPatch, options:
 def test_keys_are_offered_only_where_they_can_be_typed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Not to a service, whose input is the null device."""
+    """Not to a service, whose input is the null device; nor does a picture show them."""
     monkeypatch.setattr(apps.listen, "Microphone", FakeMicrophone)
     reading, writing = os.pipe()
     for path, offered in ((os.devnull, False), (reading, True)):
         with open(path) as stream:
             monkeypatch.setattr(sys, "stdin", stream)
             with pytest.raises(SystemExit):
-                listen([*BANK, "-d", "usb"])
+                listen([*BANK, "-d", "usb", "--picture", "screen.svg"])
         assert ("; keys: 1 ara, 2 cmn" in capsys.readouterr().err) == offered
+        assert ("mute" in Path("screen.svg").read_text("utf-8")) == offered
     os.close(writing)
 
 
