@@ -264,7 +264,7 @@ def listen(
             engine.reactions.append(runs.hear)
         try:
             ended = run(engine, blocks, keys, show, seconds)
-        except KeyboardInterrupt:
+        except BaseException:  # also that nobody reads standard output any more
             wait = CLOSING
             raise
         if not ended:

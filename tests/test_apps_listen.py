@@ -643,16 +643,25 @@ def test_keys_are_offered_only_where_they_can_be_typed(
 
 
 @pytest.mark.usefixtures("files")
-def test_who_stops_hearing_a_file_waits_for_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor for the many that may follow it; at a file's own end they are all run."""
+@pytest.mark.parametrize(
+    ("place", "name", "reason"),
+    [(LiveEngine, "flush", KeyboardInterrupt), (Lines, "_print", KwsError)],
+)
+def test_who_stops_hearing_a_file_waits_for_no_command(
+    monkeypatch: pytest.MonkeyPatch, place: type, name: str, reason: type[BaseException]
+) -> None:
+    """Nor for the many that may follow it, nor does who stops reading what is heard.
 
-    def interrupted(engine: LiveEngine) -> None:
-        raise KeyboardInterrupt
+    At a file's own end they are all run.
+    """
 
-    monkeypatch.setattr(LiveEngine, "flush", interrupted)
+    def interrupted(*_: object) -> None:
+        raise reason
+
+    monkeypatch.setattr(place, name, interrupted)
     monkeypatch.setattr(apps.listen, "CLOSING", 0.2)
     stopped = ["--exec", "sleep 60", "--exec-seconds", "60"]
-    result = call("listen", *BANK, "--wav", "two.wav", *stopped)
+    result = call("listen", *BANK, "--wav", "two.wav", *stopped, ok=reason is KeyboardInterrupt)
     assert "--exec: not all commands were run to their end" in result.stderr
 
 
