@@ -150,14 +150,13 @@ def adapt(**given: Any) -> None:
         about=asked.note and " ".join(asked.note.split()),
         finish=calibrate if asked.words else None,
     )
-    result = summary(config) | thresholds
-    if asked.words:
-        result["trust"] = spoken.trust(config, recordings)
+    result = summary(config)
+    trust = {"trust": spoken.trust(config, recordings)} if asked.words else {}
     if asked.as_json:
-        click.echo(json_line(result))
+        click.echo(json_line(result | thresholds | trust))
         return
-    learnt = {"words": spotted(config.labels)}
-    for name, value in (learnt | result).items():
+    told = spoken.for_people(thresholds) if asked.words else {}
+    for name, value in ({"words": spotted(config.labels)} | result | told | trust).items():
         if value is not None:
             click.echo(f"{name:20} {_text(value)}")
     if method_of(asked.method).streams:

@@ -1,7 +1,7 @@
 """``kws calibrate``: set the thresholds of a language for a rate of false accepts."""
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -185,40 +185,38 @@ def _result(heard: Trial, choice: Choice, per_hour: float) -> dict[str, Any]:
         "negatives": negatives | {"distinct_hours": heard.distinct_hours},
         "positives": positives,
         "thresholds": {word: level.threshold for word, level in levels.items()},
-        "notes": [*_doubts(heard, choice, per_hour, positives.values()), *heard.notes],
     }
-    shortened: dict[str, Any] = rounded(result)
+    short = heard.too_short(per_hour)
+    few = [f"{short}; give more with --negatives"] if short else []
+    shortened: dict[str, Any] = rounded(result | {"notes": [*faults(result), *few, *heard.notes]})
     return shortened
 
 
-def _doubts(
-    heard: Trial, choice: Choice, per_hour: float, said: Collection[Mapping[str, Any]]
-) -> list[str]:
-    """Where the rate that was asked for is not shown."""
-    found = []
-    if not choice.kept:
-        found.append(
-            f"no thresholds keep {per_hour:g} per hour on this sound; these come nearest: "
-            "train with more words and noise that are no keyword"
+def faults(found: Mapping[str, Any]) -> list[str]:
+    """What is wrong with thresholds, of all that :func:`set_thresholds` tells of them."""
+    told = []
+    words, said = found["thresholds"], found["positives"].values()
+    if not found["kept"]:
+        told.append(
+            f"no thresholds keep {found['asked_per_hour']:g} per hour on this sound; these come "
+            "nearest: train with more words and noise that are no keyword"
         )
-    if unsaid := [word for word in heard.negatives.keywords if _is_never_said(word, said)]:
-        found.append(
+    if unsaid := [word for word in words if _is_never_said(word, said)]:
+        told.append(
             f"{', '.join(unsaid)}: said by nobody in validation, so its threshold is one that "
             "suits the others; record it by more people"
         )
-    deaf = [word for word in heard.negatives.keywords if _is_never_heard(word, said)]
-    if deaf and len(deaf) + len(unsaid) == len(heard.negatives.keywords):
-        found.append(
+    deaf = [word for word in words if _is_never_heard(word, said)]
+    if deaf and len(deaf) + len(unsaid) == len(words):
+        told.append(
             "no keyword is detected at these thresholds: does the sound without keywords hold one?"
         )
     elif deaf:
-        found.append(
+        told.append(
             f"{', '.join(deaf)}: never detected at its threshold; record more, train longer, or "
             "allow more false accepts"
         )
-    if short := heard.too_short(per_hour):
-        found.append(f"{short}; give more with --negatives")
-    return found
+    return told
 
 
 def _is_never_said(word: str, said: Iterable[Mapping[str, Any]]) -> bool:

@@ -79,7 +79,7 @@ def _pretrained(
     selection = grid.selection(cell)
     plan = Plan(epochs=grid.epochs, lr=grid.lr or pretrain.LR, seed=cell.seed)
     if again or is_unfinished(out, pretrain.STAGE) or not (out / BASE_CONFIG).exists():
-        pretrain.run(selection, cell.tau, plan, device, out, causal=grid.causal)
+        pretrain.run(selection, cell.tau, plan, device, out, causal=grid.causal, replaces=again)
     elif not _is_of(read_base_config(out), cell, grid, plan):
         raise UsageError(
             f"{out} holds another base, which is never changed; give --again to make it anew, or "

@@ -260,15 +260,17 @@ def collect(
     with suppress(KeyboardInterrupt), ExitStack() as stack:
         keys = stack.enter_context(Keys())
         microphone = stack.enter_context(Microphone(device))
-        prompt = stack.enter_context(_prompt(microphone))
+        prompt = stack.enter_context(_prompt(microphone, keys))
         microphone.tell = prompt.note
         session = Session(collection, wanted, repeats, prompt, seconds=seconds, ask=not yes)
         run(session, microphone, keys, microphone)
     report(collection, wanted, repeats, as_json=as_json)
 
 
-def _prompt(source: Source) -> AbstractContextManager[Prompt]:
-    return PromptScreen(source) if can_draw(sys.stderr) else PromptLines()
+def _prompt(source: Source, keys: Keyboard) -> AbstractContextManager[Prompt]:
+    if not can_draw(sys.stderr):
+        return PromptLines()
+    return PromptScreen(source, keyless=lambda: keys.closed)
 
 
 def report(collection: Collection, words: tuple[str, ...], repeats: int, *, as_json: bool) -> None:

@@ -90,7 +90,8 @@ def hear(
     Where it is to be ``seen``, at its own pace on the terminal; the last ``picture`` is an SVG.
     """
     recording = listen.Recording(wav, real_time=seen)
-    with Screen(engine, recording, None if seen else no_terminal()) as screen:
+    console = None if seen else no_terminal()
+    with Screen(engine, recording, console, keyless=lambda: True) as screen:
         listen.run(engine, recording, Fingers(engine, said), screen)
     screen.save(picture)
     return matched(said, screen.found)

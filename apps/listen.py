@@ -264,7 +264,7 @@ def listen(
             engine.reactions.append(runs.hear)
         try:
             ended = run(engine, blocks, keys, show, seconds)
-        except KeyboardInterrupt:
+        except BaseException:  # also that nobody reads standard output any more
             wait = CLOSING
             raise
         if not ended:
@@ -308,11 +308,15 @@ def _show(
     engine: LiveEngine, source: Source, keys: Keys, as_json: bool, picture: Path | None, live: bool
 ) -> Iterator[Show]:
     seen = can_draw(sys.stdout) and not as_json
-    lines = Lines(engine, source, as_json=as_json, live=live, keyless=lambda: keys.closed)
+
+    def keyless() -> bool:
+        return keys.closed
+
+    lines = Lines(engine, source, as_json=as_json, live=live, keyless=keyless)
     if not (seen or picture):
         yield lines
         return
-    with Screen(engine, source, None if seen else no_terminal()) as screen:
+    with Screen(engine, source, None if seen else no_terminal(), keyless=keyless) as screen:
         try:
             yield screen if seen else Both(lines, screen)
         finally:

@@ -32,7 +32,7 @@ ROOMY: Final = 40  # columns of a keyword, of which its threshold may take some
 SMALLEST: Final = 3  # lines of a panel, frame and all
 SHORTEST: Final = 8  # rows of a panel, where there is room
 LANGUAGES: Final = 3  # lines for their names
-BELOW: Final = 3  # lines: figures, a note, keys
+BELOW: Final = 2  # lines: figures, a note
 KEYS: Final = "Tab next, + - threshold, m mute, q quit"
 
 Line = list[Segment]
@@ -75,6 +75,7 @@ class State:
     found: Sequence[Detection] = ()
     cpu: float | None = None  # share of one core
     note: str = ""
+    keys: bool = True  # can be typed
 
 
 class Picture:
@@ -95,14 +96,15 @@ def picture(state: State, width: int, height: int) -> list[Line]:
     """At most ``height`` lines of ``width`` columns."""
     engine = state.engine
     above = [_title(state, width), level_line(engine.level, width, engine.muted)]
-    above += _languages(engine, width)
+    above += _languages(engine, width, keys=state.keys)
+    keys = [[piece(KEYS, "dim")]] if state.keys else []
     wanted = max(len(engine.labels), SHORTEST) + 2
-    room = min(height - len(above) - BELOW, wanted)
+    room = min(height - len(above) - BELOW - len(keys), wanted)
     middle = _panels(state, width, room) if room >= SMALLEST else []
     note = [piece(state.note, "yellow")]
     if not (middle or state.note):  # nowhere else is room for what was heard last
         note = next(iter(_detections(state.found, width, 1)), note)
-    below = [_figures(state), note, [piece(KEYS, "dim")]]
+    below = [_figures(state), note, *keys]
     return [fitted(line, width) for line in [*above, *middle, *below][:height]]
 
 
@@ -186,13 +188,14 @@ def _title(state: State, width: int) -> Line:
     return _sides([piece("kws listen ", "bold"), piece(state.name)], [heard], width)
 
 
-def _languages(engine: Engine, width: int) -> list[Line]:
+def _languages(engine: Engine, width: int, *, keys: bool) -> list[Line]:
     """As many lines as are needed, but no more than a few, the active language among them."""
     lines: list[Line] = [[]]
     shown = 0  # the line with the active language
     for key, language in keyed(engine):
         active = language == engine.language
-        name = piece(f" {key} {language} ", "bold reverse" if active else "")
+        told = f"{key} {language}" if keys else language
+        name = piece(f" {told} ", "bold reverse" if active else "")
         if lines[-1] and Segment.get_line_length(lines[-1]) + cell_len(name.text) > width:
             lines.append([])
         lines[-1] += [name, piece(" ")]

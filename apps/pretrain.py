@@ -77,12 +77,6 @@ def pretrain(
     as_json: bool,
 ) -> None:
     """Train the network on one language; it is never changed again."""
-    unfinished = is_unfinished(out, STAGE)
-    held = {BASE_CONFIG: "a base, which is never changed", ADAPTER_CONFIG: "an adapter"}
-    for name, what in held.items():
-        if (out / name).exists() and not unfinished:
-            raise UsageError(f"{out} holds {what}; name another --out, or delete it")
-    refuse_foreign(out)
     selection = Selection(
         data=data,
         others=others,
@@ -109,13 +103,30 @@ def run(
     *,
     causal: bool = False,
     made_by: str | None = None,
+    replaces: bool = False,
 ) -> dict[str, Any]:
     """Pretrain, save base, record and pictures in ``out``; returns what is printed.
 
-    The card says by which command it was ``made_by``.
+    Args:
+        selection: of recordings.
+        tau: width.
+        plan: of the training.
+        device: where to train.
+        out: folder; of what a killed run left there, it goes on.
+        causal: use no later sound.
+        made_by: the command that the card names.
+        replaces: whatever base the folder holds.
+
+    Raises:
+        UsageError: the folder holds a base, an adapter or something else, or the recordings make
+            no task.
+        KwsError: the folder cannot be written.
+        DivergedError: training gave NaN or infinite numbers.
+
     """
     from models.registry import build
 
+    _refuse_held(out, replaces=replaces)
     refuse_unwritable(out)
     tell_unfinished(out)
     config = BaseConfig(
@@ -165,6 +176,18 @@ def run(
     pictures.confusion(measure(network, recordings, "validation"), out / "confusion.png")
     stage.remove()
     return summary(saved)
+
+
+def _refuse_held(out: Path, *, replaces: bool) -> None:
+    """Raise a UsageError where a folder holds what is not to be written over."""
+    held = {ADAPTER_CONFIG: "an adapter"}
+    if not replaces:
+        held[BASE_CONFIG] = "a base, which is never changed"
+    unfinished = is_unfinished(out, STAGE)
+    for name, what in held.items():
+        if (out / name).exists() and not unfinished:
+            raise UsageError(f"{out} holds {what}; name another --out, or delete it")
+    refuse_foreign(out)
 
 
 def summary(config: BaseConfig) -> dict[str, Any]:

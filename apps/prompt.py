@@ -3,6 +3,7 @@
 import io
 import sys
 from collections import deque
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from typing import Final, Protocol, Self
@@ -86,10 +87,22 @@ class PromptLines:
 
 
 class PromptScreen:
-    """A few lines at the bottom of the terminal, drawn anew with every block."""
+    """A few lines at the bottom of the terminal, drawn anew with every block.
 
-    def __init__(self, source: Source, console: Console | None = None) -> None:
+    Args:
+        keyless: whether no key can be typed.
+
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        console: Console | None = None,
+        *,
+        keyless: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._source = source
+        self._keyless = keyless
         self._word, self._place, self._sign = "", "", ""
         self._level = decibels(0)  # dBFS
         self._take: Take | None = None
@@ -170,7 +183,7 @@ class PromptScreen:
             [piece(shape, "cyan")],
             [piece(*self._verdict)],
             *([piece(note, "yellow")] for note in self._notes),
-            [piece(self._keys, "dim")],
+            *([] if self._keyless() else [[piece(self._keys, "dim")]]),
         ]
         for line in lines[: options.height or options.size.height]:
             yield from fitted(line, width)

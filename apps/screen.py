@@ -209,6 +209,7 @@ class Screen:
     """The whole terminal, drawn anew at most ten times a second; the last picture stays behind.
 
     Args:
+        keyless: whether no key can be typed.
         cpu: seconds of processor time that this process has used so far.
 
     """
@@ -218,11 +219,14 @@ class Screen:
         engine: LiveEngine,
         source: Source,
         console: Console | None = None,
+        *,
+        keyless: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
         cpu: Callable[[], float] = time.process_time,
     ) -> None:
         self._engine = engine
         self._source = source
+        self._keyless = keyless
         self._clock = clock
         self._drawn = clock()
         self._meter = Meter(clock, cpu)
@@ -320,6 +324,7 @@ class Screen:
             tuple(self._found),
             self._meter.share(),
             self._note if self._clock() - self._noted < NOTE_SECONDS else self._source.trouble,
+            keys=not self._keyless(),
         )
         return Picture(state)
 

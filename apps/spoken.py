@@ -18,7 +18,7 @@ from kws.config import Where
 from kws.errors import UsageError
 from kws.metrics import NAMELESS, interval
 
-from .calibrate import HALF, set_thresholds
+from .calibrate import HALF, faults, set_thresholds
 from .card import COMMAND
 from .progress import counting, note
 from .recordings import Recordings, Selection
@@ -109,7 +109,12 @@ def _material(selection: Selection, labels: Sequence[str]) -> dict[Half, Materia
 def calibrated(
     base: Path, adapter: Path, selection: Selection, config: AdapterConfig
 ) -> dict[str, Any]:
-    """Set the adapter's thresholds on what was spoken, and say what they came to."""
+    """Set the adapter's thresholds on what was spoken; what is wrong with them is told.
+
+    Returns:
+        What they came to: the share missed by signal-to-noise ratio in dB, and false accepts.
+
+    """
     found = set_thresholds(
         base,
         adapter,
@@ -120,7 +125,8 @@ def calibrated(
         seed=selection.seed,
         made_by=config.training[COMMAND],
     )
-    heard = found["negatives"]
+    for fault in faults(found):
+        note(fault)
     missed = {ratio: said["miss_rate"] for ratio, said in found["positives"].items()}
     if min(missed.values()) > MANY:
         note(
@@ -129,7 +135,23 @@ def calibrated(
         )
     return {
         "thresholds": found["thresholds"],
-        "missed": ", ".join(f"{share:.0%} at {ratio} dB" for ratio, share in missed.items()),
+        "missed": missed,
+        "negatives": {name: found["negatives"][name] for name in ("false_accepts", "hours")},
+    }
+
+
+def for_people(thresholds: Mapping[str, Any]) -> dict[str, Any]:
+    """What :func:`calibrated` gives, in sentences.
+
+    >>> negatives = {"false_accepts": 2, "hours": 1.0}
+    >>> for_people({"thresholds": {}, "missed": {"10": 0.5}, "negatives": negatives})["missed"]
+    '50% at 10 dB'
+    """
+    heard = thresholds["negatives"]
+    missed = [f"{share:.0%} at {ratio} dB" for ratio, share in thresholds["missed"].items()]
+    return {
+        "thresholds": thresholds["thresholds"],
+        "missed": ", ".join(missed),
         "false_accepts": f"{heard['false_accepts']} in {heard['hours']:g} h of other words of "
         "synthetic voices, on which they were chosen: other sound has more",
     }

@@ -21,12 +21,13 @@ from audio_data.corpus import read_corpus
 from audio_data.synthesis import DEFAULT_WORDS, make_corpus
 from kws.adapter import Adapter, load_adapter, read_adapter_config
 from kws.base import BASE_MODEL, Base, read_base_config
-from kws.errors import KwsError
+from kws.errors import KwsError, UsageError
 from kws.sites import find_sites
 from kws.train import Plan
 from policy.transfer import RATE
 
 from . import learn, pictures, pretrain
+from .card import COMMAND
 from .demo_stream import SCREEN, compose, hear, is_right, record, stream_table
 from .live import LiveEngine
 from .measure import measure, network_of
@@ -74,7 +75,11 @@ def run(out: Path, size: Size, seed: int, device: str) -> tuple[list[Row], float
     Returns:
         A row per language, and the share of the stream's words that were heard rightly.
 
+    Raises:
+        UsageError: the folder holds a base that was not made here.
+
     """
+    _refuse_base(out / "base")
     begun, console = time.monotonic(), Console(highlight=False)
     click.echo(
         f"No recordings are needed. About four minutes on two cores; all of it goes to {out}.\n"
@@ -112,6 +117,18 @@ def run(out: Path, size: Size, seed: int, device: str) -> tuple[list[Row], float
     return rows, right / len(said)
 
 
+def _refuse_base(folder: Path) -> None:
+    """Raise a UsageError where a folder holds a base that was not made here."""
+    try:
+        config = read_base_config(folder)
+    except KwsError:  # there is none, or none that could be read again
+        return
+    learnt = config.training.get("recordings", {"clips": 0, "made": None})
+    ours = (config.language, config.tau, learnt["made"]) == (BASE, TAU, learnt["clips"])
+    if config.training.get(COMMAND) or not ours:
+        raise UsageError(f"{folder} holds a base, which is never changed; name another --out")
+
+
 def _speak(folder: Path, size: Size, seed: int) -> Path:
     words = {language: DEFAULT_WORDS[language][: size.words] for language in NAMES}
     with counting("speaking") as progress:
@@ -127,7 +144,7 @@ def _select(manifest: Path, language: str, seed: int = 0) -> Selection:
 def _learn_base(selection: Selection, size: Size, device: str, folder: Path) -> Base:
     plan = Plan(epochs=size.base_epochs, lr=pretrain.LR, seed=selection.seed)
     if not _finished(folder, plan, lambda: read_base_config(folder).training):
-        pretrain.run(selection, TAU, plan, device, folder)
+        pretrain.run(selection, TAU, plan, device, folder, replaces=True)
     return open_base(folder)
 
 

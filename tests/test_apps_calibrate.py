@@ -6,7 +6,6 @@ import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import pytest
 import soundfile
 from helpers import Kws, fail, succeed
 
-from apps.calibrate import _doubts
+from apps.calibrate import faults
 from apps.card import base_card
 from apps.trial import Trial, play
 from apps.wiring import open_runtime
@@ -318,11 +317,11 @@ def test_what_others_write_meanwhile_is_not_lost(
 
 @pytest.mark.parametrize("misses", [3, 2])
 def test_where_nothing_is_heard_a_keyword_that_nobody_said_changes_no_advice(misses: int) -> None:
-    keywords = SimpleNamespace(keywords=("ja", "nein"))
-    heard: Any = SimpleNamespace(negatives=keywords, too_short=lambda _: "")
-    choice: Any = SimpleNamespace(kept=True)
     said = {"ja": {"count": 3, "misses": misses}, "nein": {"count": 0, "misses": 0}}
-    found = _doubts(heard, choice, 0.5, [{"per_keyword": said}])
+    thresholds = {"ja": 0.5, "nein": 0.5}
+    found = faults(
+        {"kept": True, "thresholds": thresholds, "positives": {"10": {"per_keyword": said}}}
+    )
     assert len(found) == (2 if misses == 3 else 1)
     assert "nein: said by nobody in validation" in found[0]
     assert all("no keyword is detected at these thresholds" in told for told in found[1:])

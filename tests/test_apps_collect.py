@@ -263,6 +263,15 @@ def test_the_picture_shows_the_word_its_shape_and_what_to_do() -> None:
     assert "again: nothing was heard" in file.getvalue()
 
 
+def test_the_picture_shows_keys_only_where_they_can_be_typed() -> None:
+    person = Person()
+    screen = PromptScreen(person, Console(width=80, height=24), keyless=lambda: person.closed)
+    for person.closed in (False, True):
+        with screen._console.capture() as shown:
+            screen._console.print(screen)
+        assert ("q quits" in shown.get()) != person.closed
+
+
 def test_the_envelope_follows_the_peaks() -> None:
     np.testing.assert_allclose(envelope(np.array([0, 0.5, -1, 0], np.float32), 2), [0.5, 1])
     assert len(envelope(np.zeros(3, np.float32), 60)) == 3

@@ -98,6 +98,12 @@ def test_the_pictures_are_there_and_the_commands_are_commands(done: Done) -> Non
         command.make_context(name, words)  # every option is there and takes its value
 
 
+def test_a_picture_offers_no_keys_that_nobody_can_type(done: Done) -> None:
+    drawn = (done.out / "screen.svg").read_text(encoding="utf-8")
+    assert "kws&#160;listen" in drawn
+    assert "mute" not in drawn
+
+
 def test_recordings_are_heard_where_they_are_given(shared_data: Path, tmp_path: Path) -> None:
     """Of people that no network was learnt from; the base's own language begins."""
     folders = {name: ZOO / folder for name, folder in RECORDED.items()}

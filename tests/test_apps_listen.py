@@ -629,29 +629,39 @@ def test_ctrl_c_ends_listening_cleanly(monkeypatch: pytest.MonkeyPatch, options:
 def test_keys_are_offered_only_where_they_can_be_typed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Not to a service, whose input is the null device."""
+    """Not to a service, whose input is the null device; nor does a picture show them."""
     monkeypatch.setattr(apps.listen, "Microphone", FakeMicrophone)
     reading, writing = os.pipe()
     for path, offered in ((os.devnull, False), (reading, True)):
         with open(path) as stream:
             monkeypatch.setattr(sys, "stdin", stream)
             with pytest.raises(SystemExit):
-                listen([*BANK, "-d", "usb"])
+                listen([*BANK, "-d", "usb", "--picture", "screen.svg"])
         assert ("; keys: 1 ara, 2 cmn" in capsys.readouterr().err) == offered
+        assert ("mute" in Path("screen.svg").read_text("utf-8")) == offered
     os.close(writing)
 
 
 @pytest.mark.usefixtures("files")
-def test_who_stops_hearing_a_file_waits_for_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor for the many that may follow it; at a file's own end they are all run."""
+@pytest.mark.parametrize(
+    ("place", "name", "reason"),
+    [(LiveEngine, "flush", KeyboardInterrupt), (Lines, "_print", KwsError)],
+)
+def test_who_stops_hearing_a_file_waits_for_no_command(
+    monkeypatch: pytest.MonkeyPatch, place: type, name: str, reason: type[BaseException]
+) -> None:
+    """Nor for the many that may follow it, nor does who stops reading what is heard.
 
-    def interrupted(engine: LiveEngine) -> None:
-        raise KeyboardInterrupt
+    At a file's own end they are all run.
+    """
 
-    monkeypatch.setattr(LiveEngine, "flush", interrupted)
+    def interrupted(*_: object) -> None:
+        raise reason
+
+    monkeypatch.setattr(place, name, interrupted)
     monkeypatch.setattr(apps.listen, "CLOSING", 0.2)
     stopped = ["--exec", "sleep 60", "--exec-seconds", "60"]
-    result = call("listen", *BANK, "--wav", "two.wav", *stopped)
+    result = call("listen", *BANK, "--wav", "two.wav", *stopped, ok=reason is KeyboardInterrupt)
     assert "--exec: not all commands were run to their end" in result.stderr
 
 

@@ -111,6 +111,17 @@ def test_all_that_matters_is_on_the_screen(
     assert text.count("12.40 s خلف") == 4
 
 
+def test_keys_that_nobody_can_type_are_not_shown() -> None:
+    """Their line is free for keywords."""
+    shown = state(LiveEngine(Loud([f"word {n:02}" for n in range(40)])))
+    typed, silent = (drawn(replace(shown, keys=keys)) for keys in (True, False))
+    assert len(typed) == len(silent)
+    assert [sum(line.startswith("│ word") for line in one) for one in (typed, silent)] == [15, 16]
+    text = "\n".join(silent)
+    assert all(part in text for part in (" ara ", " cmn ", "CPU 3.1 %", "all is well"))
+    assert not any(part in text for part in ("1 ara", "2 cmn", "Tab", "q quit"))
+
+
 @pytest.mark.parametrize("width", [1, 2, 3, 5, 8, 13, 21, 34, 59, 60, 61])
 @pytest.mark.parametrize("height", [1, 2, 3, 7, 9, 12, 50])
 def test_no_terminal_is_too_small(width: int, height: int) -> None:

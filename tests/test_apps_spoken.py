@@ -17,6 +17,7 @@ from helpers import Kws, fail, succeed
 
 from apps import learn as learning
 from apps import spoken as tts
+from apps.calibrate import set_thresholds
 from apps.card import is_of_strangers
 from apps.recordings import Recordings
 from audio_data import espeak, mixture
@@ -69,13 +70,26 @@ def test_words_alone_become_an_adapter_with_thresholds(
         word: levels.threshold for word, levels in config.detector.keywords.items()
     }
     assert printed["trust"].startswith("little: only synthetic voices")
-    assert "0.01 h of other words of synthetic voices" in printed["false_accepts"]
-    shares = re.findall(r"(\d+)% at (\d+) dB", printed["missed"])
-    measured = config.metrics["calibration"]["positives"]
-    assert shares == [(f"{100 * s['miss_rate']:.0f}", ratio) for ratio, s in measured.items()]
+    measured = config.metrics["calibration"]
+    missed = {ratio: found["miss_rate"] for ratio, found in measured["positives"].items()}
+    assert printed["missed"] == missed
+    assert printed["negatives"].items() <= measured["negatives"].items()
+    assert {*printed["negatives"]} == {"false_accepts", "hours"}
     card = (tmp_path / "de" / "README.md").read_text(encoding="utf-8")
     assert "- Made by `kws adapt --base" in card
     assert "- Thresholds by" not in card  # of the same command
+
+
+def test_what_is_wrong_with_thresholds_is_told(
+    tiny: Path, kws: Kws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As kws calibrate tells it."""
+    monkeypatch.setattr(
+        tts, "set_thresholds", lambda *g, **n: set_thresholds(*g, **n) | {"kept": False}
+    )
+    code, _, err = kws(*learn(tiny, tmp_path / "de"))
+    assert code == 0, err
+    assert "note: no thresholds keep 0.5 per hour on this sound; these come nearest" in err
 
 
 def test_thresholds_by_what_people_say_are_chosen_as_is_told(
@@ -84,6 +98,7 @@ def test_thresholds_by_what_people_say_are_chosen_as_is_told(
     """Until then nobody but synthetic voices has said what is no keyword, and the card says so."""
     code, out, err = kws(*learn(tiny, tmp_path / "de"))
     assert code == 0, err
+    assert re.search(r"missed +\d+% at 10 dB\nfalse_accepts +\d+ in 0.01 h of other words", out)
     card, doubt = tmp_path / "de" / "README.md", "only synthetic voices say the other words"
     assert doubt in card.read_text(encoding="utf-8")
     people = spoken.with_name("others.csv")  # next to its recordings

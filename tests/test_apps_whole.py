@@ -3,6 +3,7 @@
 import io
 import json
 import shlex
+import shutil
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from audio_data.clips import Clip
 from kws.adapter import read_adapter_config
 from kws.config import SAMPLE_RATE
 from kws.detector import Detection, DetectorConfig
+from kws.errors import UsageError
 from kws.files import read_json
 from kws.train import Plan
 from models.bcresnet import BCResNet
@@ -125,6 +127,19 @@ def test_a_damaged_base_and_what_hangs_on_it_are_made_again(
     assert [folder.name for folder in learnt] == ["base", "cmn"]
     sha256 = read_json(done.out / "base" / "base_config.json")["sha256"]
     assert read_adapter_config(done.out / "ar").base_sha256 == sha256
+
+
+def test_a_base_that_was_not_made_here_is_not_changed(tiny: Path, tmp_path: Path) -> None:
+    """Though it was learnt from synthetic voices too; nothing is made beside it."""
+    shutil.copytree(tiny / "base", base := tmp_path / "base")
+    before = {path: path.read_bytes() for path in base.iterdir()}
+    with pytest.raises(UsageError, match="base holds a base, which is never changed; name another"):
+        whole.run(tmp_path, TINY, 0, "cpu")
+    selection, plan = whole._select(tiny, "en"), Plan(epochs=1, lr=0.1)
+    with pytest.raises(UsageError, match="holds a base, which is never changed"):
+        pretrain.run(selection, 1, plan, "cpu", base)
+    assert before == {path: path.read_bytes() for path in base.iterdir()}
+    assert [*tmp_path.iterdir()] == [base]
 
 
 # --- the stream ---------------------------------------------------------------------------------
