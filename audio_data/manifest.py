@@ -5,6 +5,8 @@ import io
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -54,7 +56,7 @@ def read_manifest(
         row["split"] = row["split"] or UNSPLIT
     _complete(row for _, row in rows)
     chosen = select(rows, filters or {}, str(path))
-    clips = [_clip(row, number, path) for number, row in chosen]
+    clips = _as_on_disk([_clip(row, number, path) for number, row in chosen])
     if partial:
         absent = {*absent_files(clips)}
         clips = [clip for index, clip in enumerate(clips) if index not in absent]
@@ -230,6 +232,31 @@ def check_files(clips: Sequence[Clip], numbers: Sequence[int], manifest: Path) -
             f"{manifest} row {numbers[index]} names {clips[index].path}, which does not exist; "
             "correct the path or remove the row"
         )
+
+
+def _as_on_disk(clips: Sequence[Clip]) -> list[Clip]:
+    """Those whose file is there under a name of other characters that look the same get that name.
+
+    macOS takes letters and their marks apart (й), and archives made there keep them so.
+    """
+
+    @cache
+    def names(folder: Path) -> dict[str, str]:
+        listed = os.listdir(folder) if os.path.isdir(folder) else []
+        return {composed(name): name for name in listed}
+
+    @cache
+    def there(path: Path) -> Path:
+        if path == path.parent or os.path.exists(path):
+            return path
+        folder = there(path.parent)
+        return folder / names(folder).get(composed(path.name), path.name)
+
+    absent = {*absent_files(clips)}
+    return [
+        replace(clip, path=there(clip.path)) if index in absent else clip
+        for index, clip in enumerate(clips)
+    ]
 
 
 def absent_files(clips: Sequence[Clip]) -> Iterator[int]:

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 
 from kws.config import Where
 from kws.errors import UsageError
-from kws.names import NO_KEYWORDS, SILENCE, UNKNOWN, check_names, spotted, tells_keywords_alone
+from kws.names import (
+    NO_KEYWORDS,
+    SILENCE,
+    UNKNOWN,
+    check_names,
+    folded,
+    spotted,
+    tells_keywords_alone,
+)
 
 from .clips import SPLITS, UNTOLD, Clip, Split
 from .manifest import few
@@ -104,9 +112,11 @@ def make_task(
             f"the recordings state no language, so it is called {UNTOLD}; give --language, such "
             "as de"
         )
-    folded = Counter(word.casefold() for word in spoken)
-    if alike := [word for word in spoken if folded[word.casefold()] > 1]:
-        warnings.append(f"these keywords differ only in capitals: {', '.join(alike)}")
+    counts = Counter(map(folded, spoken))
+    if alike := [word for word in spoken if counts[folded(word)] > 1]:
+        warnings.append(
+            f"these keywords differ only in capitals or apostrophes: {', '.join(alike)}"
+        )
     said = sum(example.label < len(spoken) for example in learnt)
     at_most = {} if closed else {drawing.number[UNKNOWN]: max(1, round(UNKNOWN_SHARE * said))}
     splits = {s: learnt if s == "train" else drawing.examples(s) for s in SPLITS}
@@ -324,8 +334,8 @@ def says(word: str, keywords: Collection[str]) -> bool:
     >>> says("Yes", ["yes", "no"]), says("oh no", ["yes", "no"]), says("note", ["yes", "no"])
     (True, True, False)
     """
-    folded = {keyword.casefold() for keyword in keywords}
-    return word.casefold() in folded or not folded.isdisjoint(word.casefold().split())
+    wanted = {folded(keyword) for keyword in keywords}
+    return folded(word) in wanted or not wanted.isdisjoint(folded(word).split())
 
 
 def _draw(

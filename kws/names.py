@@ -13,6 +13,7 @@ NO_KEYWORDS: Final = (UNKNOWN, SILENCE)  # classes beside the keywords; they nev
 STEERING: Final = ("Cc", "Cs", "Zl", "Zp")  # categories: control characters, surrogates, line ends
 
 INVISIBLE: Final = "\u200b\u2060\ufeff"  # without width; joiners are letters of some scripts
+APOSTROPHES: Final = str.maketrans(dict.fromkeys("\u2018\u2019\u02b9\u02bc\uff07", "'"))
 # What turns the order in which letters are written.
 TURNING: Final = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
@@ -33,6 +34,15 @@ def tells_keywords_alone(labels: Iterable[str]) -> bool:
     (False, True)
     """
     return not {*NO_KEYWORDS} <= {*labels}
+
+
+def folded(word: str) -> str:
+    """A word as it sounds alike in other letters: no capitals, and one apostrophe for all kinds.
+
+    >>> folded("П\u2019ять") == folded("п'ять")
+    True
+    """
+    return word.translate(APOSTROPHES).casefold()
 
 
 def composed(text: str) -> str:

@@ -3,6 +3,7 @@
 import os
 import shlex
 import shutil
+import unicodedata
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -604,6 +605,24 @@ def test_filters_work_on_folders(
     speech_commands: Path, filters: dict[str, list[str]], count: int
 ) -> None:
     assert len(read_corpus(speech_commands, filters)) == count
+
+
+def test_files_whose_names_take_letters_apart_are_found(tmp_path: Path) -> None:
+    """As macOS has them, and archives made there, where the manifest has them whole."""
+    word, name = "три й", "Андрій_1.wav"
+    apart = [unicodedata.normalize("NFD", text) for text in (word, name)]
+    touch(tmp_path / apart[0] / apart[1])
+    path = tmp_path / "manifest.csv"
+    path.write_text(
+        f"path,language,word,speaker,split\n{word}/{name},uk,{word},a,train\n", encoding="utf-8"
+    )
+    (clip,) = read_manifest(path)
+    assert clip.path.is_file()
+    path.write_text(
+        f"path,language,word,speaker,split\n{word}/x.wav,uk,{word},a,train\n", encoding="utf-8"
+    )
+    with pytest.raises(KwsError, match="row 2 names .* does not exist"):
+        read_manifest(path)
 
 
 def test_blanks_in_a_file_name_make_no_other_person(tmp_path: Path) -> None:

@@ -391,10 +391,23 @@ def test_a_word_with_one_clip_is_said_so() -> None:
     assert counts(task, "train")["up"] == 1  # where it can be learnt
 
 
+def test_a_word_with_another_apostrophe_is_no_other_word() -> None:
+    """Phones type another than computers: it would be learnt as unknown."""
+    five = record(["п'ять", "три"], language="uk")
+    others = record(["п\u2019ять", "шість"], language="uk")
+    task = make_task(five, pool=others)
+    unknown = task.labels.index(UNKNOWN)
+    heard = {e.clip.word for e in task.splits["train"] if e.clip and e.label == unknown}
+    assert heard == {"шість"}
+    both = make_task([*five, *others], closed=True)
+    assert any("capitals or apostrophes: п'ять, п\u2019ять" in told for told in both.warnings)
+
+
 def test_keywords_that_differ_in_capitals_alone_are_told() -> None:
     """As spreadsheets make them."""
     task = make_task(record(["stop", "Stop", "go"]), closed=True)
-    assert "these keywords differ only in capitals: Stop, stop" in task.warnings
+    told = "these keywords differ only in capitals or apostrophes: Stop, stop"
+    assert told in task.warnings
 
 
 def test_languages_that_are_not_said_are_none_to_select() -> None:
