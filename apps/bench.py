@@ -69,7 +69,8 @@ bench.add_command(report)
     flag_value="auto",
     metavar="[ADDRESS]",
     help="on a Ray cluster that is there, this machine's or the one at an address, whose machines "
-    "all have this folder, the recordings and the base at the same paths",
+    "all have this folder, the recordings and the base at the same paths; write it after GRID, or "
+    "as --ray=ADDRESS",
 )
 @click.option("--only", default="*", metavar="PATTERN", help="runs of such names alone, as *-swr-*")
 @click.option(
