@@ -133,12 +133,17 @@ class ProgramRunner:
                 self._tell(f"{self._name} took more than {self._seconds:g} s and {how}")
             else:
                 if process.returncode and not self._ended:
-                    self._tell(f"{self._name} failed with exit code {process.returncode}")
+                    self._tell(f"{self._name} {_outcome(process.returncode)}")
             self._running = None
 
     @property
     def _name(self) -> str:
         return f"--exec: {self._arguments[0]}"
+
+
+def _outcome(code: int) -> str:
+    """What a program that did not succeed came to; its code is negative where a signal ended it."""
+    return f"was ended by signal {-code}" if code < 0 else f"failed with exit code {code}"
 
 
 def parse(text: str) -> list[str]:

@@ -90,6 +90,13 @@ def test_a_command_that_fails_is_told_and_the_next_one_runs(said: list[str]) -> 
     assert said == [f"--exec: {sys.executable} failed with exit code 3"] * 2
 
 
+def test_a_command_that_a_signal_ends_is_told_as_that(said: list[str]) -> None:
+    command = ProgramRunner(python("import os; os.kill(os.getpid(), 9)"), said.append)
+    command.hear(NOTHING, [event()])
+    command.close()
+    assert said == [f"--exec: {sys.executable} was ended by signal 9"]
+
+
 HANG = shlex.join(["sh", "-c", "sleep 600 & echo $! > child; wait"])
 
 
