@@ -1,6 +1,5 @@
 """``kws bench``: a grid of runs from a file, one record a run, and the report they make."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -13,6 +12,7 @@ from typing import Any
 import click
 
 from kws.base import BASE_CONFIG
+from kws.cores import cores
 from kws.errors import KwsError, UsageError
 from kws.files import refuse_unwritable, write_json
 from kws.train import DivergedError
@@ -69,7 +69,8 @@ bench.add_command(report)
     flag_value="auto",
     metavar="[ADDRESS]",
     help="on a Ray cluster that is there, this machine's or the one at an address, whose machines "
-    "all have this folder, the recordings and the base at the same paths",
+    "all have this folder, the recordings and the base at the same paths; write it after GRID, or "
+    "as --ray=ADDRESS",
 )
 @click.option("--only", default="*", metavar="PATTERN", help="runs of such names alone, as *-swr-*")
 @click.option(
@@ -173,7 +174,7 @@ class _Asked:
         """How many may run side by side, each with its part of the cores."""
         if self.ray or self.part or self.groups:
             return 1
-        return self.jobs or os.cpu_count() or 1
+        return self.jobs or cores()
 
     def shares(self, numbers: Sequence[int]) -> list[Sequence[int]]:
         """The groups of each process."""

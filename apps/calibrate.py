@@ -240,9 +240,9 @@ def _table(result: dict[str, Any]) -> str:
     lines = [
         f"{result['language']}: thresholds for {result['asked_per_hour']:g} false accepts per hour",
         *(f"note: {note}" for note in result["notes"]),
-        f"{negatives['hours']:.2f} h without keywords: {negatives['false_accepts']} false accepts, "
-        f"{negatives['per_hour']:.2f} per hour; so few on other sound would mean at most "
-        f"{negatives['upper_95']:.2f} with 95 % confidence",
+        f"{trial.duration(negatives['hours'])} without keywords: {negatives['false_accepts']} "
+        f"false accepts, {negatives['per_hour']:.2f} per hour; so few on other sound would mean at "
+        f"most {negatives['upper_95']:.2f} with 95 % confidence",
         f"but this is {result['counted_on']}: other sound has more false accepts and misses; "
         "see kws evaluate --stream",
     ]

@@ -20,6 +20,7 @@ Figures = Mapping[str, Any]
 FIGURES_NEEDED: Final = {"accuracy", "count", "per_speaker", "worst_speaker"}
 STREAM: Final = "stream"  # among the metrics, beside the splits
 CALIBRATION: Final = "calibration"  # likewise
+EACH: Final = {"people": "person", "synthetic voices": "voice"}  # of those alone
 COMMAND: Final = "command"  # among the figures that it made, or in what is said of training
 
 
@@ -188,10 +189,12 @@ def _splits(config: AdapterConfig | BaseConfig) -> list[str]:
     known = {split: found for split, found in figures.items() if found.keys() >= FIGURES_NEEDED}
     for split, found in known.items():
         people = [person["accuracy"] for person in found["per_speaker"].values()]
-        between = f", {min(people):.1%} to {max(people):.1%} by person" if len(people) > 1 else ""
+        who = whose(found["count"], found.get("made", 0))
+        each = EACH.get(who, "person or voice")
+        between = f", {min(people):.1%} to {max(people):.1%} by {each}" if len(people) > 1 else ""
         lines.append(
             f"- Accuracy {found['accuracy']:.1%} over {found['count']} {split} clips of "
-            f"{_strangers(found, whose(found['count'], found.get('made', 0)), config)}{between}"
+            f"{_strangers(found, who, config)}{between}"
         )
         if (worst := found["worst_speaker"]) and worst["speaker"] != NAMELESS:
             lines.append(f"  - Worst speaker: {worst['speaker']} with {worst['accuracy']:.1%}")

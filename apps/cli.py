@@ -2,6 +2,7 @@
 
 import errno
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from typing import Final
@@ -28,7 +29,7 @@ COMMANDS: Final = {
     "bench": "Run grids of experiments and report them.",
     "report": "Turn records into tables and pictures; in this project also the README's table.",
 }
-RESUMED: Final = {"adapt", "bench", "data", "demo", "pretrain"}  # after they were stopped
+RESUMED: Final = {"adapt", "bench run", "data", "demo", "pretrain"}  # after they were stopped
 UNWRITTEN: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EIO, errno.EBADF)
 OURS: Final = ("apps", "audio_data", "kws", "models", "policy")
 LISTENING: Final = (
@@ -76,8 +77,8 @@ def main() -> None:
             sys.stdout.flush()  # what a disk had no room for
         sys.exit(code if isinstance(code, int) else 0)
     except (click.Abort, KeyboardInterrupt):
-        begun = "; repeat the command to resume what it has begun"
-        complain(f"stopped{begun if {*sys.argv[1:2]} <= RESUMED else ''}")
+        if sentence := _stopped(sys.argv[1:]):
+            complain(sentence)
         sys.exit(130)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()  # the help itself
@@ -100,6 +101,17 @@ def main() -> None:
         extra = "runtime" if error.name.partition(".")[0] in LISTENING else "train"
         complain(f"this needs {error.name}, which is not installed; pip install 'kws[{extra}]'")
         sys.exit(1)
+
+
+def _stopped(words: Sequence[str]) -> str:
+    """What is said where a command was stopped; nothing by a job, whose grid says it."""
+    if not RESUMED & {" ".join(words[:count]) for count in (1, 2)}:
+        return "stopped"
+    if "--job" in words:
+        return ""
+    if "--again" in words:
+        return "stopped; repeat it with --only for what is left: --again redoes what is done"
+    return "stopped; repeat the command to resume what it has begun"
 
 
 def _give_up_output() -> None:

@@ -4,8 +4,10 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 from kws.errors import KwsError, UsageError
 
@@ -38,13 +40,18 @@ def spread(
         address: of a cluster that is there, or ``auto``.
 
     Raises:
-        UsageError: Ray is not installed, or there is no cluster.
+        UsageError: Ray, or its client, is not installed, or there is no cluster.
 
     """
     try:
         import ray
     except ImportError as error:
         raise UsageError("--ray needs Ray; install it with: pip install 'kws[ray]'") from error
+    if address.startswith("ray://") and find_spec("grpc") is None:
+        raise UsageError(
+            "an address such as ray://... needs Ray's client; install it with: pip install "
+            "'ray[client]'"
+        )
     try:
         if address != "auto":
             _knock(address)
@@ -73,8 +80,10 @@ def spread(
 
 def _knock(address: str) -> None:
     """Raise an OSError or a ValueError where nobody listens, for which Ray itself waits long."""
-    host, _, port = address.rpartition(":")
-    socket.create_connection((host, int(port)), timeout=10).close()
+    parts = urlsplit(address if "//" in address else f"//{address}")
+    if parts.port is None:
+        raise ValueError(f"{address} names no port")
+    socket.create_connection((parts.hostname, parts.port), timeout=10).close()
 
 
 def _answer(do: Callable[[Run], Record], run: Run, folder: Path) -> Record | str:

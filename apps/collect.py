@@ -28,6 +28,7 @@ from .terminal import can_draw, json_line
 MOST_REJECTED: Final = 10  # recordings one after another, where nobody can press a key
 LEAD_SECONDS: Final = 0.6  # between a key, whose click may be heard, and the recording
 READ_SECONDS: Final = 1.5  # to read why a recording was rejected
+LOST: Final = "some audio was lost meanwhile; the microphone was gone, or the computer is busy"
 
 Wave = NDArray[np.float32]
 
@@ -122,7 +123,7 @@ class Session:
 
     def _judge(self, gap: bool) -> None:
         take = judge(self._heard[: self._length])
-        problem = "some audio was lost meanwhile; the computer is busy" if gap else take.problem
+        problem = LOST if gap else take.problem
         self._prompt.heard(take, problem)
         self.rejected = self.rejected + 1 if problem else 0
         if problem:

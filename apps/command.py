@@ -38,8 +38,11 @@ SHELLS: Final = (
     "nu",
     "cmd",
 )
-VARIABLE: Final = re.compile(r"\$\{?KWS_\w+\}?")
-SHELL_ONLY: Final = ("|", ">", ">>", "<", ";", "&&", "||", "&", "2>&1")
+EXPANDED: Final = r"\$(?:\w+|\{[^}]*\}|\()|`"  # by a shell, unless in single quotes
+UNQUOTED: Final = rf"{EXPANDED}|[<>|&;]+|(?<!\S)~(?=[/\s]|\Z)"  # of what only a shell understands
+PARTS: Final = re.compile(
+    rf"""\\.|'[^']*'|"(?P<quoted>(?:\\.|[^"\\])*)"|(?P<odd>{UNQUOTED})""", re.DOTALL
+)
 BURIAL: Final = 1.0  # seconds that a killed run may take to be gone
 
 
@@ -130,12 +133,17 @@ class ProgramRunner:
                 self._tell(f"{self._name} took more than {self._seconds:g} s and {how}")
             else:
                 if process.returncode and not self._ended:
-                    self._tell(f"{self._name} failed with exit code {process.returncode}")
+                    self._tell(f"{self._name} {_outcome(process.returncode)}")
             self._running = None
 
     @property
     def _name(self) -> str:
         return f"--exec: {self._arguments[0]}"
+
+
+def _outcome(code: int) -> str:
+    """What a program that did not succeed came to; its code is negative where a signal ended it."""
+    return f"was ended by signal {-code}" if code < 0 else f"failed with exit code {code}"
 
 
 def parse(text: str) -> list[str]:
@@ -155,15 +163,25 @@ def parse(text: str) -> list[str]:
             allow = f"chmod +x {shlex.quote(arguments[0])}"
             raise UsageError(f"--exec: {arguments[0]!r} may not be run; allow it: {allow}")
         raise UsageError(f"--exec: there is no program {arguments[0]!r}; give its whole path")
-    if not any(Path(argument).stem.lower() in SHELLS for argument in arguments):
-        bare = text.split()  # what is quoted stands there with its quotes
-        for odd in arguments[1:]:
-            if odd in bare and (odd in SHELL_ONLY or VARIABLE.fullmatch(odd)):
-                raise UsageError(
-                    f"--exec starts no shell, and only a shell understands {odd!r}; start one: "
-                    f"--exec {shlex.quote('sh -c ' + shlex.quote(text))}"
-                )
+    shell = any(Path(argument).stem.lower() in SHELLS for argument in arguments)
+    if not shell and (odd := _for_a_shell(text)):
+        raise UsageError(
+            f"--exec starts no shell, and only a shell understands {odd!r}; put it in single "
+            "quotes if it is meant as it stands, or start one: "
+            f"--exec {shlex.quote('sh -c ' + shlex.quote(text))}"
+        )
     return arguments
+
+
+def _for_a_shell(text: str) -> str | None:
+    """What of a command, well quoted, a shell would not leave as it stands; the first of it."""
+    if os.name == "nt":  # where nothing is escaped
+        text = text.replace("\\", "/")
+    for part in PARTS.finditer(text):
+        quoted = re.sub(r"\\.", "", part["quoted"] or "", flags=re.DOTALL)
+        if found := [part["odd"]] if part["odd"] else re.findall(EXPANDED, quoted):
+            return str(found[0])
+    return None
 
 
 def variables(event: Detection) -> dict[str, str]:

@@ -5,17 +5,21 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Final
 
 import torch
 
+from kws.cores import cores
 from kws.errors import KwsError
+
+THREADS: Final = "OMP_NUM_THREADS"  # in the environment; who sets it is obeyed
 
 
 @contextmanager
 def threads_of(jobs: int) -> Iterator[None]:
     """Take as many threads as one of so many jobs, however few are left: results depend on them."""
     before = torch.get_num_threads()
-    if jobs > 1:
+    if jobs > 1 and not os.environ.get(THREADS):
         torch.set_num_threads(_threads_each(jobs))
     try:
         yield
@@ -36,7 +40,8 @@ def end_with_input() -> None:
 def side_by_side(shares: Sequence[Sequence[int]], arguments: Sequence[object], jobs: int) -> None:
     """Run a grid's groups in a process for each share of them.
 
-    None takes more threads than its part of the cores where there are so many ``jobs``.
+    None takes more threads than its part of the cores where there are so many ``jobs``, unless
+    ``OMP_NUM_THREADS`` says otherwise.
 
     Raises:
         KwsError: one of them failed; the others went on to their end.
@@ -44,13 +49,14 @@ def side_by_side(shares: Sequence[Sequence[int]], arguments: Sequence[object], j
     """
     command = [sys.executable, "-c", "from apps.cli import main; main()", "bench", "run"]
     command += map(str, arguments)
+    threads = os.environ.get(THREADS) or str(_threads_each(jobs))
     with ExitStack() as stack:
         started = [
             stack.enter_context(
                 subprocess.Popen(
                     [*command, "--job", *(f"--groups={number}" for number in share)],
                     stdin=subprocess.PIPE,
-                    env=os.environ | {"OMP_NUM_THREADS": str(_threads_each(jobs))},
+                    env=os.environ | {THREADS: threads},
                 )
             )
             for share in shares
@@ -66,4 +72,4 @@ def side_by_side(shares: Sequence[Sequence[int]], arguments: Sequence[object], j
 
 
 def _threads_each(jobs: int) -> int:
-    return max(1, (os.cpu_count() or 1) // jobs)
+    return max(1, cores() // jobs)

@@ -119,13 +119,17 @@ class Keys:
 def suspendable(leave: Callable[[], object], enter: Callable[[], object]) -> Iterator[None]:
     """Let Ctrl-Z stop the program once it has left the terminal; enter that when it goes on.
 
-    Inside another one, this leaves first and enters last.
+    Inside another one, this leaves first and enters last. Where whoever started the program had it
+    ignore Ctrl-Z, it does.
     """
     number = getattr(signal, "SIGTSTP", None)
     if number is None or threading.current_thread() is not threading.main_thread():
         yield
         return
     outer = signal.getsignal(number)
+    if outer is signal.SIG_IGN:
+        yield
+        return
 
     def stop(signal_number: int, frame: FrameType | None) -> None:
         leave()

@@ -13,7 +13,18 @@ from kws.stream_metrics import miss_report, rate_report
 
 from .det import draw_det
 from .scoring import Scorer
-from .trial import PER_HOUR, Trial, elsewhere, kinds, latency_text, percent, play, rounded, setting
+from .trial import (
+    PER_HOUR,
+    Trial,
+    duration,
+    elsewhere,
+    kinds,
+    latency_text,
+    percent,
+    play,
+    rounded,
+    setting,
+)
 
 RATES: Final = (PER_HOUR, 2.0)  # false accepts per hour
 
@@ -103,7 +114,7 @@ def _report(point: Point, heard: Trial) -> dict[str, Any]:
 def table(result: Mapping[str, Any]) -> str:
     """Show the result to people."""
     lines = [
-        f"{result['language']}: {result['hours']:.2f} h without keywords, made of "
+        f"{result['language']}: {duration(result['hours'])} without keywords, made of "
         f"{kinds(result['distinct_hours'])}; thresholds chosen on {elsewhere(result['split_by'])}"
     ]
     lines += [f"note: {note}" for note in result["notes"]]

@@ -83,8 +83,8 @@ class Trial:
                 else " and silence"
             )
             found.append(
-                f"{hours:.2f} h without keywords were made of {kinds(self.distinct_hours)}{again}; "
-                f"the 95 % bounds count only {distinct:.2f} h of different recordings"
+                f"{duration(hours)} without keywords were made of {kinds(self.distinct_hours)}"
+                f"{again}; the 95 % bounds count only {duration(distinct)} of different recordings"
             )
         return found
 
@@ -94,7 +94,7 @@ class Trial:
         if hours >= needed:
             return None
         return (
-            f"{hours:.2f} hours of different recordings are too few to show {per_hour:g} per "
+            f"{duration(hours)} of different recordings are too few to show {per_hour:g} per "
             f"hour: even without a false accept it takes {needed:.2g} hours"
         )
 
@@ -145,10 +145,22 @@ def kinds(distinct_hours: Mapping[str, float]) -> str:
     """How much there is of what, for people.
 
     >>> kinds({"words": 0.92, "noise": 0.033})
-    '0.92 h of words and 0.03 h of noise'
+    '0.92 h of words and 2.0 min of noise'
     """
-    shown = [f"{amount:.2f} h of {kind}" for kind, amount in distinct_hours.items()]
+    shown = [f"{duration(hours)} of {kind}" for kind, hours in distinct_hours.items()]
     return " and ".join(shown) or "silence"
+
+
+def duration(hours: float) -> str:
+    """How long sound is, in a unit that does not round it away, for people.
+
+    >>> duration(0.154), duration(0.033), duration(0.002)
+    ('0.15 h', '2.0 min', '7 s')
+    """
+    if hours >= 0.1:
+        return f"{hours:.2f} h"
+    seconds = hours * 3600
+    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"
 
 
 def elsewhere(split_by: str) -> str:

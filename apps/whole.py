@@ -235,5 +235,6 @@ def _print_next(out: Path) -> None:
         "      or let it hear the stream again\n"
         f"  {command} adapt {base} --data FOLDER --language TAG --budget {BUDGET} --out runs/mine\n"
         "      learn your own words from recordings in FOLDER/<word>/*.wav\n"
-        "Synthetic voices are not people: for real use, pretrain on recordings as README.md shows."
+        "Synthetic voices are not people: for real use, pretrain on recordings, as "
+        "docs/comparing.md shows."
     )

@@ -12,7 +12,7 @@ from .card import STREAM, as_stored, counted
 from .tables import tenths
 
 TITLES: Final = (
-    *("folder", "words", "bytes", "learnt from", "tested on", "accuracy, %", "by person, %"),
+    *("folder", "words", "bytes", "learnt from", "tested on", "accuracy, %", "by speaker, %"),
     *("other words taken for a keyword, %", "missed at 10 dB, %", "at 0 dB, %"),
     "false accepts per hour",
 )

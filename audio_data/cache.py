@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from kws.cores import cores
 from kws.errors import KwsError
 from kws.files import make_private, replacing
 
@@ -87,7 +88,7 @@ def load_views(
         else:
             views[index] = np.clip(np.round(wave * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(cores()) as threads:
         for done, _ in enumerate(threads.map(fill, range(len(paths))), start=1):
             progress(done, len(paths))
     if errors:

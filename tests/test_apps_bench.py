@@ -18,7 +18,7 @@ from helpers import Kws
 from apps.bench import _in_turn
 from apps.cell import commit, run_cell
 from apps.grid import Cell, Grid
-from apps.jobs import side_by_side
+from apps.jobs import side_by_side, threads_of
 from apps.recordings import Recordings, Selection
 from apps.results import write_results
 from apps.runs import Run, grouped, read_grid
@@ -26,6 +26,7 @@ from audio_data.clips import SPLITS, SYNTHETIC, Split
 from audio_data.manifest import read_manifest, write_manifest
 from kws.base import read_base_config
 from kws.config import FeatureConfig
+from kws.cores import cores
 from kws.files import read_json, write_json
 
 METHODS = ("head", "norms")
@@ -167,6 +168,34 @@ def test_jobs_are_told_that_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("apps.jobs.subprocess.Popen", begin)
     side_by_side([[0], [1]], ["grid.toml"], 2)
     assert [command[-2:] for command in begun] == [["--job", f"--groups={n}"] for n in (0, 1)]
+
+
+@pytest.mark.parametrize(("given", "each"), [("", 4), ("3", 3)])
+def test_jobs_share_the_cores_unless_threads_are_given(
+    monkeypatch: pytest.MonkeyPatch, given: str, each: int
+) -> None:
+    begun: list[str] = []
+
+    def begin(_: list[str], *, env: dict[str, str], **__: object) -> subprocess.Popen[bytes]:
+        begun.append(env["OMP_NUM_THREADS"])
+        return real([sys.executable, "-c", ""], stdin=subprocess.PIPE)
+
+    real, before = subprocess.Popen, torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    monkeypatch.setattr("apps.jobs.cores", lambda: 8)
+    monkeypatch.setattr("apps.jobs.subprocess.Popen", begin)
+    side_by_side([[0]], ["grid.toml"], 2)
+    with threads_of(2):
+        begun.append(str(torch.get_num_threads()))
+    assert begun == [str(each), str(before if given else each)]
+
+
+def test_cores_are_those_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 3}, raising=False)
+    assert cores() == 2
+    monkeypatch.delattr("os.sched_getaffinity")  # as on macOS and Windows
+    assert cores() == 64
 
 
 def test_the_commit_is_that_of_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -435,7 +464,7 @@ def test_a_grid_takes_as_many_cores_as_it_has_recordings_for(
     """Two languages are two groups; where one process does all, it is this one."""
     grid, asked = tmp_path / "grid.toml", []
     grid.write_text(GRID.format(data=spoken, base=tiny / "base", epochs=1), encoding="utf-8")
-    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    monkeypatch.setattr("apps.bench.cores", lambda: cores)
     monkeypatch.setattr("apps.bench.side_by_side", lambda shares, *_: asked.append(len(shares)))
     monkeypatch.setattr("apps.bench._in_turn", lambda *_: iter(()))
     code, _, err = kws("bench", "run", grid, "--records", tmp_path / "records", *given)
@@ -456,7 +485,9 @@ def test_jobs_share_what_is_left(
     records = tmp_path / "records"
     for run in (*groups[0], *groups[2]):
         write_json(records / "grid" / f"{run.name}.json", {"settings": asdict(trainings)})
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr("apps.bench.cores", lambda: 2)
+    monkeypatch.setattr("apps.jobs.cores", lambda: 2)
     monkeypatch.setattr("apps.bench.side_by_side", lambda shares, *_: asked.extend(shares))
     run_all = ["bench", "run", grid, "--records", records, "--work", tmp_path / "work"]
     assert kws(*run_all)[0] == 0

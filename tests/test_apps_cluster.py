@@ -1,14 +1,18 @@
 """A grid on a Ray cluster of two workers here, some of which are killed meanwhile."""
 
+import io
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from threading import Event, Thread
 
 import pytest
 from helpers import Kws
 
+from apps.cluster import _knock, spread
+from kws.errors import UsageError
 from kws.files import read_json
 
 GRID = """
@@ -117,6 +121,45 @@ def test_no_cluster_is_told(tmp_path: Path, tiny: Path, spoken: Path, kws: Kws) 
     code, _, err = kws("bench", "run", grid, "--records", tmp_path, "--ray", "127.0.0.1:9")
     assert code == 2
     assert "there is no Ray cluster at 127.0.0.1:9; start one with: ray start --head" in err
+
+
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        ("10.0.0.1:6379", ("10.0.0.1", 6379)),
+        ("ray://localhost:10001", ("localhost", 10001)),
+        ("[::1]:6379", ("::1", 6379)),
+        ("localhost", None),
+        ("localhost:ray", None),
+    ],
+)
+def test_an_address_is_knocked_at_in_every_form_that_ray_takes(
+    monkeypatch: pytest.MonkeyPatch, address: str, found: tuple[str, int] | None
+) -> None:
+    """One without a port is none."""
+    knocked: list[object] = []
+
+    def connect(address: tuple[str, int], timeout: float) -> io.StringIO:
+        knocked.append(address)
+        return io.StringIO()
+
+    monkeypatch.setattr("apps.cluster.socket.create_connection", connect)
+    with nullcontext() if found else pytest.raises(ValueError, match=r"[Pp]ort"):
+        _knock(address)
+    assert knocked == ([found] if found else [])
+
+
+def test_a_client_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    monkeypatch.setattr("apps.cluster.find_spec", lambda _: None)
+    with pytest.raises(UsageError, match="needs Ray's client; install it with"):
+        next(spread([], lambda _: {}, "ray://localhost:10001"))
+
+
+def test_help_says_where_ray_may_stand(kws: Kws) -> None:
+    """Before the grid's name it would take that for an address."""
+    told = " ".join(kws("bench", "run", "--help")[1].split())
+    assert "write it after GRID, or as --ray=ADDRESS" in told
 
 
 def test_ray_spreads_the_whole_grid(tmp_path: Path, kws: Kws) -> None:

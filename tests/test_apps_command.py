@@ -90,6 +90,13 @@ def test_a_command_that_fails_is_told_and_the_next_one_runs(said: list[str]) -> 
     assert said == [f"--exec: {sys.executable} failed with exit code 3"] * 2
 
 
+def test_a_command_that_a_signal_ends_is_told_as_that(said: list[str]) -> None:
+    command = ProgramRunner(python("import os; os.kill(os.getpid(), 9)"), said.append)
+    command.hear(NOTHING, [event()])
+    command.close()
+    assert said == [f"--exec: {sys.executable} was ended by signal 9"]
+
+
 HANG = shlex.join(["sh", "-c", "sleep 600 & echo $! > child; wait"])
 
 
@@ -200,6 +207,14 @@ def test_a_command_that_reads_nothing_and_prints_much_is_no_harm(said: list[str]
         ("/etc/passwd", "'/etc/passwd' may not be run; allow it: chmod"),
         ("echo heard | tee log", "starts no shell, and only a shell understands '\\|'"),
         ("echo $KWS_KEYWORD", r"--exec 'sh -c .*echo \$KWS_KEYWORD"),
+        ('echo "it\'s $KWS_KEYWORD"', r"understands '\$KWS_KEYWORD'; put it in single"),
+        ("echo a${KWS_TIME:-0}", r"understands '\${KWS_TIME:-0}'"),
+        ('echo "$(date)"', r"understands '\$\('"),
+        ("echo `date`", "understands '`'"),
+        ("echo hi >log", "understands '>'"),
+        ("true 2>/dev/null", "understands '>'"),
+        ("echo hi;ls", "understands ';'"),
+        ("true ~/ding.wav", "understands '~'"),
     ],
 )
 def test_a_command_that_cannot_be_is_refused_at_the_start(text: str, message: str) -> None:
@@ -221,12 +236,29 @@ def test_a_program_in_the_own_folder_wants_its_path(
 def test_a_shell_may_be_asked_for() -> None:
     asked = "sh -c 'echo $KWS_KEYWORD | cat'"
     assert parse(asked) == ["sh", "-c", "echo $KWS_KEYWORD | cat"]
-    for one in ("find . -exec echo {} ';'", "timeout 5 sh -c 'echo $KWS_KEYWORD'", "echo a$KWS_X"):
+    for one in ("find . -exec echo {} ';'", "timeout 5 sh -c 'echo $KWS_KEYWORD'"):
         assert parse(one)[0] == one.split()[0]
     with pytest.raises(UsageError) as refused:
         parse("echo $KWS_KEYWORD '|' cat")
     (proposed,) = shlex.split(str(refused.value).rpartition("--exec ")[2])
     assert parse(proposed)[:2] == ["sh", "-c"]
+
+
+@pytest.mark.parametrize(
+    ("text", "argument"),
+    [
+        ("'a;b'", "a;b"),
+        ('"a;b > c"', "a;b > c"),
+        ("a\\;b", "a;b"),
+        ("'$KWS_KEYWORD `date`'", "$KWS_KEYWORD `date`"),
+        (r'"\$KWS_KEYWORD"', r"\$KWS_KEYWORD"),
+        ("5$", "5$"),
+        ("a~", "a~"),
+        ("'~/a'", "~/a"),
+    ],
+)
+def test_what_is_quoted_is_an_argument_as_it_stands(text: str, argument: str) -> None:
+    assert parse(f"echo {text}") == ["echo", argument]
 
 
 def test_what_a_program_is_told_can_be_passed_in_every_locale() -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from apps.det import title
 from apps.scoring import LiveScorer, Scorer, hear
 from apps.stream_report import evaluate_stream, table
-from apps.trial import Trial
+from apps.trial import Trial, duration
 from apps.wiring import open_runtime
 from audio_data.clips import SPLITS, Clip
 from audio_data.corpus import read_corpus
@@ -198,7 +198,7 @@ def test_bounds_rest_on_what_was_different(result: dict[str, Any]) -> None:
     assert hours == pytest.approx(sum(result["distinct_hours"].values()), abs=2e-5)
     assert hours < 0.2 * result["hours"]
     assert result["points"][0]["negatives"]["upper_95"] > 2.9 / hours
-    assert any(f"bounds count only {hours:.2f} h" in note for note in result["notes"])
+    assert any(f"bounds count only {duration(hours)}" in note for note in result["notes"])
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_hours_show_a_rate_only_where_they_are_different(
     material = read_material(corpus, LABELS)["test"]
     short = Trial(negatives, {}, {}, 1.0, material, True).too_short(0.5)
     assert (short is None) == enough
-    assert enough or str(short).startswith("5.00 hours of different recordings are too few")
+    assert enough or str(short).startswith("5.00 h of different recordings are too few")
 
 
 def test_the_picture_is_one(result: dict[str, Any]) -> None:

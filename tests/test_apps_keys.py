@@ -69,6 +69,22 @@ def test_ctrl_z_leaves_the_terminal_before_it_stops_and_takes_it_when_it_goes_on
     assert signal.getsignal(signal.SIGTSTP) == before
 
 
+def test_ctrl_z_that_whoever_started_it_had_it_ignore_is_ignored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a shell without job control has it: nobody could let the program go on."""
+    did: list[str] = []
+    monkeypatch.setattr("apps.keys.os.kill", lambda *_: did.append("stop"))
+    before = signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+    try:
+        with suspendable(lambda: did.append("out"), lambda: did.append("in")):
+            signal.raise_signal(signal.SIGTSTP)
+        assert signal.getsignal(signal.SIGTSTP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTSTP, before)
+    assert did == []
+
+
 def test_a_sequence_may_come_in_two_pieces_and_escape_alone() -> None:
     reading, writing = os.pipe()
     with open(reading) as stream, Keys(stream) as keys:

@@ -29,6 +29,7 @@ from kws.files import read_json
 from kws.train import Plan
 from models.bcresnet import BCResNet
 
+ROOT = Path(__file__).resolve().parent.parent
 Wave = NDArray[np.float32]
 TINY = Size(words=3, speakers=3, takes=1, base_epochs=2, adapter_epochs=4, turn=2)
 
@@ -67,6 +68,8 @@ def test_it_prints_both_tables_and_pictures_that_are_there(done: Done) -> None:
     pictures = [line.strip() for line in done.printed.splitlines() if line.endswith(".png")]
     assert done.out / "sites.png" in map(Path, pictures)
     assert all(Path(picture).stat().st_size for picture in pictures)
+    assert "docs/comparing.md shows" in done.printed
+    assert "kws pretrain" in (ROOT / "docs" / "comparing.md").read_text(encoding="utf-8")
 
 
 def test_the_commands_it_says_to_try_work(done: Done) -> None:

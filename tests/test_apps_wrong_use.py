@@ -400,6 +400,14 @@ def test_settings_that_are_mistyped_are_told_what_there_is(
     [
         ("adapt", "kws: stopped; repeat the command to resume what it has begun\n"),
         ("calibrate", "kws: stopped\n"),  # keeps nothing before its end
+        ("bench run grid.toml", "kws: stopped; repeat the command to resume what it has begun\n"),
+        (
+            "bench run grid.toml --again",
+            "kws: stopped; repeat it with --only for what is left: --again redoes what is done\n",
+        ),
+        ("bench run grid.toml --job --groups=0", ""),  # whoever began it says so
+        ("bench report", "kws: stopped\n"),
+        ("", "kws: stopped\n"),
     ],
 )
 def test_ctrl_c_says_whether_it_can_be_gone_on(
@@ -409,7 +417,7 @@ def test_ctrl_c_says_whether_it_can_be_gone_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "kws", stop)
-    monkeypatch.setattr(sys, "argv", ["kws", command])
+    monkeypatch.setattr(sys, "argv", ["kws", *command.split()])
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 130

@@ -192,7 +192,15 @@ def test_people_among_synthetic_voices_are_told_of(tmp_path: Path) -> None:
     (row,) = zoo_rows(tmp_path)
     assert row[3] == "10 people and synthetic voices"
     assert row[4].endswith("people and synthetic voices")
-    assert f"by {row[3]}\n" in card(read_adapter_config(tmp_path / "deu"))
+    told = card(read_adapter_config(tmp_path / "deu"))
+    assert f"by {row[3]}\n" in told
+    assert told.count(" by person or voice\n") == len(HALVES)
+
+
+def test_people_and_synthetic_voices_are_called_what_they_are() -> None:
+    cards = [(ZOO / name / "README.md").read_text("utf-8") for name in ("deu", "cmn")]
+    assert [text.count(" by voice\n") for text in cards] == [2, 0]
+    assert [text.count(" by person\n") for text in cards] == [0, 2]
 
 
 @pytest.mark.parametrize(
