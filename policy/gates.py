@@ -47,6 +47,7 @@ class GatePolicy(Policy):
     def __init__(self, sites: Sequence[Site]) -> None:
         super().__init__()
         self.sites = tuple(sites)
+        self.allowed = 1.0  # share of all weights; said anew in every step, so not saved
         self.site_scores = SiteScores(len(sites))
         sizes = torch.tensor([site.size for site in sites])
         self.register_buffer("sizes", sizes, persistent=False)
@@ -72,9 +73,13 @@ class GatePolicy(Policy):
         """Share of all parameters that the gates own in expectation: ``[]``."""
         return self.logits().sigmoid() @ self.portions
 
-    def tighten(self, allowed: float) -> Tensor:
-        """Return the penalty for spending beyond this share; nothing is limited otherwise."""
-        return PENALTY * overspend(self.spending(), allowed)
+    def allow(self, share: float) -> None:
+        """The penalty is for spending beyond this share; nothing is limited otherwise."""
+        self.allowed = share
+
+    def penalty(self) -> Tensor:
+        """For what the gates spend beyond what is allowed."""
+        return PENALTY * overspend(self.spending(), self.allowed)
 
     def choose(self, budget: int) -> tuple[Site, ...]:
         """Sites by falling logit, as many as the budget holds."""

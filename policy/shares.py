@@ -79,10 +79,8 @@ class SharePolicy(Policy):
         soft = (edges / SOFTNESS).sigmoid()
         return hard + (soft - soft.detach())  # hard forwards, soft backwards
 
-    def tighten(self, allowed: float) -> Tensor:
-        """From now on this share may be spent; nothing is added to the loss."""
-        self.allowance.fill_(allowed)
-        return self.allowance.new_zeros(())
+    def allow(self, share: float) -> None:
+        self.allowance.fill_(share)
 
     def choose(self, budget: int) -> tuple[Site, ...]:
         """Sites in whole numbers of weights, all of the budget."""

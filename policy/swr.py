@@ -18,6 +18,7 @@ plain form, a site is owned whole or not at all (:mod:`policy.gates`).
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from kws.deltas import Adaptation
@@ -39,8 +40,12 @@ class Policy(nn.Module, ABC):
     """
 
     @abstractmethod
-    def tighten(self, allowed: float) -> Tensor:
-        """From now on this share of all weights may be spent; return what to add to the loss."""
+    def allow(self, share: float) -> None:
+        """From now on this share of all weights may be spent."""
+
+    def penalty(self) -> Tensor:
+        """What is added to the loss: nothing, where no more can be spent than is allowed."""
+        return torch.zeros(())
 
     @abstractmethod
     def choose(self, budget: int) -> tuple[Site, ...]:
@@ -69,7 +74,12 @@ def learn_where(
     policy = make(transfer.sites).to(transfer.device)
     share = max(budget, 1) / spent(transfer.sites)
     gated = transfer.untrained(transfer.sites, policy).initialize_from(transferred)
-    transfer.early_stage("policy", gated, lambda done: policy.tighten(allowance(share, done)))
+
+    def tightening(done: float) -> Tensor:
+        policy.allow(allowance(share, done))
+        return policy.penalty()
+
+    transfer.early_stage("policy", gated, tightening)
     return transfer.finish((*policy.choose(budget), *beside), gated)
 
 

@@ -59,7 +59,7 @@ def test_a_share_never_exceeds_a_site_and_others_take_what_it_leaves() -> None:
 @pytest.mark.parametrize("allowance", [0.02, 0.1, 0.5, 1.0])
 def test_gates_are_open_within_the_share(allowance: float) -> None:
     policy = SharePolicy(SITES)
-    policy.tighten(allowance)
+    policy.allow(allowance)
     gates = policy().detach()
     assert set(gates.tolist()) <= {0.0, 1.0}
     for gate, site in zip(gates.split([site.size for site in SITES]), SITES, strict=True):
@@ -69,7 +69,7 @@ def test_gates_are_open_within_the_share(allowance: float) -> None:
 def test_gates_are_as_many_as_the_numbers_that_are_kept() -> None:
     """As many numbers as were open in the policy's stage are what the last stage has."""
     policy = SharePolicy(SITES)
-    policy.tighten(0.1)
+    policy.allow(0.1)
     gates = policy().detach().split([site.size for site in SITES])
     kept = apportion(policy.scores().detach(), SITES, 190)
     for site, gate in zip(kept, gates, strict=True):
@@ -81,7 +81,7 @@ def test_gates_are_as_many_as_the_numbers_that_are_kept() -> None:
 def test_shares_go_where_the_loss_gains() -> None:
     torch.manual_seed(0)
     policy = SharePolicy(make_sites([100] * 8))
-    policy.tighten(1 / 8)
+    policy.allow(1 / 8)
     optimizer = torch.optim.Adam(policy.parameters(), 3e-2)
     for _ in range(100):
         optimizer.zero_grad()
@@ -97,7 +97,7 @@ def test_no_site_is_given_up_and_none_takes_all() -> None:
     """Shares differ by e squared at most, however hard a loss pulls."""
     torch.manual_seed(0)
     policy = SharePolicy(make_sites([100] * 8))
-    policy.tighten(1 / 8)
+    policy.allow(1 / 8)
     optimizer = torch.optim.Adam(policy.parameters(), 1.0)
     for _ in range(100):
         optimizer.zero_grad()
@@ -109,12 +109,12 @@ def test_no_site_is_given_up_and_none_takes_all() -> None:
 
 def test_where_all_may_be_spent_every_gate_is_open() -> None:
     policy = SharePolicy(SITES)
-    policy.tighten(1.0)
+    policy.allow(1.0)
     assert (policy() == 1).all()
 
 
 def test_what_may_be_spent_is_resumed_with_the_rest() -> None:
     policy, resumed = SharePolicy(SITES), SharePolicy(SITES)
-    policy.tighten(0.1)
+    policy.allow(0.1)
     resumed.load_state_dict(policy.state_dict())
     assert resumed.shares().tolist() == policy.shares().tolist()

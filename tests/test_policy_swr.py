@@ -164,9 +164,10 @@ def test_the_allowance_falls_from_everything_to_the_budget() -> None:
 def test_the_penalty_closes_gates_until_the_budget_is_kept() -> None:
     gates = policy()
     optimizer = torch.optim.Adam(gates.parameters(), 3e-2)
+    gates.allow(0.2)
     for _ in range(120):
         optimizer.zero_grad()
-        overspend(gates.spending(), 0.2).backward()
+        gates.penalty().backward()
         optimizer.step()
     assert gates.spending().item() <= 0.21
 
@@ -176,11 +177,12 @@ def test_the_policy_keeps_what_the_loss_needs() -> None:
     sites = make_sites([30] * 8)
     gates = policy(sites)
     optimizer = torch.optim.Adam(gates.parameters(), 3e-2)
+    gates.allow(1 / 8)
     torch.manual_seed(0)
     for _ in range(120):
         optimizer.zero_grad()
         loss = 1 - gates()[5 * 30]  # the first of the sixth site
-        (loss + overspend(gates.spending(), 1 / 8)).backward()
+        (loss + gates.penalty()).backward()
         optimizer.step()
     logits = gates.logits()
     assert logits.argmax().item() == 5
