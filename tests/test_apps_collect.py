@@ -1,11 +1,13 @@
 """Collecting: what is asked for, kept, rejected and undone, without a sound card."""
 
+import errno
 import io
 import json
 import re
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from rich.console import Console
 
 import apps.collect
 from apps.collect import Session, collect, run
-from apps.prompt import PromptScreen, envelope
+from apps.prompt import ASK, QUIET, PromptLines, PromptScreen, envelope, verdict
 from audio_data.collection import Collection
 from audio_data.corpus import read_corpus
 from audio_data.takes import Take, judge
@@ -180,10 +182,11 @@ def test_good_clips_are_kept_without_asking(tmp_path: Path) -> None:
     assert record(tmp_path, person, ask=False).counts() == {"ja": 1, "nein": 1}
 
 
-def test_a_recording_with_a_gap_is_rejected(tmp_path: Path) -> None:
+@pytest.mark.parametrize("loss", ["dropped", "overruns"])
+def test_a_recording_with_a_gap_is_rejected(tmp_path: Path, loss: str) -> None:
     class Busy(Person):
         def level(self, block: Wave) -> None:
-            Busy.dropped = 1  # from the first recorded block on
+            setattr(Busy, loss, 1)  # from the first recorded block on
 
     person = Busy(word(), word(), types="\n")
     record(tmp_path, person)
@@ -191,6 +194,25 @@ def test_a_recording_with_a_gap_is_rejected(tmp_path: Path) -> None:
         "some audio was lost meanwhile; the microphone was gone, or the computer is busy"
     )
     assert person.told[2] == "good"
+
+
+@pytest.mark.parametrize("key", "\r\n yYaA")
+def test_keys_that_keep_a_clip(tmp_path: Path, key: str) -> None:
+    assert record(tmp_path, Person(word(), types=key)).counts() == {"ja": 1}
+
+
+@pytest.mark.parametrize("key", "rRuU")
+def test_keys_that_record_it_again(tmp_path: Path, key: str) -> None:
+    person = Person(word(), word(), types=(key, "\n"))
+    assert record(tmp_path, person).counts() == {"ja": 1}
+    assert person.told == ["ja 1/2", "good", "once", "good", "kept", "nein 2/2"]
+
+
+@pytest.mark.parametrize("key", "qQ")
+def test_keys_that_end_it(tmp_path: Path, key: str) -> None:
+    person = Person(word(), types=(key, "\n"))
+    assert not record(tmp_path, person).counts()
+    assert person._types == ["\n"]  # nobody is asked again
 
 
 def test_the_click_of_the_key_is_not_recorded(tmp_path: Path) -> None:
@@ -274,6 +296,73 @@ def test_the_picture_shows_keys_only_where_they_can_be_typed() -> None:
         assert ("q quits" in shown.get()) != person.closed
 
 
+def shown(screen: PromptScreen) -> str:
+    file = io.StringIO()
+    Console(file=file, width=80, height=24).print(screen)
+    return file.getvalue()
+
+
+def test_the_picture_is_of_what_happens_now() -> None:
+    """Of the word that is asked for, not of the one before."""
+    screen = PromptScreen(Person(), Console(file=io.StringIO()))
+    take = judge(np.concatenate([room(0.5), word(), room(1)]))
+    screen.word("ja", 1, 2)
+    screen.speak()
+    screen.heard(take, None)
+    assert " wait " in shown(screen)
+    screen.ask()
+    asked = shown(screen)
+    assert all(part in asked for part in (" good? ", "█", verdict(take), ASK))
+    screen.word("nein", 2, 2)
+    again = shown(screen)
+    assert all(part in again for part in (" wait ", "nein", "2 of 2", QUIET))
+    screen.speak()
+    speaking = shown(screen)
+    assert all(part in speaking for part in (" SPEAK ", "nein", QUIET))
+    assert not any(part in speaking for part in (ASK, "█", verdict(take)))
+
+
+def test_the_picture_shows_how_loud_it_is_and_the_last_notes() -> None:
+    screen = PromptScreen(Person(), Console(file=io.StringIO()))
+    screen.level(np.full(BLOCK, 0.1, np.float32))
+    for number in range(5):
+        screen.note(f"note {number}")
+    text = shown(screen)
+    assert " -20 dBFS" in text
+    assert re.findall(r"note (\d)", text) == ["2", "3", "4"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGTSTP"), reason="nothing is stopped here by keys")
+def test_who_stops_it_has_a_cursor_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apps.keys.os.kill", lambda *_: None)  # stops, and goes on at once
+    file = io.StringIO()
+    with PromptScreen(Person(), Console(file=file, force_terminal=True, width=80)):
+        left = file.tell()
+        signal.raise_signal(signal.SIGTSTP)
+        given = file.getvalue()[left:]
+    assert re.findall(r"\x1b\[\?25[hl]", given) == ["\x1b[?25h", "\x1b[?25l"]  # shown, hidden
+
+
+def test_lines_say_what_a_picture_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    take = judge(np.concatenate([room(0.5), word(), room(1)]))
+    with PromptLines() as lines:
+        lines.word("ja", 1, 2)
+        lines.speak()
+        lines.level(room(0.04))
+        lines.heard(take, "some audio was lost")
+        lines.heard(take, None)
+        lines.ask()
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "say: ja (1 of 2)",
+        "now",
+        "rejected: some audio was lost",
+        f"good: {verdict(take)}",
+        ASK,
+    ]
+
+
 def test_the_envelope_follows_the_peaks() -> None:
     np.testing.assert_allclose(envelope(np.array([0, 0.5, -1, 0], np.float32), 2), [0.5, 1])
     assert len(envelope(np.zeros(3, np.float32), 60)) == 3
@@ -351,6 +440,36 @@ def test_what_cannot_be_is_said_before_anything_is_recorded(
     assert isinstance(call(*options, ok=False).exception, error)
 
 
+@pytest.mark.usefixtures("microphone")
+def test_a_folder_that_cannot_be_written_is_told_before_anybody_speaks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "touch", full)
+    monkeypatch.setattr(apps.collect, "Microphone", None)  # not asked for
+    assert "cannot write in recordings" in str(call("--words", "ja", ok=False).exception)
+
+
+@pytest.mark.usefixtures("microphone")
+def test_what_ails_the_microphone_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And where nothing was recorded, no recordings are spoken of."""
+
+    class Lost(FakeMicrophone):
+        tell: Callable[[str], object]
+
+        def __iter__(self) -> Iterator[Wave]:
+            self.tell("the microphone is lost")
+            yield room(0.04)
+
+    monkeypatch.setattr(apps.collect, "Microphone", Lost)
+    result = call("--words", "ja,ja", "--yes")
+    assert "the microphone is lost" in result.stderr
+    assert "say: ja (1 of 10)" in result.stderr  # which is asked for once, though named twice
+    assert result.stdout.splitlines() == ["    0 of 10  ja"]
+
+
 def test_collecting_needs_no_torch() -> None:
     code = "import sys; sys.modules.update(torch=None, torchaudio=None, librosa=None)\n"
     code += "import apps.collect; assert 'sounddevice' not in sys.modules"
@@ -390,3 +509,18 @@ def test_nobody_is_asked_to_speak_into_a_microphone_that_is_gone(tmp_path: Path)
     for block in range(30):  # of 40 ms
         session.feed(room(0.04), "", lost=int(block >= 10))
     assert asked == [26]  # 0.6 s after the loss, not after the beginning
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_why_a_recording_was_rejected_can_be_read(tmp_path: Path, lost: bool) -> None:
+    """Where sound is lost meanwhile, not for a shorter time."""
+    person = Person()
+    session = Session(Collection(tmp_path, "de", "s01"), ("ja",), 1, person, seconds=2, ask=True)
+    fed: list[Wave] = []
+    asked: list[float] = []
+    person.speak = lambda: asked.append(0.04 * len(fed))  # type: ignore[method-assign]
+    while len(fed) < 120:
+        fed.append(room(0.04))
+        session.feed(fed[-1], "", lost=int(lost and session.rejected == 1))
+    first, second = asked
+    assert second - first == pytest.approx(2 + 1.5, abs=0.09)

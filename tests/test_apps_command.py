@@ -164,6 +164,24 @@ def test_a_command_that_hangs_holds_up_neither_the_listener_nor_the_end(said: li
     assert set(threading.enumerate()) == threads  # what waited is not begun
 
 
+def test_a_command_that_just_begins_when_all_ends_is_ended_too(
+    said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads, begin = set(threading.enumerate()), ProgramRunner._begin
+
+    def late(self: ProgramRunner, event: Detection) -> object:
+        while not self._ended:
+            time.sleep(0.01)
+        return begin(self, event)
+
+    monkeypatch.setattr(ProgramRunner, "_begin", late)
+    command = ProgramRunner("sleep 20", said.append, seconds=600)
+    command.hear(NOTHING, [event()])
+    command.close(seconds=0.1)
+    assert said == ["--exec: not all commands were run to their end"]
+    assert set(threading.enumerate()) == threads
+
+
 @pytest.fixture
 def interruptible() -> Iterator[None]:
     """Also where the tests run in the background of a shell, which lets no interrupt through."""
@@ -190,11 +208,26 @@ def test_who_interrupts_while_it_ends_leaves_no_command_behind(said: list[str]) 
     assert not is_running(child)
 
 
-def test_a_command_that_reads_nothing_and_prints_much_is_no_harm(said: list[str]) -> None:
+def test_a_command_that_reads_nothing_and_prints_much_is_no_harm(
+    said: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
     command = ProgramRunner(python("print('x' * 10_000_000)"), said.append, quiet=True)
     command.hear(NOTHING, [event("y" * 1_000)])
     command.close()
     assert said == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_a_command_prints_goes_to_standard_error(
+    said: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """On standard output there are detections alone."""
+    code = "import sys; print('out', flush=True); print('err', file=sys.stderr)"
+    command = ProgramRunner(python(code), said.append)
+    command.hear(NOTHING, [event()])
+    command.close()
+    assert said == []
+    assert capfd.readouterr() == ("", "out\nerr\n")
 
 
 @pytest.mark.parametrize(
@@ -238,6 +271,8 @@ def test_a_shell_may_be_asked_for() -> None:
     assert parse(asked) == ["sh", "-c", "echo $KWS_KEYWORD | cat"]
     for one in ("find . -exec echo {} ';'", "timeout 5 sh -c 'echo $KWS_KEYWORD'"):
         assert parse(one)[0] == one.split()[0]
+    for shell in ("bash", "dash", "zsh", "fish", "nu", "/usr/bin/fish", "cmd.exe"):
+        assert parse(f"timeout 5 {shell} -c $KWS_KEYWORD ;")[2] == shell
     with pytest.raises(UsageError) as refused:
         parse("echo $KWS_KEYWORD '|' cat")
     (proposed,) = shlex.split(str(refused.value).rpartition("--exec ")[2])

@@ -17,6 +17,7 @@ from audio_data.clips import SPLITS, SYNTHETIC, Split
 from audio_data.manifest import read_manifest, write_manifest
 from kws.adapter import load_adapter, read_adapter_config, save_adapter_config
 from kws.base import read_base_config, save_base_config
+from kws.config import Where
 
 EVALUATE_KEYS = [
     "accuracy",
@@ -143,7 +144,8 @@ def test_few_people_who_are_named_are_known_to_be_strangers(
     recorded = config.training["recordings"]
     for people, strangers in ((recorded["people"], True), (0, False)):
         learnt = config.training | {"recordings": recorded | {"people": people, "made": 0}}
-        save_adapter_config(adapter, replace(config, training=learnt))
+        heard: dict[str, Where] = {"somebody else": "train"}
+        save_adapter_config(adapter, replace(config, training=learnt, people=heard))
         command = ["evaluate", "--base", tiny / "base", "--adapter", adapter, "--data", path]
         code, _, err = kws(*command, "--keep")
         assert code == 0, err

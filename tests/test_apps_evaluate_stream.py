@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import soundfile
 from helpers import VIEW, Kws, WholeViews
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from apps.det import title
+from apps.det import draw_det, title
 from apps.scoring import LiveScorer, Scorer, hear
 from apps.stream_report import evaluate_stream, table
 from apps.trial import Trial, duration
@@ -221,6 +223,49 @@ def test_the_picture_is_one(result: dict[str, Any]) -> None:
     assert image.shape[0] > 400
     assert image.shape[1] > 600
     assert np.ptp(image) == 1
+
+
+def drawn(miss_rates: tuple[float, float], monkeypatch: pytest.MonkeyPatch) -> Axes:
+    """The picture of two hours, of a curve of two points and one that was chosen."""
+    figures: list[Figure] = []
+    monkeypatch.setattr("apps.det.save", lambda figure, path: figures.append(figure))
+    curve = [
+        {"false_accepts_per_hour": rate, "miss_rate": missed}
+        for rate, missed in zip((4.0, 0.0), miss_rates, strict=True)
+    ]
+    found = {"count": 20, "miss_rate": 0.1}
+    point = {
+        "aim_per_hour": 0.5,
+        "negatives": {"per_hour": 1.5, "upper_95": 9},
+        "snr": {"10": found},
+    }
+    told = {"language": "x", "split_by": "people", "hours": 2.0, "det": {"10": curve}}
+    draw_det({**told, "points": [point]}, Path("x.png"))
+    (axes,) = figures[0].axes
+    return axes
+
+
+@pytest.mark.parametrize(
+    ("miss_rates", "percents", "told"),
+    [
+        ((0.05, 0.5), (5.0, 50.0), ["none in 2.0 h"]),
+        ((0.0, 0.5), (2.5, 50.0), ["none in 2.0 h", "none of 20"]),
+    ],
+)
+def test_the_picture_has_nothing_at_half_an_event(
+    miss_rates: tuple[float, float],
+    percents: tuple[float, float],
+    told: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both axes are logarithmic: a word of twenty is 5 %, an event in two hours 0.5 per hour."""
+    axes = drawn(miss_rates, monkeypatch)
+    lines = {line.get_label(): np.asarray(line.get_xydata()).tolist() for line in axes.lines}
+    assert lines == {
+        "10 dB": [[4.0, percents[0]], [0.25, percents[1]]],
+        "10 dB, chosen for 0.5 per hour": [[1.5, 10.0]],
+    }
+    assert [text.get_text() for text in axes.texts] == told
 
 
 def test_a_table_for_people(result: dict[str, Any]) -> None:

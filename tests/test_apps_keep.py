@@ -6,8 +6,10 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -88,6 +90,8 @@ def test_a_hit_is_kept_with_the_sound_around_it_and_its_scores(tmp_path: Path) -
     (record,) = kept(tmp_path / "new" / "kept")
     assert (record["kind"], record["keyword"]) == ("hit", "go/../stop")
     assert (record["language"], record["threshold"]) == ("eng", 0.5)
+    age = datetime.now(UTC) - datetime.fromisoformat(record["written"])
+    assert timedelta(0) <= age < timedelta(minutes=1)
     path = tmp_path / "new" / "kept" / record["file"]
     info = soundfile.info(path)
     assert (info.samplerate, info.channels, info.subtype) == (16_000, 1, "PCM_16")
@@ -498,12 +502,14 @@ def test_a_new_folder_of_clips_is_readable_by_its_owner_alone(tmp_path: Path) ->
 def test_what_a_power_cut_left_is_removed_at_the_start(tmp_path: Path) -> None:
     """But not what another program is writing, nor files of other names."""
     begun = [".000003", ".000003-hit-ja.wav.0a1b2c3d.tmp", ".000004-near-ja.json.0a1b2c3d.tmp"]
-    mine = [".hidden", ".000003-notes.tmp", ".20261130"]
+    mine = [".hidden", ".000003-notes.tmp", ".20261130", ".000005"]
     for name in begun + mine:
         (tmp_path / name).touch()
-    Shelf(tmp_path, 1)
-    assert set(os.listdir(tmp_path)) == {*begun, *mine}
-    for name in begun + mine:
-        os.utime(tmp_path / name, (0, 0))
-    Shelf(tmp_path, 1)
+    (tmp_path / ".000005").write_text("a number that is taken has nothing in it")
+    half_an_hour_ago = time.time() - 1_800
+    for moment in (time.time(), half_an_hour_ago, 0):
+        assert set(os.listdir(tmp_path)) == {*begun, *mine}
+        for name in begun + mine:
+            os.utime(tmp_path / name, (moment, moment))
+        Shelf(tmp_path, 1)
     assert set(os.listdir(tmp_path)) == set(mine)

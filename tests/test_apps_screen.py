@@ -304,6 +304,12 @@ def test_turning_moves_thresholds_that_are_near_one() -> None:
     assert thresholds(engine) == "0.999, turned up"
 
 
+def test_turning_up_lowers_no_threshold_that_is_higher_than_keys_turn_any() -> None:
+    highest = DetectorConfig(threshold=0.99995)
+    assert shifted(highest, 0.5).threshold == 0.99995
+    assert shifted(highest, -0.5).threshold < 0.99995
+
+
 def test_turning_makes_no_word_heard_twice() -> None:
     """An utterance that was reported stays reported, wherever the dial stands."""
     engine = LiveEngine(Loud())

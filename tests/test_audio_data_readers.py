@@ -621,7 +621,7 @@ def test_files_whose_names_take_letters_apart_are_found(tmp_path: Path) -> None:
     path.write_text(
         f"path,language,word,speaker,split\n{word}/x.wav,uk,{word},a,train\n", encoding="utf-8"
     )
-    with pytest.raises(KwsError, match="row 2 names .* does not exist"):
+    with pytest.raises(KwsError, match=r"row 2 names .* does not exist"):
         read_manifest(path)
 
 

@@ -1,9 +1,11 @@
 """A policy that hears each input: between the base's blocks and the language's, at a cost."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers import Kws
@@ -11,14 +13,14 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from apps.measure import routing_macs
-from kws.adapter import load_adapter
+from kws.adapter import Adapter, load_adapter
 from kws.base import load_base
-from kws.deltas import Adaptation
+from kws.deltas import Adaptation, restored
 from kws.errors import KwsError
 from kws.sites import find_sites
 from models.bcresnet import VIEW_FRAMES, BCResNet
 from models.registry import build
-from policy.spottune import Routed, rerouted
+from policy.spottune import Routed, rerouted, stored_router
 
 
 @pytest.fixture
@@ -77,6 +79,40 @@ def test_each_input_has_its_own_gates_which_the_loss_teaches(routed: Routed) -> 
     routed.train()
     nn.functional.cross_entropy(routed(features), torch.tensor([0, 1, 2, 3])).backward()
     assert all(p.grad is not None and p.grad.any() for p in routed.router.parameters())
+
+
+def test_gates_hear_how_far_bands_spread_too(routed: Routed) -> None:
+    """Of sounds whose means are the same."""
+    swing = torch.randn(40, 1) * torch.tensor([1.0, -1.0]).repeat(15)
+    features = torch.stack([0.1 * swing, 4.0 * swing])
+    with torch.no_grad():
+        for layer in (routed.router[0], routed.router[-1]):
+            assert isinstance(layer, nn.Linear)
+            layer.weight.normal_(0, 1.0)
+            layer.bias.zero_()
+    first, second = routed.route(features)
+    assert not torch.equal(first, second)
+
+
+def test_at_first_all_blocks_are_the_languages_and_drawn_gates_are_one_or_the_other(
+    network: BCResNet,
+) -> None:
+    model, features = Routed(network, 5, find_sites(network)), torch.randn(40, 40, 30)
+    drawn = model.train().route(features)
+    assert set(drawn.unique().tolist()) == {0.0, 1.0}
+    assert drawn.mean() > 0.7  # at a logit of 2
+    assert model.eval().route(features).all()
+
+
+def test_a_stored_language_is_the_one_that_was_learnt(
+    routed: Routed, network: BCResNet, make_adapter: Callable[..., Adapter]
+) -> None:
+    adapter = replace(make_adapter("cmn"), router=stored_router(routed))
+    found, whole = rerouted(network, adapter), restored(network, adapter)
+    assert torch.equal(found.relative, whole.relative)
+    assert torch.equal(found.head.weight, whole.head.weight)
+    assert torch.equal(found.head.bias, whole.head.bias)
+    assert np.array_equal(stored_router(found), adapter.router)
 
 
 def executed(model: nn.Module) -> int:
