@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from apps.det import draw_det, title
 from apps.scoring import LiveScorer, Scorer, hear
 from apps.stream_report import evaluate_stream, table
-from apps.trial import Trial, duration
+from apps.trial import Trial, duration, latency_text, play
 from apps.wiring import open_runtime
 from audio_data.clips import SPLITS, Clip
 from audio_data.corpus import read_corpus
 from audio_data.decode import decode
 from audio_data.long import LongRecordings
 from audio_data.manifest import write_manifest
-from audio_data.material import read_material
-from audio_data.streams import PositiveStream
+from audio_data.material import Material, read_material
+from audio_data.streams import NegativeStream, PositiveStream
 from kws.adapter import read_adapter_config, save_adapter_config
 from kws.calibration import GRID
 from kws.config import SAMPLE_RATE
@@ -185,11 +185,14 @@ def test_the_report_is_on_the_test_person(result: dict[str, Any]) -> None:
     assert list(result["points"][0]["chosen"]) == ["hours", "false_accepts", "per_hour", "kept"]
     assert result["points"][0]["chosen"]["kept"]
     assert result["points"][-1]["chosen"] is None
+    assert result["count"] == 6
 
 
 def test_hours_are_told_beside_what_they_were_made_of(result: dict[str, Any]) -> None:
     assert result["hours"] == pytest.approx(60 / 3600, abs=1e-4)
-    assert result["distinct_hours"]["words"] == pytest.approx(3 * 0.8 / 3600, abs=1e-4)
+    assert result["distinct_hours"]["words"] == pytest.approx(3 * 0.8 / 3600, abs=1e-5)
+    chosen_on = result["chosen_on"]["distinct_hours"]["words"]  # of another person
+    assert chosen_on == pytest.approx(2 * 0.8 / 3600, abs=1e-5)
     assert any("too few to show 0.5 per hour" in note for note in result["notes"])
     assert any("times on average" in note for note in result["notes"])
 
@@ -216,6 +219,58 @@ def test_hours_show_a_rate_only_where_they_are_different(
     short = Trial(negatives, {}, {}, 1.0, material, True).too_short(0.5)
     assert (short is None) == enough
     assert enough or str(short).startswith("5.00 h of different recordings are too few")
+
+
+@pytest.mark.parametrize(
+    ("distinct", "repeated", "told"),
+    [
+        (0.995, 1.0, []),
+        (0.9, 1.0, ["1.00 h without keywords were made of 0.90 h of words and silence; the 95 %"]),
+        (0.9, 1.04, ["1.00 h without keywords were made of 0.90 h of words and silence; the 95 %"]),
+        (0.2, 4.5, ["1.00 h without keywords were made of 0.20 h of words, played 4.5 times on "]),
+    ],
+)
+def test_what_is_not_different_sound_is_told(
+    corpus: Path, distinct: float, repeated: float, told: list[str]
+) -> None:
+    scores = np.zeros((45_000, len(LABELS)), np.float32)  # 80 ms each
+    negatives = ScoredStream(LABELS, "x", scores, 1_280, distinct=distinct)
+    material = read_material(corpus, LABELS)["test"]
+    notes = Trial(negatives, {}, {"words": distinct}, repeated, material, True).notes
+    assert [note[: len(start)] for note, start in zip(notes, told, strict=True)] == told
+
+
+def test_sound_in_which_nobody_speaks_is_told_of(corpus: Path) -> None:
+    material = read_material(corpus, LABELS)["test"]
+    for half, told in ((material, False), (replace(material, others=()), True)):
+        trial = play(LiveScorer(FakeSpotter()), half, hours=10 / 3600)
+        assert any(note.startswith("nobody speaks") for note in trial.notes) == told
+
+
+def test_streams_are_of_the_seed_that_is_given(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    halves, scorer = read_material(corpus, LABELS), LiveScorer(FakeSpotter())
+    hours, snrs = 10 / 3600, (30.0,)
+    first, again, other = (
+        play(scorer, halves["test"], hours=hours, snrs=snrs, seed=seed) for seed in (0, 0, 1)
+    )
+    for a, b in ((first.negatives, other.negatives), (first.positives[30], other.positives[30])):
+        assert a.scores.tobytes() != b.scores.tobytes()
+    assert first.negatives.scores.tobytes() == again.negatives.scores.tobytes()
+    assert first.positives[30].spoken == again.positives[30].spoken
+    played: list[tuple[str, object]] = []
+
+    def noted(scorer: Scorer, material: Material, **named: Any) -> Trial:
+        played.append((material.half, named["seed"]))
+        return play(scorer, material, **named)
+
+    monkeypatch.setattr("apps.stream_report.play", noted)
+    picture = tmp_path / "x.png"
+    evaluate_stream(
+        scorer, halves, DetectorConfig(), hours=hours, snrs=snrs, seed=7, picture=picture
+    )
+    assert played == [("validation", 7), ("test", 7)]
 
 
 def test_the_picture_is_one(result: dict[str, Any]) -> None:
@@ -274,7 +329,10 @@ def test_a_table_for_people(result: dict[str, Any]) -> None:
     assert "thresholds as stored" in shown
     assert "30 dB: 0.0% of 6 missed" in shown
     assert "0.0% of those alone, 0.0% of the 50% close to other words" in shown
+    assert "each keyword, thresholds for 0.5 per hour: threshold, false accepts, missed" in shown
     assert all(f"  {word}" in shown for word in ("low", "high"))
+    assert latency_text({"median": 0.2, "p90": 0.5}) == "0.20 s (90 %: 0.50 s)"
+    assert latency_text(None) == "-"
 
 
 @pytest.mark.parametrize(
@@ -313,6 +371,19 @@ def test_recorded_scores_give_the_events_of_the_live_engine(corpus: Path) -> Non
     events = live(joined(stream), Engine(FakeSpotter()))
     assert len(events) == 6
     assert hear(scorer, stream).detect(DetectorConfig()) == events
+
+
+def test_a_stream_is_heard_anew_and_its_progress_told(corpus: Path) -> None:
+    """Whatever was heard before."""
+    stream = NegativeStream(read_material(corpus, LABELS)["test"], 60)
+    scorer, calls = LiveScorer(FakeSpotter()), list[tuple[int, int]]()
+    expected = hear(scorer, stream, lambda done, total: calls.append((done, total))).scores
+    scorer.feed(np.ones(scorer.hop + 1, np.float32))
+    assert np.array_equal(hear(scorer, stream).scores, expected)
+    assert {total for _, total in calls} == {60}
+    done = [seconds for seconds, _ in calls]
+    assert done == sorted(done)
+    assert 0 < done[0] < done[-1] == 60
 
 
 def test_a_word_at_the_very_end_of_a_stream_is_heard_as_live(tmp_path: Path) -> None:
@@ -494,6 +565,7 @@ def test_trade_off_and_points_are_of_the_test_person_and_by_the_hour(
     strict, loose, stored = found["points"]
     assert strict["thresholds"]["low"] > 0.8 > loose["thresholds"]["low"]
     assert stored["negatives"]["false_accepts"] > 0
+    assert strict["chosen"]["false_accepts"] == 0 < loose["chosen"]["false_accepts"]
     (point,) = (one for one in found["det"]["-10"] if one["threshold"] == level)
     assert point["false_accepts_per_hour"] == stored["negatives"]["per_hour"]
     assert point["miss_rate"] == stored["snr"]["-10"]["miss_rate"]

@@ -303,3 +303,23 @@ def test_a_base_is_not_written_over(kws: Kws, folders: Path, tmp_path: Path) -> 
         assert (code, out) == (2, "")
         assert err.startswith(f"kws: --out {file} must end in .onnx and not be")
         assert file.read_bytes() == before
+
+
+@causal
+@pytest.mark.parametrize(
+    ("file", "changes", "message"),
+    [
+        ("de/adapter_config.json", {"base_sha256": "b" * 64}, "de belongs to another base"),
+        ("base/base_config.json", {"labels": ["a", "b"]}, "2 labels and a head for 4"),
+    ],
+)
+def test_what_does_not_fit_together_is_not_exported(
+    kws: Kws, folders: Path, tmp_path: Path, file: str, changes: dict[str, Any], message: str
+) -> None:
+    copied = Path(shutil.copytree(folders, tmp_path / "copied"))
+    raw = json.loads((copied / file).read_text(encoding="utf-8"))
+    (copied / file).write_text(json.dumps(raw | changes), encoding="utf-8")
+    adapter = ["--adapter", copied / "de"] if file.startswith("de") else []
+    out = tmp_path / "out.onnx"
+    code, _, err = kws("export", "--base", copied / "base", *adapter, "--out", out)
+    assert (code, message in err, out.exists()) == (1, True, False), err
