@@ -20,6 +20,7 @@ from .forms import MASK, Form, Mix
 
 Array = NDArray[np.float32]
 FEWEST: Final = 2  # layers of a group
+ROUNDING: Final = 1e-7  # of the largest direction; what is smaller is none
 
 
 class Templates:
@@ -70,7 +71,8 @@ def leading(weights: list[Array]) -> Array:
     """Right singular vectors of the stacked weights ``[G, w]``, of root mean square one.
 
     Through the eigenvectors of a matrix of G x G, each turned such that its largest entry is
-    positive: so every machine finds the same.
+    positive: so every machine finds the same. Where the weights have fewer directions than G, the
+    rest are zeros, not what rounding left of them.
     """
     stacked = np.stack(weights).astype(np.float64)
     _, vectors = np.linalg.eigh(stacked @ stacked.T)
@@ -79,5 +81,6 @@ def leading(weights: list[Array]) -> Array:
     vectors = vectors * np.sign(vectors[largest, np.arange(len(weights))])
     found = vectors.T @ stacked
     sizes = np.sqrt(np.square(found).mean(axis=1, keepdims=True))
-    scaled: Array = (found / np.where(sizes > 0, sizes, 1)).astype(np.float32)
+    there = sizes > ROUNDING * sizes.max()
+    scaled: Array = np.where(there, found / np.where(there, sizes, 1), 0).astype(np.float32)
     return scaled
