@@ -173,8 +173,8 @@ def _complete(rows: Iterable[Row]) -> None:
     """Give people who have a split in some rows of a corpus that split in its others."""
     found: dict[tuple[str | None, ...], list[Row]] = {}
     for row in rows:
-        if named(row["speaker"]):
-            who = row["speaker"], row["language"], row.get("corpus")
+        if name := named(row["speaker"]):
+            who = composed(name), row["language"], row.get("corpus")
             found.setdefault(who, []).append(row)
     for same in found.values():
         if len(given := {row["split"] for row in same} - {UNSPLIT}) == 1:

@@ -507,15 +507,16 @@ def test_a_folder_without_a_word_is_none_whatever_is_around_it(plain: Path, name
 
 
 def test_who_has_a_split_in_some_rows_has_it_in_all_of_a_corpus(tmp_path: Path) -> None:
-    """Also where those rows are not selected."""
-    rows = [("a", "dog", "ada", "train"), ("a", "cat", "ada", ""), ("b", "cat", "ada", "")]
+    """Also where those rows are not selected, or write the name in another way."""
+    rows = [("a", "dog", "ad\u00e1", "train"), ("a", "cat", "ad\u00e1", "")]
+    rows += [("b", "cat", "ad\u00e1", ""), ("a", "cat", "ada\u0301", "")]
     lines = ["path,language,corpus,word,speaker,split"]
     for number, (corpus, word, speaker, split) in enumerate(rows):
         touch(tmp_path / f"{number}.wav")
         lines.append(f"{number}.wav,en,{corpus},{word},{speaker},{split}")
     (tmp_path / "m.csv").write_text("\n".join(lines), encoding="utf-8")
     found = read_manifest(tmp_path / "m.csv", {"word": ["cat"]})
-    assert [clip.split for clip in found] == ["train", None]
+    assert [clip.split for clip in found] == ["train", None, "train"]
 
 
 def test_speakers_of_other_words_are_found_by_the_same_pattern_where_it_matches(
