@@ -18,7 +18,7 @@ from apps import learn, pretrain, whole
 from apps.cli import kws
 from apps.demo_stream import GAP, Said, compose, hear, is_right, matched, record, stream_table
 from apps.live import LiveEngine
-from apps.whole import NAMES, Row, Size
+from apps.whole import NAMES, TURNS, Row, Size
 from audio_data.clips import Clip
 from kws.adapter import read_adapter_config
 from kws.config import SAMPLE_RATE
@@ -61,8 +61,11 @@ def test_three_languages_are_learnt_two_of_them_under_the_budget(done: Done) -> 
 
 
 def test_it_prints_both_tables_and_pictures_that_are_there(done: Done) -> None:
-    for name in NAMES.values():
-        assert name in done.printed
+    stream, table = done.printed.split("words were recognised correctly.")
+    assert all(title in stream for title in ("The stream", *NAMES.values()))
+    assert all(title in table for title in ("What each language owns", *NAMES.values()))
+    cells = [line.rstrip("│ ").rpartition("│")[2].strip() for line in stream.splitlines()]
+    assert stream.endswith(f"{cells.count('right')} of {len(TURNS) * TINY.turn} ")
     pictures = [line.strip() for line in done.printed.splitlines() if line.endswith(".png")]
     assert done.out / "sites.png" in map(Path, pictures)
     assert all(Path(picture).stat().st_size for picture in pictures)
