@@ -333,14 +333,18 @@ def test_the_picture_shows_how_loud_it_is_and_the_last_notes() -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGTSTP"), reason="nothing is stopped here by keys")
-def test_who_stops_it_has_a_cursor_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_stops_it_has_a_cursor_and_long_lines_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("apps.keys.os.kill", lambda *_: None)  # stops, and goes on at once
     file = io.StringIO()
     with PromptScreen(Person(), Console(file=file, force_terminal=True, width=80)):
-        left = file.tell()
+        file.write("<in>")
         signal.raise_signal(signal.SIGTSTP)
-        given = file.getvalue()[left:]
-    assert re.findall(r"\x1b\[\?25[hl]", given) == ["\x1b[?25h", "\x1b[?25l"]  # shown, hidden
+        file.write("<out>")
+    marks = re.findall(r"\x1b\[\?(?:7|25)[hl]|<in>|<out>", file.getvalue())
+    taken, given = ["\x1b[?7l", "\x1b[?25l"], ["\x1b[?25h", "\x1b[?7h"]
+    assert marks == [*taken, "<in>", *given, *taken[::-1], "<out>", *given]
 
 
 def test_lines_say_what_a_picture_shows(capsys: pytest.CaptureFixture[str]) -> None:

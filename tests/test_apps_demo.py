@@ -13,9 +13,10 @@ from click.testing import CliRunner
 from apps import demo, spoken
 from apps.cli import kws
 from apps.demo import LANGUAGES, MINE, NAMES, RECORDED, Row, Size
-from apps.zoo import ZOO
+from apps.zoo import BASE, ZOO
 from audio_data import mixture
 from kws.adapter import read_adapter_config
+from kws.base import read_base_config
 from kws.errors import KwsError
 
 TINY = Size(turn=2, steps=8)
@@ -53,6 +54,14 @@ def test_what_is_supplied_hears_voices_that_it_was_not_learnt_from(done: Done) -
     """Not every word, but most; the language of eight steps is another matter."""
     known = [row for row in done.rows if row.language != MINE]
     assert sum(row.right for row in known) >= 0.6 * sum(row.said for row in known)
+
+
+def test_it_counts_what_was_right_and_says_why_words_were_missed(done: Done) -> None:
+    right, said = sum(row.right for row in done.rows), sum(row.said for row in done.rows)
+    assert f"{right} of {said} words were recognised correctly." in done.printed
+    cells = [line.rstrip("│ ").rpartition("│")[2].strip() for line in done.printed.splitlines()]
+    assert cells.count("right") == right
+    assert ("missed" in cells) == ("Those missed scored too low" in done.printed)
 
 
 def test_the_new_language_keeps_its_budget(done: Done) -> None:
@@ -109,6 +118,9 @@ def test_recordings_are_heard_where_they_are_given(shared_data: Path, tmp_path: 
     folders = {name: ZOO / folder for name, folder in RECORDED.items()}
     clips = demo._recorded(shared_data / "manifest.csv", folders)
     assert {clip.split for clip in clips} == {"test"}
+    labels = {name: read_adapter_config(folder).labels for name, folder in folders.items()}
+    labels[demo.OWN] = read_base_config(BASE).labels
+    assert all(clip.word in labels[clip.language] for clip in clips)
     found = demo._hear(
         folders, clips, [demo.OWN, "cmn"], TINY, 0, tmp_path / "a.wav", tmp_path / "a.svg"
     )

@@ -247,6 +247,7 @@ def test_whoever_is_heard_was_not_learnt_from_where_only_voices_were(
     assert "test clips of people not trained on" in card
     mixed = read_adapter_config(tmp_path / "de")
     assert not is_of_strangers({"made": 6, "split_by": "files"}, mixed)
+    assert not is_of_strangers({"split_by": "people", "heard_before": 1}, mixed)
     amount = mixed.training["recordings"] | {"made": 1}
     save_adapter_config(tmp_path / "de", replace(mixed, training={"recordings": amount}))
     _, _, err = kws(*heard, people, "--language", "de")

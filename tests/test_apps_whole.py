@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from apps import learn, pretrain, whole
 from apps.cli import kws
-from apps.demo_stream import GAP, Said, compose, hear, is_right, matched, record
+from apps.demo_stream import GAP, Said, compose, hear, is_right, matched, record, stream_table
 from apps.live import LiveEngine
-from apps.whole import NAMES, Row, Size
+from apps.whole import NAMES, TURNS, Row, Size
 from audio_data.clips import Clip
 from kws.adapter import read_adapter_config
 from kws.config import SAMPLE_RATE
@@ -63,8 +63,11 @@ def test_three_languages_are_learnt_two_of_them_under_the_budget(done: Done) -> 
 
 
 def test_it_prints_both_tables_and_pictures_that_are_there(done: Done) -> None:
-    for name in NAMES.values():
-        assert name in done.printed
+    stream, table = done.printed.split("words were recognised correctly.")
+    assert all(title in stream for title in ("The stream", *NAMES.values()))
+    assert all(title in table for title in ("What each language owns", *NAMES.values()))
+    cells = [line.rstrip("│ ").rpartition("│")[2].strip() for line in stream.splitlines()]
+    assert stream.endswith(f"{cells.count('right')} of {len(TURNS) * TINY.turn} ")
     pictures = [line.strip() for line in done.printed.splitlines() if line.endswith(".png")]
     assert done.out / "sites.png" in map(Path, pictures)
     assert all(Path(picture).stat().st_size for picture in pictures)
@@ -186,6 +189,9 @@ def test_every_word_is_heard_in_its_own_language(tmp_path: Path) -> None:
     bank = Loudness()
     heard = hear(LiveEngine(bank), tmp_path / "stream.wav", said, tmp_path / "screen.svg")
     assert all(map(is_right, said, heard))
+    wave, _ = soundfile.read(tmp_path / "stream.wav")
+    between = wave[SAMPLE_RATE : 2 * SAMPLE_RATE]  # a quiet room
+    assert np.sqrt(np.mean(np.square(between))) == pytest.approx(1e-3, rel=0.5)
     assert bank.switched == ["cmn", "en", "cmn"]
 
 
@@ -201,6 +207,9 @@ def test_a_stream_is_of_unseen_people_and_never_repeats_a_word_in_a_turn(tmp_pat
     assert {one.split for one in chosen} == {"test"}
     assert all(len({one.word for one in chosen[i : i + 3]}) == 3 for i in (0, 3, 6))
     assert compose(clips, ["cmn", "en", "cmn"], 3, seed=1) == chosen
+    assert {one.word for one in compose(clips, ["en"], 4, seed=1)} == set("abcd")
+    with pytest.raises(UsageError, match="4 words by test speakers in en, but 5 are needed"):
+        compose(clips, ["en"], 5, seed=1)
 
 
 def test_a_word_heard_twice_or_in_another_language_is_not_right() -> None:
@@ -211,3 +220,17 @@ def test_a_word_heard_twice_or_in_another_language_is_not_right() -> None:
     assert not is_right(go, [])
     assert not is_right(go, [Detection("go", "de", 0.9, 0.8)])
     assert matched([go, Said("stop", "en", 2.0)], [event]) == [[event], []]
+
+
+def test_a_table_says_what_was_heard_of_each_word() -> None:
+    said = [Said("go", "en", 0.0), Said("stop", "en", 2.0), Said("ja", "de", 4.5)]
+    heard = [[("go", 0.9, 0.8)], [("go", 0.8, 2.8), ("stop", 0.7, 3.1)], []]
+    events = [[Detection(word, "en", *rest) for word, *rest in some] for some in heard]
+    table = stream_table(list(zip(said, events, strict=True)), {"en": "English", "de": "German"})
+    rows = list(zip(*(column.cells for column in table.columns), strict=True))
+    assert rows == [
+        ("0.0 s", "English", "go", "go", "0.8 s", "0.90", "right"),
+        ("2.0 s", "English", "stop", "go\nstop", "2.8 s\n3.1 s", "0.80\n0.70", "wrong"),
+        ("4.5 s", "German", "ja", "-", "", "", "missed"),
+    ]
+    assert [row.end_section for row in table.rows] == [False, True, False]

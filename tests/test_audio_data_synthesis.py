@@ -448,8 +448,7 @@ def test_noises_lie_beside_the_manifest(tmp_path: Path) -> None:
 
 def test_noises_last_twenty_seconds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.undo()
-    for path in write_noises(tmp_path):
-        assert soundfile.info(path).duration == 20.0
+    assert [soundfile.info(path).duration for path in write_noises(tmp_path)] == [20.0] * 4
 
 
 @pytest.mark.parametrize(("kind", "decibels"), [("white", 0.0), ("pink", -3.0), ("brown", -6.0)])
