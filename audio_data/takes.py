@@ -112,5 +112,5 @@ def _problem(wave: Wave, powers: NDArray[np.float64], level: float, span: Span) 
     if seconds < SHORTEST:
         return f"too short: {seconds:.2f} s of sound is no word"
     if seconds > LONGEST:
-        return f"too long: {seconds:.1f} s; say the word alone, in at most {LONGEST:g} s"
+        return f"too long: {seconds:.2f} s; say the word alone, in at most {LONGEST:g} s"
     return None
