@@ -321,11 +321,14 @@ def _beside(
     (('corpus', 'b'), ('licence', 'CC0-1.0'))
     >>> _beside(("language", "fr"), [("language", "de"), ("corpus", "a"), ("word", "ja")])
     (('language', 'fr'), ('corpus', 'a'))
+    >>> _beside(("Language", "fr"), [("language", "de"), ("corpus", "a")])
+    (('Language', 'fr'), ('corpus', 'a'))
     """
-    own = {pair[0], "word"}
-    if pair[0] not in {column for column, _ in filters}:
+    column = pair[0].casefold()
+    own = {column, "word"}
+    if column not in {name.casefold() for name, _ in filters}:
         own |= {"language", "corpus"}
-    return (pair, *(other for other in filters if other[0] not in own))
+    return (pair, *(other for other in filters if other[0].casefold() not in own))
 
 
 def _next(base: Path | None, out: Path, selection: Selection, *, tts: bool) -> str:

@@ -162,15 +162,12 @@ def counted(people: int, clips: int, made: int) -> str:
 def is_of_strangers(found: Figures, config: AdapterConfig | BaseConfig) -> bool:
     """Whether it is known that nobody was learnt from of those on whom figures were ``found``.
 
-    Where only files are apart, that is so if people are heard and synthetic voices were learnt, or
-    if everybody is named, who is heard and who was learnt from.
+    Where only files are apart, that is so if people are heard and synthetic voices were learnt.
     """
     if found.get("heard_before"):
         return False
     apart = not found.get("made") and _learnt_from(config.training) == "synthetic voices"
-    learnt = config.training.get("recordings", {}).get("people")  # none where some have no name
-    named = bool(found.get("named") and learnt and config.people)
-    return apart or named or found.get("split_by") != "files"
+    return apart or found.get("split_by") != "files"
 
 
 def _strangers(found: Figures, who: str, config: AdapterConfig | BaseConfig) -> str:

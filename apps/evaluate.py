@@ -158,8 +158,6 @@ def _clips(
         note(warning)
     result = measure(network, recordings, split, closed=selection.closed).report
     origin = recordings.origin(split)
-    if origin["split_by"] == "files" and all(clip.speaker for clip in recordings.said(split)):
-        origin["named"] = True  # so that it is known of each whether training had them
     if heard := origin.get("heard_before"):
         were = "was" if heard == 1 else "were"
         note(f"{heard} of these people {were} learnt from: accuracy may be optimistic")

@@ -74,20 +74,27 @@ def select(rows: Sequence[tuple[int, Row]], filters: Filters, source: str) -> li
         UsageError: a filter names a column that no row has, or nothing is left.
 
     """
-    found = {name for _, row in rows for name in row} - {""}
+    columns = {name for _, row in rows for name in row} - {""}
+    wanted: dict[str, list[str]] = {}
     for asked, values in filters.items():
-        alike = [name for name in found if name.casefold() == asked.casefold()]
-        if asked not in found and len(alike) != 1:
-            there = ", ".join(sorted(found))
-            raise UsageError(f"{source} has no column {asked!r} to filter by; it has {there}")
-        column = asked if asked in found else alike[0]
+        wanted.setdefault(_column(asked, columns, source), []).extend(values)
+    for column, values in wanted.items():
         have = {row[column] for _, row in rows}
-        wanted = {*map(composed, values)}
-        rows = [(number, row) for number, row in rows if composed(row[column]) in wanted]
+        alike = {*map(composed, values)}
+        rows = [(number, row) for number, row in rows if composed(row[column]) in alike]
         if not rows:
             wishes = " or ".join(f"{column}={value}" for value in sorted(values))
             raise UsageError(f"{wishes} selects nothing in {source}; there are {few(have, 8)}")
     return list(rows)
+
+
+def _column(asked: str, columns: Collection[str], source: str) -> str:
+    """The column of this name, or the one of it in other capitals."""
+    alike = [name for name in columns if name.casefold() == asked.casefold()]
+    if asked not in columns and len(alike) != 1:
+        there = ", ".join(sorted(columns))
+        raise UsageError(f"{source} has no column {asked!r} to filter by; it has {there}")
+    return asked if asked in columns else alike[0]
 
 
 def by_column(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

@@ -13,7 +13,7 @@ from typing import Final
 
 from kws.config import Where
 from kws.errors import UsageError
-from kws.names import UNKNOWN, composed
+from kws.names import UNKNOWN, composed, folded
 
 from .clips import Clip, Split
 from .decode import lasts_longer
@@ -141,7 +141,7 @@ def _plain(word: str) -> str:
 
 
 def as_spelt(clips: Iterable[Clip], words: Collection[str]) -> list[Clip]:
-    """Recordings of words that differ from the given ones in capitals alone, called as these are.
+    """Recordings of words that differ in capitals or apostrophes alone from these, called as they.
 
     >>> said = Clip(path=Path("a.wav"), word="Ja", language="de")
     >>> [as_spelt([said], some)[0].word for some in (["ja"], ["JA", "ja"], ["nein"])]
@@ -149,17 +149,17 @@ def as_spelt(clips: Iterable[Clip], words: Collection[str]) -> list[Clip]:
     """
     alike: dict[str, list[str]] = {}
     for word in words:
-        alike.setdefault(word.casefold(), []).append(word)
-    only = {folded: some[0] for folded, some in alike.items() if len(some) == 1}
-    return [replace(clip, word=only.get(clip.word.casefold(), clip.word)) for clip in clips]
+        alike.setdefault(folded(word), []).append(word)
+    only = {key: some[0] for key, some in alike.items() if len(some) == 1}
+    return [replace(clip, word=only.get(folded(clip.word), clip.word)) for clip in clips]
 
 
 def _others(words: Sequence[str], language: str, sounds: Collection[bytes]) -> dict[str, list[str]]:
     """The demonstration vocabulary without what is spelt, or in this language sounds, as a word."""
-    keywords = {word.casefold() for word in words}
+    keywords = {folded(word) for word in words}
     others = {}
     for tongue, some in DEFAULT_WORDS.items():
-        left = [word for word in some if word.casefold() not in keywords]
+        left = [word for word in some if folded(word) not in keywords]
         if same_language(tongue, language):
             left = [word for word in left if speak(word, language).tobytes() not in sounds]
         if left:

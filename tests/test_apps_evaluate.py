@@ -17,7 +17,6 @@ from audio_data.clips import SPLITS, SYNTHETIC, Split
 from audio_data.manifest import read_manifest, write_manifest
 from kws.adapter import load_adapter, read_adapter_config, save_adapter_config
 from kws.base import read_base_config, save_base_config
-from kws.config import Where
 
 EVALUATE_KEYS = [
     "accuracy",
@@ -128,30 +127,6 @@ def test_people_learnt_from_by_files_are_not_tested_once_there_are_others(
         assert {*succeed(kws, *command, two)["per_speaker"]} <= {*first}
         found = succeed(kws, *command, of(everybody, tmp_path / "all.csv"))
         assert not {*first} & {*found["per_speaker"]}
-
-
-def test_few_people_who_are_named_are_known_to_be_strangers(
-    kws: Kws, tiny: Path, spoken: Path, tmp_path: Path
-) -> None:
-    """If all who were learnt from are named too; even two, whose files alone can be kept apart."""
-    clips = read_manifest(spoken, {"language": ["de"]})
-    path, adapter = tmp_path / "new.csv", tmp_path / "de"
-    names = sorted({str(clip.speaker) for clip in clips})[:2]
-    new = [replace(clip, speaker=f"new {clip.speaker}") for clip in clips if clip.speaker in names]
-    write_manifest(path, [replace(clip, split=None, licence=None) for clip in new])
-    shutil.copytree(tiny / "de", adapter)
-    config = read_adapter_config(adapter)
-    recorded = config.training["recordings"]
-    for people, strangers in ((recorded["people"], True), (0, False)):
-        learnt = config.training | {"recordings": recorded | {"people": people, "made": 0}}
-        heard: dict[str, Where] = {"somebody else": "train"}
-        save_adapter_config(adapter, replace(config, training=learnt, people=heard))
-        command = ["evaluate", "--base", tiny / "base", "--adapter", adapter, "--data", path]
-        code, _, err = kws(*command, "--keep")
-        assert code == 0, err
-        assert ("these clips may be of training speakers" in " ".join(err.split())) != strangers
-        told = (adapter / "README.md").read_text(encoding="utf-8")
-        assert ("test clips of people not trained on" in told) == strangers
 
 
 def test_people_whom_the_base_heard_are_called_no_strangers(

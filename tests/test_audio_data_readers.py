@@ -640,6 +640,7 @@ def test_filters_know_a_column_by_its_name_in_capitals(tmp_path: Path) -> None:
     alike = [(number, {"Level": "1", "level": "2", "": ""} | row) for number, row in rows]
     assert select(alike, {"WORD": ["ja"]}, "a.csv") == alike[:1]
     assert select(alike, {"level": ["2"]}, "a.csv") == alike
+    assert select(alike, {"WORD": ["ja"], "word": ["nein"]}, "a.csv") == alike
     with pytest.raises(UsageError, match="no column 'LEVEL' to filter by; it has Level, level, wo"):
         select(alike, {"LEVEL": ["2"]}, "a.csv")
 
