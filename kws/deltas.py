@@ -133,7 +133,7 @@ class Adaptation(nn.Module):
         """Begin from another adaptation, in place: copy its head, and what it learnt of each site.
 
         Of a site that both own in the same form, numbers are copied. Where ``other`` owned it whole
-        and this one has it tied or in part, each number begins as the mean of sign times change
+        and this one has it tied, or its shift, each number begins as the mean of sign times change
         over its weights. All others stay as they are.
         """
         with torch.no_grad():

@@ -58,7 +58,7 @@ class Form(ABC):
     def size(self, shapes: Shapes) -> int:
         """How many numbers a language owns of a site of these shapes.
 
-        >>> [form_of(name).size([(40, 40, 1, 1)]) for name in ("", "part160", "rank1")]
+        >>> [form_of(name).size([(40, 40, 1, 1)]) for name in ("", "tied160", "rank1")]
         [1600, 160, 80]
 
         Raises:
@@ -77,8 +77,8 @@ class Form(ABC):
     def weight_indices(self, shapes: Shapes) -> Indices:
         """Indices ``[c]`` of the weights that change, each once, in all of a site's weights, flat.
 
-        >>> form_of("part4").weight_indices([(2, 5)]), form_of("rank1").weight_indices([(2, 2)])
-        (array([5, 3, 1, 8]), array([0, 1, 2, 3]))
+        >>> form_of("shift").weight_indices([(2,), (2,)]), form_of("rank1").weight_indices([(2, 2)])
+        (array([2, 3]), array([0, 1, 2, 3]))
         """
         return _every(_weights(shapes))
 
@@ -119,8 +119,8 @@ class Form(ABC):
         such numbers come first: all n of them, but of low-rank factors only those of the left
         factor, which begins at zero, and of a mask none.
 
-        >>> form_of("part2").scaled([(2, 5)]), form_of("rank1").scaled([(2, 5)])
-        (array([5, 3]), array([0, 0]))
+        >>> form_of("tied2").scaled([(2,), (3,)]), form_of("rank1").scaled([(2, 5)])
+        (array([1, 4]), array([0, 0]))
         """
 
     def balanced(self, owned: NDArray[np.float32], shapes: Shapes) -> NDArray[np.float32]:
@@ -180,21 +180,6 @@ class Shift(_Direct):
 
     def weight_indices(self, shapes: Shapes) -> Indices:
         return np.arange(math.prod(shapes[0]), _weights(shapes))
-
-
-class Part(_Direct):
-    """Some weights, in a fixed shuffled order.
-
-    So no list of indices is stored, and fewer are always among more.
-    """
-
-    kind = "part"
-
-    def _size(self, shapes: Shapes) -> int | None:
-        return self.count if self.count < _weights(shapes) else None
-
-    def weight_indices(self, shapes: Shapes) -> Indices:
-        return _order(_weights(shapes))[: self.count]
 
 
 class Tied(_Added):
@@ -360,7 +345,7 @@ WHOLE: Final = Whole()
 SHIFT: Final = Shift()
 MASK: Final = Mask()
 _KINDS: Final[Mapping[str, type[Form]]] = MappingProxyType(
-    {form.kind: form for form in (Whole, Shift, Part, Tied, Rank, Vera, Mix, Mask)}
+    {form.kind: form for form in (Whole, Shift, Tied, Rank, Vera, Mix, Mask)}
 )
 
 
@@ -368,8 +353,8 @@ _KINDS: Final[Mapping[str, type[Form]]] = MappingProxyType(
 def form_of(name: str) -> Form:
     """The form of this name.
 
-    >>> form_of("rank2"), str(Part(7)), form_of("") == WHOLE
-    (Rank(count=2), 'part7', True)
+    >>> form_of("rank2"), str(Tied(7)), form_of("") == WHOLE
+    (Rank(count=2), 'tied7', True)
 
     Raises:
         KwsError: there is no such form.

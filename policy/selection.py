@@ -11,8 +11,6 @@ from kws.sites import Site
 def project(scores: Tensor, sites: Sequence[Site], budget: int) -> tuple[Site, ...]:
     """Take sites by falling score, passing over those that no longer fit.
 
-    A module that comes in several forms is taken in the one of highest score that fits.
-
     Methods that choose sites choose through this one rule, and so differ in their scores alone.
 
     Args:
@@ -25,13 +23,13 @@ def project(scores: Tensor, sites: Sequence[Site], budget: int) -> tuple[Site, .
 
     """
     left = budget
-    chosen: dict[str, Site] = {}  # by module
+    chosen: list[Site] = []
     for number in torch.argsort(scores, descending=True, stable=True).tolist():
         site = sites[number]
-        if site.size <= left and site.module not in chosen:
+        if site.size <= left:
             left -= site.size
-            chosen[site.module] = site
-    return tuple(sorted(chosen.values(), key=lambda site: site.start))
+            chosen.append(site)
+    return tuple(sorted(chosen, key=lambda site: site.start))
 
 
 def spent(sites: Sequence[Site]) -> int:

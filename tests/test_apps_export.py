@@ -23,7 +23,7 @@ from kws.base import BaseConfig, read_base_config, save_base
 from kws.config import LOUDEST, FeatureConfig
 from kws.detector import DetectorConfig, Levels, Timing
 from kws.engine import TAIL
-from kws.forms import SHIFT, WHOLE, Part, Rank
+from kws.forms import SHIFT, WHOLE, Rank, Tied
 from kws.runtime import Runtime
 from kws.sites import Site, find_sites
 from models.bcresnet import BCResNet
@@ -69,8 +69,8 @@ def pretrained(causal: bool) -> BCResNet:
 
 
 def owned(sites: tuple[Site, ...]) -> list[Site]:
-    """Sites owned in every form: in part, at low rank, a shift alone, and whole."""
-    forms = {"conv": (Part(5), Rank(1), WHOLE), "norm": (SHIFT, Part(7))}
+    """Sites owned in every form: tied, at low rank, a shift alone, and whole."""
+    forms = {"conv": (Tied(5), Rank(1), WHOLE), "norm": (SHIFT, Tied(7))}
     numbered = {"conv": 0, "norm": 0}
     chosen = []
     for site in sites[::2]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from kws.config import HEAD
 from kws.deltas import Adaptation
-from kws.forms import Part, Rank, Tied
+from kws.forms import Rank, Tied
 from kws.sites import Site, find_sites, flatten, unflatten
 from kws.train import EpochBatches, Plan, fit
 from models.bcresnet import BCResNet
@@ -258,16 +258,6 @@ def test_a_step_of_factors_is_as_large_as_one_of_weights(network: nn.Module) -> 
     rms = network.get_parameter("blocks.3.point.weight").square().mean().sqrt()
     right = adaptation.numbers[12:]
     torch.testing.assert_close(adaptation.changes_by_site()[0].view(12, 12)[5], 0.02 * rms * right)
-
-
-@pytest.mark.parametrize("count", [1, 14, 143])
-def test_a_site_owned_in_part_changes_so_many_weights(network: nn.Module, count: int) -> None:
-    site = pointwise(network).with_form(Part(count))
-    adaptation = changed(Adaptation(network, CLASSES, [site]))
-    moved = adaptation.vector() != adaptation.base
-    assert int(moved.sum()) == site.size == count
-    fewer = changed(Adaptation(network, CLASSES, [pointwise(network).with_form(Part(1))]))
-    assert (moved | (fewer.vector() == fewer.base)).all()  # fewer are among more
 
 
 def test_tied_numbers_begin_as_the_means_of_what_their_weights_learnt(network: nn.Module) -> None:

@@ -8,15 +8,13 @@ import torch
 from numpy.typing import NDArray
 
 from kws.errors import KwsError
-from kws.forms import Form, Mask, Mix, Part, Rank, Tied, Vera, Whole, form_of, split_name
+from kws.forms import Form, Mask, Mix, Rank, Tied, Vera, Whole, form_of, split_name
 
 CONV, NORM, DEPTHWISE = ((40, 24, 1, 1),), ((32,), (32,)), ((16, 1, 3, 1),)
 BIASED = ((8, 40, 1, 1), (8,))  # a convolution with a bias
 FITTING = [
     ("", CONV, 960),
     ("", NORM, 64),
-    ("part7", CONV, 7),
-    ("part63", NORM, 63),
     ("tied7", CONV, 7),
     ("tied959", CONV, 959),
     ("tied1", NORM, 1),
@@ -58,11 +56,11 @@ def test_arrays_and_tensors_change_the_same_weights_alike(
         ("mask", NORM),
         ("mask4", CONV),
         ("vera999999", CONV),
-        ("part960", CONV),
-        ("part0", CONV),
+        ("tied960", CONV),
+        ("tied0", CONV),
         ("rank0", CONV),
         ("rank", CONV),
-        ("part-3", CONV),
+        ("tied-3", CONV),
         ("else", CONV),
     ],
 )
@@ -75,7 +73,7 @@ def test_a_form_that_does_not_suit_is_refused(
 
 @pytest.mark.parametrize(
     ("kind", "count"),
-    [(Whole, 3), (Mask, 1), (Part, 0), (Tied, 1_000_000), (Rank, -1), (Vera, 0), (Mix, 0)],
+    [(Whole, 3), (Mask, 1), (Tied, 0), (Tied, 1_000_000), (Rank, -1), (Vera, 0), (Mix, 0)],
 )
 def test_a_form_of_no_name_cannot_be_made(kind: type[Form], count: int) -> None:
     with pytest.raises(KwsError, match="there is no form"):
@@ -83,26 +81,21 @@ def test_a_form_of_no_name_cannot_be_made(kind: type[Form], count: int) -> None:
 
 
 def test_every_form_is_read_from_its_name() -> None:
-    for kind in (Part, Tied, Rank, Vera, Mix):
+    for kind in (Tied, Rank, Vera, Mix):
         assert form_of(str(kind(12))) == kind(12)
     assert form_of("mask") == Mask()
     with pytest.raises(KwsError, match="there is no form"):
-        form_of("part1\N{ARABIC-INDIC DIGIT THREE}")
+        form_of("tied1\N{ARABIC-INDIC DIGIT THREE}")
 
 
-def test_parts_are_spread_and_fewer_are_among_more() -> None:
-    order = form_of("part1599").weight_indices([(40, 40, 1, 1)])
-    owned = np.zeros(1_600)
-    owned[order[:400]] = 1
-    for axis in (0, 1):
-        sums = owned.reshape(40, 40).sum(axis)  # ten each, where drawn well
-        assert sums.min() >= 3
-        assert sums.max() <= 20
-    for count in (1, 5, 700):
-        assert (
-            form_of(f"part{count}").weight_indices([(40, 40, 1, 1)]).tolist()
-            == order[:count].tolist()
-        )
+def test_weights_that_share_a_number_are_spread() -> None:
+    found = form_of("tied4").sources([(40, 40, 1, 1)])
+    assert found is not None
+    for number in range(4):
+        for axis in (0, 1):
+            sums = (found[0] == number).reshape(40, 40).sum(axis)  # ten each, where drawn well
+            assert sums.min() >= 2
+            assert sums.max() <= 20
 
 
 def test_tied_numbers_have_equally_many_weights_of_one_tensor_each() -> None:
@@ -150,7 +143,7 @@ def test_scaled_factors_are_of_their_rank_and_the_same_every_time() -> None:
 
 
 def test_names_tell_module_and_form() -> None:
-    assert split_name("blocks.0.point@part12") == ("blocks.0.point", "part12")
+    assert split_name("blocks.0.point@tied12") == ("blocks.0.point", "tied12")
     assert split_name("blocks.0.point") == ("blocks.0.point", "")
 
 

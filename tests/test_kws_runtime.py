@@ -24,7 +24,7 @@ from kws.detector import DetectorConfig
 from kws.engine import Engine, WindowScorer
 from kws.errors import KwsError, UsageError
 from kws.files import Arrays
-from kws.forms import MASK, SHIFT, Mix, Part, Rank, Tied
+from kws.forms import MASK, SHIFT, Mix, Rank, Tied
 from kws.quantized import Bits, quantize
 from kws.runtime import FrontEnd, Network, Runtime, merged
 from kws.sites import Site, find_sites
@@ -219,7 +219,7 @@ def test_streams_have_the_scores_of_torch_through_switches(
 
 
 def in_parts(base: Base, language: str, classes: int = 4, bits: Bits = 16) -> Adapter:
-    """An adapter that owns a part of every site: numbers of a seventh, shifts, mixtures, masks."""
+    """An adapter that owns a part of every site: shared numbers, shifts, mixtures, masks."""
     chosen = [
         site.with_form(SHIFT)
         if site.kind == "norm" and number % 3 == 0
@@ -227,7 +227,7 @@ def in_parts(base: Base, language: str, classes: int = 4, bits: Bits = 16) -> Ad
         if site.name.endswith((".point", ".time"))
         else site.with_form(MASK)
         if site.name.endswith(".frequency")
-        else site.with_form((Part, Tied)[number % 2](max(1, site.size // 7)))
+        else site.with_form(Tied(max(1, site.size // 7)))
         for number, site in enumerate(find_sites(base.network))
     ]
     return owning(chosen, base, language, classes, bits)
@@ -339,7 +339,7 @@ def test_ten_languages_cost_ten_adapters_bytes(
     """Measured: the runtime keeps less beside them than their own numbers, and no network each."""
     base = base_of(True)
     runtime = runtime_of(base, form)
-    shared = in_parts(base, "shared")  # the order of parts, that all have in common
+    shared = in_parts(base, "shared")  # the draws that all have in common
     runtime.set_adapter(runtime.load_adapter(shared))
     adapters = [in_parts(base, f"x{number}") for number in range(10)]
     gc.collect()

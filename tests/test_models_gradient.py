@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kws.deltas import Adaptation
-from kws.forms import Part
+from kws.forms import Tied
 from kws.sites import find_sites
 from models import gradient
 from models.bcresnet import BCResNet
@@ -89,7 +89,7 @@ def test_threads_change_nothing() -> None:
 def test_an_adaptation_learns_through_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """The language's numbers get the gradient; the base's tensors are not touched."""
     network, features = random_network(1, False), clips(4, 98)
-    sites = [site.with_form(Part(3)) if site.size > 3 else site for site in find_sites(network)]
+    sites = [site.with_form(Tied(3)) if site.size > 3 else site for site in find_sites(network)]
     model, before = Adaptation(network, 3, sites), network.state_dict()
     before = {name: tensor.clone() for name, tensor in before.items()}
     called = []

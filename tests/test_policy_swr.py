@@ -6,7 +6,6 @@ import torch
 from helpers import make_sites
 from torch import Tensor
 
-from kws.forms import Rank
 from kws.sites import Site, find_sites
 from models.bcresnet import BCResNet
 from policy.controls import largest_scores, last_scores, random_scores
@@ -187,16 +186,6 @@ def test_the_policy_keeps_what_the_loss_needs() -> None:
     logits = gates.logits()
     assert logits.argmax().item() == 5
     assert [site.name for site in project(logits.detach(), sites, 30)] == ["s5"]
-
-
-def test_a_module_is_owned_in_one_form(network: BCResNet) -> None:
-    """That of the highest score that fits, whatever the others'."""
-    whole = next(site for site in find_sites(network) if site.name == "blocks.3.point")
-    forms = [whole, whole.with_form(Rank(1)), whole.with_form(Rank(2))]
-    assert [site.size for site in forms] == [144, 24, 48]
-    for budget, expected in ((200, Rank(2)), (47, Rank(1)), (23, None)):
-        chosen = project(torch.tensor([1.0, 2.0, 3.0]), forms, budget)
-        assert [site.form for site in chosen] == ([] if expected is None else [expected])
 
 
 def test_random_scores_repeat_by_their_generator() -> None:
