@@ -56,13 +56,11 @@ def read_manifest(
         row["split"] = row["split"] or UNSPLIT
     _complete(row for _, row in rows)
     chosen = select(rows, filters or {}, str(path))
-    clips = _as_on_disk([_clip(row, number, path) for number, row in chosen])
-    if partial:
-        absent = {*absent_files(clips)}
-        clips = [clip for index, clip in enumerate(clips) if index not in absent]
-    else:
-        check_files(clips, [number for number, _ in chosen], path)
-    return [*dict.fromkeys(clips)]
+    clips, absent = _as_on_disk([_clip(row, number, path) for number, row in chosen])
+    if not partial:
+        check_files([clips[at] for at in absent], [chosen[at][0] for at in absent], path)
+    left_out = {*absent}
+    return [*dict.fromkeys(clip for at, clip in enumerate(clips) if at not in left_out)]
 
 
 def select(rows: Sequence[tuple[int, Row]], filters: Filters, source: str) -> list[tuple[int, Row]]:
@@ -241,8 +239,8 @@ def check_files(clips: Sequence[Clip], numbers: Sequence[int], manifest: Path) -
         )
 
 
-def _as_on_disk(clips: Sequence[Clip]) -> list[Clip]:
-    """Those whose file is there under a name of other characters that look the same get that name.
+def _as_on_disk(clips: Sequence[Clip]) -> tuple[list[Clip], list[int]]:
+    """Clips with their files' names as these are, and the positions of those without a file.
 
     macOS takes letters and their marks apart (й), and archives made there keep them so.
     """
@@ -259,11 +257,13 @@ def _as_on_disk(clips: Sequence[Clip]) -> list[Clip]:
         folder = there(path.parent)
         return folder / names(folder).get(composed(path.name), path.name)
 
-    absent = {*absent_files(clips)}
-    return [
-        replace(clip, path=there(clip.path)) if index in absent else clip
-        for index, clip in enumerate(clips)
-    ]
+    found, absent = [*clips], []
+    for index in absent_files(clips):
+        path = there(clips[index].path)
+        found[index] = replace(clips[index], path=path)
+        if not os.path.exists(path):
+            absent.append(index)
+    return found, absent
 
 
 def absent_files(clips: Sequence[Clip]) -> Iterator[int]:

@@ -378,12 +378,6 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 @cache
-def _order(weights: int) -> Indices:
-    """The order in which weights are taken, by bits that no release of NumPy changes: ``[n]``."""
-    return np.argsort(np.random.PCG64(weights).random_raw(weights), kind="stable")
-
-
-@cache
 def _every(weights: int) -> Indices:
     return np.arange(weights)
 
@@ -419,8 +413,12 @@ def _parts(lengths: Sequence[int]) -> list[range]:
 
 @cache
 def ranks(weights: int) -> Indices:
-    """When each of a site's ``n`` weights is taken, from 0: ``[n]``."""
-    return np.argsort(_order(weights))
+    """When each of a site's ``n`` weights is taken, from 0: ``[n]``.
+
+    In a shuffled order, by bits that no release of NumPy changes.
+    """
+    order = np.argsort(np.random.PCG64(weights).random_raw(weights), kind="stable")
+    return np.argsort(order)
 
 
 @cache
