@@ -60,45 +60,68 @@ def library() -> ctypes.CDLL | None:
     return found
 
 
-class Compiled:
-    """A folded network in compiled code, with the weights it has. A stream's state is the caller's.
+class CompiledNetwork:
+    """The network of a base as compiled code, for one language after another.
 
-    Calls come one at a time: they share buffers.
+    Calls come one at a time: they share buffers. A stream's state is the caller's.
 
     Attributes:
         causal: whether decisions depend on the state.
         history: frames ``[F, history]`` that a decision depends on.
+        names: of the weights in the vector that :meth:`put` takes.
+
+    Args:
+        config: of the base.
+        tensors: of the base, by name; their statistics are those of every language.
 
     Raises:
         KwsError: the code was not built, or the network is none that it can run.
 
     """
 
-    def __init__(self, network: Folded) -> None:
+    def __init__(self, config: BaseConfig, tensors: Arrays) -> None:
+        network = fold(config, tensors)
         found = library()
         if found is None:
             raise KwsError("the compiled network is not there; install again with a C compiler")
         self.causal, self.history = network.causal, network.history
-        self._shape, self._weights = _shape(network).packed(), _packed(network)
-        sizes = np.zeros(3, np.int64)
-        if (
-            found.kws_sizes(self._shape.ctypes.data, network.span, sizes.ctypes.data)
-            or sizes[0] != self._weights.size
-        ):
+        self.names, self._statistics = weight_names(tensors), packed_statistics(tensors)
+        self._shape = _shape(network).packed()
+        sizes, needs = np.zeros(3, np.int64), np.zeros(4, np.int64)
+        shape = self._shape.ctypes.data
+        if found.kws_sizes(shape, network.span, sizes.ctypes.data):
             raise KwsError(
                 "the compiled network cannot run this network; pretrain or copy it again"
             )
-        self._state_size = int(sizes[1])
-        self._scratch = np.empty(int(sizes[2]), np.float32)
-        self._scores = np.empty(len(network.head[1]), np.float32)
+        found.kws_needs(shape, network.span, needs.ctypes.data)
+        vector = np.concatenate([tensors[name].ravel() for name in self.names], dtype=np.float32)
+        if needs[:2].tolist() != [vector.size, self._statistics.size]:  # it would read beyond them
+            raise KwsError("the compiled code is of another network; install this version again")
+        _, self._state_size, scratch = sizes.tolist()
+        self._trunk = int(needs[2])  # floats of all folded weights but the head's
+        self._scratch = np.empty(scratch, np.float32)
+        self._hear, self._fold = found.kws_hear, found.kws_fold
         self._state = self.start()  # the one heard last
         self._state_at = self._state.ctypes.data
-        self._hear = found.kws_hear
-        self._locate()
+        self._make_room(*network.head)
+        self.put(vector, *network.head)
 
-    def _locate(self) -> None:
+    def _make_room(self, weight: Array, bias: Array) -> None:
+        """Room for the weights and scores of a head of this size."""
+        self._shape[4] = len(bias)
+        self._weights = np.empty(self._trunk + weight.size + bias.size, np.float32)
+        self._scores = np.empty(len(bias), np.float32)
         arrays = self._shape, self._weights, self._scratch, self._scores
         self._at = tuple(array.ctypes.data for array in arrays)
+
+    def put(self, vector: Array, weight: Array, bias: Array) -> None:
+        """Hear with these weights from now on: ``[n]``, and the head's ``[K, D], [K]``."""
+        if len(bias) != len(self._scores):
+            self._make_room(weight, bias)
+        shape, weights, *_ = self._at
+        self._fold(shape, vector.ctypes.data, self._statistics.ctypes.data, weights)
+        head = self._weights[self._trunk :]
+        head[: weight.size], head[weight.size :] = weight.ravel(), bias
 
     def start(self) -> Array:
         """A state in which nothing was heard, not even silence."""
@@ -127,63 +150,13 @@ class Compiled:
             raise KwsError(f"frames {features.shape} of another network")
         n = features.shape[1]
         shape, weights, scratch, scores = self._at
-        if self._hear(
-            shape, weights, self._state_at, scratch, address(features), n, scores
-        ):  # fmt: skip
+        refused = self._hear(shape, weights, self._state_at, scratch, address(features), n, scores)
+        if refused:
             raise KwsError(f"a decision takes {self.history} frames, not {n}")
         return self._scores.copy()
-
-
-class CompiledNetwork(Compiled):
-    """The network of a base, for the weights of one language after another.
-
-    Attributes:
-        names: of the weights in the vector that :meth:`put` takes.
-
-    Args:
-        config: of the base.
-        tensors: of the base, by name; their statistics are those of every language.
-
-    """
-
-    def __init__(self, config: BaseConfig, tensors: Arrays) -> None:
-        super().__init__(fold(config, tensors))
-        found = library()
-        assert found is not None
-        self.names, self._statistics = weight_names(tensors), packed_statistics(tensors)
-        self._fold = found.kws_fold
-        needs = np.zeros(4, np.int64)
-        found.kws_needs(self._shape.ctypes.data, config.features.frames, needs.ctypes.data)
-        raw, normalised, self._trunk, _ = needs.tolist()
-        sizes = sum(tensors[name].size for name in self.names), self._statistics.size
-        if sizes != (raw, normalised):  # it would read beyond them
-            raise KwsError("the compiled code is of another network; install this version again")
-
-    def put(self, vector: Array, weight: Array, bias: Array) -> None:
-        """Hear with these weights from now on: ``[n]``, and the head's ``[K, D], [K]``."""
-        if len(bias) != len(self._scores):
-            self._shape[4] = len(bias)
-            self._weights = np.empty(self._trunk + weight.size + bias.size, np.float32)
-            self._scores = np.empty(len(bias), np.float32)
-            self._locate()
-        shape, weights, *_ = self._at
-        self._fold(shape, vector.ctypes.data, self._statistics.ctypes.data, weights)
-        head = self._weights[self._trunk :]
-        head[: weight.size], head[weight.size :] = weight.ravel(), bias
 
 
 def _shape(network: Folded) -> Shape:
     classes, last = network.head[0].shape
     blocks = tuple((b.channels, len(b.point), b.stride, b.dilation) for b in network.blocks)
     return Shape(network.causal, network.span, len(network.stem[1]), last, classes, blocks)
-
-
-def _packed(network: Folded) -> Array:
-    """All weights in the order in which they are used."""
-    arrays = [*network.stem]
-    for block in network.blocks:
-        taps, scale, shift = block.frequency
-        filters = taps[:, None] * scale[:, :, None]  # [O, bands, 3]
-        arrays += [*(block.widen or ()), filters, shift, *block.time, block.point]
-    arrays += [network.neck, *network.last, *network.head]
-    return np.concatenate([array.ravel() for array in arrays])

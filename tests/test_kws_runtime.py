@@ -31,7 +31,6 @@ from kws.sites import Site, find_sites
 from models import compiled
 from models.bcresnet import BCResNet
 from models.folded import (
-    Folded,
     fold,
     fold_unchecked,
     graph_weights,
@@ -40,7 +39,7 @@ from models.folded import (
     with_deviations,
 )
 from models.layout import BLOCKS, TAUS
-from models.session import SessionNetwork, open_session
+from models.session import SessionNetwork, open_session, session_of
 
 Wave = NDArray[np.float32]
 MakeAdapter = Callable[..., Adapter]
@@ -383,7 +382,8 @@ def test_weights_that_are_put_are_those_of_a_network_of_their_own(tau: float, ca
         vector = np.concatenate([tensors[name].ravel() for name in made.names])
         made.put(vector, tensors["head.weight"], tensors["head.bias"])
         statistics = {name: array for name, array in arrays[0].items() if "running_" in name}
-        own = compiled.Compiled(fold(config, tensors | statistics))
+        folded = fold(config, tensors | statistics)
+        own = SessionNetwork(session_of(base_file(folded)), config, tensors | statistics)
         expected = own.hear(own.start(), features)
         found = made.hear(made.start(), features)
         np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
@@ -392,8 +392,7 @@ def test_weights_that_are_put_are_those_of_a_network_of_their_own(tau: float, ca
 @needs_code
 @pytest.mark.parametrize("tau", [1.0, 1.5, 3.0])
 def test_compiled_code_is_the_same_bit_for_bit_however_frames_come(tau: float) -> None:
-    network = folded(tau, causal=True)
-    made = compiled.Compiled(network)
+    made = compiled_network(tau, causal=True)
     features = np.random.default_rng(0).standard_normal((40, 90)).astype(np.float32)
     found = set()
     for size in (1, 3, 8, 9, 30, 90):
@@ -408,7 +407,7 @@ def test_compiled_code_is_the_same_bit_for_bit_however_frames_come(tau: float) -
 @pytest.mark.parametrize("tau", [1.0, 1.5, 3.0])
 def test_views_that_share_frames_score_bit_for_bit_as_each_alone(tau: float) -> None:
     """Moved on by eight frames or by others, the same again, broken, altered, or another stream."""
-    made = compiled.Compiled(folded(tau, causal=False))
+    made = compiled_network(tau, causal=False)
     rng = np.random.default_rng(0)
     features = rng.standard_normal((40, 400)).astype(np.float32)
     features[5, 200] = np.nan
@@ -424,10 +423,10 @@ def test_views_that_share_frames_score_bit_for_bit_as_each_alone(tau: float) -> 
 
 @needs_code
 def test_compiled_code_takes_no_other_sizes() -> None:
-    view = compiled.Compiled(folded(1.0, causal=False))
+    view = compiled_network(1.0, causal=False)
     with pytest.raises(KwsError, match="98 frames, not 97"):
         view.hear(view.start(), np.zeros((40, 97), np.float32))
-    stream = compiled.Compiled(folded(1.0, causal=True))
+    stream = compiled_network(1.0, causal=True)
     with pytest.raises(KwsError, match="another network"):
         stream.hear(view.start(), np.zeros((40, 8), np.float32))
     with pytest.raises(KwsError, match="another network"):
@@ -437,9 +436,13 @@ def test_compiled_code_takes_no_other_sizes() -> None:
     saved = np.frombuffer(stream.start().tobytes(), np.float32)
     with pytest.raises(KwsError, match="in one piece and writable"):
         stream.hear(saved, np.zeros((40, 8), np.float32))
-    whole = folded(1.0, causal=True)
+    classes = compiled.MAX_SIZE + 1
+    head = {
+        "head.weight": np.zeros((classes, 32), np.float32),
+        "head.bias": np.zeros(classes, np.float32),
+    }
     with pytest.raises(KwsError, match="cannot run"):
-        compiled.Compiled(replace(whole, blocks=whole.blocks[1:]))
+        compiled.CompiledNetwork(config_of(1.0, causal=True), arrays_of(1.0) | head)
 
 
 @needs_code
@@ -520,8 +523,8 @@ def test_a_base_has_a_name_for_each_class(base: Base) -> None:
         )
 
 
-def folded(tau: float, *, causal: bool) -> Folded:
-    return fold(config_of(tau, causal), arrays_of(tau))
+def compiled_network(tau: float, *, causal: bool) -> compiled.CompiledNetwork:
+    return compiled.CompiledNetwork(config_of(tau, causal), arrays_of(tau))
 
 
 def arrays_of(tau: float, seed: int = 0) -> Arrays:
@@ -752,12 +755,12 @@ def test_of_the_stream_before_nothing_is_heard_after_a_reset(
 @needs_code
 def test_compiled_scores_of_a_network_that_is_very_sure_are_probabilities() -> None:
     """Even those of classes that hardly any single precision is small enough for."""
-    network = folded(1.0, causal=False)
-    weight, bias = network.head
-    spread = -100 * np.arange(len(bias), dtype=np.float32)
-    made = compiled.Compiled(replace(network, head=(0 * weight, spread)))
-    scores = made.hear(made.start(), np.zeros((40, network.span), np.float32))
-    np.testing.assert_allclose(scores, np.eye(len(bias))[0], rtol=0, atol=TOLERANCE)
+    tensors = arrays_of(1.0)
+    spread = -100 * np.arange(len(tensors["head.bias"]), dtype=np.float32)
+    tensors |= {"head.weight": 0 * tensors["head.weight"], "head.bias": spread}
+    made = compiled.CompiledNetwork(config_of(1.0, causal=False), tensors)
+    scores = made.hear(made.start(), np.zeros((40, made.history), np.float32))
+    np.testing.assert_allclose(scores, np.eye(len(spread))[0], rtol=0, atol=TOLERANCE)
 
 
 def test_deviations_that_are_known_already_fold_as_the_variances_do(base: Base) -> None:
