@@ -105,7 +105,7 @@ INLINE void stage(float *y, const float *x, const float *t, int64_t n, int64_t s
 }
 
 /* Whether this processor runs the build with AVX2 and FMA. */
-PUBLIC int kws_wide(void) {
+PUBLIC int kws_has_avx2_fma(void) {
 #ifdef __x86_64__
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #else

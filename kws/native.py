@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 def open_library(stem: Path) -> ctypes.CDLL | None:
     """``<stem>.<suffix>``, or ``<stem>_wide`` where the processor can run that; None without.
 
-    The library must have ``kws_wide()``, which says whether it can.
+    The library must have ``kws_has_avx2_fma()``, which says whether it can.
     """
     plain = _open(stem)
-    if plain is not None and plain.kws_wide():
+    if plain is not None and plain.kws_has_avx2_fma():
         return _open(stem.with_name(f"{stem.name}_wide")) or plain
     return plain
 

@@ -20,10 +20,10 @@ typedef struct {
 typedef struct {
     float *input, *x, *y, *z, *mean, *inner, *added, *look, *deep, *rest;
     int32_t channels, height; /* of x */
-} Room;
+} Workspace;
 
 /* Whether this processor runs the build with AVX2 and FMA. */
-PUBLIC int kws_wide(void) {
+PUBLIC int kws_has_avx2_fma(void) {
 #ifdef __x86_64__
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #else
@@ -83,7 +83,7 @@ PUBLIC int kws_sizes(const Shape *s, int64_t frames, Sizes *sizes) {
     return 0;
 }
 
-INLINE Room room(const Shape *s, float *scratch, int64_t t) {
+INLINE Workspace workspace(const Shape *s, float *scratch, int64_t t) {
     int64_t height = ROWS, widest = s->stem * ROWS, narrow = s->last, reach = 0;
     for (int b = 0; b < s->blocks; b++) {
         int64_t size = s->block[b].out * height;
@@ -92,7 +92,7 @@ INLINE Room room(const Shape *s, float *scratch, int64_t t) {
         if (s->block[b].out > narrow) narrow = s->block[b].out;
         if (2 * s->block[b].dilation > reach) reach = 2 * s->block[b].dilation;
     }
-    Room r;
+    Workspace r;
     r.input = scratch, r.x = r.input + MELS * (t + 4);
     r.y = r.x + widest * t, r.z = r.y + widest * t, r.mean = r.z + widest * t;
     r.inner = r.mean + narrow * t, r.added = r.inner + narrow * t, r.look = r.added + narrow * t;
@@ -103,7 +103,7 @@ INLINE Room room(const Shape *s, float *scratch, int64_t t) {
 }
 
 /* Frames [MELS, n] of a row stride, n at most t, to x; returns the weights of what follows. */
-INLINE const float *begin(const Shape *s, const float *w, float **past, Room *r,
+INLINE const float *begin(const Shape *s, const float *w, float **past, Workspace *r,
                           const float *features, int64_t stride, int64_t n, int64_t t) {
     line(r->input, features, stride, MELS, n, t, 4, s->causal ? 4 : 2, *past);
     if (*past) *past += MELS * 4;
@@ -111,25 +111,25 @@ INLINE const float *begin(const Shape *s, const float *w, float **past, Room *r,
     return w + s->stem * 26;
 }
 
-INLINE const float *blocks(const Shape *s, int from, int to, const float *w, float **past, Room *r,
-                           int64_t n, int64_t t) {
+INLINE const float *blocks(const Shape *s, int from, int to, const float *w, float **past,
+                           Workspace *r, int64_t n, int64_t t) {
     for (int b = from; b < to; b++) {
         int64_t out = s->block[b].out, dilation = s->block[b].dilation;
         int64_t rows = r->height / s->block[b].stride;
         const float *shortcut = r->x;
         if (r->channels != out) {
-            point(r->z, r->x, w, w + out * r->channels, r->channels, out, r->height * t, 1);
+            pointwise(r->z, r->x, w, w + out * r->channels, r->channels, out, r->height * t, 1);
             w += out * (r->channels + 1);
             float *swap = r->x;
             r->x = r->z, r->z = swap, shortcut = 0;
         }
-        frequency(r->y, r->mean, r->x, w, w + out * BANDS * 3, out, r->height,
-                  s->block[b].stride, t);
+        frequency(r->y, r->mean, r->x, w, w + out * BANDS * 3, out, r->height, s->block[b].stride,
+                  t);
         w += out * BANDS * 4;
         line(r->look, r->mean, t, out, n, t, 2 * dilation, dilation << s->causal, *past);
         if (*past) *past += out * 2 * dilation;
         over_time(r->inner, r->look, w, w + out * 3, out, dilation, t);
-        point(r->added, r->inner, w + out * 4, 0, out, out, t, 0);
+        pointwise(r->added, r->inner, w + out * 4, 0, out, out, t, 0);
         w += out * (4 + out);
         join(r->y, r->added, shortcut, out, rows, t);
         float *swap = r->x;
@@ -139,23 +139,23 @@ INLINE const float *blocks(const Shape *s, int from, int to, const float *w, flo
 }
 
 /* x to what the mean over time takes: [last, t], in r->mean; returns the weights of the head. */
-INLINE const float *end(const Shape *s, const float *w, float **past, Room *r, int64_t n,
+INLINE const float *end(const Shape *s, const float *w, float **past, Workspace *r, int64_t n,
                         int64_t t) {
     int64_t channels = r->channels;
     line(r->deep, r->x, t, channels * BANDS, n, t, 4, s->causal ? 4 : 2, *past);
     if (*past) *past += channels * BANDS * 4;
     neck(r->inner, r->deep, w, channels, t);
     w += channels * 25;
-    point(r->mean, r->inner, w, w + s->last * channels, channels, s->last, t, 1);
+    pointwise(r->mean, r->inner, w, w + s->last * channels, channels, s->last, t, 1);
     return w + s->last * (channels + 1);
 }
 
 /* The early blocks on the first n of the frames [MELS, span], by themselves. */
 static const float *early_blocks(const Shape *s, const float *w, float *scratch,
-                                 const float *features, int64_t n, Room *r) {
+                                 const float *features, int64_t n, Workspace *r) {
     float *none = 0;
     int64_t t = padded(n);
-    *r = room(s, scratch, t);
+    *r = workspace(s, scratch, t);
     w = begin(s, w, &none, r, features, s->span, n, t);
     return blocks(s, 0, early(s).blocks, w, &none, r, n, t);
 }
@@ -164,7 +164,7 @@ static const float *early_blocks(const Shape *s, const float *w, float *scratch,
  * that one moved on by LANES frames, only its ends are computed anew, from the first 2 LANES and
  * the last 3 LANES frames; what lies LANES and more from either end is as it was there. */
 static const float *early_blocks_cached(const Shape *s, const float *weights, float *state,
-                                        float *scratch, const float *features, Room *r) {
+                                        float *scratch, const float *features, Workspace *r) {
     Early e = early(s);
     int64_t n = s->span, t = padded(n), same = e.rows && state[0] != 0;
     float *before = state + 1, *kept = before + MELS * n;
@@ -173,11 +173,10 @@ static const float *early_blocks_cached(const Shape *s, const float *weights, fl
     if (e.rows) state[0] = 1, memcpy(before, features, MELS * n * sizeof *before);
     if (!same) {
         const float *w = early_blocks(s, weights, scratch, features, n, r);
-        for (int64_t i = 0; i < e.rows; i++)
-            memcpy(kept + i * n, r->x + i * t, n * sizeof *kept);
+        for (int64_t i = 0; i < e.rows; i++) memcpy(kept + i * n, r->x + i * t, n * sizeof *kept);
         return w;
     }
-    float *ends = room(s, scratch, t).rest + t * s->last + s->last;
+    float *ends = workspace(s, scratch, t).rest + t * s->last + s->last;
     early_blocks(s, weights, scratch, features, 2 * LANES, r);
     for (int64_t i = 0; i < e.rows; i++)
         memcpy(ends + 2 * i * LANES, r->x + 2 * i * LANES, LANES * sizeof *ends);
@@ -189,7 +188,7 @@ static const float *early_blocks_cached(const Shape *s, const float *weights, fl
         memcpy(ends + (2 * i + 1) * LANES, last + LANES, LANES * sizeof *row);
     }
     int32_t channels = r->channels, height = r->height;
-    *r = room(s, scratch, t), r->channels = channels, r->height = height;
+    *r = workspace(s, scratch, t), r->channels = channels, r->height = height;
     for (int64_t i = 0; i < e.rows; i++) {
         float *to = r->x + i * t;
         memcpy(to, kept + i * n, n * sizeof *to);
@@ -228,7 +227,7 @@ INLINE void decide(const Shape *s, const float *w, const float *rows, int64_t co
 PUBLIC int kws_hear(const Shape *s, const float *weights, float *state, float *scratch,
                     const float *features, int64_t n, float *scores) {
     int64_t d = s->last;
-    Room r;
+    Workspace r;
     if (n < 1 || (!s->causal && n != s->span)) return -1;
     if (!s->causal) {
         float *none = 0;
@@ -245,7 +244,7 @@ PUBLIC int kws_hear(const Shape *s, const float *weights, float *state, float *s
     float *rows = state;
     for (int64_t at = 0; at < n; at += LANES) {
         int64_t count = n - at < LANES ? n - at : LANES;
-        rows = state, r = room(s, scratch, LANES);
+        rows = state, r = workspace(s, scratch, LANES);
         w = begin(s, weights, &rows, &r, features + at, n, count, LANES);
         w = blocks(s, 0, s->blocks, w, &rows, &r, count, LANES);
         w = end(s, w, &rows, &r, count, LANES);

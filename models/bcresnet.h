@@ -35,14 +35,17 @@ typedef struct {
 INLINE vec load(const float *x) { return *(const vec *)x; }
 INLINE void store(float *x, vec y) { *(vec *)x = y; }
 INLINE vec all(float x) { return x - (vec){0}; }
-INLINE vec chosen(ivec where, vec x, vec y) { return (vec)((where & (ivec)x) | (~where & (ivec)y)); }
+INLINE vec chosen(ivec where, vec x, vec y) {
+    return (vec)((where & (ivec)x) | (~where & (ivec)y));
+}
 INLINE vec relu(vec x) { return (vec)((ivec)x & (x > 0.0f)); }
 static int64_t padded(int64_t frames) { return (frames + LANES - 1) / LANES * LANES; }
 
 /* e^x within 2e-7 of its size: 2^n times a polynomial on half an octave (Cephes, expf). */
 INLINE vec exponential(vec x) {
     x = chosen(x < 88.0f, x, all(88.0f));
-    x = chosen(x > -87.0f, x, all(-87.0f)); /* not a number too, so that the conversion is defined */
+    /* not a number too, so that the conversion is defined */
+    x = chosen(x > -87.0f, x, all(-87.0f));
     vec n = x * 1.44269504f + 12582912.0f; /* the nearest integer: 1.5 * 2^23 leaves no fraction */
     n -= 12582912.0f;
     x -= n * 0.693359375f;
@@ -93,8 +96,9 @@ INLINE void line(float *to, const float *from, int64_t from_stride, int64_t rows
 }
 
 /* One or two vectors of each output: two hide how long a sum takes, and halve what is read. */
-INLINE void point_at(float *y, const float *x, const float *w, const float *bias, int64_t channels,
-                     int64_t out, int64_t size, int rectify, int64_t vectors) {
+INLINE void pointwise_at(float *y, const float *x, const float *w, const float *bias,
+                         int64_t channels, int64_t out, int64_t size, int rectify,
+                         int64_t vectors) {
     for (int64_t o = 0; o < out; o += 4) {
         int64_t m = out - o < 4 ? out - o : 4;
         const float *row[4]; /* of fewer than four outputs the first once more */
@@ -116,12 +120,12 @@ INLINE void point_at(float *y, const float *x, const float *w, const float *bias
 }
 
 /* [C, size] -> [O, size], size a multiple of WIDTH: y = W x + b, and relu. */
-INLINE void point(float *y, const float *x, const float *w, const float *bias, int64_t channels,
-                  int64_t out, int64_t size, int rectify) {
+INLINE void pointwise(float *y, const float *x, const float *w, const float *bias, int64_t channels,
+                      int64_t out, int64_t size, int rectify) {
     int64_t p = 0;
     for (; p + 2 * WIDTH <= size; p += 2 * WIDTH)
-        point_at(y + p, x + p, w, bias, channels, out, size, rectify, 2);
-    if (p < size) point_at(y + p, x + p, w, bias, channels, out, size, rectify, 1);
+        pointwise_at(y + p, x + p, w, bias, channels, out, size, rectify, 2);
+    if (p < size) pointwise_at(y + p, x + p, w, bias, channels, out, size, rectify, 1);
 }
 
 /* One row of m channels of the stem, four at most. */
@@ -181,8 +185,8 @@ INLINE void frequency(float *y, float *mean, const float *x, const float *w, con
 }
 
 /* What f1 does to the mean: over time, normalised, silu; [C, t + 2 dilation] -> [C, t]. */
-INLINE void over_time(float *y, const float *x, const float *w, const float *bias,
-                      int64_t channels, int64_t dilation, int64_t t) {
+INLINE void over_time(float *y, const float *x, const float *w, const float *bias, int64_t channels,
+                      int64_t dilation, int64_t t) {
     for (int64_t c = 0; c < channels; c++, w += 3, x += t + 2 * dilation, y += t)
         for (int64_t p = 0; p < t; p += WIDTH) {
             vec sum = all(bias[c]) + load(x + p) * w[0];

@@ -14,11 +14,11 @@ typedef struct {
 /* Where in the scratch a clip's values are kept, in floats. */
 typedef struct {
     int64_t t, input, stem, deep, inner, last;
-    int64_t slope, other; /* gradients of a block's input and output, exchanged block by block */
-    int64_t third;        /* of the neck's input */
-    int64_t narrow;       /* of what a block averages over frequency */
-    int64_t fourth;       /* of what a convolution over time sees */
-    int64_t turned;       /* a pointwise convolution's weights, transposed */
+    int64_t dx, dy;     /* gradients of a block's input and output, exchanged block by block */
+    int64_t deep_grad;  /* of the neck's input */
+    int64_t narrow;     /* of what a block averages over frequency */
+    int64_t look_grad;  /* of what a convolution over time sees */
+    int64_t transposed; /* a pointwise convolution's weights */
     int64_t all;
     struct {
         int64_t widened, look, inner, out;
@@ -55,23 +55,24 @@ static Layout lay_out(const Shape *s, int64_t frames) {
     l.deep = reserve(&all, channels * BANDS * (t + 4));
     l.inner = reserve(&all, channels * t);
     l.last = reserve(&all, s->last * t);
-    l.slope = reserve(&all, widest * t);
-    l.other = reserve(&all, widest * t);
-    l.third = reserve(&all, channels * BANDS * (t + 4));
+    l.dx = reserve(&all, widest * t);
+    l.dy = reserve(&all, widest * t);
+    l.deep_grad = reserve(&all, channels * BANDS * (t + 4));
     l.narrow = reserve(&all, narrow * t);
-    l.fourth = reserve(&all, narrow * (t + reach));
-    l.turned = reserve(&all, matrix);
+    l.look_grad = reserve(&all, narrow * (t + reach));
+    l.transposed = reserve(&all, matrix);
     l.all = all;
     return l;
 }
 
 /* A row of numbers one after another: where each kind of weight is read and written. */
 typedef struct {
-    const float *raw, *statistics, *slope; /* as in the network; mean and 1 / deviation */
-    float *folded, *raw_slope;
+    const float *raw, *statistics, *grad; /* as in the network; mean and 1 / deviation */
+    float *folded, *raw_grad;
 } Cursor;
 
-/* A convolution [O, I] and its normalisation, of each of some sub-bands: fold, or unfold a slope. */
+/* A convolution [O, I] and its normalisation, of each of some sub-bands: fold, or unfold a
+ * gradient. */
 static void normalised(Cursor *c, int64_t out, int64_t in, int64_t bands, int back) {
     int64_t rows = out * bands;
     const float *scale = c->raw + out * in, *shift = scale + rows;
@@ -80,14 +81,14 @@ static void normalised(Cursor *c, int64_t out, int64_t in, int64_t bands, int ba
         const float *w = c->raw + r / bands * in;
         float factor = scale[r] * rate[r];
         if (back) {
-            const float *slope = c->slope + r * in;
-            float *to = c->raw_slope + r / bands * in, of_factor = -mean[r] * c->slope[rows * in + r];
+            const float *grad = c->grad + r * in;
+            float *to = c->raw_grad + r / bands * in, of_factor = -mean[r] * c->grad[rows * in + r];
             for (int64_t i = 0; i < in; i++) {
-                to[i] += slope[i] * factor;
-                of_factor += slope[i] * w[i];
+                to[i] += grad[i] * factor;
+                of_factor += grad[i] * w[i];
             }
-            c->raw_slope[out * in + r] += of_factor * rate[r];
-            c->raw_slope[out * in + rows + r] += c->slope[rows * in + r];
+            c->raw_grad[out * in + r] += of_factor * rate[r];
+            c->raw_grad[out * in + rows + r] += c->grad[rows * in + r];
         } else {
             for (int64_t i = 0; i < in; i++) c->folded[r * in + i] = w[i] * factor;
             c->folded[rows * in + r] = shift[r] - mean[r] * factor;
@@ -96,8 +97,8 @@ static void normalised(Cursor *c, int64_t out, int64_t in, int64_t bands, int ba
     c->raw += out * in + 2 * rows;
     c->statistics += 2 * rows;
     if (back) {
-        c->raw_slope += out * in + 2 * rows;
-        c->slope += rows * (in + 1);
+        c->raw_grad += out * in + 2 * rows;
+        c->grad += rows * (in + 1);
     } else {
         c->folded += rows * (in + 1);
     }
@@ -107,13 +108,13 @@ static void normalised(Cursor *c, int64_t out, int64_t in, int64_t bands, int ba
 static void plain(Cursor *c, int64_t count, int back) {
     for (int64_t i = 0; i < count; i++) {
         if (back)
-            c->raw_slope[i] += c->slope[i];
+            c->raw_grad[i] += c->grad[i];
         else
             c->folded[i] = c->raw[i];
     }
     c->raw += count;
     if (back)
-        c->raw_slope += count, c->slope += count;
+        c->raw_grad += count, c->grad += count;
     else
         c->folded += count;
 }
@@ -158,17 +159,17 @@ PUBLIC void kws_fold(const Shape *s, const float *raw, const float *statistics, 
     walk(s, (Cursor){raw, statistics, 0, folded, 0}, 0);
 }
 
-/* From the slope of the folded weights to that of the weights as they are in the network. */
-PUBLIC void kws_unfold(const Shape *s, const float *raw, const float *statistics,
-                       const float *slope, float *raw_slope) {
-    walk(s, (Cursor){raw, statistics, slope, 0, raw_slope}, 1);
+/* From the gradient of the folded weights to that of the weights as they are in the network. */
+PUBLIC void kws_unfold(const Shape *s, const float *raw, const float *statistics, const float *grad,
+                       float *raw_grad) {
+    walk(s, (Cursor){raw, statistics, grad, 0, raw_grad}, 1);
 }
 
-/* Frames [MELS, n] to the last layer's [D, t]; all that the way back needs is kept. */
+/* Frames [MELS, n] to the last layer's [D, t]; all that `backward` needs is kept. */
 static void forward(const Shape *s, const float *w, const Layout *l, const float *features,
                     int64_t n, float *kept) {
     int64_t t = l->t, channels = s->stem, height = ROWS;
-    float *x = kept + l->stem, *mean = kept + l->narrow, *added = kept + l->fourth;
+    float *x = kept + l->stem, *mean = kept + l->narrow, *added = kept + l->look_grad;
     line(kept + l->input, features, n, MELS, n, t, 4, s->causal ? 4 : 2, 0);
     stem(x, kept + l->input, w, w + s->stem * 25, s->stem, t);
     w += s->stem * 26;
@@ -179,7 +180,7 @@ static void forward(const Shape *s, const float *w, const Layout *l, const float
         const float *shortcut = x;
         if (channels != out) {
             float *widened = kept + l->block[b].widened;
-            point(widened, x, w, w + out * channels, channels, out, height * t, 1);
+            pointwise(widened, x, w, w + out * channels, channels, out, height * t, 1);
             w += out * (channels + 1);
             x = widened, shortcut = 0;
         }
@@ -187,7 +188,7 @@ static void forward(const Shape *s, const float *w, const Layout *l, const float
         w += out * BANDS * 4;
         line(look, mean, t, out, n, t, 2 * dilation, dilation << s->causal, 0);
         over_time(kept + l->block[b].inner, look, w, w + out * 3, out, dilation, t);
-        point(added, kept + l->block[b].inner, w + out * 4, 0, out, out, t, 0);
+        pointwise(added, kept + l->block[b].inner, w + out * 4, 0, out, out, t, 0);
         w += out * (4 + out);
         join(y, added, shortcut, out, rows, t);
         x = y, channels = out, height = rows;
@@ -196,7 +197,7 @@ static void forward(const Shape *s, const float *w, const Layout *l, const float
     line(deep, x, t, channels * BANDS, n, t, 4, s->causal ? 4 : 2, 0);
     neck(kept + l->inner, deep, w, channels, t);
     w += channels * 25;
-    point(kept + l->last, kept + l->inner, w, w + s->last * channels, channels, s->last, t, 1);
+    pointwise(kept + l->last, kept + l->inner, w, w + s->last * channels, channels, s->last, t, 1);
 }
 
 INLINE float total(vec x) {
@@ -206,8 +207,8 @@ INLINE float total(vec x) {
 }
 
 /* dw[o, i] += sum over p of dy[o, p] x[i, p], and db[o] += sum of dy[o, p] where there is a bias. */
-INLINE void point_slopes(float *dw, float *db, const float *dy, const float *x, int64_t channels,
-                         int64_t out, int64_t size) {
+INLINE void pointwise_grad(float *dw, float *db, const float *dy, const float *x, int64_t channels,
+                           int64_t out, int64_t size) {
     for (int64_t o = 0; o < out; o += 4) {
         int64_t many = out - o < 4 ? out - o : 4;
         const float *row[4]; /* of fewer than four the first once more */
@@ -219,9 +220,9 @@ INLINE void point_slopes(float *dw, float *db, const float *dy, const float *x, 
             for (int64_t p = 0; p < size; p += WIDTH) {
                 vec a = load(left + p), b = load(right + p);
                 for (int64_t r = 0; r < 4; r++) {
-                    vec slope = load(row[r] + p);
-                    sum[r] += slope * a;
-                    sum[r + 4] += slope * b;
+                    vec grad = load(row[r] + p);
+                    sum[r] += grad * a;
+                    sum[r + 4] += grad * b;
                 }
             }
             for (int64_t r = 0; r < many; r++) {
@@ -238,23 +239,23 @@ INLINE void point_slopes(float *dw, float *db, const float *dy, const float *x, 
 }
 
 /* [O, size] -> [C, size]: dx = W' dy. */
-INLINE void point_back(float *dx, const float *dy, const float *w, float *turned, int64_t channels,
-                       int64_t out, int64_t size) {
+INLINE void pointwise_backward(float *dx, const float *dy, const float *w, float *transposed,
+                               int64_t channels, int64_t out, int64_t size) {
     for (int64_t o = 0; o < out; o++)
-        for (int64_t i = 0; i < channels; i++) turned[i * out + o] = w[o * channels + i];
-    point(dx, dy, turned, 0, out, channels, size, 0);
+        for (int64_t i = 0; i < channels; i++) transposed[i * out + o] = w[o * channels + i];
+    pointwise(dx, dy, transposed, 0, out, channels, size, 0);
 }
 
-/* No slope passes where a rectified value is zero. */
-INLINE void unrectify(float *dy, const float *y, int64_t size) {
+/* No gradient passes where a rectified value is zero. */
+INLINE void relu_backward(float *dy, const float *y, int64_t size) {
     for (int64_t p = 0; p < size; p += WIDTH)
         store(dy + p, (vec)((ivec)load(dy + p) & (load(y + p) > 0.0f)));
 }
 
-/* Slopes of y = relu(wide + narrow + shortcut): dy where y is positive, and its sum over bands. */
-INLINE void unjoin(float *dy, float *narrow, const float *y, int64_t channels, int64_t rows,
-                   int64_t t) {
-    unrectify(dy, y, channels * rows * t);
+/* Gradients of y = relu(wide + narrow + shortcut): dy where y is positive, its sum over bands. */
+INLINE void join_backward(float *dy, float *narrow, const float *y, int64_t channels, int64_t rows,
+                          int64_t t) {
+    relu_backward(dy, y, channels * rows * t);
     for (int64_t c = 0; c < channels; c++)
         for (int64_t p = 0; p < t; p += WIDTH) {
             vec sum = all(0);
@@ -263,9 +264,9 @@ INLINE void unjoin(float *dy, float *narrow, const float *y, int64_t channels, i
         }
 }
 
-/* Slopes of over_time: dy [C, t] becomes that of the sum before silu; dx [C, t + 2 dilation]. */
-INLINE void over_time_back(float *dx, float *dw, float *dy, const float *x, const float *w,
-                           int64_t channels, int64_t dilation, int64_t t) {
+/* Gradients of over_time: dy [C, t] becomes that of the sum before silu; dx [C, t + 2 dilation]. */
+INLINE void over_time_backward(float *dx, float *dw, float *dy, const float *x, const float *w,
+                               int64_t channels, int64_t dilation, int64_t t) {
     const float *bias = w + channels * 3;
     memset(dx, 0, channels * (t + 2 * dilation) * sizeof *dx);
     for (int64_t c = 0; c < channels; c++) {
@@ -279,10 +280,10 @@ INLINE void over_time_back(float *dx, float *dw, float *dy, const float *x, cons
                 z += tap[k] * w[c * 3 + k];
             }
             vec open = 1.0f / (1.0f + exponential(-z));
-            vec slope = load(dy + c * t + p) * open * (1.0f + z * (1.0f - open));
-            for (int64_t k = 0; k < 3; k++) sums[k] += slope * tap[k];
-            sums[3] += slope;
-            store(dy + c * t + p, slope);
+            vec grad = load(dy + c * t + p) * open * (1.0f + z * (1.0f - open));
+            for (int64_t k = 0; k < 3; k++) sums[k] += grad * tap[k];
+            sums[3] += grad;
+            store(dy + c * t + p, grad);
         }
         for (int64_t k = 0; k < 3; k++) {
             dw[c * 3 + k] += total(sums[k]);
@@ -295,18 +296,19 @@ INLINE void over_time_back(float *dx, float *dw, float *dy, const float *x, cons
     }
 }
 
-/* Slopes of frequency: dx [C, height, t] from dy [C, rows, t] and that of the mean [C, t], which
+/* Gradients of frequency: dx [C, height, t] from dy [C, rows, t] and that of the mean [C, t], which
  * lies in rows of a stride. Where there is a shortcut, dy without the mean's is added. */
-INLINE void frequency_back(float *dx, float *dw, const float *dy, const float *mean,
-                           int64_t mean_stride, const float *x, const float *w, int64_t channels,
-                           int64_t height, int64_t stride, int64_t t, int shortcut) {
+INLINE void frequency_backward(float *dx, float *dw, const float *dy, const float *mean,
+                               int64_t mean_stride, const float *x, const float *w,
+                               int64_t channels, int64_t height, int64_t stride, int64_t t,
+                               int shortcut) {
     int64_t rows = height / stride, band = rows / BANDS;
     float *shift = dw + channels * BANDS * 3;
     for (int64_t c = 0; c < channels; c++) {
-        const float *in = x + c * height * t, *slope = dy + c * rows * t;
+        const float *in = x + c * height * t, *grad = dy + c * rows * t;
         float *to = dx + c * height * t;
         if (shortcut)
-            memcpy(to, slope, height * t * sizeof *to);
+            memcpy(to, grad, height * t * sizeof *to);
         else
             memset(to, 0, height * t * sizeof *to);
         for (int64_t f = 0; f < rows; f++) {
@@ -316,7 +318,7 @@ INLINE void frequency_back(float *dx, float *dw, const float *dy, const float *m
             const float *above = at + 1 < height ? here + t : 0;
             vec sums[4] = {all(0), all(0), all(0), all(0)};
             for (int64_t p = 0; p < t; p += WIDTH) {
-                vec d = load(slope + f * t + p) + load(mean + c * mean_stride + p) * (1.0f / rows);
+                vec d = load(grad + f * t + p) + load(mean + c * mean_stride + p) * (1.0f / rows);
                 float *middle = to + at * t + p;
                 sums[1] += d * load(here + p);
                 sums[3] += d;
@@ -336,16 +338,16 @@ INLINE void frequency_back(float *dx, float *dw, const float *dy, const float *m
     }
 }
 
-/* Slopes of neck: dx [C, BANDS, t + 4] from dy [C, t]. */
-INLINE void neck_back(float *dx, float *dw, const float *dy, const float *x, const float *w,
-                      int64_t channels, int64_t t) {
+/* Gradients of neck: dx [C, BANDS, t + 4] from dy [C, t]. */
+INLINE void neck_backward(float *dx, float *dw, const float *dy, const float *x, const float *w,
+                          int64_t channels, int64_t t) {
     memset(dx, 0, channels * BANDS * (t + 4) * sizeof *dx);
     for (int64_t r = 0; r < channels * BANDS; r++, x += t + 4, dx += t + 4) {
-        const float *slope = dy + r / BANDS * t;
+        const float *grad = dy + r / BANDS * t;
         for (int64_t j = 0; j < 5; j++) {
             vec sum = all(0);
             for (int64_t p = 0; p < t; p += WIDTH) {
-                vec d = load(slope + p);
+                vec d = load(grad + p);
                 sum += d * load(x + p + j);
                 store(dx + p + j, load(dx + p + j) + d * w[r * 5 + j]);
             }
@@ -354,8 +356,8 @@ INLINE void neck_back(float *dx, float *dw, const float *dy, const float *x, con
     }
 }
 
-/* Slopes of stem's weights and biases from dy [C, ROWS, t]; x is [MELS, t + 4]. */
-INLINE void stem_slopes(float *dw, const float *dy, const float *x, int64_t channels, int64_t t) {
+/* Gradients of the stem's weights and biases from dy [C, ROWS, t]; x is [MELS, t + 4]. */
+INLINE void stem_grad(float *dw, const float *dy, const float *x, int64_t channels, int64_t t) {
     for (int64_t c = 0; c < channels; c += 2) {
         int64_t both = channels - c > 1;
         const float *left = dy + c * ROWS * t, *right = left + both * ROWS * t;
@@ -385,54 +387,54 @@ INLINE void stem_slopes(float *dw, const float *dy, const float *x, int64_t chan
     }
 }
 
-/* The way back from the slope of the last layer [D, n]; what forward kept is read, and the slopes
- * of the folded weights are added to dw. */
-static void backward(const Shape *s, const float *w, const Layout *l, const float *slope, int64_t n,
+/* Backwards from the gradient of the last layer [D, n]; what forward kept is read, and the
+ * gradients of the folded weights are added to dw. */
+static void backward(const Shape *s, const float *w, const Layout *l, const float *grad, int64_t n,
                      float *kept, float *dw) {
     int64_t t = l->t, channels = s->block[s->blocks - 1].out, height = BANDS, d = s->last;
-    float *dx = kept + l->slope, *dy = kept + l->other, *narrow = kept + l->narrow;
-    float *look = kept + l->fourth, *turned = kept + l->turned;
+    float *dx = kept + l->dx, *dy = kept + l->dy, *narrow = kept + l->narrow;
+    float *look = kept + l->look_grad, *transposed = kept + l->transposed;
     Needs needs;
     kws_needs(s, n, &needs);
     w += needs.folded, dw += needs.folded; /* from here on backwards */
 
     w -= d * (channels + 1), dw -= d * (channels + 1);
-    line(narrow, slope, n, d, n, t, 0, 0, 0);
-    unrectify(narrow, kept + l->last, d * t);
-    point_slopes(dw, dw + d * channels, narrow, kept + l->inner, channels, d, t);
-    point_back(look, narrow, w, turned, channels, d, t);
+    line(narrow, grad, n, d, n, t, 0, 0, 0);
+    relu_backward(narrow, kept + l->last, d * t);
+    pointwise_grad(dw, dw + d * channels, narrow, kept + l->inner, channels, d, t);
+    pointwise_backward(look, narrow, w, transposed, channels, d, t);
     w -= channels * 25, dw -= channels * 25;
-    neck_back(kept + l->third, dw, look, kept + l->deep, w, channels, t);
-    line(dx, kept + l->third + (s->causal ? 4 : 2), t + 4, channels * BANDS, n, t, 0, 0, 0);
+    neck_backward(kept + l->deep_grad, dw, look, kept + l->deep, w, channels, t);
+    line(dx, kept + l->deep_grad + (s->causal ? 4 : 2), t + 4, channels * BANDS, n, t, 0, 0, 0);
 
     for (int b = s->blocks - 1; b >= 0; b--) {
         int64_t out = channels, rows = height, dilation = s->block[b].dilation;
         channels = s->block[b].in, height *= s->block[b].stride;
         const float *before = kept + (b ? l->block[b - 1].out : l->stem);
         const float *x = channels == out ? before : kept + l->block[b].widened;
-        unjoin(dx, narrow, kept + l->block[b].out, out, rows, t);
+        join_backward(dx, narrow, kept + l->block[b].out, out, rows, t);
         w -= out * out, dw -= out * out;
-        point_slopes(dw, 0, narrow, kept + l->block[b].inner, out, out, t);
-        point_back(dy, narrow, w, turned, out, out, t);
+        pointwise_grad(dw, 0, narrow, kept + l->block[b].inner, out, out, t);
+        pointwise_backward(dy, narrow, w, transposed, out, out, t);
         w -= out * 4, dw -= out * 4;
-        over_time_back(look, dw, dy, kept + l->block[b].look, w, out, dilation, t);
-        /* The mean's slope is that of the frames themselves; beyond them there were zeros. */
+        over_time_backward(look, dw, dy, kept + l->block[b].look, w, out, dilation, t);
+        /* The mean's gradient is that of the frames themselves; beyond them there were zeros. */
         line(narrow, look + (dilation << s->causal), t + 2 * dilation, out, n, t, 0, 0, 0);
         w -= out * BANDS * 4, dw -= out * BANDS * 4;
-        frequency_back(dy, dw, dx, narrow, t, x, w, out, height, s->block[b].stride, t,
-                       channels == out);
+        frequency_backward(dy, dw, dx, narrow, t, x, w, out, height, s->block[b].stride, t,
+                           channels == out);
         float *swap = dx;
         dx = dy, dy = swap;
         if (channels != out) {
-            unrectify(dx, x, out * height * t);
+            relu_backward(dx, x, out * height * t);
             w -= out * (channels + 1), dw -= out * (channels + 1);
-            point_slopes(dw, dw + out * channels, dx, before, channels, out, height * t);
-            point_back(dy, dx, w, turned, channels, out, height * t);
+            pointwise_grad(dw, dw + out * channels, dx, before, channels, out, height * t);
+            pointwise_backward(dy, dx, w, transposed, channels, out, height * t);
             swap = dx, dx = dy, dy = swap;
         }
     }
-    unrectify(dx, kept + l->stem, s->stem * ROWS * t);
-    stem_slopes(dw - s->stem * 26, dx, kept + l->input, s->stem, t);
+    relu_backward(dx, kept + l->stem, s->stem * ROWS * t);
+    stem_grad(dw - s->stem * 26, dx, kept + l->input, s->stem, t);
 }
 
 /* Clips [B, MELS, n] to the layer before the mean over time [B, D, n]. */
@@ -446,14 +448,14 @@ PUBLIC void kws_trunk(const Shape *s, const float *folded, const float *features
     }
 }
 
-/* Adds to the slope of the folded weights, given that of what kws_trunk returns [B, D, n]. What lay
- * between is computed once more: that takes less time than to fetch it from memory. */
+/* Adds to the gradient of the folded weights, given that of what kws_trunk returns [B, D, n]. What
+ * lay between is computed once more: that takes less time than to fetch it from memory. */
 PUBLIC void kws_gradient(const Shape *s, const float *folded, const float *features,
-                         const float *slope, int64_t clips, int64_t n, float *scratch,
-                         float *folded_slope) {
+                         const float *grad, int64_t clips, int64_t n, float *scratch,
+                         float *folded_grad) {
     Layout l = lay_out(s, n);
-    for (int64_t c = 0; c < clips; c++, features += MELS * n, slope += s->last * n) {
+    for (int64_t c = 0; c < clips; c++, features += MELS * n, grad += s->last * n) {
         forward(s, folded, &l, features, n, scratch);
-        backward(s, folded, &l, slope, n, scratch, folded_slope);
+        backward(s, folded, &l, grad, n, scratch, folded_grad);
     }
 }

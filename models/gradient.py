@@ -113,25 +113,25 @@ class _Trunk(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[None, None, None, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, None, None, Tensor]:
         if torch.is_grad_enabled():  # as with create_graph=True
             raise RuntimeError("the compiled code cannot be differentiated twice")
         statistics, features, raw, folded = ctx.saved_tensors
-        slope = slope.contiguous()
+        grad = grad.contiguous()
         code: _Code = ctx.code
         shape, pieces = code.shape.ctypes.data, -(-len(features) // PIECE)
-        slopes = folded.new_zeros(pieces, len(folded))
+        grads = folded.new_zeros(pieces, len(folded))
 
         def run(clips: slice) -> None:
             scratch = np.empty(ctx.scratch, np.float32)
-            some, of, to = features[clips], slope[clips], slopes[clips.start // PIECE]
+            some, of, to = features[clips], grad[clips], grads[clips.start // PIECE]
             code.library.kws_gradient(
                 shape, folded.data_ptr(), some.data_ptr(), of.data_ptr(), len(some),
                 some.shape[2], scratch.ctypes.data, to.data_ptr(),
             )  # fmt: skip
 
         _share_out(run, len(features))
-        found, total = torch.zeros_like(raw), slopes.sum(0)
+        found, total = torch.zeros_like(raw), grads.sum(0)
         code.library.kws_unfold(
             shape, raw.data_ptr(), statistics.data_ptr(), total.data_ptr(), found.data_ptr()
         )
