@@ -16,7 +16,7 @@ from kws.base import BaseConfig
 from kws.config import Where
 from kws.errors import KwsError, UsageError
 from kws.files import refuse_unwritable
-from kws.names import spotted, tells_keywords_alone
+from kws.names import is_closed_set, spotted
 from kws.runtime import Runtime
 
 from . import options, trial
@@ -87,7 +87,7 @@ def evaluate(
     """
     _refuse(CLIPS_ONLY if stream else STREAM_ONLY, stream=stream)
     config = read_config(base, adapter)
-    if others and not stream and tells_keywords_alone(config.labels):
+    if others and not stream and is_closed_set(config.labels):
         raise UsageError(
             "--others are unknown words, which this network does without; leave it out"
         )

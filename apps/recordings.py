@@ -29,7 +29,7 @@ from audio_data.task import Task, make_task, measuring_task
 from kws.base import BaseConfig
 from kws.config import FeatureConfig, Where
 from kws.errors import UsageError
-from kws.names import SILENCE, tells_keywords_alone
+from kws.names import SILENCE, is_closed_set
 from models.registry import context
 
 from .progress import counting, note
@@ -154,7 +154,7 @@ class Recordings:
         heard = frozenset(name for name, where in before if where in LEARNT)
         known = dict(before)
         clips = selection.clips()
-        closed = selection.closed or (labels is not None and tells_keywords_alone(labels))
+        closed = selection.closed or (labels is not None and is_closed_set(labels))
         pool = [] if closed else selection.pool(clips)
         if labels is None:
             task = make_task(

@@ -32,7 +32,7 @@ _LOCK = threading.Lock()  # the library keeps its state in globals
 _SYNCHRONOUS = 2  # audio goes to a callback, and the call returns when all is said
 _DONT_EXIT = 0x8000  # on missing voices return an error, do not end the process
 _UTF8 = 1
-_RATE, _PITCH, _RANGE, _GAP = 1, 3, 4, 7
+_RATE, _PITCH, _RANGE = 1, 3, 4
 
 # ISO 639-3 tag:eSpeak NG's own tag.
 _PAIRS = """
@@ -91,7 +91,6 @@ def speak(
     rate: int = 175,
     pitch: int = 50,
     range_: int = 50,
-    gap: int = 0,
 ) -> NDArray[np.float32]:
     """Say ``text``; the same arguments give the same samples, whatever was said before.
 
@@ -102,7 +101,6 @@ def speak(
         rate: words a minute, 80 to 450.
         pitch: 0 to 99, 50 is the variant's own.
         range_: how much the pitch moves, 0 (monotone) to 99.
-        gap: pause between words, in units of 10 ms.
 
     Returns:
         ``[T]`` mono, float32 in [-1, 1], 16 kHz.
@@ -113,12 +111,11 @@ def speak(
         KwsError: the library is missing or refuses.
 
     """
-    settings = {_RATE: rate, _PITCH: pitch, _RANGE: range_, _GAP: gap}
+    settings = {_RATE: rate, _PITCH: pitch, _RANGE: range_}
     data = _encoded(text)
     _check("rate", rate, 80, 450)
     _check("pitch", pitch, 0, 99)
     _check("range", range_, 0, 99)
-    _check("gap", gap, 0, 1_000)
     name = language_file(voice) + (f"+{_known_variant(variant)}" if variant else "")
     pieces: list[bytes] = []
 

@@ -13,8 +13,8 @@ from kws.names import (
     UNKNOWN,
     check_names,
     folded,
+    is_closed_set,
     spotted,
-    tells_keywords_alone,
 )
 
 from .clips import SPLITS, UNTOLD, Clip, Split
@@ -54,7 +54,7 @@ class Task:
 
     @property
     def closed(self) -> bool:
-        return tells_keywords_alone(self.labels)
+        return is_closed_set(self.labels)
 
 
 def make_task(
@@ -214,7 +214,7 @@ class _Drawing:
         closed: bool = False,
     ) -> "_Drawing":
         """Put everybody into a split; the task is closed where the labels are."""
-        closed = closed or tells_keywords_alone(labels)
+        closed = closed or is_closed_set(labels)
         split, warnings = assign_splits(clips, known=known, first=spotted(labels))
         strangers = () if closed else unknown_clips(split, pool, {*spotted(labels)}, known)
         number = {label: index for index, label in enumerate(labels)}

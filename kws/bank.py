@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .base import Base
 from .config import HEAD
-from .engine import HopScorer, WindowScorer, clean_samples
+from .engine import HopScorer, WindowScorer
 from .errors import KwsError
 from .languages import AdapterBank
 from .sites import find_sites, unflatten
@@ -69,9 +69,7 @@ class Bank(AdapterBank):
             KwsError: the sound is shorter or longer than a view.
 
         """
-        if view.shape != (self.base.config.features.view,):
-            raise KwsError(f"a view has {self.base.config.features.view} samples, not {view.shape}")
-        features = torch.from_numpy(self._features(clean_samples(view)[0]))
+        features = torch.from_numpy(self._features(self._clean_view(view)))
         scores: NDArray[np.float32] = self.probabilities(features[None])[0].numpy()
         return scores
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # listening does without torch
     from torch import Tensor
 
 MARK: Final = "@"  # between a site's name and its form
-COINS: Final = 1_000_000_007  # added to a size to seed its signs: no order has that seed
+SIGNS_SEED: Final = 1_000_000_007  # added to a size to seed its signs: no order has that seed
 MOST: Final = 999_999  # numbers of a form that says how many
 
 Shapes = Sequence[tuple[int, ...]]  # of a site's tensors, the weight first
@@ -203,7 +203,7 @@ class Tied(_Added):
 
     def sources(self, shapes: Shapes) -> tuple[Indices, Signs]:
         found = [
-            (dealt.start + ranks(len(weights)) % len(dealt), coins(len(weights)))
+            (dealt.start + positions(len(weights)) % len(dealt), random_signs(len(weights)))
             for weights, dealt in self._dealt(shapes)
         ]
         if len(found) == 1:
@@ -412,7 +412,7 @@ def _parts(lengths: Sequence[int]) -> list[range]:
 
 
 @cache
-def ranks(weights: int) -> Indices:
+def positions(weights: int) -> Indices:
     """When each of a site's ``n`` weights is taken, from 0: ``[n]``.
 
     In a shuffled order, by bits that no release of NumPy changes.
@@ -422,9 +422,9 @@ def ranks(weights: int) -> Indices:
 
 
 @cache
-def coins(weights: int) -> Signs:
+def random_signs(weights: int) -> Signs:
     """Plus or minus one for each of a tensor's ``n`` weights: ``[n]``."""
-    return _plus_minus(weights + COINS, weights)
+    return _plus_minus(weights + SIGNS_SEED, weights)
 
 
 def _plus_minus(seed: int, count: int) -> Signs:

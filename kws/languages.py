@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .adapter import Adapter, check_base, check_head, check_streamable, load_adapter
 from .base import BaseConfig
 from .detector import DetectorConfig
+from .engine import clean_samples
 from .errors import KwsError, UsageError
 from .vector import DeltaPlan, WeightVector
 
@@ -159,6 +160,17 @@ class AdapterBank(ABC):
     def _unknown(self, language: str) -> UsageError:
         known = ", ".join(self.languages)
         return UsageError(f"no adapter for '{language}' is loaded; there are {known}")
+
+    def _clean_view(self, view: Array) -> Array:
+        """One view of sound ``[T]`` without samples that are no numbers.
+
+        Raises:
+            KwsError: it is shorter or longer than a view.
+
+        """
+        if view.shape != (self.config.features.view,):
+            raise KwsError(f"a view has {self.config.features.view} samples, not {view.shape}")
+        return clean_samples(view)[0]
 
     def _activate(self, adapter: Adapter | None) -> None:
         """Hear with the base's weights, and with what an adapter adds to them."""

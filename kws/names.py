@@ -27,10 +27,10 @@ def spotted(labels: Iterable[str]) -> tuple[str, ...]:
     return tuple(label for label in labels if label not in NO_KEYWORDS)
 
 
-def tells_keywords_alone(labels: Iterable[str]) -> bool:
+def is_closed_set(labels: Iterable[str]) -> bool:
     """Whether there is no class for unknown words or none for silence: a closed task.
 
-    >>> tells_keywords_alone(["ja", UNKNOWN, SILENCE]), tells_keywords_alone(["ja", UNKNOWN])
+    >>> is_closed_set(["ja", UNKNOWN, SILENCE]), is_closed_set(["ja", UNKNOWN])
     (False, True)
     """
     return not {*NO_KEYWORDS} <= {*labels}

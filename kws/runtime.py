@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .adapter import Adapter, check_head
 from .base import BaseConfig, check_classes
 from .config import HEAD
-from .engine import HopScorer, WindowScorer, clean_samples
+from .engine import HopScorer, WindowScorer
 from .errors import KwsError
 from .files import Arrays
 from .languages import AdapterBank
@@ -106,10 +106,8 @@ class Runtime(AdapterBank):
             KwsError: the sound is shorter or longer than a view.
 
         """
-        if view.shape != (self.config.features.view,):
-            raise KwsError(f"a view has {self.config.features.view} samples, not {view.shape}")
         network = self.network
-        return network.hear(network.start(), self._clips.clip(clean_samples(view)[0]))
+        return network.hear(network.start(), self._clips.clip(self._clean_view(view)))
 
     def hop_scorer(self, hop: int) -> HopScorer:
         """What hears a stream with a decision every ``hop`` samples.

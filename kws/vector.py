@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from .adapter import Adapter, pieces
 from .files import Arrays
-from .forms import coins, ranks
+from .forms import positions, random_signs
 from .quantized import dequantize
 from .templates import Templates
 
@@ -49,8 +49,8 @@ class WeightVector:
         spans: of every module, where its weights lie in the vector.
         templates: of the base.
         sizes: of each tensor.
-        ranks: ``[n]``, of each weight in its tensor (:func:`kws.forms.ranks`).
-        signs: ``[n]``, of each weight in its tensor (:func:`kws.forms.coins`).
+        positions: ``[n]``, of each weight in its tensor (:func:`kws.forms.positions`).
+        signs: ``[n]``, of each weight in its tensor (:func:`kws.forms.random_signs`).
 
     """
 
@@ -59,7 +59,7 @@ class WeightVector:
     spans: dict[str, slice]
     templates: Templates
     sizes: list[int]
-    ranks: Indices
+    positions: Indices
     signs: Array
 
     @classmethod
@@ -76,8 +76,8 @@ class WeightVector:
         alone = {p: tensors[f"{p}.weight"] for p, found in shapes.items() if len(found) == 1}
         vector = np.concatenate([tensor.ravel() for tensor in tensors.values()])
         sizes = [tensor.size for tensor in tensors.values()]
-        order = np.concatenate([ranks(size) for size in sizes]).astype(np.uint32)
-        signs = np.concatenate([coins(size) for size in sizes])
+        order = np.concatenate([positions(size) for size in sizes]).astype(np.uint32)
+        signs = np.concatenate([random_signs(size) for size in sizes])
         return cls(vector, shapes, spans, Templates(alone), sizes, order, signs)
 
     def plan(self, adapter: Adapter) -> DeltaPlan:
@@ -114,7 +114,7 @@ class WeightVector:
     def add(self, adapter: Adapter, plan: DeltaPlan, vector: Array) -> None:
         """Add a language's deltas, by its plan, to a vector ``[n]`` of these tensors, in place."""
         owned = dequantize(adapter.deltas, adapter.peaks, plan.sizes)
-        which = self.ranks % np.repeat(plan.amounts, self.sizes)
+        which = self.positions % np.repeat(plan.amounts, self.sizes)
         which += np.repeat(plan.firsts, self.sizes)
         vector += np.append(owned, np.float32(0))[which] * self.signs
         found = pieces(adapter, self.shapes, self.templates) if plan.others else ()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from kws.deltas import Adaptation
-from kws.forms import Tied, ranks
+from kws.forms import Tied, positions
 from kws.sites import Site
 
 from .swr import Policy, SiteScores, learn_where
@@ -53,15 +53,15 @@ class SharePolicy(Policy):
         self.register_buffer("allowance", torch.ones(()))
         self.site_scores = SiteScores(len(sites))
         sizes = torch.tensor([site.size for site in sites])
-        positions = [
-            (torch.from_numpy(ranks(site.size)).float() + 0.5) / site.size for site in sites
+        shares_before = [
+            (torch.from_numpy(positions(site.size)).float() + 0.5) / site.size for site in sites
         ]
         self.register_buffer("sizes", sizes, persistent=False)
-        self.register_buffer("log_ranks", torch.cat(positions).log(), persistent=False)
+        self.register_buffer("log_positions", torch.cat(shares_before).log(), persistent=False)
 
     allowance: Tensor  # []
     sizes: Tensor  # [S]
-    log_ranks: Tensor  # [n], of each weight among its site's, as a share
+    log_positions: Tensor  # [n], of each weight among its site's, as a share
 
     def scores(self) -> Tensor:
         """``[S]``: logarithms of shares, before the price of all is known."""
@@ -70,11 +70,11 @@ class SharePolicy(Policy):
 
     def shares(self) -> Tensor:
         """``[S]``: how much of each site is owned."""
-        numbers = float(self.allowance) * len(self.log_ranks)
+        numbers = float(self.allowance) * len(self.log_positions)
         return shares_that_spend(self.scores(), self.sizes, numbers)
 
     def forward(self) -> Tensor:
-        edges = self.shares().log().repeat_interleave(self.sizes) - self.log_ranks
+        edges = self.shares().log().repeat_interleave(self.sizes) - self.log_positions
         hard = (edges > 0).to(edges.dtype)
         soft = (edges / SOFTNESS).sigmoid()
         return hard + (soft - soft.detach())  # hard forwards, soft backwards

@@ -95,10 +95,6 @@ def test_a_higher_pitch_is_higher() -> None:
     assert high > 1.3 * low
 
 
-def test_a_gap_separates_words() -> None:
-    assert len(speak("ja nein", "de", gap=20)) > len(speak("ja nein", "de")) + 0.1 * SAMPLE_RATE
-
-
 def test_people_differ() -> None:
     said = [speak("nein", "de", variant=name) for name in ("f1", "f2", "m1", "m7")]
     for one, other in combinations(said, 2):
@@ -156,7 +152,7 @@ def test_an_unknown_variant_names_its_neighbours() -> None:
         speak("x", variant="f9")
 
 
-@pytest.mark.parametrize("wrong", [{"rate": 20}, {"pitch": 100}, {"range_": -1}, {"gap": -1}])
+@pytest.mark.parametrize("wrong", [{"rate": 20}, {"pitch": 100}, {"range_": -1}])
 def test_numbers_out_of_range_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(UsageError, match="must lie between"):
         speak("x", "de", **wrong)  # type: ignore[arg-type]

@@ -166,9 +166,9 @@ def test_shared_numbers_are_what_the_page_on_adapters_says(
     for tensor, size in enumerate(sizes):
         change = np.zeros(size, np.float32)
         if got[tensor]:
-            ranks = np.argsort(np.argsort(draw(size, size), kind="stable"))
+            positions = np.argsort(np.argsort(draw(size, size), kind="stable"))
             signs = 1 - 2 * (draw(size + 1_000_000_007, size) >> np.uint64(63)).astype(np.float32)
-            change = numbers[begin + ranks % got[tensor]] * signs
+            change = numbers[begin + positions % got[tensor]] * signs
         begin += got[tensor]
         wanted.append(change)
     form, found = Tied(count), np.zeros(sum(sizes), np.float32)

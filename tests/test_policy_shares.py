@@ -6,7 +6,7 @@ import torch
 from helpers import make_sites
 from torch import nn
 
-from kws.forms import Tied, ranks
+from kws.forms import Tied, positions
 from kws.sites import find_sites
 from policy.selection import spent
 from policy.shares import SharePolicy, apportion, shares_that_spend
@@ -73,7 +73,7 @@ def test_gates_are_as_many_as_the_numbers_that_are_kept() -> None:
     gates = policy().detach().split([site.size for site in SITES])
     kept = apportion(policy.scores().detach(), SITES, 190)
     for site, gate in zip(kept, gates, strict=True):
-        first = torch.from_numpy(ranks(len(gate)) < site.size)
+        first = torch.from_numpy(positions(len(gate)) < site.size)
         assert (first != gate.bool()).sum() <= 1
 
 
