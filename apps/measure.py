@@ -2,7 +2,6 @@
 
 import copy
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from audio_data.clips import Split
-from audio_data.logmel import log_mel
 from kws.adapter import Adapter, check_base
-from kws.bank import Bank
 from kws.base import Base
 from kws.deltas import Adaptation
 from kws.metrics import report
@@ -22,6 +19,7 @@ from models.cost import macs
 from policy.spottune import Routed, rerouted
 
 from .recordings import Recordings
+from .wiring import bank_of
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def network_of(base: Base, adapter: Adapter | None = None) -> nn.Module:
         config = base.config
         check_base(adapter, config)
         return rerouted(copy.deepcopy(base.network).cpu(), adapter).eval()
-    bank = Bank(base, partial(log_mel, config=base.config.features))
+    bank = bank_of(base)
     if adapter:
         bank.set_adapter(bank.load_adapter(adapter))
     return bank.network

@@ -13,7 +13,6 @@ from kws.base import BaseConfig, read_base_config, read_base_tensors
 from kws.config import FeatureConfig
 from kws.errors import KwsError, UsageError
 from kws.files import Arrays
-from kws.languages import AdapterBank
 from kws.runtime import FrontEnd, Network, Runtime
 from models import compiled
 
@@ -59,16 +58,11 @@ def open_base(folder: Folder) -> "Base":
     return load_base(folder, build)
 
 
-def open_bank(
-    base: Folder, adapters: Sequence[AdapterFolder] | str | Path = (), language: str | None = None
-) -> "Bank":
-    """A base with adapters; active is ``language``, else the last adapter, else the base's own."""
+def bank_of(base: "Base") -> "Bank":
+    """A bank in torch of a base, without adapters yet."""
     from kws.bank import Bank
 
-    opened = open_base(base)
-    bank = Bank(opened, partial(log_mel, config=opened.config.features))
-    _load(bank, adapters, language)
-    return bank
+    return Bank(base, partial(log_mel, config=base.config.features))
 
 
 def open_runtime(
@@ -78,10 +72,10 @@ def open_runtime(
     *,
     kernels: bool = True,
 ) -> Runtime:
-    """A base with adapters for listening, without torch; arguments as of :func:`open_bank`.
+    """A base with adapters for listening, without torch.
 
-    It runs as compiled code. Where that was not built, or ``kernels`` is false, NumPy and ONNX
-    Runtime take its place.
+    Active is ``language``, else the last adapter, else the base's own. It runs as compiled code.
+    Where that was not built, or ``kernels`` is false, NumPy and ONNX Runtime take its place.
 
     Raises:
         UsageError: the language is not loaded, or two adapters have one name.
@@ -99,10 +93,10 @@ def open_runtime(
 
 
 def _load(
-    bank: AdapterBank, adapters: Sequence[AdapterFolder] | str | Path, language: str | None
+    runtime: Runtime, adapters: Sequence[AdapterFolder] | str | Path, language: str | None
 ) -> None:
     """Load all, or the one, and activate one."""
-    names = [bank.config.language]
+    names = [runtime.config.language]
     for source in [adapters] if isinstance(adapters, str | Path) else adapters:
         name, folder = source if isinstance(source, tuple) else ("", source)
         adapter = load_adapter(folder)
@@ -111,8 +105,8 @@ def _load(
             raise UsageError(
                 f"two adapters are called {name}; call one otherwise: --adapter NAME={folder}"
             )
-        names.append(bank.load_adapter(adapter, name))
-    bank.set_adapter(language or names[-1])
+        names.append(runtime.load_adapter(adapter, name))
+    runtime.set_adapter(language or names[-1])
 
 
 def _network_builder(base: Path, kernels: bool) -> Callable[[BaseConfig, Arrays], Network]:

@@ -17,7 +17,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from apps.wiring import open_bank, open_runtime
+from apps.wiring import bank_of, open_base, open_runtime
 from kws.adapter import load_adapter
 from kws.bank import Bank
 from kws.runtime import Runtime
@@ -56,7 +56,7 @@ def measure(name: str, bank: Bank | Runtime, adapters: list[Path]) -> None:
 def main(base: Path, adapters: list[Path]) -> None:
     """Measure and print."""
     torch.set_num_threads(1)
-    measure("torch", open_bank(base), adapters)
+    measure("torch", bank_of(open_base(base)), adapters)
     if compiled.library() is not None:
         measure("compiled", open_runtime(base), adapters)
     measure("ONNX Runtime", open_runtime(base, kernels=False), adapters)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from apps.cli import COMMANDS, kws
 from apps.export import language_file
-from apps.wiring import open_bank, open_runtime
+from apps.wiring import bank_of, open_base, open_runtime
 from kws.adapter import load_adapter
 from kws.base import BASE_MODEL, read_base_config
 from kws.files import read_tensors
@@ -142,9 +142,12 @@ def test_the_runtime_scores_as_torch_does(
     language: str,
     kernels: bool,
 ) -> None:
-    folders = ZOO / "ara", [ZOO / "cmn"], language
-    expected = open_bank(*folders).scores(wave[:16_000])
-    found = open_runtime(*folders, kernels=kernels).scores(wave[:16_000])
+    bank = bank_of(open_base(ZOO / "ara"))
+    bank.load_adapter(ZOO / "cmn")
+    bank.set_adapter(language)
+    expected = bank.scores(wave[:16_000])
+    runtime = open_runtime(ZOO / "ara", [ZOO / "cmn"], language, kernels=kernels)
+    found = runtime.scores(wave[:16_000])
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
 
 

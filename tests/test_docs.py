@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from apps.results import write_results, write_summary
-from apps.wiring import open_bank, open_runtime
+from apps.wiring import bank_of, open_base, open_runtime
 from kws.engine import Engine
 from kws.files import read_json
 
@@ -22,7 +22,8 @@ def test_the_adapter_format_is_as_documented(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(ROOT)
     found: dict[str, dict[str, np.ndarray]] = {}
     exec(code, found)
-    bank = open_bank(ROOT / "models" / "zoo" / "ara", [ROOT / "models" / "zoo" / "cmn"])
+    bank = bank_of(open_base(ROOT / "models" / "zoo" / "ara"))
+    bank.set_adapter(bank.load_adapter(ROOT / "models" / "zoo" / "cmn"))
     for name, tensor in bank.network.state_dict().items():
         np.testing.assert_allclose(found["weights"][name], tensor.numpy(), atol=1e-6)
 
