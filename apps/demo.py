@@ -6,8 +6,6 @@ text, and heard beside the others. Speech that a folder holds is not made again.
 """
 
 import shlex
-import shutil
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,18 +24,16 @@ from audio_data.mixture import KEYWORDS, SPEAKERS
 from audio_data.synthesis import make_corpus
 from kws.adapter import AdapterConfig, read_adapter_config
 from kws.base import read_base_config
-from kws.detector import Detection
 from kws.errors import KwsError, UsageError
 from kws.names import spotted
 
 from . import options, spoken, whole
 from .card import counted
-from .demo_stream import SCREEN, Said, compose, hear, is_right, record, stream_table
+from .demo_stream import SCREEN, Heard, count_right, play, stream_table, tell_next
 from .learn import Recipe, learn_language
 from .live import LiveEngine
 from .progress import counting, step
 from .recordings import Recordings, Selection
-from .terminal import can_draw
 from .wiring import open_base, open_runtime
 from .zoo import BASE, ZOO
 
@@ -106,13 +102,12 @@ def run(out: Path, size: Size, seed: int, device: str, data: Path | None = None)
     """Do all of it, and tell about it: a row for each language."""
     begun, console = time.monotonic(), Console(highlight=False)
     click.echo(f"About a minute on two cores; all of it goes to {out}.\n")
-    heard: list[tuple[Said, list[Detection]]] = []
     folders = {name: ZOO / folder for name, folder in (RECORDED if data else LANGUAGES).items()}
     with step(console, _title(data, folders)):
         clips = _recorded(data, folders) if data else _spoken(out / "speech", folders)
     with step(console, "Listening: a base of one language, an adapter each for the others"):
         turns = [*([OWN] if data else []), *folders, next(iter(folders))]
-        heard += _hear(folders, clips, turns, size, seed, out / "stream.wav", out / SCREEN)
+        heard = _hear(folders, clips, turns, size, seed, out / "stream.wav", out / SCREEN)
     console.print(stream_table(heard, NAMES))
     with step(console, f"{NAMES[MINE]} is not supplied: it is learnt from words as text"):
         folders[MINE] = out / MINE
@@ -127,13 +122,12 @@ def run(out: Path, size: Size, seed: int, device: str, data: Path | None = None)
     console.print(stream_table(found, NAMES))
     heard += found
     rows = _rows(folders, heard)
-    right = sum(is_right(said, events) for said, events in heard)
-    console.print(f"{right} of {len(heard)} words were recognised correctly.")
+    console.print(f"{count_right(heard)} of {len(heard)} words were recognised correctly.")
     if not all(events for _, events in heard):
         console.print("Those missed scored too low, or too briefly.")
     console.print()
     console.print(_table(rows))
-    _print_next(out, folders)
+    _tell_next(out, folders)
     console.print(f"\nDone in {time.monotonic() - begun:.0f} seconds.")
     return rows
 
@@ -173,12 +167,10 @@ def _hear(
     seed: int,
     wav: Path,
     picture: Path,
-) -> list[tuple[Said, list[Detection]]]:
+) -> list[Heard]:
     """A stream of some words in each language in turn, and what is heard of each."""
     bank = open_runtime(BASE, list(folders.items()), turns[0])
-    said = record(compose(clips, turns, size.turn, seed), wav)
-    found = hear(LiveEngine(bank), wav, said, picture, seen=can_draw(sys.stdout))
-    return list(zip(said, found, strict=True))
+    return play(LiveEngine(bank), clips, turns, size.turn, seed, wav, picture)
 
 
 def _learn(folder: Path, size: Size, seed: int, device: str) -> str:
@@ -193,13 +185,11 @@ def _learn(folder: Path, size: Size, seed: int, device: str) -> str:
     return spoken.trust(config, recordings)
 
 
-def _rows(
-    folders: Mapping[str, Path], heard: Sequence[tuple[Said, Sequence[Detection]]]
-) -> list[Row]:
+def _rows(folders: Mapping[str, Path], heard: Sequence[Heard]) -> list[Row]:
     rows = []
     for language, folder in folders.items():
-        own = [is_right(said, events) for said, events in heard if said.language == language]
-        rows.append(Row(language, read_adapter_config(folder), sum(own), len(own)))
+        own = [(said, events) for said, events in heard if said.language == language]
+        rows.append(Row(language, read_adapter_config(folder), count_right(own), len(own)))
     return rows
 
 
@@ -220,25 +210,18 @@ def _table(rows: Sequence[Row]) -> Table:
     return table
 
 
-def _print_next(out: Path, folders: Mapping[str, Path]) -> None:
-    """Say where the pictures are and what to try; unwrapped, so that it can be copied."""
-    command = shlex.quote("kws" if shutil.which("kws") else sys.argv[0])
+def _tell_next(out: Path, folders: Mapping[str, Path]) -> None:
     base = f"--base {_typed(BASE)}"
     loaded = " ".join(f"--adapter {name}={_typed(at)}" for name, at in folders.items())
-    click.echo("\nPictures:")
-    for path in sorted([*out.rglob("*.png"), *out.glob(f"*{SCREEN}")]):
-        click.echo(f"  {path}")
-    click.echo(
-        "\nTry next:\n"
-        f"  {command} listen {base} {loaded}\n"
-        "      speak to it; keys 1 to 9 change the language\n"
-        f'  {command} adapt {base} --tts --words "oui,non" --language fr --out runs/mine\n'
-        "      words of your own, from text\n"
-        f"  {command} adapt {base} --data FOLDER --language TAG --budget 10% --out runs/mine\n"
-        "      or from recordings in FOLDER/<word>/*.wav: real use needs recordings of people\n"
-        f"  {command} demo --whole --out runs/whole\n"
-        "      the whole path from nothing, a base included"
-    )
+    adapt, mine = f"adapt {base}", "--out runs/mine"
+    commands = {
+        f"listen {base} {loaded}": "speak to it; keys 1 to 9 change the language",
+        f'{adapt} --tts --words "oui,non" --language fr {mine}': "words of your own, from text",
+        f"{adapt} --data FOLDER --language TAG --budget 10% {mine}": "or from recordings in "
+        "FOLDER/<word>/*.wav: real use needs recordings of people",
+        "demo --whole --out runs/whole": "the whole path from nothing, a base included",
+    }
+    tell_next(out, commands)
 
 
 def _typed(path: Path) -> str:

@@ -1,12 +1,16 @@
-"""A stream made of a corpus's words, heard while keys change the language."""
+"""What the demonstrations share: a corpus's words heard while keys change the language; the end."""
 
 import random
+import shlex
+import shutil
+import sys
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import click
 import numpy as np
 from rich.table import Table
 
@@ -23,6 +27,7 @@ from kws.files import write_bytes
 from . import listen
 from .live import LiveEngine
 from .screen import Screen, no_terminal
+from .terminal import can_draw
 
 GAP: Final = 1.0  # seconds of quiet after each word: by then it has left the view
 SCREEN: Final = "screen.svg"  # the last picture of the stream
@@ -38,6 +43,9 @@ class Said:
     begin: float
 
 
+Heard = tuple[Said, Sequence[Detection]]  # a word, and what was detected from it
+
+
 class Fingers:
     """Types a language's key once the stream has come to its words."""
 
@@ -48,6 +56,21 @@ class Fingers:
     def poll(self) -> str:
         due = self._said[max(0, bisect_right(self._begins, self._engine.seconds) - 1)]
         return str(self._engine.languages.index(due.language) + 1)
+
+
+def play(
+    engine: LiveEngine,
+    clips: Iterable[Clip],
+    turns: Sequence[str],
+    words: int,
+    seed: int,
+    wav: Path,
+    picture: Path,
+) -> list[Heard]:
+    """Hear a stream of some words of each turn's language, on the terminal where there is one."""
+    said = record(compose(clips, turns, words, seed), wav)
+    found = hear(engine, wav, said, picture, seen=can_draw(sys.stdout))
+    return list(zip(said, found, strict=True))
 
 
 def compose(clips: Iterable[Clip], turns: Sequence[str], words: int, seed: int) -> list[Clip]:
@@ -116,9 +139,12 @@ def is_right(said: Said, heard: Sequence[Detection]) -> bool:
     return [(event.language, event.keyword) for event in heard] == [(said.language, said.word)]
 
 
-def stream_table(
-    heard: Sequence[tuple[Said, Sequence[Detection]]], names: Mapping[str, str]
-) -> Table:
+def count_right(heard: Iterable[Heard]) -> int:
+    """How many words were heard rightly."""
+    return sum(is_right(said, events) for said, events in heard)
+
+
+def stream_table(heard: Iterable[Heard], names: Mapping[str, str]) -> Table:
     """What was said and what was heard, word by word; languages by their names."""
     table = Table("from", "language", "said", "heard", "at", "score", "", title="The stream")
     before = ""
@@ -136,3 +162,17 @@ def stream_table(
             "right" if is_right(one, events) else "wrong" if events else "missed",
         )
     return table
+
+
+def tell_next(out: Path, commands: Mapping[str, str]) -> None:
+    """Say where the pictures are and what to try; unwrapped, so that it can be copied.
+
+    Each of the commands, which come without the program's name, with what it does.
+    """
+    program = shlex.quote("kws" if shutil.which("kws") else sys.argv[0])
+    click.echo("\nPictures:")
+    for path in sorted([*out.rglob("*.png"), *out.glob(f"*{SCREEN}")]):
+        click.echo(f"  {path}")
+    click.echo("\nTry next:")
+    for command, does in commands.items():
+        click.echo(f"  {program} {command}\n      {does}")

@@ -5,8 +5,6 @@ of all three is heard while keys change the language. What a folder holds is not
 """
 
 import shlex
-import shutil
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -28,17 +26,17 @@ from policy.transfer import RATE
 
 from . import learn, pictures, pretrain
 from .card import COMMAND
-from .demo_stream import SCREEN, compose, hear, is_right, record, stream_table
+from .demo_stream import SCREEN, count_right, play, stream_table, tell_next
 from .live import LiveEngine
 from .measure import measure, network_of
 from .progress import counting, step
 from .recordings import Recordings, Selection
 from .stored import is_unfinished
-from .terminal import can_draw
 from .wiring import open_base, open_runtime
 
 NAMES: Final = {"en": "English", "cmn": "Mandarin", "ar": "Arabic"}  # that of the base first
 BASE, *OTHERS = NAMES
+STREAM: Final = "stream.wav"
 TURNS: Final = (BASE, *OTHERS, BASE)  # languages of the stream
 TAU, METHOD, BUDGET = 1.0, "swr", "10%"
 THRESHOLD: Final = 0.7  # above the usual one: a network is surer of synthetic voices than of people
@@ -103,18 +101,16 @@ def run(out: Path, size: Size, seed: int, device: str) -> tuple[list[Row], float
         owned = [pictures.row_of(adapter.config) for adapter in adapters]
         pictures.choices(owned, find_sites(base.network), out / "sites.png")
     with step(console, "Listening to a stream of such voices, changing the language by key"):
-        stream = out / "stream.wav"
-        said = record(compose(read_corpus(manifest), TURNS, size.turn, seed), stream)
         bank = open_runtime(out / "base", [out / name for name in OTHERS], BASE)
-        engine = LiveEngine(bank, threshold=THRESHOLD)
-        heard = hear(engine, stream, said, out / SCREEN, seen=can_draw(sys.stdout))
-    right = sum(map(is_right, said, heard))
-    console.print(stream_table(list(zip(said, heard, strict=True)), NAMES))
-    console.print(f"{right} of {len(said)} words were recognised correctly.\n")
+        engine, clips = LiveEngine(bank, threshold=THRESHOLD), read_corpus(manifest)
+        heard = play(engine, clips, TURNS, size.turn, seed, out / STREAM, out / SCREEN)
+    right = count_right(heard)
+    console.print(stream_table(heard, NAMES))
+    console.print(f"{right} of {len(heard)} words were recognised correctly.\n")
     console.print(_result_table(rows))
-    _print_next(out)
+    _tell_next(out)
     console.print(f"\nDone in {time.monotonic() - begun:.0f} seconds.")
-    return rows, right / len(said)
+    return rows, right / len(heard)
 
 
 def _refuse_base(folder: Path) -> None:
@@ -217,24 +213,19 @@ def _result_table(rows: Sequence[Row]) -> Table:
     return table
 
 
-def _print_next(out: Path) -> None:
-    """Say where the pictures are and what to try; unwrapped, so that it can be copied."""
-    command = shlex.quote("kws" if shutil.which("kws") else sys.argv[0])
+def _tell_next(out: Path) -> None:
     base = f"--base {shlex.quote(str(out / 'base'))}"
     loaded = " ".join(f"--adapter {shlex.quote(str(out / name))}" for name in OTHERS)
-    hearing = f"{command} listen {base} {loaded} --language {BASE}"
-    stream = f"--wav {shlex.quote(str(out / 'stream.wav'))} --real-time --threshold {THRESHOLD}"
-    click.echo("\nPictures:")
-    for path in sorted([*out.rglob("*.png"), out / SCREEN]):
-        click.echo(f"  {path}")
+    listen = f"listen {base} {loaded} --language {BASE}"
+    stream = f"--wav {shlex.quote(str(out / STREAM))} --real-time --threshold {THRESHOLD}"
+    adapt = f"adapt {base} --data FOLDER --language TAG --budget {BUDGET} --out runs/mine"
+    commands = {
+        listen: "speak to it; keys 1, 2 and 3 change the language",
+        f"{listen} {stream}": "or let it hear the stream again",
+        adapt: "learn your own words from recordings in FOLDER/<word>/*.wav",
+    }
+    tell_next(out, commands)
     click.echo(
-        "\nTry next:\n"
-        f"  {hearing}\n"
-        "      speak to it; keys 1, 2 and 3 change the language\n"
-        f"  {hearing} {stream}\n"
-        "      or let it hear the stream again\n"
-        f"  {command} adapt {base} --data FOLDER --language TAG --budget {BUDGET} --out runs/mine\n"
-        "      learn your own words from recordings in FOLDER/<word>/*.wav\n"
         "Synthetic voices are not people: for real use, pretrain on recordings, as "
         "docs/comparing.md shows."
     )
