@@ -12,7 +12,8 @@ import click
 from kws import __version__
 from kws.errors import KwsError, UsageError
 
-from .terminal import complain, fill_standard_streams, terminable, write_any_script
+from .signals import terminable
+from .terminal import complain, fill_standard_streams, write_any_script
 
 COMMANDS: Final = {
     "demo": "Try the supplied languages, learn another from text, and try it too.",

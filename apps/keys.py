@@ -3,15 +3,12 @@
 import os
 import re
 import select
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from importlib.util import find_spec
-from types import FrameType
 from typing import Any, Final, Protocol, Self, TextIO
 
+from .signals import suspendable
 from .terminal import in_background
 
 SEQUENCE: Final = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|.?)", re.DOTALL)  # arrows, F1, Alt-x
@@ -113,36 +110,3 @@ class Keys:
     def _in_front(self) -> bool:
         """Whether the terminal, if it is one, may be touched without stopping the program."""
         return not self._terminal or self._input is None or not in_background(self._input)
-
-
-@contextmanager
-def suspendable(leave: Callable[[], object], enter: Callable[[], object]) -> Iterator[None]:
-    """Let Ctrl-Z stop the program once it has left the terminal; enter that when it goes on.
-
-    Inside another one, this leaves first and enters last. Where whoever started the program had it
-    ignore Ctrl-Z, it does.
-    """
-    number = getattr(signal, "SIGTSTP", None)
-    if number is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    outer = signal.getsignal(number)
-    if outer is signal.SIG_IGN:
-        yield
-        return
-
-    def stop(signal_number: int, frame: FrameType | None) -> None:
-        leave()
-        if callable(outer):
-            outer(signal_number, frame)
-        else:
-            innermost = signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)  # goes on here, some time
-            signal.signal(number, innermost)
-        enter()
-
-    signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        signal.signal(number, outer)

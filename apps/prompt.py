@@ -17,10 +17,10 @@ from rich.segment import Segment
 
 from audio_data.takes import Take, decibels
 
-from .keys import suspendable
 from .panels import Line, fitted, level_line, piece, spark
 from .screen import Source, wrap
-from .terminal import is_behind
+from .signals import suspendable
+from .terminal import is_in_background
 
 WAVE: Final = 60  # columns of a waveform, at most
 NOTES: Final = 3  # sentences that stay on the screen
@@ -124,7 +124,7 @@ class PromptScreen:
     def __exit__(self, *exception: object) -> None:
         """Leave the last picture standing."""
         self._suspended.close()
-        if is_behind(self._console.file):
+        if is_in_background(self._console.file):
             self._console.file = io.StringIO()
         self._live.stop()
         wrap(self._console, on=True)
@@ -157,12 +157,12 @@ class PromptScreen:
         self._draw()
 
     def _draw(self) -> None:
-        if not is_behind(self._console.file):
+        if not is_in_background(self._console.file):
             self._live.refresh()
 
     def _give(self, *, away: bool) -> None:
         """Give the terminal away, or take it again, where it is not another's."""
-        if not is_behind(self._console.file):
+        if not is_in_background(self._console.file):
             self._console.show_cursor(away)
             wrap(self._console, on=away)
 

@@ -22,10 +22,10 @@ from kws.detector import Detection
 from kws.errors import KwsError
 from kws.files import FULL, write_text
 
-from .keys import suspendable
 from .live import LiveEngine
 from .panels import KEYS, Picture, State, Traces, apart, keyed, losses
-from .terminal import is_behind, is_stuck, json_line, one_line
+from .signals import suspendable
+from .terminal import is_in_background, is_stuck, json_line, one_line
 
 FRAME_SECONDS: Final = 0.1  # between two drawings, at least
 METER_SECONDS: Final = 1.0  # over which the processor's share is taken
@@ -251,14 +251,14 @@ class Screen:
     def __exit__(self, *exception: object) -> None:
         """Give the terminal back, the last picture on it, unless another program has it."""
         self._suspended.close()
-        if is_behind(self._console.file):
+        if is_in_background(self._console.file):
             self._console.file = io.StringIO()
         self._live.stop()
         self._console.print(self._picture(), height=self._console.height - 1, end="")
         wrap(self._console, on=True)
 
     def _leave(self) -> None:
-        if is_behind(self._console.file):  # it was left before
+        if is_in_background(self._console.file):  # it was left before
             return
         self._console.set_alt_screen(False)
         self._console.show_cursor(True)
@@ -266,7 +266,7 @@ class Screen:
 
     def _come_back(self) -> None:
         """After a stop; in the background not before it comes back to the front."""
-        self._away = is_behind(self._console.file)
+        self._away = is_in_background(self._console.file)
         if self._away:
             return
         wrap(self._console, on=False)

@@ -1,29 +1,17 @@
-"""Writing in any script, and ending as the system asks."""
+"""Writing in any script, and what may be written and drawn where."""
 
 import io
 import json
-import math
 import os
 import select
 import shutil
-import signal
 import sys
 import textwrap
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import IO, Final, TextIO
+from typing import IO, TextIO
 
 import click
 
 from kws.names import steers
-
-SAME_SECONDS: Final = 10.0  # within which requests to terminate are one
-ENDS: Final = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-
-
-class Terminated(KeyboardInterrupt):
-    """A request to terminate; in a module that is run, Python tells it from Ctrl-C."""
 
 
 def fill_standard_streams() -> None:
@@ -103,12 +91,12 @@ def can_draw(stream: TextIO | None) -> bool:
     """
     from rich.console import Console  # which --help does without
 
-    if stream is None or not stream.isatty() or is_behind(stream):
+    if stream is None or not stream.isatty() or is_in_background(stream):
         return False
     return not Console(file=stream).is_dumb_terminal
 
 
-def is_behind(stream: IO[str]) -> bool:
+def is_in_background(stream: IO[str]) -> bool:
     """Whether a stream is a terminal that another program has."""
     try:
         return stream.isatty() and in_background(stream.fileno())
@@ -135,28 +123,3 @@ def is_stuck(stream: IO[str] | None) -> bool:
         return stream is not None and not select.select([], [stream], [], 0)[1]
     except (OSError, ValueError):  # no file behind it
         return False
-
-
-@contextmanager
-def terminable() -> Iterator[None]:
-    """Let a request to terminate, or a closed terminal, end the program as Ctrl-C does.
-
-    What whoever started the program had it ignore, as nohup does, stays ignored. Requests within
-    ``SAME_SECONDS`` are one: ``timeout`` sends two at once, systemd may, and a second would break
-    off the end.
-    """
-    asked = -math.inf
-
-    def end(number: int, frame: object) -> None:
-        nonlocal asked
-        if time.monotonic() - asked > SAME_SECONDS:
-            asked = time.monotonic()
-            raise Terminated
-
-    heard = [number for number in ENDS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, end) for number in heard}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

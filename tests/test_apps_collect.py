@@ -262,7 +262,7 @@ def test_in_the_background_it_leaves_the_terminal_to_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     file, behind = io.StringIO(), [False]
-    monkeypatch.setattr("apps.prompt.is_behind", lambda stream: behind[0])
+    monkeypatch.setattr("apps.prompt.is_in_background", lambda stream: behind[0])
     with PromptScreen(Person(), Console(file=file, force_terminal=True, width=80)) as screen:
         behind[0] = True
         left = file.tell()
@@ -336,7 +336,7 @@ def test_the_picture_shows_how_loud_it_is_and_the_last_notes() -> None:
 def test_who_stops_it_has_a_cursor_and_long_lines_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("apps.keys.os.kill", lambda *_: None)  # stops, and goes on at once
+    monkeypatch.setattr("apps.signals.os.kill", lambda *_: None)  # stops, and goes on at once
     file = io.StringIO()
     with PromptScreen(Person(), Console(file=file, force_terminal=True, width=80)):
         file.write("<in>")

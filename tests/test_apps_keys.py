@@ -9,8 +9,9 @@ import termios
 
 import pytest
 
-from apps.keys import Keys, suspendable
-from apps.terminal import can_draw, is_behind
+from apps.keys import Keys
+from apps.signals import suspendable
+from apps.terminal import can_draw, is_in_background
 
 
 def test_a_pipe_is_read_as_it_comes_and_its_end_is_no_key() -> None:
@@ -58,7 +59,7 @@ def test_ctrl_z_leaves_the_terminal_before_it_stops_and_takes_it_when_it_goes_on
 ) -> None:
     """The picture before the keys, and back in the other order; afterwards all is as it was."""
     did: list[str] = []
-    monkeypatch.setattr("apps.keys.os.kill", lambda *_: did.append("stop"))
+    monkeypatch.setattr("apps.signals.os.kill", lambda *_: did.append("stop"))
     before = signal.getsignal(signal.SIGTSTP)
     keys = suspendable(lambda: did.append("keys out"), lambda: did.append("keys in"))
     screen = suspendable(lambda: did.append("screen out"), lambda: did.append("screen in"))
@@ -74,7 +75,7 @@ def test_ctrl_z_that_whoever_started_it_had_it_ignore_is_ignored(
 ) -> None:
     """As a shell without job control has it: nobody could let the program go on."""
     did: list[str] = []
-    monkeypatch.setattr("apps.keys.os.kill", lambda *_: did.append("stop"))
+    monkeypatch.setattr("apps.signals.os.kill", lambda *_: did.append("stop"))
     before = signal.signal(signal.SIGTSTP, signal.SIG_IGN)
     try:
         with suspendable(lambda: did.append("out"), lambda: did.append("in")):
@@ -118,7 +119,7 @@ def test_in_the_background_a_terminal_is_left_alone_until_it_is_in_front_again(
             behind.append(True)
             termios.tcsetattr(terminal, termios.TCSANOW, shells)
 
-        monkeypatch.setattr("apps.keys.os.kill", stopped)
+        monkeypatch.setattr("apps.signals.os.kill", stopped)
         signal.raise_signal(signal.SIGTSTP)
         assert termios.tcgetattr(terminal)[3] & termios.ICANON
         os.write(typing, b"q\n")
@@ -157,7 +158,7 @@ def test_a_terminal_that_is_gone_when_it_would_be_in_front_ends_the_keys(
     with open(terminal) as stream, Keys(stream) as keys:
         behind = [True]
         monkeypatch.setattr("apps.keys.in_background", lambda terminal: bool(behind))
-        monkeypatch.setattr("apps.keys.os.kill", lambda *_: None)
+        monkeypatch.setattr("apps.signals.os.kill", lambda *_: None)
         signal.raise_signal(signal.SIGTSTP)
         assert keys.poll() == ""
         os.close(typing)
@@ -173,7 +174,7 @@ def test_where_nobody_can_be_in_the_background_all_is_in_front(
     monkeypatch.delattr("os.tcgetpgrp")
     typing, terminal = pty.openpty()
     with open(terminal, "r+b", buffering=0) as raw, io.TextIOWrapper(raw) as stream:
-        assert not is_behind(stream)
+        assert not is_in_background(stream)
         assert can_draw(stream) == (os.environ.get("TERM", "dumb") not in ("dumb", "unknown"))
     os.close(typing)
 

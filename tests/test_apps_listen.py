@@ -25,7 +25,7 @@ from apps.detect import detect
 from apps.listen import Recording, listen, obey, run
 from apps.live import LiveEngine
 from apps.screen import Lines
-from apps.terminal import terminable
+from apps.signals import terminable
 from kws.config import SAMPLE_RATE
 from kws.detector import Detection, DetectorConfig
 from kws.errors import KwsError, UsageError
@@ -736,7 +736,7 @@ def test_a_request_to_terminate_is_heard_again_where_the_first_was_lost(
 ) -> None:
     """As in code whose exceptions Python drops."""
     times = iter([0.0, 0.0, 9.0, 11.0, 11.0])
-    monkeypatch.setattr("apps.terminal.time.monotonic", lambda: next(times))
+    monkeypatch.setattr("apps.signals.time.monotonic", lambda: next(times))
     ended = []
     with terminable():
         for second in (0, 9, 11):

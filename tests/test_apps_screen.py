@@ -461,8 +461,8 @@ def test_in_the_background_nothing_is_drawn_until_it_is_in_front_again(
 ) -> None:
     """As after Ctrl-Z and bg: the terminal is another program's."""
     out, behind = io.StringIO(), [False]
-    monkeypatch.setattr("apps.screen.is_behind", lambda stream: behind[0])
-    monkeypatch.setattr("apps.keys.os.kill", lambda *_: None)  # stops, and goes on at once
+    monkeypatch.setattr("apps.screen.is_in_background", lambda stream: behind[0])
+    monkeypatch.setattr("apps.signals.os.kill", lambda *_: None)  # stops, and goes on at once
     console = Console(file=out, force_terminal=True, width=80, height=24)
     with Screen(LiveEngine(Loud()), Source(), console) as screen:
         behind[0] = True
