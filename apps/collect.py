@@ -18,7 +18,7 @@ from kws.engine import clean_samples
 from kws.errors import KwsError, UsageError
 from kws.files import refuse_unwritable
 
-from .keys import Keys, Typed
+from .keys import Keys, KeySource
 from .microphone import Microphone
 from .options import FOLDER, Command, finite, tag, words_of
 from .prompt import Prompt, PromptLines, PromptScreen
@@ -163,7 +163,7 @@ class Session:
         self._heard = np.zeros(0, np.float32)
 
 
-class Keyboard(Typed, Protocol):
+class Keyboard(KeySource, Protocol):
     """Where keys come from, or come from no more."""
 
     @property

@@ -46,7 +46,7 @@ class Said:
 Heard = tuple[Said, Sequence[Detection]]  # a word, and what was detected from it
 
 
-class Fingers:
+class ScriptedKeys:
     """Types a language's key once the stream has come to its words."""
 
     def __init__(self, engine: Engine, said: Sequence[Said]) -> None:
@@ -115,7 +115,7 @@ def hear(
     recording = listen.Recording(wav, real_time=seen)
     console = None if seen else no_terminal()
     with Screen(engine, recording, console, keyless=lambda: True) as screen:
-        listen.run(engine, recording, Fingers(engine, said), screen)
+        listen.run(engine, recording, ScriptedKeys(engine, said), screen)
     screen.save(picture)
     return matched(said, screen.found)
 

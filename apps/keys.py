@@ -15,7 +15,7 @@ SEQUENCE: Final = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|.?)", re.DOTALL)  # a
 BEGUN: Final = re.compile(r"\x1b(\[[0-?]*[ -/]*|O)?\Z")  # its rest may come at the next look
 
 
-class Typed(Protocol):
+class KeySource(Protocol):
     """Where keys come from."""
 
     def poll(self) -> str:

@@ -22,11 +22,11 @@ from kws.files import refuse_unwritable
 from . import options
 from .command import MOST_SECONDS, SECONDS, ProgramRunner, parse
 from .keep import LIMIT, Keeper
-from .keys import Keys, Typed
+from .keys import Keys, KeySource
 from .live import LiveEngine
 from .microphone import Microphone, list_devices
 from .panels import thresholds
-from .screen import Both, Lines, Screen, Show, Source, no_terminal
+from .screen import Lines, Screen, Show, Source, Tee, no_terminal
 from .terminal import can_draw, json_line
 from .worker import CAPACITY
 from .zoo import NamedAdapter, to_hear
@@ -73,7 +73,7 @@ class Recording:
 def run(
     engine: Engine,
     blocks: Iterable[NDArray[np.float32]],
-    keys: Typed,
+    keys: KeySource,
     show: Show,
     seconds: float = math.inf,
 ) -> bool:
@@ -318,7 +318,7 @@ def _show(
         return
     with Screen(engine, source, None if seen else no_terminal(), keyless=keyless) as screen:
         try:
-            yield screen if seen else Both(lines, screen)
+            yield screen if seen else Tee(lines, screen)
         finally:
             if picture:
                 screen.save(picture)

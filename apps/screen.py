@@ -168,8 +168,8 @@ class Lines:
             self.note(goes_on if trouble else "standard output takes lines again")
 
 
-class Both:
-    """Two at once, as lines for a program and a picture for people."""
+class Tee:
+    """Several at once, as lines for a program and a picture for people."""
 
     def __init__(self, *shows: Show) -> None:
         self._shows = shows
