@@ -22,8 +22,8 @@ from kws.errors import KwsError, UsageError
 from .terminal import json_line
 from .worker import CAPACITY, Tell, Worker
 
-SECONDS: Final = 10.0  # that a run may take
-MOST_SECONDS: Final = 86_400.0  # and that may be allowed
+TIMEOUT: Final = 10.0  # seconds that a run may take
+LONGEST_TIMEOUT: Final = 86_400.0  # seconds that may be allowed
 SHELLS: Final = (
     "sh",
     "ash",
@@ -56,7 +56,7 @@ class ProgramRunner:
     Args:
         text: program and arguments, quoted as for a shell.
         tell: takes a sentence when a run fails.
-        seconds: that a run may take.
+        timeout: seconds that a run may take.
         capacity: detections that may wait; None for any number.
         quiet: whether to throw away what it prints; else that goes to standard error.
 
@@ -70,13 +70,13 @@ class ProgramRunner:
         text: str,
         tell: Tell,
         *,
-        seconds: float = SECONDS,
+        timeout: float = TIMEOUT,
         capacity: int | None = CAPACITY,
         quiet: bool = False,
     ) -> None:
         self._arguments = parse(text)
         self._tell = tell
-        self._seconds = seconds
+        self._timeout = timeout
         self._output = subprocess.DEVNULL if quiet else 2  # standard error
         self._running: subprocess.Popen[bytes] | None = None
         self._ended = False
@@ -87,12 +87,12 @@ class ProgramRunner:
         for event in found:
             self._worker.submit(partial(self._run, event))
 
-    def close(self, seconds: float | None = None) -> None:
-        """Let the runs end, but wait no longer than so many seconds; then end them.
+    def close(self, timeout: float | None = None) -> None:
+        """Let the runs end, but wait no longer than ``timeout`` seconds; then end them.
 
         What still waits then is not begun.
         """
-        if not self._worker.close(seconds):
+        if not self._worker.close(timeout):
             self._tell("--exec: not all commands were run to their end")
             self._ended = True
             if process := self._running:  # read once: the worker forgets it when it ends
@@ -126,11 +126,11 @@ class ProgramRunner:
                 _end(process)
             record = json_line(event.as_dict()) + "\n"
             try:
-                process.communicate(record.encode(errors="replace"), timeout=self._seconds)
+                process.communicate(record.encode(errors="replace"), timeout=self._timeout)
             except subprocess.TimeoutExpired:
                 ended = _end(process)
                 how = "was ended" if ended else "runs as another user, so it has to end by itself"
-                self._tell(f"{self._name} took more than {self._seconds:g} s and {how}")
+                self._tell(f"{self._name} took more than {self._timeout:g} s and {how}")
             else:
                 if process.returncode and not self._ended:
                     self._tell(f"{self._name} {_outcome(process.returncode)}")

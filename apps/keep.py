@@ -119,11 +119,11 @@ class Keeper:
             self._look_for_near_misses()
         self._write_due(self._fed / SAMPLE_RATE)
 
-    def close(self, seconds: float | None = None) -> None:
-        """Write what is left, but wait no longer than so many seconds."""
+    def close(self, timeout: float | None = None) -> None:
+        """Write what is left, but wait no longer than ``timeout`` seconds."""
         self._settle()
         self._write_due(np.inf)
-        if not self._worker.close(seconds):
+        if not self._worker.close(timeout):
             self._tell("--save-dir: not all clips were written")
 
     def _look_for_near_misses(self) -> None:

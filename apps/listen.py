@@ -20,7 +20,7 @@ from kws.errors import UsageError
 from kws.files import refuse_unwritable
 
 from . import options
-from .command import MOST_SECONDS, SECONDS, ProgramRunner, parse
+from .command import LONGEST_TIMEOUT, TIMEOUT, ProgramRunner, parse
 from .keep import LIMIT, Keeper
 from .keys import Keys, KeySource
 from .live import LiveEngine
@@ -173,9 +173,9 @@ def _at_terminal() -> bool:
 )
 @click.option(
     "--exec-seconds",
-    default=SECONDS,
+    default=TIMEOUT,
     show_default=True,
-    type=click.FloatRange(0, MOST_SECONDS, min_open=True),
+    type=click.FloatRange(0, LONGEST_TIMEOUT, min_open=True),
     callback=options.finite,
     help="after which such a run is ended",
 )
@@ -258,7 +258,7 @@ def listen(
         if command:
             quiet = isinstance(show, Screen)
             runs = ProgramRunner(
-                command, show.note, seconds=exec_seconds, quiet=quiet, capacity=capacity
+                command, show.note, timeout=exec_seconds, quiet=quiet, capacity=capacity
             )
             stack.callback(lambda: runs.close(wait))
             engine.reactions.append(runs.hear)

@@ -34,14 +34,14 @@ class Worker:
         else:
             self._jobs.put(job)
 
-    def close(self, seconds: float | None = None) -> bool:
-        """Wait until all is done, but no longer than so many seconds; whether all is done.
+    def close(self, timeout: float | None = None) -> bool:
+        """Wait until all is done, but no longer than ``timeout`` seconds; whether all is done.
 
         Who interrupts has waited long enough.
         """
         self._jobs.put(None)
         with suppress(KeyboardInterrupt):
-            if self._done.wait(seconds):  # a join that is interrupted takes the thread for ended
+            if self._done.wait(timeout):  # a join that is interrupted takes the thread for ended
                 self._thread.join()
         return self._done.is_set()
 

@@ -109,7 +109,7 @@ def is_running(pid: int) -> bool:
 
 
 def test_a_command_that_hangs_is_ended_with_all_that_it_started(said: list[str]) -> None:
-    command = ProgramRunner(HANG, said.append, seconds=2)
+    command = ProgramRunner(HANG, said.append, timeout=2)
     command.hear(NOTHING, [event()])
     command.close()
     assert said == ["--exec: sh took more than 2 s and was ended"]
@@ -126,7 +126,7 @@ def test_where_there_are_no_groups_of_processes_it_is_ended_alone(
 ) -> None:
     """As on Windows."""
     monkeypatch.delattr("os.killpg")
-    command = ProgramRunner("sleep 600", said.append, seconds=0.5)
+    command = ProgramRunner("sleep 600", said.append, timeout=0.5)
     command.hear(NOTHING, [event()])
     command.close()
     assert said == ["--exec: sleep took more than 0.5 s and was ended"]
@@ -142,7 +142,7 @@ def test_a_command_of_another_user_is_left_to_end_by_itself(
         raise PermissionError
 
     monkeypatch.setattr("os.killpg", deny)
-    command = ProgramRunner("sleep 600", said.append, seconds=0.5)
+    command = ProgramRunner("sleep 600", said.append, timeout=0.5)
     command.hear(NOTHING, [event()])
     command.close()
     assert said == [
@@ -153,11 +153,11 @@ def test_a_command_of_another_user_is_left_to_end_by_itself(
 def test_a_command_that_hangs_holds_up_neither_the_listener_nor_the_end(said: list[str]) -> None:
     threads = set(threading.enumerate())
     command = ProgramRunner(
-        python("import time; time.sleep(600)"), said.append, seconds=600, capacity=2
+        python("import time; time.sleep(600)"), said.append, timeout=600, capacity=2
     )
     for _ in range(50):
         command.hear(NOTHING, [event()])
-    command.close(seconds=0.1)
+    command.close(timeout=0.1)
     left_out = [note for note in said if "2 are already waiting" in note]
     assert 47 <= len(left_out) <= 48
     assert "--exec: not all commands were run to their end" in said
@@ -175,9 +175,9 @@ def test_a_command_that_just_begins_when_all_ends_is_ended_too(
         return begin(self, event)
 
     monkeypatch.setattr(ProgramRunner, "_begin", late)
-    command = ProgramRunner("sleep 20", said.append, seconds=600)
+    command = ProgramRunner("sleep 20", said.append, timeout=600)
     command.hear(NOTHING, [event()])
-    command.close(seconds=0.1)
+    command.close(timeout=0.1)
     assert said == ["--exec: not all commands were run to their end"]
     assert set(threading.enumerate()) == threads
 
@@ -193,7 +193,7 @@ def interruptible() -> Iterator[None]:
 @pytest.mark.usefixtures("interruptible")
 def test_who_interrupts_while_it_ends_leaves_no_command_behind(said: list[str]) -> None:
     """Ctrl-C does not spare what would run for ever, though it is waited for without limit."""
-    command = ProgramRunner(HANG, said.append, seconds=600)
+    command = ProgramRunner(HANG, said.append, timeout=600)
     command.hear(NOTHING, [event()])
     while not Path("child").exists():
         time.sleep(0.01)
@@ -310,7 +310,7 @@ def test_a_worker_that_cannot_tell_goes_on() -> None:
     worker, done = Worker("work", tell), threading.Event()
     worker.submit(lambda: tell("it cannot be"))
     worker.submit(done.set)
-    assert worker.close(seconds=30)
+    assert worker.close(timeout=30)
     assert done.is_set()
 
 
