@@ -23,6 +23,7 @@ from .cluster import spread
 from .grid import Cell, Grid
 from .jobs import end_with_input, side_by_side, threads_of
 from .progress import say
+from .recordings import Cache
 from .records import RECORDS, record_path, refuse_others
 from .report import report
 from .runs import Run, grouped, read_grid
@@ -250,28 +251,29 @@ def _in_turn(
     A run that could not be done comes with the sentence that says why, and the others go on.
     """
     for group in groups:
-        kept: dict[str, dict[object, Any]] = {}
+        caches: dict[str, Cache] = {}
         for index, cell in enumerate(group):
-            cache = kept.setdefault(cell.task, {})
+            cache = caches.setdefault(cell.task, {})
             # Whole epochs take some gigabytes: none are kept for runs that do not come.
             last = all(other.task != cell.task for other in group[index + 1 :])
             try:
-                yield cell, do(cell, kept=cache if cache or not last else None)
+                yield cell, do(cell, cache=cache if cache or not last else None)
             except KwsError as error:
                 yield cell, str(error)
             if last:
-                del kept[cell.task]
+                del caches[cell.task]
 
 
 def _run(
-    cell: Run, *, asked: _Asked, grid: Grid | None, kept: dict[object, Any] | None = None
+    cell: Run, *, asked: _Asked, grid: Grid | None, cache: Cache | None = None
 ) -> dict[str, Any]:
     """The record of one run of either kind."""
     out = asked.work / asked.grid.stem / cell.name
     if isinstance(cell, StreamCell):
         return {"commit": commit(), **run_stream(cell, out)}
     assert grid is not None
+    device = options.pick_device(asked.device)
     try:
-        return run_cell(cell, grid, out, options.pick_device(asked.device), kept, again=asked.again)
+        return run_cell(cell, grid, out, device, cache, again=asked.again)
     except DivergedError as error:  # as it would again
         return head_of(cell, grid) | {DIVERGED: str(error)}

@@ -18,7 +18,7 @@ from policy.transfer import RATE
 from . import learn, pretrain
 from .grid import Cell, Grid
 from .measure import measure, network_of
-from .recordings import Recordings
+from .recordings import Cache, Recordings
 from .stored import heard_before, is_unfinished, refuse_taken
 from .wiring import open_base
 
@@ -32,7 +32,7 @@ def run_cell(
     grid: Grid,
     out: Path,
     device: str,
-    kept: dict[object, Any] | None = None,
+    cache: Cache | None = None,
     *,
     again: bool = False,
 ) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def run_cell(
         grid: that it is of.
         out: folder for what it leaves.
         device: where to train.
-        kept: what runs on the same recordings read and made, for the next of them.
+        cache: of what runs on the same recordings read and made, for the next of them.
         again: replace the base, or the adapter of other words, that is there.
 
     Raises:
@@ -54,9 +54,9 @@ def run_cell(
     """
     record = head_of(cell, grid)
     if cell.tau:
-        found = _pretrained(cell, grid, out, device, kept, again=again)
+        found = _pretrained(cell, grid, out, device, cache, again=again)
     else:
-        found = _adapted(cell, grid, out, device, kept, again=again)
+        found = _adapted(cell, grid, out, device, cache, again=again)
     base, adapter, recordings, made = found
     record |= made | {"causal": base.config.causal, "base_sha256": base.config.sha256}
     for split in HALVES:
@@ -70,7 +70,7 @@ def _pretrained(
     grid: Grid,
     out: Path,
     device: str,
-    kept: dict[object, Any] | None,
+    cache: Cache | None,
     *,
     again: bool,
 ) -> Trained:
@@ -88,7 +88,7 @@ def _pretrained(
     base = open_base(out)
     config = base.config
     result = pretrain.summary(config)
-    recordings = Recordings.select(selection, config, config.labels, config.people, kept)
+    recordings = Recordings.select(selection, config, config.labels, config.people, cache)
     return base, None, recordings, {"result": result}
 
 
@@ -111,7 +111,7 @@ def _adapted(
     grid: Grid,
     out: Path,
     device: str,
-    kept: dict[object, Any] | None,
+    cache: Cache | None,
     *,
     again: bool,
 ) -> Trained:
@@ -120,7 +120,7 @@ def _adapted(
     base = open_base(grid.base)
     after = out.with_name(cell.earlier.name) if cell.earlier else None
     known = heard_before(after)
-    recordings = Recordings.select(grid.selection(cell), base.config, known=known, kept=kept)
+    recordings = Recordings.select(grid.selection(cell), base.config, known=known, cache=cache)
     together = grid.tasks if method_of(cell.method).together else ()
     others = [grid.selection(cell, task) for task in together if task != cell.task]
     recipe = learn.Recipe(

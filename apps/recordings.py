@@ -35,6 +35,7 @@ from models.registry import context
 from .progress import counting, note
 
 T = TypeVar("T")
+Cache = dict[object, Any]  # what was read and made, by all that it depends on
 Said = tuple[Clip, NDArray[np.int16]]  # a recording of a keyword, and its samples [T]
 
 LONG = 5.0  # seconds; no word lasts so long, and pauses around it hardly do
@@ -112,7 +113,7 @@ class Recordings:
         named: people whose splits are to be remembered.
         known: people whose splits were decided before.
         heard: people on whom the base, or a language before, was trained.
-        kept: caches what was read and made, for other runs on the same; None caches nothing.
+        cache: of what was read and made, for other runs on the same; None caches nothing.
 
     """
 
@@ -124,7 +125,7 @@ class Recordings:
     named: frozenset[str] = frozenset()
     known: Mapping[str, Where] = field(default_factory=dict)
     heard: frozenset[str] = frozenset()
-    kept: dict[object, Any] | None = None
+    cache: Cache | None = None
 
     @classmethod
     def select(
@@ -133,7 +134,7 @@ class Recordings:
         base: BaseConfig,
         labels: Sequence[str] | None = None,
         known: Mapping[str, Where] | None = None,
-        kept: dict[object, Any] | None = None,
+        cache: Cache | None = None,
     ) -> "Recordings":
         """Read the corpus and make the task; of all sound only the noise is decoded yet.
 
@@ -143,7 +144,7 @@ class Recordings:
             labels: of a network that is measured, some of whose words or people may be filtered
                 out; None makes a task to learn, with the labels that the selection gives.
             known: further people who keep the splits they had, such as those of a language before.
-            kept: what other runs on the same recordings have cached.
+            cache: shared with other runs on the same recordings.
 
         Raises:
             UsageError: the selection makes no task.
@@ -172,7 +173,7 @@ class Recordings:
             )
         noise, held = map(torch.from_numpy, load_noise(selection.noise))
         named = _named(clips, pool)
-        return cls(task, base.features, noise, held, context(base), named, known, heard, kept)
+        return cls(task, base.features, noise, held, context(base), named, known, heard, cache)
 
     def beside(self, others: Iterable[Selection], base: BaseConfig) -> list["Recordings"]:
         """Languages that are learnt at the same time: people stay where these here have them."""
@@ -191,12 +192,12 @@ class Recordings:
         Of one task another run may have people in other splits, and another base another front end
         or context.
         """
-        if self.kept is None:
+        if self.cache is None:
             return make()
         key = key, self.features, self.context, self.task.splits[split]
-        if key not in self.kept:
-            self.kept[key] = make()
-        found: T = self.kept[key]
+        if key not in self.cache:
+            self.cache[key] = make()
+        found: T = self.cache[key]
         return found
 
     def _read(self, split: Split) -> Views:
@@ -285,7 +286,7 @@ class Recordings:
             context=self.context,
             at_most=self.task.at_most,
         )
-        if self.kept is None:
+        if self.cache is None:
             return made
         return self._once((augment, batch, seed, device), "train", lambda: CachedBatches(made))
 

@@ -71,12 +71,12 @@ def test_a_run_on_kept_recordings_comes_out_as_alone(
         tasks={"german": ["language=de"]},
         cells=(),
     )
-    kept: dict[object, Any] = {}
+    cache: dict[object, Any] = {}
     for method in ("even", "norms"):
         cell = Cell(task="german", seed=0, method=method, budget="10%")
         alone = run_cell(cell, grid, tmp_path / f"alone-{method}", "cpu")
-        after = run_cell(cell, grid, tmp_path / f"after-{method}", "cpu", kept)
-        assert kept
+        after = run_cell(cell, grid, tmp_path / f"after-{method}", "cpu", cache)
+        assert cache
         assert (alone["validation"], alone["test"]) == (after["validation"], after["test"])
         models = [
             tmp_path / f"{n}-{method}" / "adapter_model.safetensors" for n in ("alone", "after")
@@ -92,11 +92,11 @@ def test_kept_recordings_are_those_of_the_same_splits(
     clips = [replace(c, split=None) for c in read_manifest(spoken, {"language": ["de"]})]
     write_manifest(path, clips)
     config = read_base_config(tiny / "base")
-    kept: dict[object, Any] = {}
-    free = Recordings.select(Selection(data=path, closed=True), config, kept=kept)
+    cache: dict[object, Any] = {}
+    free = Recordings.select(Selection(data=path, closed=True), config, cache=cache)
     someone = next(clip.speaker for clip in free.said("test"))
     known: dict[str, Split] = {str(someone): "train"}
-    other = Recordings.select(Selection(data=path, closed=True), config, known=known, kept=kept)
+    other = Recordings.select(Selection(data=path, closed=True), config, known=known, cache=cache)
     for split in SPLITS:
         for one in (free, other):
             assert len(one.fixed(split)[1]) == len(one.task.splits[split])
@@ -250,10 +250,10 @@ def test_whole_epochs_are_kept_only_for_runs_to_come() -> None:
     found = Grid.parse({"data": "d", "base": "b", "tasks": tasks, "cells": cells}).runs()
     keeps: dict[str, list[bool]] = {"a": [], "b": []}
 
-    def do(cell: Run, kept: dict[object, Any] | None) -> dict[str, Any]:
-        keeps[cell.task].append(kept is not None)
-        if kept is not None:
-            kept["epochs"] = True
+    def do(cell: Run, cache: dict[object, Any] | None) -> dict[str, Any]:
+        keeps[cell.task].append(cache is not None)
+        if cache is not None:
+            cache["epochs"] = True
         return {}
 
     list(_in_turn(grouped(found), do))
@@ -267,8 +267,8 @@ def test_whole_epochs_are_let_go_after_the_last_run_that_hears_them() -> None:
     held: WeakSet[frozenset[str]] = WeakSet()
     there: list[set[str]] = []
 
-    def do(cell: Run, kept: dict[object, Any]) -> dict[str, Any]:
-        held.add(kept.setdefault("epochs", frozenset(cell.task)))
+    def do(cell: Run, cache: dict[object, Any]) -> dict[str, Any]:
+        held.add(cache.setdefault("epochs", frozenset(cell.task)))
         there.append(set().union(*held))
         return {}
 
@@ -289,12 +289,12 @@ def test_languages_of_a_sequence_share_no_recordings() -> None:
     ).runs()
     read: dict[str, int] = {}
 
-    def do(cell: Run, kept: dict[object, Any] | None) -> dict[str, Any]:
-        kept = {} if kept is None else kept
-        if cell.task not in kept:
+    def do(cell: Run, cache: dict[object, Any] | None) -> dict[str, Any]:
+        cache = {} if cache is None else cache
+        if cell.task not in cache:
             read[cell.task] = read.get(cell.task, 0) + 1
-        kept[cell.task] = True
-        assert set(kept) == {cell.task}
+        cache[cell.task] = True
+        assert set(cache) == {cell.task}
         return {}
 
     assert len(list(_in_turn(grouped(found), do))) == len(found) == 3
@@ -432,10 +432,10 @@ def test_a_base_that_was_made_before_its_record_is_measured_alone(
 def test_kept_features_are_those_of_what_the_base_hears(tiny: Path, spoken: Path) -> None:
     """One grid may pretrain a base and adapt another, which hears what comes before."""
     config = read_base_config(tiny / "base")
-    kept: dict[object, Any] = {}
+    cache: dict[object, Any] = {}
     selection = Selection(data=spoken, filters=(("language", "de"),), closed=True)
     frames = [
-        Recordings.select(selection, one, kept=kept).fixed("test")[0].shape[-1]
+        Recordings.select(selection, one, cache=cache).fixed("test")[0].shape[-1]
         for one in (config, replace(config, causal=True, span=40), config)
     ]
     assert frames[0] == frames[2] < frames[1]
