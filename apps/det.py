@@ -43,7 +43,7 @@ def draw_det(result: Mapping[str, Any], path: Path) -> None:
                 color=color,
                 markersize=6 if point["aim_per_hour"] is None else 12,  # they may be the same
                 markeredgecolor="black",
-                label=f"{ratio} dB, {_aim(point)}",
+                label=f"{ratio} dB, {_choice(point)}",
             )
     _decorate(axes, result, least, low)
     if none:
@@ -70,9 +70,9 @@ def title(result: Mapping[str, Any]) -> str:
     )
 
 
-def _aim(point: Mapping[str, Any]) -> str:
-    aim = point["aim_per_hour"]
-    return "as stored" if aim is None else f"chosen for {aim:g} per hour"
+def _choice(point: Mapping[str, Any]) -> str:
+    rate = point["aim_per_hour"]
+    return "as stored" if rate is None else f"chosen for {rate:g} per hour"
 
 
 def _decorate(axes: Axes, result: Mapping[str, Any], least: float, low: float) -> None:

@@ -1,4 +1,4 @@
-"""From sound to score sequences: what calibration and stream evaluation hear with."""
+"""From sound to score sequences: what calibration and stream evaluation measure."""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
@@ -93,7 +93,7 @@ def chosen(labels: Sequence[str], keywords: Collection[str] | None) -> tuple[str
     return tuple(label if label in {*keywords, SILENCE} else UNKNOWN for label in labels)
 
 
-def hear(
+def score_stream(
     scorer: Scorer, stream: Stream, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> ScoredStream:
     """Play a stream once and keep what the network makes of it, and what is true of it."""

@@ -30,12 +30,19 @@ RATES: Final = (PER_HOUR, 2.0)  # false accepts per hour
 
 
 @dataclass(frozen=True)
-class Point:
-    """Settings under test; ``aim`` is the rate they were chosen for, None of those stored."""
+class OperatingPoint:
+    """Settings under test.
 
-    aim: float | None
+    Attributes:
+        target_rate: false accepts per hour that they were chosen for, None of those stored.
+        config: the settings.
+        chosen: false accepts on the half that they were chosen on, without bound.
+
+    """
+
+    target_rate: float | None
     config: DetectorConfig
-    chosen: dict[str, Any] | None  # false accepts on the half they were chosen on, without bound
+    chosen: dict[str, Any] | None
 
 
 def evaluate_stream(
@@ -56,7 +63,7 @@ def evaluate_stream(
     timings = {word: own for word, own in stored.timings.items() if word in scorer.labels}
     stored = replace(stored, keywords=levels, timings=timings)
     chosen_on = play(scorer, halves["validation"], hours=hours, snrs=snrs, seed=seed)
-    points = [*_points(chosen_on, stored), Point(None, stored, None)]
+    points = [*_points(chosen_on, stored), OperatingPoint(None, stored, None)]
     reported = play(scorer, halves["test"], hours=hours, snrs=snrs, seed=seed)
     tried = sweep(reported.negatives, [], stored)
     curves = {
@@ -85,20 +92,21 @@ def evaluate_stream(
     return result
 
 
-def _points(heard: Trial, stored: DetectorConfig) -> list[Point]:
+def _points(heard: Trial, stored: DetectorConfig) -> list[OperatingPoint]:
     tried = sweep(heard.negatives, list(heard.positives.values()), stored)
     points = []
     for rate in RATES:
         choice = choose(heard.negatives, tried, stored, rate)
         found = rate_report(heard.negatives, choice.config)
         chosen = {name: found[name] for name in ("hours", "false_accepts", "per_hour")}
-        points.append(Point(rate, choice.config, chosen | {"kept": choice.kept}))
+        chosen["kept"] = choice.kept
+        points.append(OperatingPoint(rate, choice.config, chosen))
     return points
 
 
-def _report(point: Point, heard: Trial) -> dict[str, Any]:
+def _report(point: OperatingPoint, heard: Trial) -> dict[str, Any]:
     return {
-        "aim_per_hour": point.aim,
+        "aim_per_hour": point.target_rate,
         "chosen": point.chosen,
         "negatives": rate_report(heard.negatives, point.config),
         "snr": {
@@ -135,8 +143,8 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def _title(point: Mapping[str, Any]) -> str:
-    aim = point["aim_per_hour"]
-    return "thresholds as stored" if aim is None else f"thresholds for {aim:g} per hour"
+    rate = point["aim_per_hour"]
+    return "thresholds as stored" if rate is None else f"thresholds for {rate:g} per hour"
 
 
 def _per_keyword(point: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ from kws.stream_metrics import ScoredStream
 
 from .options import finite
 from .progress import counting
-from .scoring import Scorer, hear
+from .scoring import Scorer, score_stream
 
 PER_HOUR: Final = 0.5  # false accepts that thresholds are usually chosen for
 HOURS: Final = 6.0  # of negatives: of different sound, they can show fewer than 0.5 per hour
@@ -114,12 +114,12 @@ def play(
     """
     made = recordings or NegativeStream(material, hours * 3600, seed)
     with counting(f"{material.half}: sound without keywords, s") as progress:
-        negatives = hear(scorer, made, progress)
+        negatives = score_stream(scorer, made, progress)
     positives = {}
     for ratio in snrs:
         with counting(f"{material.half}: keywords at {ratio:g} dB, s") as progress:
             stream = PositiveStream(material, ratio, seed)
-            positives[ratio] = hear(scorer, stream, progress)
+            positives[ratio] = score_stream(scorer, stream, progress)
     distinct = made.ledger.distinct_seconds
     total = sum(distinct.values())
     return Trial(

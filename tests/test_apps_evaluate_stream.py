@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from apps.det import draw_det, title
-from apps.scoring import LiveScorer, Scorer, hear
+from apps.scoring import LiveScorer, Scorer, score_stream
 from apps.stream_report import evaluate_stream, table
 from apps.trial import Trial, duration, latency_text, play
 from apps.wiring import open_runtime
@@ -370,16 +370,16 @@ def test_recorded_scores_give_the_events_of_the_live_engine(corpus: Path) -> Non
     stream = PositiveStream(material, 10)
     events = live(joined(stream), Engine(FakeSpotter()))
     assert len(events) == 6
-    assert hear(scorer, stream).detect(DetectorConfig()) == events
+    assert score_stream(scorer, stream).detect(DetectorConfig()) == events
 
 
 def test_a_stream_is_heard_anew_and_its_progress_told(corpus: Path) -> None:
     """Whatever was heard before."""
     stream = NegativeStream(read_material(corpus, LABELS)["test"], 60)
     scorer, calls = LiveScorer(FakeSpotter()), list[tuple[int, int]]()
-    expected = hear(scorer, stream, lambda done, total: calls.append((done, total))).scores
+    expected = score_stream(scorer, stream, lambda done, total: calls.append((done, total))).scores
     scorer.feed(np.ones(scorer.hop + 1, np.float32))
-    assert np.array_equal(hear(scorer, stream).scores, expected)
+    assert np.array_equal(score_stream(scorer, stream).scores, expected)
     assert {total for _, total in calls} == {60}
     done = [seconds for seconds, _ in calls]
     assert done == sorted(done)
@@ -390,7 +390,7 @@ def test_a_word_at_the_very_end_of_a_stream_is_heard_as_live(tmp_path: Path) -> 
     """By the silence that ends every stream, and no later than the stream."""
     word = decode(tone(tmp_path / "word.wav", 300))[:6_400]
     soundfile.write(tmp_path / "cut.wav", word, SAMPLE_RATE, subtype="FLOAT")
-    heard = hear(LiveScorer(FakeSpotter()), LongRecordings(tmp_path / "cut.wav"))
+    heard = score_stream(LiveScorer(FakeSpotter()), LongRecordings(tmp_path / "cut.wav"))
     events = heard.detect(DetectorConfig())
     assert events == live(word, Engine(FakeSpotter()))
     assert [event.time for event in events] == [pytest.approx(0.4)]
@@ -408,7 +408,7 @@ def test_detect_finds_in_a_file_what_stream_evaluation_counts(
     folders = [] if language == "ara" else [ROOT / "models/zoo/cmn"]
     bank = open_runtime(ROOT / "models/zoo/ara", folders)
     config = bank.detector_config(language).at(0.2)
-    counted = hear(LiveScorer(bank), LongRecordings(path)).detect(config)
+    counted = score_stream(LiveScorer(bank), LongRecordings(path)).detect(config)
     adapters = [option for folder in folders for option in ("--adapter", folder)]
     command = ["detect", path, "--base", ROOT / "models/zoo/ara", *adapters]
     code, out, err = kws(*command, "--threshold", 0.2, "--json")
@@ -506,7 +506,7 @@ def test_real_words_are_heard_live_as_they_are_measured(bank: Runtime, shared_da
     assert len({clip.language for clip in halves["test"].others}) >= 3
     stream = PositiveStream(halves["test"], 20)
     config = bank.detector_config("cmn")
-    recorded = hear(LiveScorer(bank), stream)
+    recorded = score_stream(LiveScorer(bank), stream)
     events = recorded.detect(config)
     assert len(recorded.spoken) == 12
     found = live(joined(stream), Engine(bank))

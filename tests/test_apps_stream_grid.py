@@ -33,10 +33,10 @@ def misses(rate: float | None) -> dict[str, Any]:
     return {"count": 100, "miss_rate": rate, "latency_seconds": {"median": 0.154, "p90": 0.3}}
 
 
-def point(aim: float | None) -> dict[str, Any]:
+def point(target_rate: float | None) -> dict[str, Any]:
     places = {"alone": misses(0.02), "among_words": misses(0.04)}
     return {
-        "aim_per_hour": aim,
+        "aim_per_hour": target_rate,
         "negatives": {"hours": 6.0, "bound_hours": 1.0, "per_hour": 0.667, "upper_95": 4.744},
         "snr": {"10": misses(0.03) | places, "0": misses(0.1) | places},
         "thresholds": {"go": 0.5, "stop": 0.6},
