@@ -26,7 +26,7 @@ from policy.transfer import RATE, SHORTEST
 
 from . import options, progress, spoken
 from .card import command
-from .learn import BATCH, STEPS, Recipe, learn_language, summary
+from .learn import BATCH, DEFAULT_STEPS, Recipe, learn_language, summary
 from .recordings import Recordings, Selection
 from .stored import heard_before, refuse_after, refuse_foreign, refuse_taken
 from .terminal import json_line
@@ -90,7 +90,7 @@ FEW: Final = 6  # sites that are printed by name; sites.png shows all
 @click.option("--epochs", type=click.IntRange(1), help="of all stages together")
 @click.option(
     "--steps",
-    default=STEPS,
+    default=DEFAULT_STEPS,
     show_default=True,
     type=click.IntRange(1),
     help=f"of {BATCH} clips each, rounded up to whole epochs, where --epochs is not given; methods "

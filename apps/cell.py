@@ -128,7 +128,7 @@ def _adapted(
         budget=cell.budget or "100%",
         bits=cell.bits or grid.bits or DEFAULT_BITS,
         epochs=grid.epochs,
-        steps=grid.steps or learn.STEPS,
+        steps=grid.steps or learn.DEFAULT_STEPS,
         lr=cell.lr or grid.lr or RATE,
         seed=cell.seed,
     )

@@ -17,7 +17,7 @@ from models.layout import TAUS
 from policy.methods import METHODS, methods_where
 from policy.transfer import RATE, SHORTEST
 
-from .learn import STEPS
+from .learn import DEFAULT_STEPS
 from .options import LAST_SEED
 from .pretrain import LR
 from .recordings import Selection, parse_filters
@@ -211,7 +211,7 @@ class Grid:
         """Raise a UsageError where a run was recorded with other settings than these."""
         if not (isinstance(made, Mapping) and isinstance(made.get("tasks"), Mapping)):
             raise UsageError(f"{where} is no record of a training; delete it, and run it again")
-        usual = {"lr": RATE if cell.method else LR, "bits": DEFAULT_BITS, "steps": STEPS}
+        usual = {"lr": RATE if cell.method else LR, "bits": DEFAULT_BITS, "steps": DEFAULT_STEPS}
 
         def told(name: str, value: object) -> object:
             return usual.get(name) if value is None else value

@@ -40,7 +40,7 @@ from .recordings import Recordings
 from .stored import HISTORY, open_earlier, pack, refuse_taken, source_of, tell_unfinished
 
 BATCH: Final = 16
-STEPS: Final = 4_000  # minutes for any corpus; decision 14 says what half as many cost
+DEFAULT_STEPS: Final = 4_000  # minutes for any corpus; decision 14 says what half as many cost
 NARROW: Final = 0.4  # of the words where synthetic voices are learnt from, decision 21
 TAKEN: Final = 0.5  # of what is no keyword, from which on it is told
 CLIPS, PEOPLE = 30, 3  # of validation, below which its accuracy is told to say little
@@ -68,7 +68,7 @@ class Recipe:
     budget: str = "10%"
     bits: Bits = DEFAULT_BITS
     epochs: int | None = None
-    steps: int = STEPS
+    steps: int = DEFAULT_STEPS
     lr: float = RATE
     optimizer: Optimizer = "adamw"
     seed: int = 0

@@ -10,7 +10,7 @@ from kws.budget import Budget
 from kws.quantized import DEFAULT_BITS
 from policy.transfer import RATE
 
-from .learn import STEPS
+from .learn import DEFAULT_STEPS
 from .pretrain import LR
 
 OURS: Final = "swr"  # the method that others are compared with
@@ -60,12 +60,12 @@ def run_of(record: Record) -> tuple[str, int]:
 def length_of(record: Record) -> str:
     """How long it was trained."""
     epochs, steps = (_effective(record, name) for name in ("epochs", "steps"))
-    return f"{epochs} epochs" if epochs else f"{steps or STEPS:,} steps"
+    return f"{epochs} epochs" if epochs else f"{steps or DEFAULT_STEPS:,} steps"
 
 
 def steps_of(record: Record) -> int:
     """For how many steps it was trained; 0 where it was for so many epochs instead."""
-    return 0 if _effective(record, "epochs") else int(_effective(record, "steps") or STEPS)
+    return 0 if _effective(record, "epochs") else int(_effective(record, "steps") or DEFAULT_STEPS)
 
 
 def rate_of(record: Record) -> float:
