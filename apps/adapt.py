@@ -197,7 +197,7 @@ class _Asked:
     as_json: bool
 
     def refuse_contradictions(self) -> None:
-        """Raise a UsageError where options do not go together, or one would go unheard."""
+        """Raise a UsageError where options do not go together, or one would be ignored."""
         method = method_of(self.method)
         if self.tts != bool(self.words) or (self.tts and (self.keywords or self.closed)):
             raise UsageError(

@@ -176,10 +176,10 @@ class Grid:
             for wanted, name in (("taus", "epochs"), ("methods", "base")):
                 if getattr(group, wanted) and getattr(self, name) is None:
                     raise UsageError(f"the grid has {wanted} and wants '{name}' beside them")
-            unheard = group.rates or group.clips or group.bits or group.budgets
-            right = bool(group.methods) or not (group.taus and unheard)
+            ignored = group.rates or group.clips or group.bits or group.budgets
+            right = bool(group.methods) or not (group.taus and ignored)
             check(CELLS, "taus", right, "without rates, clips, bits and budgets, or beside methods")
-        self._refuse_unheard()
+        self._refuse_ignored()
         staged = any(METHODS[name].staged for group in self.cells for name in group.methods)
         enough = not staged or self.epochs is None or self.epochs >= SHORTEST
         check("the grid", "epochs", enough, f"{SHORTEST} at least, for methods in stages")
@@ -196,16 +196,16 @@ class Grid:
         if twice := [name for name, count in counts.items() if count > 1]:
             raise UsageError(f"two runs are called {twice[0]}; let names or rates differ more")
 
-    def _refuse_unheard(self) -> None:
+    def _refuse_ignored(self) -> None:
         """Raise a UsageError where a setting would be ignored."""
         pretrains = any(group.taus for group in self.cells)
         adapts = any(group.methods for group in self.cells)
-        for name, heard, where in (
+        for name, used, where in (
             ("steps", self.epochs is None, "beside epochs, which count instead"),
             ("causal", pretrains, "where nothing is pretrained: the base decides it"),
             ("bits", adapts, "where nothing is adapted"),
         ):
-            check("the grid", name, heard or not getattr(self, name), f"left out {where}")
+            check("the grid", name, used or not getattr(self, name), f"left out {where}")
 
     def refuse_other(self, made: Mapping[str, Any], cell: Cell, where: Path) -> None:
         """Raise a UsageError where a run was recorded with other settings than these."""

@@ -483,7 +483,7 @@ def test_the_command_prints_and_draws(kws: Kws, command: list[object], tmp_path:
         (["--stream", "--snr", "loud"], "'loud' is not a valid float"),
     ],
 )
-def test_options_that_would_go_unheard_are_refused(
+def test_options_that_would_be_ignored_are_refused(
     kws: Kws, command: list[object], options: list[object], message: str
 ) -> None:
     code, out, err = kws(*command, *options)

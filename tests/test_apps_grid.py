@@ -375,8 +375,8 @@ def test_what_a_pretraining_would_not_hear_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="'taus' must be without rates, clips, bits and budgets"):
         read_grid(path)
     text = text.replace('budgets = ["10%"]', "")
-    for unheard, told in (("steps = 9", "beside epochs"), ("bits = 4", "where nothing is adapted")):
-        path.write_text(f"{unheard}\n{text}", encoding="utf-8")
+    for ignored, told in (("steps = 9", "beside epochs"), ("bits = 4", "where nothing is adapted")):
+        path.write_text(f"{ignored}\n{text}", encoding="utf-8")
         with pytest.raises(UsageError, match=f"must be left out {told}"):
             read_grid(path)
     path.write_text(f"causal = true\n{text}", encoding="utf-8")

@@ -439,7 +439,7 @@ def test_ctrl_c_says_whether_it_can_be_gone_on(
         ("calibrate --data x", "name the adapter whose thresholds are set, or the base"),
     ],
 )
-def test_what_would_go_unheard_is_refused(kws: Kws, words: str, message: str) -> None:
+def test_what_would_be_ignored_is_refused(kws: Kws, words: str, message: str) -> None:
     assert message in fail(kws, 2, *words.split())
 
 
