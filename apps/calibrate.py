@@ -1,9 +1,8 @@
 """``kws calibrate``: set the thresholds of a language for a rate of false accepts."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,23 +79,25 @@ def calibrate(
     options.refuse_to_change_ours(adapter, "whose thresholds are set")
     if negatives and hours:
         raise UsageError("--negatives are heard whole; leave --hours out")
-    config = read_config(base, adapter)
+    config, folder = read_config(base, adapter), adapter or base
+    if not os.access(folder, os.W_OK):
+        raise KwsError(f"{folder} cannot be written to; calibrate a copy of it")
+    halves = read_material(
+        data,
+        config.labels,
+        filters=by_column(filters),
+        language=language,
+        speaker_pattern=speaker_pattern,
+        per_word=per_word,
+        known=config.people,
+        others=others,
+        halves=(HALF,),
+    )
     result = set_thresholds(
         base,
         adapter,
         config,
-        partial(
-            read_material,
-            data,
-            config.labels,
-            filters=by_column(filters),
-            language=language,
-            speaker_pattern=speaker_pattern,
-            per_word=per_word,
-            known=config.people,
-            others=others,
-            halves=(HALF,),
-        ),
+        halves[HALF],
         per_hour,
         hours=hours or HOURS,
         snrs=snrs,
@@ -111,7 +112,7 @@ def set_thresholds(
     base: Path,
     adapter: Path | None,
     config: AdapterConfig | BaseConfig,
-    read: Callable[[], Mapping[Half, Material]],
+    material: Material,
     per_hour: float,
     *,
     hours: float,
@@ -126,7 +127,7 @@ def set_thresholds(
         base: its folder.
         adapter: the folder of what is calibrated; None: the base.
         config: of what is calibrated, as its folder has it.
-        read: gives the recordings of ``HALF``; called once the folder is known to be writable.
+        material: the recordings of ``HALF``.
         per_hour: false accepts per hour that all keywords together may have.
         hours: of sound without keywords that is made; ``negatives`` take its place.
         snrs: dB, of keywords in noise.
@@ -138,14 +139,11 @@ def set_thresholds(
         What the command prints.
 
     Raises:
-        KwsError: the folder cannot be written to, or was changed meanwhile.
+        KwsError: the folder was changed meanwhile.
         UsageError: ``negatives`` last less than ``LEAST_SECONDS``.
 
     """
     bank = open_runtime(base, [adapter] if adapter else [])
-    folder = adapter or base
-    if not os.access(folder, os.W_OK):
-        raise KwsError(f"{folder} cannot be written to; calibrate a copy of it")
     long = LongRecordings(negatives) if negatives else None
     if long and (there := long.expected_seconds) < LEAST_SECONDS:
         raise UsageError(
@@ -154,7 +152,7 @@ def set_thresholds(
         )
     heard = play(
         LiveScorer(bank),
-        read()[HALF],
+        material,
         hours=hours,
         snrs=tuple(dict.fromkeys(snrs)) or SNRS,
         seed=seed,
@@ -167,7 +165,7 @@ def set_thresholds(
     # What was heard on streams was heard with other thresholds.
     metrics = {name: found for name, found in now.metrics.items() if name != STREAM}
     metrics[CALIBRATION] = result | {COMMAND: made_by}
-    store(folder, replace(now, detector=choice.config, metrics=metrics))
+    store(adapter or base, replace(now, detector=choice.config, metrics=metrics))
     return {"language": config.language, **result}
 
 

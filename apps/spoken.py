@@ -1,16 +1,15 @@
 """From text to an adapter: speech is made for words, thresholds are set, and doubts are told."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from audio_data.clips import UNTOLD, Clip, Half
+from audio_data.clips import UNTOLD, Clip
 from audio_data.corpus import find_manifest
 from audio_data.espeak import same_language
-from audio_data.material import Material, read_material
+from audio_data.material import read_material
 from audio_data.mixture import as_spelt, make_mixture
 from audio_data.task import only_language
 from kws.adapter import AdapterConfig
@@ -100,12 +99,6 @@ def _by_people(selection: Selection, data: Path) -> list[Clip]:
     return replace(selection, data=data, language=told).clips()
 
 
-def _material(selection: Selection, labels: Sequence[str]) -> dict[Half, Material]:
-    """What thresholds are chosen on, in the noise that training heard."""
-    halves = read_material(selection.data, labels, halves=(HALF,))
-    return {half: replace(found, noise=selection.noise) for half, found in halves.items()}
-
-
 def calibrated(
     base: Path, adapter: Path, selection: Selection, config: AdapterConfig
 ) -> dict[str, Any]:
@@ -115,11 +108,12 @@ def calibrated(
         What they came to: the share missed by signal-to-noise ratio in dB, and false accepts.
 
     """
+    material = read_material(selection.data, config.labels, halves=(HALF,))[HALF]
     found = set_thresholds(
         base,
         adapter,
         config,
-        partial(_material, selection, config.labels),
+        replace(material, noise=selection.noise),  # that training heard
         PER_HOUR,
         hours=HOURS,
         seed=selection.seed,
