@@ -125,7 +125,7 @@ def adapt(**given: Any) -> None:
         selection = spoken.speak(
             selection, asked.words, asked.data, out / spoken.SPEECH, asked.respelt, known
         )
-    recordings = Recordings.select(selection, base.config, known=before)
+    recordings = Recordings.to_learn(selection, base.config, before)
     if asked.data and not asked.words:
         _tell_unlisted(asked.data)
         _tell_empty(asked.data)

@@ -88,13 +88,13 @@ def _pretrained(
     base = open_base(out)
     config = base.config
     result = pretrain.summary(config)
-    recordings = Recordings.select(selection, config, config.labels, config.people, cache)
+    recordings = Recordings.to_measure(selection, config, config, cache)
     return base, None, recordings, {"result": result}
 
 
 def _is_of(config: BaseConfig, cell: Cell, grid: Grid, plan: Plan) -> bool:
     """Whether a base is what a run makes: it may have been killed before it was recorded."""
-    learnt = Recordings.select(grid.selection(cell), config)
+    learnt = Recordings.to_learn(grid.selection(cell), config)
     made = {"plan": asdict(plan), "recordings": learnt.amount}
     found = config.architecture, config.tau, config.causal, config.labels, config.people
     return found == (
@@ -120,7 +120,7 @@ def _adapted(
     base = open_base(grid.base)
     after = out.with_name(cell.earlier.name) if cell.earlier else None
     known = heard_before(after)
-    recordings = Recordings.select(grid.selection(cell), base.config, known=known, cache=cache)
+    recordings = Recordings.to_learn(grid.selection(cell), base.config, known, cache)
     together = grid.tasks if method_of(cell.method).together else ()
     others = [grid.selection(cell, task) for task in together if task != cell.task]
     recipe = learn.Recipe(

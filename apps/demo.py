@@ -178,7 +178,7 @@ def _learn(folder: Path, size: Size, seed: int, device: str) -> str:
     base = open_base(BASE)
     wanted = Selection(data=folder, language=MINE, seed=seed)
     selection = spoken.speak(wanted, WORDS, None, folder / spoken.SPEECH)
-    recordings = Recordings.select(selection, base.config)
+    recordings = Recordings.to_learn(selection, base.config)
     recipe = Recipe(budget=BUDGET, steps=size.steps, seed=seed)
     finish = partial(spoken.calibrated, BASE, folder, selection)  # before that, a run goes on
     config = learn_language(base, recordings, recipe, folder, device=device, finish=finish)

@@ -153,7 +153,7 @@ def _clips(
     """What clips of a split are told apart as, and who says them; ``whole`` needs every word."""
     opened = open_base(base)
     network = network_of(opened, load_adapter(adapter) if adapter else None)
-    recordings = Recordings.select(selection, opened.config, config.labels, config.people)
+    recordings = Recordings.to_measure(selection, opened.config, config)
     for warning in recordings.task.warnings:
         note(warning)
     result = measure(network, recordings, split, closed=selection.closed).report

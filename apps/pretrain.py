@@ -137,7 +137,7 @@ def run(
         language="",
         labels=(),
     )
-    recordings = Recordings.select(selection, config)
+    recordings = Recordings.to_learn(selection, config)
     task = recordings.task
     for warning in task.warnings:
         note(warning)

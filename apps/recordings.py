@@ -4,6 +4,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
@@ -26,6 +27,7 @@ from audio_data.place import speech_span
 from audio_data.splits import LEARNT, where_heard
 from audio_data.takes import frame_powers, loudness
 from audio_data.task import Task, make_task, measuring_task
+from kws.adapter import AdapterConfig
 from kws.base import BaseConfig
 from kws.config import FeatureConfig, Where
 from kws.errors import UsageError
@@ -128,21 +130,20 @@ class Recordings:
     cache: Cache | None = None
 
     @classmethod
-    def select(
+    def to_learn(
         cls,
         selection: Selection,
         base: BaseConfig,
-        labels: Sequence[str] | None = None,
         known: Mapping[str, Where] | None = None,
         cache: Cache | None = None,
     ) -> "Recordings":
-        """Read the corpus and make the task; of all sound only the noise is decoded yet.
+        """Make a task to learn, with the labels that the selection gives.
+
+        Of all sound only the noise is decoded yet.
 
         Args:
             selection: which recordings.
             base: whose front end and context are used, and whose people keep their splits.
-            labels: of a network that is measured, some of whose words or people may be filtered
-                out; None makes a task to learn, with the labels that the selection gives.
             known: further people who keep the splits they had, such as those of a language before.
             cache: shared with other runs on the same recordings.
 
@@ -151,26 +152,43 @@ class Recordings:
             KwsError: the corpus cannot be read.
 
         """
-        before = [*base.people.items(), *(known or {}).items()]
+        make = partial(make_task, keywords=selection.keywords, per_word=selection.per_word)
+        return cls._made(make, selection, base, known or {}, cache, closed=selection.closed)
+
+    @classmethod
+    def to_measure(
+        cls,
+        selection: Selection,
+        base: BaseConfig,
+        network: AdapterConfig | BaseConfig,
+        cache: Cache | None = None,
+    ) -> "Recordings":
+        """Make a task to measure a network by, some of whose words or people may be filtered out.
+
+        Its labels are the network's, whose people keep their splits. All else is as of
+        :meth:`to_learn`.
+        """
+        make = partial(measuring_task, labels=network.labels)
+        closed = selection.closed or is_closed_set(network.labels)
+        return cls._made(make, selection, base, network.people, cache, closed=closed)
+
+    @classmethod
+    def _made(
+        cls,
+        make: Callable[..., Task],
+        selection: Selection,
+        base: BaseConfig,
+        known: Mapping[str, Where],
+        cache: Cache | None,
+        *,
+        closed: bool,
+    ) -> "Recordings":
+        before = [*base.people.items(), *known.items()]
         heard = frozenset(name for name, where in before if where in LEARNT)
         known = dict(before)
         clips = selection.clips()
-        closed = selection.closed or (labels is not None and is_closed_set(labels))
         pool = [] if closed else selection.pool(clips)
-        if labels is None:
-            task = make_task(
-                clips,
-                keywords=selection.keywords,
-                pool=pool,
-                known=known,
-                closed=closed,
-                per_word=selection.per_word,
-                seed=selection.seed,
-            )
-        else:
-            task = measuring_task(
-                clips, labels, pool=pool, known=known, closed=closed, seed=selection.seed
-            )
+        task = make(clips, pool=pool, known=known, closed=closed, seed=selection.seed)
         noise, held = map(torch.from_numpy, load_noise(selection.noise))
         named = _named(clips, pool)
         return cls(task, base.features, noise, held, context(base), named, known, heard, cache)
@@ -179,7 +197,7 @@ class Recordings:
         """Languages that are learnt at the same time: people stay where these here have them."""
         found = [self]
         for other in others:
-            found.append(Recordings.select(other, base, known=found[-1].people))
+            found.append(Recordings.to_learn(other, base, found[-1].people))
         return found[1:]
 
     def views(self, split: Split) -> Views:

@@ -148,7 +148,7 @@ def _adapt(base: Base, selection: Selection, size: Size, device: str, folder: Pa
     plan = Plan(epochs=size.adapter_epochs, lr=RATE, seed=selection.seed)
     finished = _finished(folder, plan, lambda: read_adapter_config(folder).training)
     if not finished or read_adapter_config(folder).base_sha256 != base.config.sha256:
-        recordings = Recordings.select(selection, base.config)
+        recordings = Recordings.to_learn(selection, base.config)
         recipe = learn.Recipe(
             method=METHOD, budget=BUDGET, epochs=size.adapter_epochs, seed=selection.seed
         )
@@ -191,7 +191,7 @@ def _accuracy(base: Base, adapter: Adapter | None, manifest: Path) -> tuple[int,
     """How many keywords, and the share of their test clips that is told right."""
     config = adapter.config if adapter else base.config
     selection = _select(manifest, config.language)
-    recordings = Recordings.select(selection, base.config, config.labels)
+    recordings = Recordings.to_measure(selection, base.config, config)
     report = measure(network_of(base, adapter), recordings, "test").report
     return len(recordings.task.keywords), report["accuracy"]
 

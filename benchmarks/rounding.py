@@ -26,7 +26,7 @@ def main(base: Path, manifest: Path, chosen: str, folders: list[Path]) -> None:
     opened = open_base(base)
     shapes = {site.name: site.tensor_shapes for site in find_sites(opened.network)}
     selection = Selection(data=manifest, filters=parse_filters([chosen]), closed=True)
-    recordings = Recordings.select(selection, opened.config)
+    recordings = Recordings.to_learn(selection, opened.config)
     print(f"{'adapter':40}" + "".join(f"{bits:>4} bits" for bits in ROUNDINGS))
     for folder in folders:
         adapter = load_adapter(folder)

@@ -371,7 +371,7 @@ def test_silence_is_measured_on_noise_that_nothing_was_learnt_from(
 ) -> None:
     base = read_base_config(tiny / "base")
     selection = Selection(data=spoken, filters=(("language", "de"),))
-    found = Recordings.select(selection, base)
+    found = Recordings.to_learn(selection, base)
     quiet, loud = (torch.full((160_000,), level) for level in (0.0, 1.0))
     measured = replace(found, noise=quiet, held_noise=loud).fixed("test")
     learnt = replace(found, noise=loud, held_noise=quiet).fixed("test")
@@ -388,15 +388,15 @@ def test_whom_the_base_heard_is_not_tested_and_remembered(
     clips = read_manifest(spoken, {"language": ["de"]})
     write_manifest(manifest, [replace(clip, split=None) for clip in clips])
     base, selection = read_base_config(tiny / "base"), Selection(data=manifest, closed=True)
-    tested = Recordings.select(selection, base).said("test")[0].speaker
+    tested = Recordings.to_learn(selection, base).said("test")[0].speaker
     assert tested
     heard = replace(base, people={tested: "train", "nobody here": "test"})
-    for known in (Recordings.select(selection, heard).people, heard.people):
-        found = Recordings.select(selection, base, known=known)
+    for known in (Recordings.to_learn(selection, heard).people, heard.people):
+        found = Recordings.to_learn(selection, base, known=known)
         assert tested in {clip.speaker for clip in found.said("train")}
         assert tested not in {clip.speaker for clip in found.said("test")}
         assert found.people["nobody here"] == "test"
-    found = Recordings.select(selection, heard)
+    found = Recordings.to_learn(selection, heard)
     assert tested not in {clip.speaker for clip in found.said("test")}
 
 

@@ -93,10 +93,10 @@ def test_kept_recordings_are_those_of_the_same_splits(
     write_manifest(path, clips)
     config = read_base_config(tiny / "base")
     cache: dict[object, Any] = {}
-    free = Recordings.select(Selection(data=path, closed=True), config, cache=cache)
+    free = Recordings.to_learn(Selection(data=path, closed=True), config, cache=cache)
     someone = next(clip.speaker for clip in free.said("test"))
     known: dict[str, Split] = {str(someone): "train"}
-    other = Recordings.select(Selection(data=path, closed=True), config, known=known, cache=cache)
+    other = Recordings.to_learn(Selection(data=path, closed=True), config, known=known, cache=cache)
     for split in SPLITS:
         for one in (free, other):
             assert len(one.fixed(split)[1]) == len(one.task.splits[split])
@@ -435,7 +435,7 @@ def test_kept_features_are_those_of_what_the_base_hears(tiny: Path, spoken: Path
     cache: dict[object, Any] = {}
     selection = Selection(data=spoken, filters=(("language", "de"),), closed=True)
     frames = [
-        Recordings.select(selection, one, cache=cache).fixed("test")[0].shape[-1]
+        Recordings.to_learn(selection, one, cache=cache).fixed("test")[0].shape[-1]
         for one in (config, replace(config, causal=True, span=40), config)
     ]
     assert frames[0] == frames[2] < frames[1]

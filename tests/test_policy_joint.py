@@ -10,8 +10,9 @@ import torch
 from helpers import Kws, make_trainer
 from torch import Tensor
 
-from apps.recordings import Recordings
+from apps.recordings import Recordings, Selection
 from audio_data.manifest import read_manifest, write_manifest
+from kws.base import BaseConfig
 from kws.files import read_json
 from kws.train import EpochBatches
 from models.bcresnet import BCResNet
@@ -72,13 +73,13 @@ def test_a_language_is_learnt_beside_others(
 ) -> None:
     """People stay where the first language has them."""
     told: list[object] = []
-    select, people = Recordings.select, {"somebody": "test"}
+    to_learn, people = Recordings.to_learn, {"somebody": "test"}
 
-    def spied(*given: Any, **named: Any) -> Recordings:
-        told.append(named["known"])
-        return select(*given, **named)
+    def spied(selection: Selection, base: BaseConfig, known: Any) -> Recordings:
+        told.append(known)
+        return to_learn(selection, base, known)
 
-    monkeypatch.setattr(Recordings, "select", spied)
+    monkeypatch.setattr(Recordings, "to_learn", spied)
     monkeypatch.setattr(Recordings, "people", people)
     learn = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
     learn += ["--method", "joint", "--epochs", 1, "--out", tmp_path / "joint"]
