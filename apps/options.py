@@ -59,10 +59,10 @@ class Group(click.Group):
     command_class = Command
 
 
-class _NonEmptyPath(click.Path):
-    """A path that is not empty, which would be the folder that one happens to be in.
+class _UserPath(click.Path):
+    """A path as people type it: ``~`` of ``--out=~/adapter``, which shells leave, is their folder.
 
-    Shells leave the ``~`` of ``--out=~/adapter`` as it is.
+    It is not empty, which would be the folder that one happens to be in.
     """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -71,10 +71,10 @@ class _NonEmptyPath(click.Path):
         return super().convert(at_home(value) if isinstance(value, str) else value, param, ctx)
 
 
-FOLDER = _NonEmptyPath(path_type=Path, file_okay=False)
-PATH = _NonEmptyPath(path_type=Path)
-OUTPUT = _NonEmptyPath(path_type=Path, dir_okay=False)
-FILE = _NonEmptyPath(path_type=Path, readable=False)  # read at its turn
+FOLDER = _UserPath(path_type=Path, file_okay=False)
+PATH = _UserPath(path_type=Path)
+OUTPUT = _UserPath(path_type=Path, dir_okay=False)
+FILE = _UserPath(path_type=Path, readable=False)  # read at its turn
 
 
 def is_given(name: str) -> bool:
