@@ -1,4 +1,4 @@
-"""The supplied networks, and what is heard where nothing is said."""
+"""Where the supplied networks are, and which adapters are loaded if the user names none."""
 
 from collections.abc import Sequence
 from pathlib import Path
