@@ -102,12 +102,7 @@ def shifted(config: DetectorConfig, by: float) -> DetectorConfig:
 
 
 def _shifted(levels: Levels, by: float) -> Levels:
-    threshold = _moved(levels.threshold, by)
-    return Levels(threshold, min(threshold, levels.release * threshold / levels.threshold))
-
-
-def _moved(level: float, by: float) -> float:
-    if level == 1:  # whose log odds are infinite
-        return level
-    moved = 1 / (1 + (1 - level) / level * math.exp(-by))
-    return min(max(moved, min(level, LOWEST)), max(level, HIGHEST))
+    before = levels.threshold
+    moved = 1 / (1 + (1 - before) / before * math.exp(-by))  # a threshold of 1 stays
+    threshold = min(max(moved, min(before, LOWEST)), max(before, HIGHEST))
+    return Levels(threshold, min(threshold, levels.release * threshold / before))
