@@ -233,47 +233,15 @@ class _Learning:
 
     def run(self, allowed: int) -> tuple[Adaptation, Trainer]:
         """What the method makes of the recordings with so many numbers, and how it did."""
-        recipe, task = self.recipe, self.recordings.task
-        some = (self.recordings, *self.beside)
-        augment = AugmentConfig(  # decisions 4, 7 and 21 say why
-            masks=0,
-            speed=0.1,
-            equaliser=6.0,
-            narrow=NARROW if self.recordings.synthetic("train") else 0.0,
-            suppressed=(1.0, 40.0),
-            snr=STREAM_SNR if self.base.config.causal else SNR,
-        )
+        recipe, task, device = self.recipe, self.recordings.task, self.device
+        some, augment = (self.recordings, *self.beside), self._augment()
         heard = [
-            one.training(augment, batch=BATCH, seed=recipe.seed, device=self.device) for one in some
+            one.training(augment, batch=BATCH, seed=recipe.seed, device=device) for one in some
         ]
         known = [len(one.task.labels) for one in some]
         batches = Together(heard, known, seed=recipe.seed) if self.beside else heard[0]
-        least = SHORTEST if method_of(recipe.method).staged else 1
-        wanted = -(-recipe.steps * len(heard) // len(batches))  # epochs
-        if not recipe.epochs and wanted < least:
-            note(
-                f"{recipe.method} trains in stages, for at least {least} epochs, which is more "
-                f"than the {recipe.steps:,} steps that methods without stages take"
-            )
-        plan = Plan(
-            epochs=recipe.epochs or max(least, wanted),
-            lr=recipe.lr,
-            optimizer=recipe.optimizer,
-            seed=recipe.seed,
-        )
-        settings = [
-            self.base.config.sha256,
-            recipe.method,
-            allowed,
-            plan,
-            augment,
-            task.labels,
-            *self.recordings.learnt,
-            sha256(self.after / ADAPTER_MODEL) if self.after else "",
-            *(one.digest for one in heard),
-            source_of(policy, deltas, forms, templates),  # edited, it does not resume
-            *(clip for other in self.beside for clip in other.learnt),
-        ]
+        plan = self._plan(len(batches))
+        settings = self._settings(allowed, plan, augment, [one.digest for one in heard])
         validation = self.recordings.fixed("validation")
         with training(f"adapting to {task.language}") as watch:
             trainer = Trainer(
@@ -281,7 +249,7 @@ class _Learning:
                 plan=plan,
                 validate=validator(*validation, len(task.keywords), len(task.labels)),
                 folder=self.out,
-                fingerprint=fingerprint([str(item) for item in settings]),
+                fingerprint=fingerprint(settings),
                 watch=watch,
             )
             try:
@@ -291,13 +259,60 @@ class _Learning:
                     recipe.method,
                     allowed,
                     trainer,
-                    self.device,
+                    device,
                     self.earlier,
                 )
             except DivergedError:
                 _forget(trainer)
                 raise
         return first_classes(trained, known[0]) if self.beside else trained, trainer
+
+    def _augment(self) -> AugmentConfig:
+        """Decisions 4, 7 and 21 say why."""
+        return AugmentConfig(
+            masks=0,
+            speed=0.1,
+            equaliser=6.0,
+            narrow=NARROW if self.recordings.synthetic("train") else 0.0,
+            suppressed=(1.0, 40.0),
+            snr=STREAM_SNR if self.base.config.causal else SNR,
+        )
+
+    def _plan(self, batches: int) -> Plan:
+        """As many epochs of so many batches as the recipe says, or its steps take."""
+        recipe = self.recipe
+        least = SHORTEST if method_of(recipe.method).staged else 1
+        wanted = -(-recipe.steps * (1 + len(self.beside)) // batches)  # epochs
+        if not recipe.epochs and wanted < least:
+            note(
+                f"{recipe.method} trains in stages, for at least {least} epochs, which is more "
+                f"than the {recipe.steps:,} steps that methods without stages take"
+            )
+        return Plan(
+            epochs=recipe.epochs or max(least, wanted),
+            lr=recipe.lr,
+            optimizer=recipe.optimizer,
+            seed=recipe.seed,
+        )
+
+    def _settings(
+        self, allowed: int, plan: Plan, augment: AugmentConfig, digests: Sequence[str]
+    ) -> list[str]:
+        """All that a run which was stopped must have in common with one that goes on from there."""
+        settings = [
+            self.base.config.sha256,
+            self.recipe.method,
+            allowed,
+            plan,
+            augment,
+            self.recordings.task.labels,
+            *self.recordings.learnt,
+            sha256(self.after / ADAPTER_MODEL) if self.after else "",
+            *digests,
+            source_of(policy, deltas, forms, templates),  # edited, it does not resume
+            *(clip for other in self.beside for clip in other.learnt),
+        ]
+        return [str(item) for item in settings]
 
 
 def _tell_rounding(
