@@ -21,7 +21,7 @@ from kws.base import Base
 from kws.budget import Budget
 from kws.config import HEAD
 from kws.deltas import Adaptation
-from kws.files import refuse_unwritable, sha256, write_json
+from kws.files import refuse_unwritable, sha256
 from kws.quantized import DEFAULT_BITS, Bits, bits_of
 from kws.sites import find_sites
 from kws.train import DivergedError, Epoch, Optimizer, Plan, fingerprint, validator
@@ -37,7 +37,7 @@ from .measure import Measured, measure, network_of, routing_macs
 from .options import TAG
 from .progress import note, training
 from .recordings import Recordings
-from .stored import HISTORY, open_earlier, pack, refuse_taken, source_of, tell_unfinished
+from .stored import open_earlier, pack, refuse_taken, source_of, tell_unfinished
 
 BATCH: Final = 16
 DEFAULT_STEPS: Final = 4_000  # minutes for any corpus; decision 14 says what half as many cost
@@ -157,9 +157,7 @@ def learn_language(
         people=(recordings, *beside)[-1].people,  # the last knows those of all before it
     )
     config = save_adapter(out, replace(adapter, config=config), card(config))
-    write_json(out / HISTORY, {n: [asdict(e) for e in h] for n, h in trainer.history.items()})
-    pictures.learning_curves(trainer.history, out / "learning_curves.png")
-    pictures.confusion(measured, out / "confusion.png")
+    pictures.save_training(trainer.history, measured, out)
     pictures.choices([pictures.row_of(config)], find_sites(base.network), out / "sites.png")
     if finish:
         finish(config)

@@ -3,6 +3,7 @@
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import matplotlib as mpl
@@ -12,12 +13,13 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 
 from kws.adapter import AdapterConfig
-from kws.files import write_bytes
+from kws.files import write_bytes, write_json
 from kws.forms import form_of, split_name
 from kws.sites import Site
 from kws.train import Epoch
 
 from .measure import Measured
+from .stored import HISTORY
 
 DPI = 110
 COLORS = {"conv": "C0", "norm": "C1"}
@@ -25,6 +27,14 @@ COLORS = {"conv": "C0", "norm": "C1"}
 
 # Words are no formulas, whatever is in them.
 plainly = mpl.rc_context({"text.parse_math": False})
+
+
+def save_training(history: Mapping[str, Sequence[Epoch]], measured: Measured, out: Path) -> None:
+    """Write how a training went, epoch by epoch, and draw that and what it came to."""
+    told = {stage: [asdict(epoch) for epoch in epochs] for stage, epochs in history.items()}
+    write_json(out / HISTORY, told)
+    learning_curves(history, out / "learning_curves.png")
+    confusion(measured, out / "confusion.png")
 
 
 @plainly

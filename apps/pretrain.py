@@ -12,7 +12,7 @@ from audio_data.augment import SNR, SPEC_WIDTHS, STREAM_SNR, AugmentConfig
 from kws.adapter import ADAPTER_CONFIG, CARD
 from kws.base import BASE_CONFIG, BASE_MODEL, BaseConfig, save_base, tensors_of
 from kws.errors import UsageError
-from kws.files import read_tensors, refuse_unwritable, write_bytes, write_json, write_text
+from kws.files import read_tensors, refuse_unwritable, write_bytes, write_text
 from kws.train import HIGHEST, Epoch, Optimizer, Plan, Stage, fingerprint, fit, validator
 from models import layout
 from models.folded import fold
@@ -24,7 +24,7 @@ from .export import base_file
 from .measure import measure
 from .progress import note, training
 from .recordings import Recordings, Selection
-from .stored import HISTORY, is_unfinished, refuse_foreign, source_of, tell_unfinished
+from .stored import is_unfinished, refuse_foreign, source_of, tell_unfinished
 from .terminal import json_line
 
 ARCHITECTURE: Final = layout.ARCHITECTURE  # of the networks that are trained here
@@ -170,10 +170,9 @@ def run(
     config = replace(config, training=config.training | made, people=recordings.people)
     saved = save_base(out, replace(config, metrics=metrics), network)
     write_bytes(out / FILE, base_file(fold(saved, read_tensors(out / BASE_MODEL))))
-    write_json(out / HISTORY, {"pretrain": [asdict(epoch) for epoch in history]})
     write_text(out / CARD, base_card(saved))
-    pictures.learning_curves({"pretrain": history}, out / "learning_curves.png")
-    pictures.confusion(measure(network, recordings, "validation"), out / "confusion.png")
+    measured = measure(network, recordings, "validation")
+    pictures.save_training({STAGE: history}, measured, out)
     stage.remove()
     return summary(saved)
 
