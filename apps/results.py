@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import mean
@@ -77,24 +77,15 @@ def write_results(
     records = without_diverged(records)
     streams = [record for record in records if "stream" in record]
     trained = [record for record in records if "stream" not in record]
-    _refuse_namesakes(trained)
-    _refuse_changed(trained)
-    _refuse_other_company(trained)
-    _refuse_bases(trained)
+    for refuse in (_refuse_namesakes, _refuse_changed, _refuse_other_company, _refuse_bases):
+        refuse(trained)
     _refuse_streams_twice(streams)
     bases = [record for record in trained if record["cell"]["tau"]]
     chained = [record for record in trained if record["cell"].get("before")]
     adapted = _adaptations(records)
     few = [record for record in adapted if record["cell"].get("per_word")]
     broad, *others = _alike(_to_everything(adapted))
-    parts = [
-        "# Results",
-        f"Made by `kws bench report` from the records in `{source}`; the runs, by `kws bench run` "
-        f"from the grids{' in `configs`' if zoo else ''} after which the folders there are named. "
-        f"Accuracy is in per cent of the keywords' clips of test speakers, {_strangers(trained)}; "
-        "mean ± standard deviation over seeds. Learning rates were chosen on validation"
-        f"{SEEN * bool(zoo)}. {COLUMNS}",
-    ]
+    parts = ["# Results", _introduction(trained, source, ours=zoo is not None)]
     if bases:
         parts += ["## The base", _bases(bases)]
     if zoo and (networks := zoo_rows(zoo)):
@@ -103,13 +94,7 @@ def write_results(
     if broad:
         parts += ["## Languages under a budget", settings_of(broad[0])]
         parts += _compared(broad, bases, out, "")
-    titles: Counter[str] = Counter()
-    for some in others:
-        name = base_of(some[0]) + ("-causal" if is_causal(some[0]) else "")
-        title = f"{name}, {length_of(some[0])}"
-        titles[title] += 1
-        if titles[title] > 1:  # that differ in other settings, which the next line tells
-            title += f", {titles[title]}"
+    for title, some in zip(_titles(others), others, strict=True):
         parts += [f"## Methods side by side: {title}", settings_of(some[0])]
         parts += _compared(some, bases, out, "_" + title.replace(", ", "_"))
     if few:
@@ -126,6 +111,27 @@ def write_results(
         parts += filter(None, [stream_results.notes(streams)])
         parts += stream_results.pictures(streams, out)
     write_text(out, "\n\n".join(parts) + "\n")
+
+
+def _introduction(trained: Sequence[Record], source: Path, *, ours: bool) -> str:
+    """What the tables are made of; ``ours`` are those of this project."""
+    return (
+        f"Made by `kws bench report` from the records in `{source}`; the runs, by `kws bench run` "
+        f"from the grids{' in `configs`' if ours else ''} after which the folders there are named. "
+        f"Accuracy is in per cent of the keywords' clips of test speakers, {_strangers(trained)}; "
+        "mean ± standard deviation over seeds. Learning rates were chosen on validation"
+        f"{SEEN * ours}. {COLUMNS}"
+    )
+
+
+def _titles(groups: Iterable[Sequence[Record]]) -> Iterator[str]:
+    """Base and length of each group; numbered where they differ in other settings alone."""
+    titles: Counter[str] = Counter()
+    for some in groups:
+        name = base_of(some[0]) + ("-causal" if is_causal(some[0]) else "")
+        title = f"{name}, {length_of(some[0])}"
+        titles[title] += 1
+        yield title if titles[title] == 1 else f"{title}, {titles[title]}"
 
 
 def _strangers(records: Iterable[Record]) -> str:
@@ -338,7 +344,7 @@ def _base_kind(record: Record) -> tuple[Any, ...]:
         length_of(record),
         f"{clips} clips a word" if clips else "",
         f"rate {rate:g}" if rate != LR else "",
-        "closed" if _is_closed(record) else "",
+        "closed" if record["settings"].get("closed") else "",
     )
 
 
@@ -372,8 +378,3 @@ def _bases(records: Sequence[Record]) -> str:
         "seeds",
     ]
     return markdown(titles, rows)
-
-
-def _is_closed(record: Record) -> bool:
-    """Whether it tells keywords apart alone."""
-    return bool(record["settings"].get("closed"))
