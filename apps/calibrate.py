@@ -16,7 +16,7 @@ from kws.adapter import AdapterConfig
 from kws.base import BaseConfig
 from kws.calibration import Choice, choose, sweep
 from kws.errors import KwsError, UsageError
-from kws.stream_metrics import miss_report, rate_report
+from kws.stream_metrics import rate_report
 
 from . import options, trial
 from .card import CALIBRATION, COMMAND, STREAM, command, store
@@ -116,7 +116,7 @@ def set_thresholds(
     per_hour: float,
     *,
     hours: float,
-    snrs: Sequence[float] = (),
+    snrs: Sequence[float] = SNRS,
     seed: int = 0,
     negatives: Path | None = None,
     made_by: str | None = None,
@@ -154,7 +154,7 @@ def set_thresholds(
         LiveScorer(bank),
         material,
         hours=hours,
-        snrs=tuple(dict.fromkeys(snrs)) or SNRS,
+        snrs=snrs,
         seed=seed,
         recordings=long,
     )
@@ -171,18 +171,13 @@ def set_thresholds(
 
 def _result(heard: Trial, choice: Choice, per_hour: float) -> dict[str, Any]:
     negatives = rate_report(heard.negatives, choice.config)
-    positives = {
-        f"{ratio:g}": miss_report(stream, choice.config)
-        for ratio, stream in heard.positives.items()
-    }
-    levels = {word: choice.config.levels(word) for word in heard.negatives.keywords}
     result = {
         "asked_per_hour": per_hour,
         "kept": choice.kept,
         "counted_on": COUNTED_ON,
         "negatives": negatives | {"distinct_hours": heard.distinct_hours},
-        "positives": positives,
-        "thresholds": {word: level.threshold for word, level in levels.items()},
+        "positives": heard.misses(choice.config),
+        "thresholds": heard.thresholds(choice.config),
     }
     short = heard.too_short(per_hour)
     few = [f"{short}; give more with --negatives"] if short else []

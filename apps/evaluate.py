@@ -108,10 +108,8 @@ def evaluate(
         options.refuse_to_change_ours(adapter, "whose figures are kept")
         _refuse_to_keep(adapter or base, selection, split)
     if stream:
-        several = tuple(dict.fromkeys(snrs)) or trial.SNRS
-        result = _streams(
-            base, adapter, config, selection, hours or trial.HOURS, several, out or PICTURE
-        )
+        hours = hours or trial.HOURS
+        result = _streams(base, adapter, config, selection, hours, snrs, out or PICTURE)
         kept = {STREAM: {name: figure for name, figure in result.items() if name not in DRAWN}}
     else:
         result, origin = _clips(base, adapter, config, selection, split, whole=keep)

@@ -9,7 +9,7 @@ from audio_data.clips import Half
 from audio_data.material import Material
 from kws.calibration import choose, sweep, with_misses
 from kws.detector import DetectorConfig
-from kws.stream_metrics import miss_report, rate_report
+from kws.stream_metrics import rate_report
 
 from .det import draw_det
 from .scoring import Scorer
@@ -109,13 +109,8 @@ def _report(point: OperatingPoint, heard: Trial) -> dict[str, Any]:
         "aim_per_hour": point.target_rate,
         "chosen": point.chosen,
         "negatives": rate_report(heard.negatives, point.config),
-        "snr": {
-            f"{ratio:g}": miss_report(stream, point.config)
-            for ratio, stream in heard.positives.items()
-        },
-        "thresholds": {
-            word: point.config.levels(word).threshold for word in heard.negatives.keywords
-        },
+        "snr": heard.misses(point.config),
+        "thresholds": heard.thresholds(point.config),
     }
 
 

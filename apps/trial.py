@@ -10,7 +10,8 @@ from audio_data.long import LongRecordings
 from audio_data.material import Material
 from audio_data.streams import NegativeStream, PositiveStream
 from kws.calibration import hours_needed
-from kws.stream_metrics import ScoredStream
+from kws.detector import DetectorConfig
+from kws.stream_metrics import ScoredStream, miss_report
 
 from .options import finite
 from .progress import counting
@@ -25,6 +26,14 @@ AGAIN: Final = 1.05  # times that recordings come, from which on they are said t
 ALL: Final = 0.99  # of the sound, from which on it counts as all different
 
 
+def _ratios(
+    context: click.Context, parameter: click.Parameter, values: tuple[float, ...]
+) -> tuple[float, ...]:
+    """Each once, or the usual ones."""
+    finite(context, parameter, values)
+    return tuple(dict.fromkeys(values)) or SNRS
+
+
 hours_option = click.option(
     "--hours",
     type=click.FloatRange(SHORTEST, LONGEST),
@@ -36,7 +45,7 @@ snr_option = click.option(
     "snrs",
     multiple=True,
     type=click.FloatRange(*RATIOS),
-    callback=finite,
+    callback=_ratios,
     help=f"dB, of keywords in noise; repeat for more  [default: {SNRS[0]:g}]",
 )
 per_keyword_option = click.option(
@@ -87,6 +96,16 @@ class Trial:
                 f"{again}; the 95 % bounds count only {duration(distinct)} of different recordings"
             )
         return found
+
+    def misses(self, config: DetectorConfig) -> dict[str, Any]:
+        """What is missed at these settings, by signal-to-noise ratio in dB."""
+        return {
+            f"{ratio:g}": miss_report(stream, config) for ratio, stream in self.positives.items()
+        }
+
+    def thresholds(self, config: DetectorConfig) -> dict[str, float]:
+        """Those of the keywords."""
+        return {word: config.levels(word).threshold for word in self.negatives.keywords}
 
     def too_short(self, per_hour: float) -> str | None:
         """Say so where so few hours cannot show a rate, however few events they have."""
