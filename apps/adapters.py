@@ -137,17 +137,21 @@ def _validation(row: Mapping[str, Any]) -> str:
 
 def _accuracy(config: AdapterConfig) -> float | None:
     """What was measured on validation, if it was."""
-    report = config.metrics.get("validation")
-    found = report.get("accuracy") if isinstance(report, dict) else None
+    found = _validated(config).get("accuracy")
     return found if isinstance(found, float) else None
 
 
 def _validated_on(config: AdapterConfig) -> str | None:
     """Who said what it was validated on, if that is known."""
-    report = config.metrics.get("validation")
-    found = report if isinstance(report, dict) else {}
+    found = _validated(config)
     made, count = found.get("made"), found.get("count")
     return None if made is None or count is None else whose(count, made)
+
+
+def _validated(config: AdapterConfig) -> Mapping[str, Any]:
+    """The figures of validation, whatever a file holds in their place."""
+    found = config.metrics.get("validation")
+    return found if isinstance(found, dict) else {}
 
 
 def _some(words: Sequence[str], shown: int) -> str:
