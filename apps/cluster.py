@@ -54,7 +54,7 @@ def spread(
         )
     try:
         if address != "auto":
-            _knock(address)
+            _probe(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError) as error:
         where = "here" if address == "auto" else f"at {address}"
@@ -78,7 +78,7 @@ def spread(
         ray.shutdown()
 
 
-def _knock(address: str) -> None:
+def _probe(address: str) -> None:
     """Raise an OSError or a ValueError where nobody listens, for which Ray itself waits long."""
     parts = urlsplit(address if "//" in address else f"//{address}")
     if parts.port is None:

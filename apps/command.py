@@ -43,7 +43,7 @@ UNQUOTED: Final = rf"{EXPANDED}|[<>|&;]+|(?<!\S)~(?=[/\s]|\Z)"  # of what only a
 PARTS: Final = re.compile(
     rf"""\\.|'[^']*'|"(?P<quoted>(?:\\.|[^"\\])*)"|(?P<odd>{UNQUOTED})""", re.DOTALL
 )
-BURIAL: Final = 1.0  # seconds that a killed run may take to be gone
+KILL_TIMEOUT: Final = 1.0  # seconds that a killed run may take to be gone
 
 
 class ProgramRunner:
@@ -96,10 +96,10 @@ class ProgramRunner:
             self._tell("--exec: not all commands were run to their end")
             self._ended = True
             if process := self._running:  # read once: the worker forgets it when it ends
-                _end(process)
-            self._worker.close(BURIAL)
+                _kill(process)
+            self._worker.close(KILL_TIMEOUT)
 
-    def _begin(self, event: Detection) -> "subprocess.Popen[bytes]":
+    def _start(self, event: Detection) -> "subprocess.Popen[bytes]":
         try:
             return subprocess.Popen(
                 self._arguments,
@@ -120,15 +120,15 @@ class ProgramRunner:
     def _run(self, event: Detection) -> None:
         if self._ended:
             return
-        with self._begin(event) as process:
+        with self._start(event) as process:
             self._running = process
             if self._ended:  # while it was being started
-                _end(process)
+                _kill(process)
             record = json_line(event.as_dict()) + "\n"
             try:
                 process.communicate(record.encode(errors="replace"), timeout=self._timeout)
             except subprocess.TimeoutExpired:
-                ended = _end(process)
+                ended = _kill(process)
                 how = "was ended" if ended else "runs as another user, so it has to end by itself"
                 self._tell(f"{self._name} took more than {self._timeout:g} s and {how}")
             else:
@@ -199,7 +199,7 @@ def _environmental(text: str) -> str:
     return os.fsdecode(text.replace("\0", "").encode(errors="replace"))
 
 
-def _end(process: subprocess.Popen[bytes]) -> bool:
+def _kill(process: subprocess.Popen[bytes]) -> bool:
     """End a process and, but for Windows, what it started; False where it is another user's."""
     if not hasattr(os, "killpg"):
         process.kill()

@@ -217,7 +217,7 @@ class Microphone:
 
     def _reopen(self, *, others: bool) -> None:
         """Try once; what fails now may succeed later."""
-        with _unsaid():
+        with _stderr_discarded():
             self._close()
             with suppress(self._sound.PortAudioError):
                 self._sound._terminate()  # PortAudio learns of devices when it is started only
@@ -280,7 +280,7 @@ def _cards() -> bytes:
 
 
 @contextmanager
-def _unsaid() -> Iterator[None]:
+def _stderr_discarded() -> Iterator[None]:
     """Drop what sound libraries write to standard error, a screenful at every try."""
     try:
         before = os.dup(2)

@@ -11,7 +11,7 @@ from threading import Event, Thread
 import pytest
 from helpers import Kws
 
-from apps.cluster import _knock, spread
+from apps.cluster import _probe, spread
 from kws.errors import UsageError
 from kws.files import read_json
 
@@ -133,20 +133,20 @@ def test_no_cluster_is_told(tmp_path: Path, tiny: Path, spoken: Path, kws: Kws) 
         ("localhost:ray", None),
     ],
 )
-def test_an_address_is_knocked_at_in_every_form_that_ray_takes(
+def test_an_address_is_probed_in_every_form_that_ray_takes(
     monkeypatch: pytest.MonkeyPatch, address: str, found: tuple[str, int] | None
 ) -> None:
     """One without a port is none."""
-    knocked: list[object] = []
+    probed: list[object] = []
 
     def connect(address: tuple[str, int], timeout: float) -> io.StringIO:
-        knocked.append(address)
+        probed.append(address)
         return io.StringIO()
 
     monkeypatch.setattr("apps.cluster.socket.create_connection", connect)
     with nullcontext() if found else pytest.raises(ValueError, match=r"[Pp]ort"):
-        _knock(address)
-    assert knocked == ([found] if found else [])
+        _probe(address)
+    assert probed == ([found] if found else [])
 
 
 def test_a_client_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

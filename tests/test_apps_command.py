@@ -167,14 +167,14 @@ def test_a_command_that_hangs_holds_up_neither_the_listener_nor_the_end(said: li
 def test_a_command_that_just_begins_when_all_ends_is_ended_too(
     said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    threads, begin = set(threading.enumerate()), ProgramRunner._begin
+    threads, start = set(threading.enumerate()), ProgramRunner._start
 
     def late(self: ProgramRunner, event: Detection) -> object:
         while not self._ended:
             time.sleep(0.01)
-        return begin(self, event)
+        return start(self, event)
 
-    monkeypatch.setattr(ProgramRunner, "_begin", late)
+    monkeypatch.setattr(ProgramRunner, "_start", late)
     command = ProgramRunner("sleep 20", said.append, timeout=600)
     command.hear(NOTHING, [event()])
     command.close(timeout=0.1)
