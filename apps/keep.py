@@ -93,7 +93,7 @@ class Keeper:
         limit: int = LIMIT,
         capacity: int | None = CAPACITY,
     ) -> None:
-        self._shelf = Shelf(folder, limit)
+        self._clips = ClipFolder(folder, limit)
         self._engine, self._tell = engine, tell
         self._worker = Worker("--save-dir", tell, capacity)
         self._audio = np.zeros(0, np.float32)  # the last of what was fed
@@ -161,7 +161,7 @@ class Keeper:
             begin = max(0, start, round((moment.time - BEFORE) * SAMPLE_RATE))
             wave = self._audio[begin - start : round((moment.time + AFTER) * SAMPLE_RATE) - start]
             record = self._record(moment, begin / SAMPLE_RATE)
-            self._worker.submit(partial(self._shelf.add, moment, wave, record))
+            self._worker.submit(partial(self._clips.add, moment, wave, record))
 
     def _record(self, moment: Moment, begin: float) -> dict[str, Any]:
         end = max(moment.time + AFTER, moment.decided)
@@ -183,7 +183,7 @@ class Keeper:
         }
 
 
-class Shelf:
+class ClipFolder:
     """A folder of numbered clips of two kinds, so many of each."""
 
     def __init__(self, folder: Path, limit: int) -> None:

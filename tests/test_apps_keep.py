@@ -21,7 +21,7 @@ import soundfile
 from helpers import WholeViews
 from numpy.typing import NDArray
 
-from apps.keep import LIMIT, Keeper, Moment, Shelf
+from apps.keep import LIMIT, ClipFolder, Keeper, Moment
 from apps.listen import listen
 from apps.live import LiveEngine
 from apps.worker import Worker
@@ -193,7 +193,7 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     "word", ["../../etc/passwd", "a\0b", "con\n", "..", "-rf", "很" * 500, "\x1b[2J", "a/b\\c:d"]
 )
 def test_no_keyword_makes_a_harmful_file_name(word: str, tmp_path: Path) -> None:
-    Shelf(tmp_path, LIMIT).add(Moment("hit", word, "deu", (word,), 0.9, 0.5, 1.0), SILENCE, {})
+    ClipFolder(tmp_path, LIMIT).add(Moment("hit", word, "deu", (word,), 0.9, 0.5, 1.0), SILENCE, {})
     (path,) = tmp_path.rglob("*.wav")
     assert path.parent == tmp_path
     name = path.stem.removeprefix("000001-hit-")
@@ -294,7 +294,7 @@ def test_clips_that_are_not_written_in_time_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stuck = Event()
-    monkeypatch.setattr(Shelf, "add", lambda *_: stuck.wait(60))
+    monkeypatch.setattr(ClipFolder, "add", lambda *_: stuck.wait(60))
     engine, told = LiveEngine(Level()), list[str]()
     keeper = Keeper(tmp_path, engine, told.append)
     engine.reactions.append(keeper.hear)
@@ -348,7 +348,7 @@ def test_a_clip_whose_record_cannot_be_written_is_not_left_alone(
 def test_on_a_full_disk_a_clip_takes_the_place_of_the_oldest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shelf, moment = Shelf(tmp_path, 9), Moment("hit", "ja", "deu", ("ja",), 0.9, 0.5, 1.0)
+    clips, moment = ClipFolder(tmp_path, 9), Moment("hit", "ja", "deu", ("ja",), 0.9, 0.5, 1.0)
     room = 3
 
     def write(path: Path, data: bytes) -> None:
@@ -358,27 +358,27 @@ def test_on_a_full_disk_a_clip_takes_the_place_of_the_oldest(
 
     monkeypatch.setattr("apps.keep.write_bytes", write)
     for _ in range(5):
-        shelf.add(moment, SILENCE, {})
+        clips.add(moment, SILENCE, {})
     assert [int(record["file"][:6]) for record in kept(tmp_path)] == [3, 5, 7]
     room = 0  # others have filled it
     for _ in range(3):
         with pytest.raises(DiskFullError, match="is full; clips are kept again once there is room"):
-            shelf.add(moment, SILENCE, {})
+            clips.add(moment, SILENCE, {})
         assert len(kept(tmp_path)) == 2
     with pytest.raises(DiskFullError):  # of its own kind there is none to give way
-        shelf.add(replace(moment, kind="near"), SILENCE, {})
+        clips.add(replace(moment, kind="near"), SILENCE, {})
     assert len(kept(tmp_path)) == 2
     room = 3
-    shelf.add(moment, SILENCE, {})
-    shelf.add(moment, SILENCE, {})
+    clips.add(moment, SILENCE, {})
+    clips.add(moment, SILENCE, {})
     assert len(kept(tmp_path)) == 3
 
 
 def test_a_disk_without_room_for_names_is_full_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shelf, moment = Shelf(tmp_path, 9), Moment("hit", "ja", "deu", ("ja",), 0.9, 0.5, 1.0)
-    shelf.add(moment, SILENCE, {})
+    clips, moment = ClipFolder(tmp_path, 9), Moment("hit", "ja", "deu", ("ja",), 0.9, 0.5, 1.0)
+    clips.add(moment, SILENCE, {})
     touch = Path.touch
 
     def full(path: Path, **options: Any) -> None:
@@ -387,18 +387,18 @@ def test_a_disk_without_room_for_names_is_full_too(
         touch(path, **options)
 
     monkeypatch.setattr(Path, "touch", full)
-    shelf.add(moment, SILENCE, {})
+    clips.add(moment, SILENCE, {})
     assert len(kept(tmp_path)) == 1
-    Shelf(tmp_path, 9).add(moment, SILENCE, {})  # as one that is started again
+    ClipFolder(tmp_path, 9).add(moment, SILENCE, {})  # as one that is started again
     assert [record["file"][:6] for record in kept(tmp_path)] == ["000005"]
 
 
 def test_a_lower_limit_holds_from_the_start(tmp_path: Path) -> None:
     moment = Moment("hit", "ja", "deu", ("ja",), 0.9, 0.5, 1.0)
-    shelf = Shelf(tmp_path, 5)
+    clips = ClipFolder(tmp_path, 5)
     for kind in ("hit", "near") * 3:
-        shelf.add(replace(moment, kind=kind), SILENCE, {})
-    Shelf(tmp_path, 1)
+        clips.add(replace(moment, kind=kind), SILENCE, {})
+    ClipFolder(tmp_path, 1)
     assert [record["file"] for record in kept(tmp_path)] == [
         "000005-hit-ja.wav",
         "000006-near-ja.wav",
@@ -408,10 +408,12 @@ def test_a_lower_limit_holds_from_the_start(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="there file names are text")
 def test_words_of_any_script_are_kept_whatever_the_locale(tmp_path: Path) -> None:
     code = (
-        "import sys, numpy as np; from pathlib import Path; from apps.keep import Moment, Shelf\n"
+        "import sys, numpy as np; from pathlib import Path\n"
+        "from apps.keep import ClipFolder, Moment\n"
         "assert sys.getfilesystemencoding() != 'utf-8'\n"
         "moment = Moment('hit', '\\u062e\\u0644\\u0641', 'ar', ('a',), 0.9, 0.5, 1.0)\n"
-        "for limit in (2, 1): Shelf(Path('.'), limit).add(moment, np.zeros(160, np.float32), {})"
+        "for limit in (2, 1):\n"
+        "    ClipFolder(Path('.'), limit).add(moment, np.zeros(160, np.float32), {})"
     )
     plain = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     root = str(Path(__file__).resolve().parent.parent)
@@ -432,11 +434,11 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_heard(
 
 
 def test_a_file_of_somebody_elses_is_not_deleted_for_its_number(tmp_path: Path) -> None:
-    shelf, moment = Shelf(tmp_path, 1), Moment("hit", "ja", "deu", ("ja",), 0.9, 0.5, 1.0)
-    shelf.add(moment, SILENCE, {})
+    clips, moment = ClipFolder(tmp_path, 1), Moment("hit", "ja", "deu", ("ja",), 0.9, 0.5, 1.0)
+    clips.add(moment, SILENCE, {})
     mine = tmp_path / "000001-mine.txt"
     mine.touch()
-    shelf.add(moment, SILENCE, {})
+    clips.add(moment, SILENCE, {})
     assert mine.exists()
     assert [record["file"] for record in kept(tmp_path)] == ["000002-hit-ja.wav"]
 
@@ -445,7 +447,7 @@ def test_the_oldest_of_what_was_there_makes_way_first(tmp_path: Path) -> None:
     """By its number, in whatever order the folder lists it."""
     for number in (8, 1_000, 33, 64):
         (tmp_path / f"{number:06}-hit-ja.wav").touch()
-    Shelf(tmp_path, 3).add(Moment("hit", "ja", "deu", ("ja",), 0.9, 0.5, 1.0), SILENCE, {})
+    ClipFolder(tmp_path, 3).add(Moment("hit", "ja", "deu", ("ja",), 0.9, 0.5, 1.0), SILENCE, {})
     left = sorted(path.name[:6] for path in tmp_path.glob("*.wav"))
     assert left == ["000064", "001000", "001001"]
 
@@ -454,9 +456,9 @@ def test_two_programs_may_keep_in_one_folder(tmp_path: Path) -> None:
     """Neither writes over the other's clips, nor deletes them with its own oldest."""
     moment = Moment("hit", "ja", "de", ("ja",), score=0.9, threshold=0.5, time=1.0)
     near = replace(moment, kind="near")
-    one, other = Shelf(tmp_path, 1), Shelf(tmp_path, 1)
-    for shelf, kept in ((one, moment), (other, near), (one, moment)):
-        shelf.add(kept, np.zeros(100, np.float32), {})
+    one, other = ClipFolder(tmp_path, 1), ClipFolder(tmp_path, 1)
+    for clips, kept in ((one, moment), (other, near), (one, moment)):
+        clips.add(kept, np.zeros(100, np.float32), {})
     assert sorted(path.name for path in tmp_path.glob("*.wav")) == [
         "000002-near-ja.wav",
         "000003-hit-ja.wav",
@@ -495,7 +497,7 @@ def test_the_begin_of_a_sound_that_goes_on_is_kept_whole(tmp_path: Path) -> None
 def test_a_new_folder_of_clips_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir(mode=0o755)
     for name, mode in (("new/kept", 0o700), ("mine", 0o755)):
-        Shelf(tmp_path / name, 1)
+        ClipFolder(tmp_path / name, 1)
         assert (tmp_path / name).stat().st_mode & 0o777 == mode
 
 
@@ -511,5 +513,5 @@ def test_what_a_power_cut_left_is_removed_at_the_start(tmp_path: Path) -> None:
         assert set(os.listdir(tmp_path)) == {*begun, *mine}
         for name in begun + mine:
             os.utime(tmp_path / name, (moment, moment))
-        Shelf(tmp_path, 1)
+        ClipFolder(tmp_path, 1)
     assert set(os.listdir(tmp_path)) == set(mine)
