@@ -13,7 +13,7 @@ from kws.errors import KwsError
 from . import options
 from .screen import line
 from .terminal import complain, json_line, one_line
-from .zoo import NamedAdapter, to_hear
+from .zoo import NamedAdapter, adapters_to_load
 
 
 def hear(engine: Engine, file: Path) -> Iterator[Detection]:
@@ -71,7 +71,7 @@ def detect(
     """Find keywords in FILES."""
     from .wiring import open_runtime
 
-    heard = to_hear(adapters, language, of_a_base=options.is_given("base"))
+    heard = adapters_to_load(adapters, language, of_a_base=options.is_given("base"))
     engine = Engine(open_runtime(base, *heard), threshold=threshold)
     failed = False
     for file in files:

@@ -29,7 +29,7 @@ from .panels import thresholds
 from .screen import Lines, Screen, Show, Source, Tee, no_terminal
 from .terminal import can_draw, json_line
 from .worker import CAPACITY
-from .zoo import NamedAdapter, to_hear
+from .zoo import NamedAdapter, adapters_to_load
 
 FILE_BLOCK: Final = 1_280  # samples of a file that are fed at once, 80 ms
 CLOSING: Final = 5.0  # seconds that files and commands may still take when somebody ends it
@@ -238,7 +238,7 @@ def listen(
     with suppress(KeyboardInterrupt), ExitStack() as stack:
         from .wiring import open_runtime
 
-        heard = to_hear(adapters, language, of_a_base=options.is_given("base"))
+        heard = adapters_to_load(adapters, language, of_a_base=options.is_given("base"))
         engine = LiveEngine(open_runtime(base, *heard), threshold=threshold)
         blocks: Recording | Microphone
         if wav:

@@ -12,7 +12,7 @@ BASE: Final = ZOO / "ara"
 NamedAdapter = tuple[str, Path]  # what an adapter is called, empty for its language, and its folder
 
 
-def to_hear(
+def adapters_to_load(
     adapters: Sequence[NamedAdapter], language: str | None, *, of_a_base: bool
 ) -> tuple[Sequence[NamedAdapter], str | None]:
     """Which adapters are loaded, and which language is active.

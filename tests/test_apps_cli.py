@@ -182,7 +182,10 @@ def test_a_request_to_terminate_ends_every_command_as_ctrl_c_does(
 def test_who_ends_listening_while_it_loads_ends_it_as_later(
     kws: Kws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("apps.listen.to_hear", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+    def terminate(*_: object, **__: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("apps.listen.adapters_to_load", terminate)
     assert kws("listen") == (0, "", "")
 
 

@@ -12,7 +12,7 @@ from helpers import Kws
 
 from apps.card import base_card, card, command
 from apps.wiring import open_runtime
-from apps.zoo import to_hear
+from apps.zoo import adapters_to_load
 from apps.zoo_results import zoo_rows
 from audio_data import synthesis
 from audio_data.clips import HALVES
@@ -138,13 +138,13 @@ def test_whoever_was_trained_on_is_told(name: str) -> None:
 
 def test_where_nothing_is_named_all_that_is_supplied_is_heard() -> None:
     """Each by the name of its folder, since several are for one language."""
-    found, language = to_hear((), None, of_a_base=False)
+    found, language = adapters_to_load((), None, of_a_base=False)
     runtime = open_runtime(BASE, found, language)
     assert (runtime.languages, runtime.active_adapter) == (("ara", *ADAPTERS), "ara")
-    assert to_hear((), "cmn", of_a_base=False)[1] == "cmn"
+    assert adapters_to_load((), "cmn", of_a_base=False)[1] == "cmn"
     one = [("", ZOO / "cmn")]
-    assert to_hear(one, None, of_a_base=False) == (one, None)
-    assert to_hear((), None, of_a_base=True) == ((), None)  # a base of one's own
+    assert adapters_to_load(one, None, of_a_base=False) == (one, None)
+    assert adapters_to_load((), None, of_a_base=True) == ((), None)  # a base of one's own
 
 
 def test_a_language_is_learnt_where_neither_base_nor_folder_is_named(
