@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -129,10 +129,6 @@ def adapt(**given: Any) -> None:
     if asked.data and not asked.words:
         _tell_unlisted(asked.data)
         _tell_empty(asked.data)
-    others_too = [
-        replace(selection, filters=_beside(pair, selection.filters), keywords=None)
-        for pair in asked.beside
-    ]
     thresholds: dict[str, Any] = {}
 
     def calibrate(config: AdapterConfig) -> None:
@@ -144,21 +140,18 @@ def adapt(**given: Any) -> None:
         asked.recipe(),
         out,
         after=asked.after,
-        beside=recordings.beside(others_too, base.config),
+        beside=recordings.beside(asked.neighbours(selection), base.config),
         device=device,
         made_by=command(),
         about=asked.note and " ".join(asked.note.split()),
         finish=calibrate if asked.words else None,
     )
-    result = summary(config)
     trust = {"trust": spoken.trust(config, recordings)} if asked.words else {}
     if asked.as_json:
-        click.echo(json_line(result | thresholds | trust))
+        click.echo(json_line(summary(config) | thresholds | trust))
         return
     told = spoken.for_people(thresholds) if asked.words else {}
-    for name, value in ({"words": spotted(config.labels)} | result | told | trust).items():
-        if value is not None:
-            click.echo(f"{name:20} {_text(value)}")
+    click.echo(_lines({"words": spotted(config.labels)} | summary(config) | told | trust))
     if method_of(asked.method).streams:
         named = asked.base if options.is_given("base") else None
         click.echo(_next(named, out, selection, tts=asked.tts))
@@ -268,6 +261,13 @@ class _Asked:
             seed=self.seed,
         )
 
+    def neighbours(self, selection: Selection) -> list[Selection]:
+        """The other languages that are learnt at the same time."""
+        return [
+            replace(selection, filters=_beside(pair, selection.filters), keywords=None)
+            for pair in self.beside
+        ]
+
     def recipe(self) -> Recipe:
         """How it is learnt."""
         return Recipe(
@@ -354,6 +354,12 @@ def _next(base: Path | None, out: Path, selection: Selection, *, tts: bool) -> s
     else:
         why = "(all keywords still share one)"
     return f"next, set thresholds {why}: {calibrate}\nthen: {listen}"
+
+
+def _lines(result: Mapping[str, Any]) -> str:
+    """For people: a line for each that there is."""
+    found = {name: value for name, value in result.items() if value is not None}
+    return "\n".join(f"{name:20} {_text(value)}" for name, value in found.items())
 
 
 def _text(value: Any) -> str:
