@@ -32,7 +32,7 @@ LEAST_SECONDS: Final = 10  # of --negatives
 
 @click.command(cls=options.Command)
 @options.base
-@click.option("--adapter", type=options.FOLDER, help="without it, the base in its own language")
+@options.adapter
 @options.data
 @click.option(
     "--negatives",

@@ -18,9 +18,9 @@ from kws.engine import clean_samples
 from kws.errors import KwsError, UsageError
 from kws.files import refuse_unwritable
 
+from . import options
 from .keys import Keys, KeySource
 from .microphone import Microphone
-from .options import FOLDER, Command, finite, tag, words_of
 from .prompt import Prompt, PromptLines, PromptScreen
 from .screen import Source
 from .terminal import can_draw, json_line
@@ -193,9 +193,9 @@ def run(session: Session, blocks: Iterable[Wave], keys: Keyboard, source: Source
             )
 
 
-@click.command(cls=Command)
-@click.option("--language", required=True, callback=tag, help="BCP 47 tag, for example de")
-@click.option("--words", required=True, callback=words_of, help="word,word,…: what to say")
+@click.command(cls=options.Command)
+@click.option("--language", required=True, callback=options.tag, help="BCP 47 tag, for example de")
+@click.option("--words", required=True, callback=options.words_of, help="word,word,…: what to say")
 @click.option(
     "--speaker",
     required=True,
@@ -205,7 +205,7 @@ def run(session: Session, blocks: Iterable[Wave], keys: Keyboard, source: Source
     "--out",
     default="recordings",
     show_default=True,
-    type=FOLDER,
+    type=options.FOLDER,
     help="folder of words, and of their manifest.csv",
 )
 @click.option(
@@ -215,13 +215,13 @@ def run(session: Session, blocks: Iterable[Wave], keys: Keyboard, source: Source
     type=click.IntRange(1),
     help="clips of each word, those recorded before counted",
 )
-@click.option("-d", "--device", help="microphone: index, or a part of its name")
+@options.microphone
 @click.option(
     "--seconds",
     default=2.0,
     show_default=True,
     type=click.FloatRange(1, 10),
-    callback=finite,
+    callback=options.finite,
     help="length of one recording, to say the word in",
 )
 @click.option("-y", "--yes", is_flag=True, help="keep every good clip without asking")

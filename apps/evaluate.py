@@ -38,7 +38,7 @@ DRAWN = ("det", "picture")
 
 @click.command(cls=options.Command)
 @options.base
-@click.option("--adapter", type=options.FOLDER, help="without it, the base in its own language")
+@options.adapter
 @options.data
 @click.option("--split", default="test", show_default=True, type=click.Choice(SPLITS))
 @options.closed

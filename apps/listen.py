@@ -145,7 +145,7 @@ def _at_terminal() -> bool:
     "--language",
     help="active at the start; by default that of the last adapter named, or else the base's own",
 )
-@click.option("-d", "--device", help="microphone: index, or a part of its name")
+@options.microphone
 @click.option(
     "-l",
     "--list-devices",

@@ -272,6 +272,7 @@ device = click.option(
     show_default=True,
     type=click.Choice(["auto", "cpu", "cuda"]),
 )
+microphone = click.option("-d", "--device", help="microphone: index, or a part of its name")
 as_json = click.option("--json", "as_json", is_flag=True, help="one JSON object, nothing else")
 base = click.option(
     "--base",
@@ -280,6 +281,7 @@ base = click.option(
     type=PATH,
     help="folder of the base",
 )
+adapter = click.option("--adapter", type=FOLDER, help="without it, the base in its own language")
 adapters = click.option(
     "--adapter",
     "adapters",
