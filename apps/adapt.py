@@ -25,11 +25,11 @@ from policy.methods import METHODS, method_of, methods_where
 from policy.transfer import RATE, SHORTEST
 
 from . import options, progress, spoken
-from .card import command
-from .learn import BATCH, DEFAULT_STEPS, Recipe, learn_language, summary
-from .recordings import Recordings, Selection
-from .stored import heard_before, refuse_after, refuse_foreign, refuse_taken
 from .terminal import json_line
+from .training.card import command
+from .training.learn import BATCH, DEFAULT_STEPS, Recipe, learn_language, summary
+from .training.recordings import Recordings, Selection
+from .training.stored import heard_before, refuse_after, refuse_foreign, refuse_taken
 from .wiring import open_base, open_runtime
 
 SEQUENTIAL: Final = methods_where(lambda method: method.sequential)

@@ -15,8 +15,8 @@ from kws.names import spotted
 from kws.quantized import DEFAULT_BITS
 
 from . import options
-from .card import whose
 from .terminal import complain, json_line, one_line
+from .training.card import whose
 
 SUFFIXES: Final = {"synthetic voices": " TTS", "people and synthetic voices": " mixed"}
 WIDE: Final = 100  # columns, in which there is room for some words
@@ -80,7 +80,7 @@ def picture(folder: Path, base: Path, out: Path) -> None:
     """Draw which sites of the base the adapters in FOLDER own, one row a language."""
     from kws.sites import find_sites
 
-    from .pictures import choices, row_of
+    from .training.pictures import choices, row_of
     from .wiring import open_base
 
     opened = open_base(base)

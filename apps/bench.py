@@ -18,18 +18,18 @@ from kws.files import refuse_unwritable, write_json
 from kws.train import DivergedError
 
 from . import options
-from .cell import commit, head_of, run_cell
-from .cluster import spread
-from .grid import Cell, Grid
-from .jobs import end_with_input, side_by_side, threads_of
+from .experiments.cell import commit, head_of, run_cell
+from .experiments.cluster import spread
+from .experiments.grid import Cell, Grid
+from .experiments.jobs import end_with_input, side_by_side, threads_of
+from .experiments.records import RECORDS, record_path, refuse_others
+from .experiments.runs import Run, grouped, read_grid
+from .experiments.stream_grid import StreamCell, run_stream
 from .progress import say
-from .recordings import Cache
-from .records import RECORDS, record_path, refuse_others
 from .report import report
-from .runs import Run, grouped, read_grid
-from .stream_grid import StreamCell, run_stream
-from .stream_results import summary
-from .tables import DIVERGED
+from .results.on_streams import summary
+from .results.tables import DIVERGED
+from .training.recordings import Cache
 
 
 @click.group(cls=options.Group)

@@ -18,11 +18,22 @@ from kws.calibration import Choice, choose, sweep
 from kws.errors import KwsError, UsageError
 from kws.stream_metrics import rate_report
 
-from . import options, trial
-from .card import CALIBRATION, COMMAND, STREAM, command, store
-from .scoring import LiveScorer
+from . import options
+from .streams import trial
+from .streams.scoring import LiveScorer
+from .streams.trial import (
+    HOURS,
+    PER_HOUR,
+    SNRS,
+    Trial,
+    latency_text,
+    percent,
+    play,
+    rounded,
+    setting,
+)
 from .terminal import folded, json_line
-from .trial import HOURS, PER_HOUR, SNRS, Trial, latency_text, percent, play, rounded, setting
+from .training.card import CALIBRATION, COMMAND, STREAM, command, store
 from .wiring import open_runtime, read_again, read_config
 
 COUNTED_ON: Final = "the sound that the thresholds were chosen on"

@@ -19,10 +19,10 @@ from kws.errors import KwsError, UsageError
 from kws.files import refuse_unwritable
 
 from . import options
-from .keys import Keys, KeySource
-from .microphone import Microphone
-from .prompt import Prompt, PromptLines, PromptScreen
-from .screen import Source
+from .listening.keys import Keys, KeySource
+from .listening.microphone import Microphone
+from .listening.prompt import Prompt, PromptLines, PromptScreen
+from .listening.screen import Source
 from .terminal import can_draw, json_line
 
 MOST_REJECTED: Final = 10  # recordings one after another, where nobody can press a key

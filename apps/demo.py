@@ -28,12 +28,12 @@ from kws.errors import KwsError, UsageError
 from kws.names import spotted
 
 from . import options, spoken, whole
-from .card import counted
 from .demo_stream import SCREEN, Heard, count_right, play, stream_table, tell_next
-from .learn import Recipe, learn_language
-from .live import LiveEngine
+from .listening.live import LiveEngine
 from .progress import counting, step
-from .recordings import Recordings, Selection
+from .training.card import counted
+from .training.learn import Recipe, learn_language
+from .training.recordings import Recordings, Selection
 from .wiring import open_base, open_runtime
 from .zoo import BASE, ZOO
 

@@ -25,8 +25,8 @@ from kws.errors import UsageError
 from kws.files import write_bytes
 
 from . import listen
-from .live import LiveEngine
-from .screen import Screen, no_terminal
+from .listening.live import LiveEngine
+from .listening.screen import Screen, no_terminal
 from .terminal import can_draw
 
 GAP: Final = 1.0  # seconds of quiet after each word: by then it has left the view

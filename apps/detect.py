@@ -11,7 +11,7 @@ from kws.engine import Engine
 from kws.errors import KwsError
 
 from . import options
-from .screen import line
+from .listening.screen import line
 from .terminal import complain, json_line, one_line
 from .zoo import NamedAdapter, adapters_to_load
 

@@ -19,15 +19,16 @@ from kws.files import refuse_unwritable
 from kws.names import is_closed_set, spotted
 from kws.runtime import Runtime
 
-from . import options, trial
-from .card import COMMAND, STREAM, command, is_of_strangers, store
-from .measure import measure, network_of
+from . import options
 from .progress import note
-from .recordings import Recordings, Selection
-from .scoring import LiveScorer
-from .stream_report import evaluate_stream
-from .stream_report import table as stream_table
+from .streams import trial
+from .streams.report import evaluate_stream
+from .streams.report import table as stream_table
+from .streams.scoring import LiveScorer
 from .terminal import folded, json_line, one_line
+from .training.card import COMMAND, STREAM, command, is_of_strangers, store
+from .training.measure import measure, network_of
+from .training.recordings import Recordings, Selection
 from .wiring import open_base, open_runtime, read_again, read_config
 
 STREAM_ONLY = ("snrs", "hours", "out", "per_word", "seed", "keywords")

@@ -20,15 +20,15 @@ from kws.errors import UsageError
 from kws.files import refuse_unwritable
 
 from . import options
-from .command import LONGEST_TIMEOUT, TIMEOUT, ProgramRunner, parse
-from .keep import LIMIT, Keeper
-from .keys import Keys, KeySource
-from .live import LiveEngine
-from .microphone import Microphone, list_devices
-from .panels import thresholds
-from .screen import Lines, Screen, Show, Source, Tee, no_terminal
+from .listening.command import LONGEST_TIMEOUT, TIMEOUT, ProgramRunner, parse
+from .listening.keep import LIMIT, Keeper
+from .listening.keys import Keys, KeySource
+from .listening.live import LiveEngine
+from .listening.microphone import Microphone, list_devices
+from .listening.panels import thresholds
+from .listening.screen import Lines, Screen, Show, Source, Tee, no_terminal
+from .listening.worker import CAPACITY
 from .terminal import can_draw, json_line
-from .worker import CAPACITY
 from .zoo import NamedAdapter, adapters_to_load
 
 FILE_BLOCK: Final = 1_280  # samples of a file that are fed at once, 80 ms

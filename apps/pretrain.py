@@ -18,14 +18,15 @@ from models import layout
 from models.folded import fold
 from models.session import FILE
 
-from . import options, pictures
-from .card import COMMAND, base_card, command
+from . import options
 from .export import base_file
-from .measure import measure
 from .progress import note, training
-from .recordings import Recordings, Selection
-from .stored import is_unfinished, refuse_foreign, source_of, tell_unfinished
 from .terminal import json_line
+from .training import pictures
+from .training.card import COMMAND, base_card, command
+from .training.measure import measure
+from .training.recordings import Recordings, Selection
+from .training.stored import is_unfinished, refuse_foreign, source_of, tell_unfinished
 
 ARCHITECTURE: Final = layout.ARCHITECTURE  # of the networks that are trained here
 LR = 6e-3

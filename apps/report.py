@@ -8,7 +8,7 @@ import click
 from kws.errors import UsageError
 
 from . import options
-from .records import RECORDS, read_record
+from .experiments.records import RECORDS, read_record
 from .zoo import ZOO
 
 RESULTS: Final = Path("docs/results.md")
@@ -20,7 +20,7 @@ SUMMARY: Final = Path("README.md")
 @click.option("--out", default=RESULTS, show_default=True, type=options.PATH)
 def report(records: Path, out: Path) -> None:
     """Turn records into tables and pictures; in this project also the README's table."""
-    from .results import write_results, write_summary
+    from .results.page import write_results, write_summary
 
     found = [read_record(path) for path in sorted(records.rglob("*.json"))]
     if not found:

@@ -18,10 +18,10 @@ from kws.errors import UsageError
 from kws.metrics import NAMELESS, interval
 
 from .calibrate import HALF, faults, set_thresholds
-from .card import COMMAND
 from .progress import counting, note
-from .recordings import Recordings, Selection
-from .trial import PER_HOUR
+from .streams.trial import PER_HOUR
+from .training.card import COMMAND
+from .training.recordings import Recordings, Selection
 
 SPEECH: Final = "speech"  # folder of what is made
 WHOSE: Final = "--tts needs the words' language; give --language, such as de or cmn"

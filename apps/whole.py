@@ -24,14 +24,15 @@ from kws.sites import find_sites
 from kws.train import Plan
 from policy.transfer import RATE
 
-from . import learn, pictures, pretrain
-from .card import COMMAND
+from . import pretrain
 from .demo_stream import SCREEN, count_right, play, stream_table, tell_next
-from .live import LiveEngine
-from .measure import measure, network_of
+from .listening.live import LiveEngine
 from .progress import counting, step
-from .recordings import Recordings, Selection
-from .stored import is_unfinished
+from .training import learn, pictures
+from .training.card import COMMAND
+from .training.measure import measure, network_of
+from .training.recordings import Recordings, Selection
+from .training.stored import is_unfinished
 from .wiring import open_base, open_runtime
 
 NAMES: Final = {"en": "English", "cmn": "Mandarin", "ar": "Arabic"}  # that of the base first

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from apps.measure import measure, network_of
-from apps.recordings import Recordings, Selection, parse_filters
+from apps.training.measure import measure, network_of
+from apps.training.recordings import Recordings, Selection, parse_filters
 from apps.wiring import open_base
 from kws.adapter import load_adapter
 from kws.forms import form_of, split_name

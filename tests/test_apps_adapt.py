@@ -10,7 +10,7 @@ import pytest
 import torch
 from helpers import Kws, fail, record, rows, said, succeed
 
-from apps.recordings import Recordings, Selection
+from apps.training.recordings import Recordings, Selection
 from audio_data.clips import SPLITS
 from audio_data.manifest import read_manifest, write_manifest
 from kws.adapter import ADAPTER_MODEL, load_adapter, read_adapter_config, save_adapter_config
@@ -115,7 +115,7 @@ def test_a_method_whose_file_is_larger_than_the_budget_is_found_out(
     tiny: Path, kws: Kws, spoken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As one that owns modules in more forms than it says, here one whose file counts as none."""
-    monkeypatch.setattr("apps.learn.stored_bytes", lambda *_: 0)
+    monkeypatch.setattr("apps.training.learn.stored_bytes", lambda *_: 0)
     learn = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
     learn += ["--epochs", 1, "--method", "even", "--budget", "2KiB", "--out", tmp_path]
     with pytest.raises(ValueError, match=r"even stores [\d,]+ bytes of 2KiB"):
@@ -407,7 +407,7 @@ def test_what_rounding_costs_is_told(
     command = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
     command += ["--epochs", 4, "--bits", 4, "--out"]
     assert "rounding to 4 bits costs" not in kws(*command, tmp_path / "a")[2]
-    monkeypatch.setattr("apps.learn.LOST", -1.0)
+    monkeypatch.setattr("apps.training.learn.LOST", -1.0)
     assert "give --bits 8, or --bits 16, or another" in kws(*command, tmp_path / "b")[2]
     command[command.index("--bits") + 1] = 16  # there are no more
     assert "accuracy; give another --method" in kws(*command, tmp_path / "c")[2]

@@ -24,7 +24,7 @@ def test_what_is_taken_for_a_keyword_is_told(
     """Where there is one word, being right on it is easy."""
     for take in range(8):
         record(tmp_path / "data" / "low" / f"me_{take}.wav", 300 + 10 * take)
-    monkeypatch.setattr("apps.learn.TAKEN", limit)
+    monkeypatch.setattr("apps.training.learn.TAKEN", limit)
     command = ["adapt", "--base", tiny / "base", "--data", tmp_path / "data", "--method", "head"]
     command += ["--language", "x-tone", "--epochs", 1, "--out", tmp_path / "out"]
     code, _, err = kws(*command)

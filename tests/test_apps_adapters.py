@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from helpers import Kws, refuse_folders, said, succeed
 
-from apps.card import card
+from apps.training.card import card
 from kws.adapter import ADAPTER_MODEL, load_adapter, save_adapter
 from kws.files import read_json, write_json
 

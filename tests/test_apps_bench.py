@@ -16,12 +16,12 @@ import torch
 from helpers import Kws
 
 from apps.bench import _in_turn
-from apps.cell import commit, run_cell
-from apps.grid import Cell, Grid
-from apps.jobs import side_by_side, threads_of
-from apps.recordings import Recordings, Selection
-from apps.results import write_results
-from apps.runs import Run, grouped, read_grid
+from apps.experiments.cell import commit, run_cell
+from apps.experiments.grid import Cell, Grid
+from apps.experiments.jobs import side_by_side, threads_of
+from apps.experiments.runs import Run, grouped, read_grid
+from apps.results.page import write_results
+from apps.training.recordings import Recordings, Selection
 from audio_data.clips import SPLITS, SYNTHETIC, Split
 from audio_data.manifest import read_manifest, write_manifest
 from kws.base import read_base_config
@@ -165,7 +165,7 @@ def test_jobs_are_told_that_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
         return real([sys.executable, "-c", ""], stdin=subprocess.PIPE)
 
     real = subprocess.Popen
-    monkeypatch.setattr("apps.jobs.subprocess.Popen", begin)
+    monkeypatch.setattr("apps.experiments.jobs.subprocess.Popen", begin)
     side_by_side([[0], [1]], ["grid.toml"], 2)
     assert [command[-2:] for command in begun] == [["--job", f"--groups={n}"] for n in (0, 1)]
 
@@ -182,8 +182,8 @@ def test_jobs_share_the_cores_unless_threads_are_given(
 
     real, before = subprocess.Popen, torch.get_num_threads()
     monkeypatch.setenv("OMP_NUM_THREADS", given)
-    monkeypatch.setattr("apps.jobs.cores", lambda: 8)
-    monkeypatch.setattr("apps.jobs.subprocess.Popen", begin)
+    monkeypatch.setattr("apps.experiments.jobs.cores", lambda: 8)
+    monkeypatch.setattr("apps.experiments.jobs.subprocess.Popen", begin)
     side_by_side([[0]], ["grid.toml"], 2)
     with threads_of(2):
         begun.append(str(torch.get_num_threads()))
@@ -203,7 +203,9 @@ def test_the_commit_is_that_of_the_program(tmp_path: Path, monkeypatch: pytest.M
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     monkeypatch.chdir(tmp_path)
     assert commit() == here
-    monkeypatch.setattr("apps.cell.__file__", str(tmp_path / "cell.py"))  # installed elsewhere
+    monkeypatch.setattr(
+        "apps.experiments.cell.__file__", str(tmp_path / "cell.py")
+    )  # installed elsewhere
     assert commit() == "unknown"
 
 
@@ -218,7 +220,7 @@ def test_a_commit_is_marked_where_code_was_changed_since(
     who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
     for command in (["init", "-q"], ["add", "."], [*who, "commit", "-q", "-m", "all"]):
         subprocess.run(["git", "-C", tmp_path, *command], check=True)
-    monkeypatch.setattr("apps.cell.__file__", str(code))
+    monkeypatch.setattr("apps.experiments.cell.__file__", str(code))
     clean = commit()
     text.write_text("after", encoding="utf-8")
     assert commit() == clean
@@ -487,7 +489,7 @@ def test_jobs_share_what_is_left(
         write_json(records / "grid" / f"{run.name}.json", {"settings": asdict(trainings)})
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr("apps.bench.cores", lambda: 2)
-    monkeypatch.setattr("apps.jobs.cores", lambda: 2)
+    monkeypatch.setattr("apps.experiments.jobs.cores", lambda: 2)
     monkeypatch.setattr("apps.bench.side_by_side", lambda shares, *_: asked.extend(shares))
     run_all = ["bench", "run", grid, "--records", records, "--work", tmp_path / "work"]
     assert kws(*run_all)[0] == 0

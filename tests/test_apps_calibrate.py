@@ -14,8 +14,8 @@ import soundfile
 from helpers import Kws, fail, succeed
 
 from apps.calibrate import faults
-from apps.card import base_card
-from apps.trial import Trial, play
+from apps.streams.trial import Trial, play
+from apps.training.card import base_card
 from apps.wiring import open_runtime
 from audio_data.material import Material
 from kws.adapter import ADAPTER_CONFIG, ADAPTER_MODEL, CARD, load_adapter, save_adapter_config
@@ -58,8 +58,13 @@ def said(spoken: Path, split: str) -> int:
 
 
 def test_thresholds_are_found_for_each_keyword_and_stored(
-    kws: Kws, spoken: Path, adapter: Path, command: list[object]
+    kws: Kws,
+    spoken: Path,
+    adapter: Path,
+    command: list[object],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")  # nothing here lies below it
     before = (adapter / ADAPTER_MODEL).read_bytes()
     old = load_adapter(adapter).config
     found = succeed(kws, *command, *SHORT, "--snr", 10, "--snr", 0)
@@ -96,9 +101,15 @@ def test_recordings_of_validation_people_are_enough(
 
 
 def test_the_bases_own_language_has_thresholds_too(
-    kws: Kws, tiny: Path, spoken: Path, adapter: Path, tmp_path: Path
+    kws: Kws,
+    tiny: Path,
+    spoken: Path,
+    adapter: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """They are the base's, which stays the base of its adapters, and are those that it hears by."""
+    monkeypatch.setenv("HOME", "/home/ann")  # nothing here lies below it
     base = Path(shutil.copytree(tiny / "base", tmp_path / "base"))
     before, old = (base / BASE_MODEL).read_bytes(), read_base_config(base)
     assert "how often it fires on speech and noise that goes on for hours" in base_card(old)

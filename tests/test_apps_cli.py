@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from helpers import Kws, fail, record, rows, said, succeed
 
-from apps.recordings import MARGIN, Recordings
+from apps.training.recordings import MARGIN, Recordings
 from audio_data.augment import SPEC_WIDTHS, AugmentConfig
 from kws.base import load_base
 from kws.config import FeatureConfig

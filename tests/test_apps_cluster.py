@@ -11,7 +11,7 @@ from threading import Event, Thread
 import pytest
 from helpers import Kws
 
-from apps.cluster import _probe, spread
+from apps.experiments.cluster import _probe, spread
 from kws.errors import UsageError
 from kws.files import read_json
 
@@ -143,7 +143,7 @@ def test_an_address_is_probed_in_every_form_that_ray_takes(
         probed.append(address)
         return io.StringIO()
 
-    monkeypatch.setattr("apps.cluster.socket.create_connection", connect)
+    monkeypatch.setattr("apps.experiments.cluster.socket.create_connection", connect)
     with nullcontext() if found else pytest.raises(ValueError, match=r"[Pp]ort"):
         _probe(address)
     assert probed == ([found] if found else [])
@@ -151,7 +151,7 @@ def test_an_address_is_probed_in_every_form_that_ray_takes(
 
 def test_a_client_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray", reason="Ray is not installed")
-    monkeypatch.setattr("apps.cluster.find_spec", lambda _: None)
+    monkeypatch.setattr("apps.experiments.cluster.find_spec", lambda _: None)
     with pytest.raises(UsageError, match="needs Ray's client; install it with"):
         next(spread([], lambda _: {}, "ray://localhost:10001"))
 

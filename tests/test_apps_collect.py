@@ -21,7 +21,7 @@ from rich.console import Console
 
 import apps.collect
 from apps.collect import Session, collect, run
-from apps.prompt import ASK, QUIET, PromptLines, PromptScreen, envelope, verdict
+from apps.listening.prompt import ASK, QUIET, PromptLines, PromptScreen, envelope, verdict
 from audio_data.collection import Collection
 from audio_data.corpus import read_corpus
 from audio_data.takes import Take, judge
@@ -262,7 +262,7 @@ def test_in_the_background_it_leaves_the_terminal_to_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     file, behind = io.StringIO(), [False]
-    monkeypatch.setattr("apps.prompt.is_in_background", lambda stream: behind[0])
+    monkeypatch.setattr("apps.listening.prompt.is_in_background", lambda stream: behind[0])
     with PromptScreen(Person(), Console(file=file, force_terminal=True, width=80)) as screen:
         behind[0] = True
         left = file.tell()

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from apps.command import ProgramRunner, parse, variables
-from apps.worker import Worker
+from apps.listening.command import ProgramRunner, parse, variables
+from apps.listening.worker import Worker
 from kws.detector import Detection
 from kws.errors import KwsError, UsageError
 

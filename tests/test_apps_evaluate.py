@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from helpers import Kws, fail, rows, said, succeed
 
-from apps.measure import measure
+from apps.training.measure import measure
 from audio_data.clips import SPLITS, SYNTHETIC, Split
 from audio_data.manifest import read_manifest, write_manifest
 from kws.adapter import load_adapter, read_adapter_config, save_adapter_config
@@ -241,9 +241,10 @@ def test_figures_are_not_kept_of_what_was_replaced_meanwhile(
 
 
 def test_figures_are_kept_in_the_card_where_that_is_asked_for(
-    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path
+    tiny: Path, kws: Kws, spoken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of clips and of streams, beside what was there."""
+    monkeypatch.setenv("HOME", "/home/ann")  # nothing here lies below it
     adapter = Path(shutil.copytree(tiny / "de", tmp_path / "de"))
     heard = ["evaluate", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
     heard += ["--adapter", adapter]

@@ -15,10 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from apps.det import draw_det, title
-from apps.scoring import LiveScorer, Scorer, score_stream
-from apps.stream_report import evaluate_stream, table
-from apps.trial import Trial, duration, latency_text, play
+from apps.streams.det import draw_det, title
+from apps.streams.report import evaluate_stream, table
+from apps.streams.scoring import LiveScorer, Scorer, score_stream
+from apps.streams.trial import Trial, duration, latency_text, play
 from apps.wiring import open_runtime
 from audio_data.clips import SPLITS, Clip
 from audio_data.corpus import read_corpus
@@ -265,7 +265,7 @@ def test_streams_are_of_the_seed_that_is_given(
         played.append((material.half, named["seed"]))
         return play(scorer, material, **named)
 
-    monkeypatch.setattr("apps.stream_report.play", noted)
+    monkeypatch.setattr("apps.streams.report.play", noted)
     picture = tmp_path / "x.png"
     evaluate_stream(
         scorer, halves, DetectorConfig(), hours=hours, snrs=snrs, seed=7, picture=picture
@@ -283,7 +283,7 @@ def test_the_picture_is_one(result: dict[str, Any]) -> None:
 def drawn(miss_rates: tuple[float, float], monkeypatch: pytest.MonkeyPatch) -> Axes:
     """The picture of two hours, of a curve of two points and one that was chosen."""
     figures: list[Figure] = []
-    monkeypatch.setattr("apps.det.save", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr("apps.streams.det.save", lambda figure, path: figures.append(figure))
     curve = [
         {"false_accepts_per_hour": rate, "miss_rate": missed}
         for rate, missed in zip((4.0, 0.0), miss_rates, strict=True)
@@ -551,7 +551,7 @@ def test_trade_off_and_points_are_of_the_test_person_and_by_the_hour(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The curve goes through what is stored; each rate has thresholds of its own."""
-    monkeypatch.setattr("apps.stream_report.RATES", (1.0, 10_000.0))
+    monkeypatch.setattr("apps.streams.report.RATES", (1.0, 10_000.0))
     level = next(threshold for threshold in GRID if threshold > 0.6)
     found = evaluate_stream(
         LiveScorer(Jumpy()),

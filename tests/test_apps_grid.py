@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from helpers import Kws
 
-from apps.grid import ALIKE, Cell, Grid
-from apps.records import refuse_others
-from apps.runs import grouped, read_grid
-from apps.stream_grid import StreamCell
+from apps.experiments.grid import ALIKE, Cell, Grid
+from apps.experiments.records import refuse_others
+from apps.experiments.runs import grouped, read_grid
+from apps.experiments.stream_grid import StreamCell
 from kws.errors import UsageError
 from kws.files import write_json
 

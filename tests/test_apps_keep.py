@@ -21,10 +21,10 @@ import soundfile
 from helpers import WholeViews
 from numpy.typing import NDArray
 
-from apps.keep import LIMIT, ClipFolder, Keeper, Moment
 from apps.listen import listen
-from apps.live import LiveEngine
-from apps.worker import Worker
+from apps.listening.keep import LIMIT, ClipFolder, Keeper, Moment
+from apps.listening.live import LiveEngine
+from apps.listening.worker import Worker
 from kws.config import SAMPLE_RATE
 from kws.detector import DetectorConfig, Levels
 from kws.errors import DiskFullError, KwsError
@@ -339,7 +339,7 @@ def test_a_clip_whose_record_cannot_be_written_is_not_left_alone(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("apps.keep.write_json", full)
+        patched.setattr("apps.listening.keep.write_json", full)
         (told,) = hear(tmp_path, said(0.8), limit=1)
     assert "No space left" in told
     assert len(os.listdir(tmp_path)) == 2  # what was kept before
@@ -356,7 +356,7 @@ def test_on_a_full_disk_a_clip_takes_the_place_of_the_oldest(
             raise DiskFullError(f"cannot write {path}: the disk is full")
         path.write_bytes(data)
 
-    monkeypatch.setattr("apps.keep.write_bytes", write)
+    monkeypatch.setattr("apps.listening.keep.write_bytes", write)
     for _ in range(5):
         clips.add(moment, SILENCE, {})
     assert [int(record["file"][:6]) for record in kept(tmp_path)] == [3, 5, 7]
@@ -409,7 +409,7 @@ def test_a_lower_limit_holds_from_the_start(tmp_path: Path) -> None:
 def test_words_of_any_script_are_kept_whatever_the_locale(tmp_path: Path) -> None:
     code = (
         "import sys, numpy as np; from pathlib import Path\n"
-        "from apps.keep import ClipFolder, Moment\n"
+        "from apps.listening.keep import ClipFolder, Moment\n"
         "assert sys.getfilesystemencoding() != 'utf-8'\n"
         "moment = Moment('hit', '\\u062e\\u0644\\u0641', 'ar', ('a',), 0.9, 0.5, 1.0)\n"
         "for limit in (2, 1):\n"

@@ -9,7 +9,7 @@ import termios
 
 import pytest
 
-from apps.keys import Keys
+from apps.listening.keys import Keys
 from apps.signals import suspendable
 from apps.terminal import can_draw, is_in_background
 
@@ -111,7 +111,7 @@ def test_in_the_background_a_terminal_is_left_alone_until_it_is_in_front_again(
     typing, terminal = pty.openpty()
     with open(terminal) as stream, Keys(stream) as keys:
         behind: list[bool] = []  # true while there is something in it
-        monkeypatch.setattr("apps.keys.in_background", lambda terminal: bool(behind))
+        monkeypatch.setattr("apps.listening.keys.in_background", lambda terminal: bool(behind))
         shells = termios.tcgetattr(terminal)
         shells[3] |= termios.ICANON | termios.ECHO
 
@@ -135,7 +135,7 @@ def test_started_in_the_background_it_hears_keys_once_it_is_in_front(
 ) -> None:
     """As with & and fg; until then the terminal is as others have it."""
     behind = [True]
-    monkeypatch.setattr("apps.keys.in_background", lambda terminal: bool(behind))
+    monkeypatch.setattr("apps.listening.keys.in_background", lambda terminal: bool(behind))
     typing, terminal = pty.openpty()
     with open(terminal) as stream:
         before = termios.tcgetattr(terminal)
@@ -157,7 +157,7 @@ def test_a_terminal_that_is_gone_when_it_would_be_in_front_ends_the_keys(
     typing, terminal = pty.openpty()
     with open(terminal) as stream, Keys(stream) as keys:
         behind = [True]
-        monkeypatch.setattr("apps.keys.in_background", lambda terminal: bool(behind))
+        monkeypatch.setattr("apps.listening.keys.in_background", lambda terminal: bool(behind))
         monkeypatch.setattr("apps.signals.os.kill", lambda *_: None)
         signal.raise_signal(signal.SIGTSTP)
         assert keys.poll() == ""

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 import apps.listen
 from apps.detect import detect
 from apps.listen import Recording, listen, obey, run
-from apps.live import LiveEngine
-from apps.screen import Lines
+from apps.listening.live import LiveEngine
+from apps.listening.screen import Lines
 from apps.signals import terminable
 from kws.config import SAMPLE_RATE
 from kws.detector import Detection, DetectorConfig

@@ -21,7 +21,7 @@ import json, sys
 from pathlib import Path
 import numpy as np
 import apps.cli, apps.listen, apps.detect, soundfile, soxr
-from apps.live import LiveEngine
+from apps.listening.live import LiveEngine
 from apps.wiring import open_runtime
 
 base, kernels, *adapters = sys.argv[1:]

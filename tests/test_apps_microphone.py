@@ -181,7 +181,7 @@ def _check_portaudio(environment: dict[str, str]) -> None:
 RECORD = """
 import json, sys
 import numpy as np
-from apps.microphone import Microphone
+from apps.listening.microphone import Microphone
 from kws.errors import KwsError
 heard = np.zeros(0, np.float32)
 try:

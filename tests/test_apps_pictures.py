@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
-from apps import pictures
-from apps.measure import Measured
-from apps.pictures import _share
+from apps.training import pictures
+from apps.training.measure import Measured
+from apps.training.pictures import _share
 from kws.adapter import Adapter
 from kws.forms import Mix, Rank, Tied
 from kws.sites import find_sites

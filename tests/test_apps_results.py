@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from helpers import Kws, fail
 
-from apps.paired import paired
-from apps.results import write_results, write_summary
+from apps.results.page import write_results, write_summary
+from apps.results.paired import paired
 from kws.errors import KwsError
 from kws.files import write_json
 

@@ -16,7 +16,7 @@ from helpers import Kws, rows, succeed
 
 import models
 import policy
-from apps.stored import source_of
+from apps.training.stored import source_of
 from kws import forms
 from kws.adapter import ADAPTER_MODEL
 from kws.base import BASE_MODEL
@@ -111,7 +111,7 @@ def test_pretraining_that_stops_beside_its_last_files_is_finished(
     """The weights are there already, and stay what they are; then it is a base like any other."""
     command = [*pretraining(spoken), "--out", tmp_path]
     with monkeypatch.context() as patch:
-        patch.setattr("apps.pictures.learning_curves", stop)
+        patch.setattr("apps.training.pictures.learning_curves", stop)
         assert kws(*command)[0] == 1
     assert (tmp_path / BASE_MODEL).read_bytes() == whole
     assert not (tmp_path / "confusion.png").exists()
@@ -181,11 +181,11 @@ def test_an_unfinished_run_does_not_go_on_with_another_code_of_methods(
     learn = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
     learn += ["--method", "head", "--epochs", 1, "--out", tmp_path]
     with monkeypatch.context() as stopped:
-        stopped.setattr("apps.learn.pack", None)  # fails once all is learnt
+        stopped.setattr("apps.training.learn.pack", None)  # fails once all is learnt
         with pytest.raises(TypeError):
             kws(*learn)
     assert (tmp_path / "checkpoint-final.safetensors").is_file()
-    monkeypatch.setattr("apps.learn.source_of", lambda *_: "def head(transfer): ...")
+    monkeypatch.setattr("apps.training.learn.source_of", lambda *_: "def head(transfer): ...")
     code, _, err = kws(*learn)
     assert (code, "unfinished run with other settings" in err) == (1, True), err
     monkeypatch.undo()
@@ -221,7 +221,7 @@ def test_an_unfinished_run_goes_on_only_as_it_began(
     learn = ["adapt", "--base", tiny / "base", "--data", data / spoken.name, "--epochs", 1]
     learn += ["--filter", "language=de", "--method", "even", "--out", tmp_path / "de"]
     with monkeypatch.context() as stopped:
-        stopped.setattr("apps.learn.pack", None)  # fails once all is learnt
+        stopped.setattr("apps.training.learn.pack", None)  # fails once all is learnt
         with pytest.raises(TypeError):
             kws(*learn)
     others: list[list[object]] = [["--budget", "20%"], ["--seed", 1], ["--lr", 0.01]]

@@ -18,9 +18,19 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.segment import Segment
 
-from apps.live import LiveEngine, shifted
-from apps.panels import CELL, CELLS, Picture, State, Traces, _detections, picture, piece, thresholds
-from apps.screen import NO_WRAP, NOTE_SECONDS, WRAP, Meter, Screen, line, no_terminal
+from apps.listening.live import LiveEngine, shifted
+from apps.listening.panels import (
+    CELL,
+    CELLS,
+    Picture,
+    State,
+    Traces,
+    _detections,
+    picture,
+    piece,
+    thresholds,
+)
+from apps.listening.screen import NO_WRAP, NOTE_SECONDS, WRAP, Meter, Screen, line, no_terminal
 from apps.terminal import can_draw
 from kws.config import SAMPLE_RATE
 from kws.detector import Detection, DetectorConfig, Levels
@@ -461,7 +471,7 @@ def test_in_the_background_nothing_is_drawn_until_it_is_in_front_again(
 ) -> None:
     """As after Ctrl-Z and bg: the terminal is another program's."""
     out, behind = io.StringIO(), [False]
-    monkeypatch.setattr("apps.screen.is_in_background", lambda stream: behind[0])
+    monkeypatch.setattr("apps.listening.screen.is_in_background", lambda stream: behind[0])
     monkeypatch.setattr("apps.signals.os.kill", lambda *_: None)  # stops, and goes on at once
     console = Console(file=out, force_terminal=True, width=80, height=24)
     with Screen(LiveEngine(Loud()), Source(), console) as screen:

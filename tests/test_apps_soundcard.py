@@ -19,10 +19,10 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 import apps.listen
-import apps.microphone
+import apps.listening.microphone
 from apps.detect import detect
 from apps.listen import listen
-from apps.microphone import (
+from apps.listening.microphone import (
     BLOCK_SECONDS,
     Device,
     Microphone,
@@ -129,7 +129,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sound], Sound]:
         monkeypatch.setitem(sys.modules, "sounddevice", sound)
         return sound
 
-    monkeypatch.setattr(apps.microphone, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(apps.listening.microphone, "POLL_SECONDS", 0.001)
     return put
 
 
@@ -237,7 +237,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiting is counted in tenths of what it is."""
     waits = {"LOST": 0.02, "BACK": 0.02, "RETRY": 0.002, "LONGEST": 0.008, "PATIENCE": 0.015}
     for name, seconds in waits.items():
-        monkeypatch.setattr(apps.microphone, f"{name}_SECONDS", seconds)
+        monkeypatch.setattr(apps.listening.microphone, f"{name}_SECONDS", seconds)
 
 
 GONE: Sequence[dict[str, Any]] = [device(0, "HDMI", 0)]
@@ -325,7 +325,7 @@ def test_another_default_takes_the_place_of_a_lost_one_but_not_of_one_asked_for(
 def test_a_card_that_comes_and_goes_keeps_no_other_from_its_place(
     install: Install, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(apps.microphone, "CARDS", tmp_path / "cards")
+    monkeypatch.setattr(apps.listening.microphone, "CARDS", tmp_path / "cards")
     sound = install(Sound([device(0, "USB Audio")], coming=[[device(0, "Built-in")]]))
     with Microphone() as microphone:
         blocks = iter(microphone)
@@ -360,7 +360,7 @@ def test_a_silent_device_is_opened_ever_less_often(
     install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, seconds in (("LOST", 0.002), ("RETRY", 0.004), ("LONGEST", 0.008)):
-        monkeypatch.setattr(apps.microphone, f"{name}_SECONDS", seconds)
+        monkeypatch.setattr(apps.listening.microphone, f"{name}_SECONDS", seconds)
     sound = install(Sound([device(0, "USB Audio")]))
     with Microphone() as microphone:
         assert np.diff(looks(sound, iter(microphone), 60)).tolist()[:3] == [4, 8, 8]
@@ -371,7 +371,7 @@ def test_a_device_that_comes_and_goes_is_opened_ever_less_often_and_said_to_be_l
 ) -> None:
     """It is back when it has been heard for a while, and what it cuts is counted every time."""
     for name, seconds in (("BACK", 0.1), ("RETRY", 0.002), ("LONGEST", 0.016)):
-        monkeypatch.setattr(apps.microphone, f"{name}_SECONDS", seconds)
+        monkeypatch.setattr(apps.listening.microphone, f"{name}_SECONDS", seconds)
     sound = install(Sound([device(0, "USB Audio")]))
     said: list[str] = []
     pauses = []
@@ -397,8 +397,8 @@ def test_a_device_that_comes_and_goes_is_opened_ever_less_often_and_said_to_be_l
 def test_it_is_looked_for_at_once_when_a_sound_card_comes_or_goes(
     install: Install, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(apps.microphone, "CARDS", tmp_path / "cards")
-    monkeypatch.setattr(apps.microphone, "LONGEST_SECONDS", 1_000.0)
+    monkeypatch.setattr(apps.listening.microphone, "CARDS", tmp_path / "cards")
+    monkeypatch.setattr(apps.listening.microphone, "LONGEST_SECONDS", 1_000.0)
     sound = install(Sound([device(0, "USB Audio")], coming=[GONE] * 1_000))
     with Microphone() as microphone:
         blocks = iter(microphone)
@@ -427,7 +427,7 @@ def test_a_device_is_found_at_another_rate_than_before(install: Install) -> None
 def test_a_microphone_that_is_muted_is_told_of_once_and_that_it_is_heard_again(
     install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(apps.microphone, "SILENT_SECONDS", 9.5 * BLOCK_SECONDS)
+    monkeypatch.setattr(apps.listening.microphone, "SILENT_SECONDS", 9.5 * BLOCK_SECONDS)
     sound = install(Sound([device(0, "USB Audio")]))
     silence, noise = np.zeros((640, 1), np.float32), np.full((640, 1), 2.0**-15, np.float32)
     said: list[str] = []
@@ -449,7 +449,7 @@ def test_a_microphone_that_is_muted_is_told_of_once_and_that_it_is_heard_again(
 def test_the_silence_of_a_device_ends_when_it_is_lost(
     install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(apps.microphone, "SILENT_SECONDS", 9.5 * BLOCK_SECONDS)
+    monkeypatch.setattr(apps.listening.microphone, "SILENT_SECONDS", 9.5 * BLOCK_SECONDS)
     sound = install(Sound([device(0, "USB Audio")]))
     said: list[str] = []
     with Microphone() as microphone:
@@ -466,7 +466,7 @@ def test_the_silence_of_a_device_ends_when_it_is_lost(
 def test_a_pause_shorter_than_that_is_no_loss(
     install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(apps.microphone, "LOST_SECONDS", 0.02)
+    monkeypatch.setattr(apps.listening.microphone, "LOST_SECONDS", 0.02)
     sound = install(Sound([device(0, "USB Audio")]))
     with Microphone() as microphone:
         blocks = iter(microphone)
@@ -669,7 +669,7 @@ def test_a_device_that_came_and_went_gives_its_place_to_another_as_soon_as_it_is
     """Heard for a moment only, it counts as lost all the while."""
     waits = {"POLL": 0.002, "BACK": 0.1, "RETRY": 0.002, "LONGEST": 0.008, "PATIENCE": 0.03}
     for name, seconds in waits.items():
-        monkeypatch.setattr(apps.microphone, f"{name}_SECONDS", seconds)
+        monkeypatch.setattr(apps.listening.microphone, f"{name}_SECONDS", seconds)
     sound = install(Sound([device(0, "USB Audio")]))
     with Microphone() as microphone:
         blocks = iter(microphone)

@@ -15,11 +15,11 @@ import pytest
 import soundfile
 from helpers import Kws, fail, succeed
 
-from apps import learn as learning
 from apps import spoken as tts
 from apps.calibrate import set_thresholds
-from apps.card import is_of_strangers
-from apps.recordings import Recordings
+from apps.training import learn as learning
+from apps.training.card import is_of_strangers
+from apps.training.recordings import Recordings
 from audio_data import espeak, mixture
 from audio_data.augment import AugmentConfig
 from audio_data.clips import SPLITS, SYNTHETIC, Clip, Split

@@ -6,9 +6,9 @@ from typing import Any
 
 from helpers import Kws
 
-from apps.recordings import Selection
-from apps.results import write_results
-from apps.stream_grid import stream_cells
+from apps.experiments.stream_grid import stream_cells
+from apps.results.page import write_results
+from apps.training.recordings import Selection
 from kws.files import read_json, write_json
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -15,10 +15,11 @@ from click.testing import CliRunner
 from helpers import WholeViews
 from numpy.typing import NDArray
 
-from apps import learn, pretrain, whole
+from apps import pretrain, whole
 from apps.cli import kws
 from apps.demo_stream import GAP, Said, compose, hear, is_right, matched, record, stream_table
-from apps.live import LiveEngine
+from apps.listening.live import LiveEngine
+from apps.training import learn
 from apps.whole import NAMES, TURNS, Row, Size
 from audio_data.clips import Clip
 from kws.adapter import read_adapter_config

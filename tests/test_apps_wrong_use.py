@@ -18,7 +18,7 @@ from helpers import Kws, fail, record, rows, succeed
 
 from apps import cli
 from apps.progress import note, say
-from apps.stored import pack, refuse_taken
+from apps.training.stored import pack, refuse_taken
 from kws.adapter import ADAPTER_MODEL, Adapter
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -264,7 +264,7 @@ def test_numbers_too_large_to_store_leave_nothing_that_blocks_another(
         packed = pack(*given)
         return replace(packed, head_bias=packed.head_bias + np.float16(np.inf))
 
-    monkeypatch.setattr("apps.learn.pack", too_large)
+    monkeypatch.setattr("apps.training.learn.pack", too_large)
     command = ["adapt", "--base", tiny / "base", "--data", spoken, "--filter", "language=de"]
     command += ["--method", "largest", "--epochs", 4, "--out", tmp_path]
     assert "numbers too large to store; lower --lr" in fail(kws, 1, *command)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from apps.results import write_results, write_summary
+from apps.results.page import write_results, write_summary
 from apps.wiring import bank_of, open_base, open_runtime
 from kws.engine import Engine
 from kws.files import read_json

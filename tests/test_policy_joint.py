@@ -10,7 +10,7 @@ import torch
 from helpers import Kws, make_trainer
 from torch import Tensor
 
-from apps.recordings import Recordings, Selection
+from apps.training.recordings import Recordings, Selection
 from audio_data.manifest import read_manifest, write_manifest
 from kws.base import BaseConfig
 from kws.files import read_json

@@ -10,7 +10,7 @@ import torch
 from helpers import make_sites, make_trainer
 from torch import Tensor, nn
 
-from apps.stored import pack
+from apps.training.stored import pack
 from audio_data.task import Task
 from kws.adapter import load_adapter, save_adapter
 from kws.bank import Bank

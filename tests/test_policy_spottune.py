@@ -12,7 +12,7 @@ from helpers import Kws
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from apps.measure import routing_macs
+from apps.training.measure import routing_macs
 from kws.adapter import Adapter, load_adapter
 from kws.base import load_base
 from kws.deltas import Adaptation, restored

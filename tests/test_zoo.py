@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from helpers import Kws
 
-from apps.card import base_card, card, command
+from apps.results.supplied import zoo_rows
+from apps.training.card import base_card, card, command
 from apps.wiring import open_runtime
 from apps.zoo import adapters_to_load
-from apps.zoo_results import zoo_rows
 from audio_data import synthesis
 from audio_data.clips import HALVES
 from audio_data.mixture import SPEAKERS, make_mixture

@@ -13,8 +13,8 @@ from kws.calibration import hours_needed
 from kws.detector import DetectorConfig
 from kws.stream_metrics import ScoredStream, miss_report
 
-from .options import finite
-from .progress import counting
+from ..options import finite
+from ..progress import counting
 from .scoring import Scorer, score_stream
 
 PER_HOUR: Final = 0.5  # false accepts that thresholds are usually chosen for

@@ -13,8 +13,9 @@ from kws.errors import KwsError
 from kws.files import write_text
 from policy.methods import METHODS
 
-from . import method_results, stream_results, zoo_results
-from .method_results import (
+from ..pretrain import LR
+from . import methods, on_streams, supplied
+from .methods import (
     draw_accuracy,
     draw_choices,
     languages_table,
@@ -25,7 +26,7 @@ from .method_results import (
     tasks_of,
 )
 from .paired import CAUSALITY, PAIRED, SEQUENCE, causality, paired, sequences
-from .pretrain import LR
+from .supplied import zoo_rows
 from .tables import (
     DIVERGED,
     Record,
@@ -42,7 +43,6 @@ from .tables import (
     steps_of,
     task_of,
 )
-from .zoo_results import zoo_rows
 
 T = TypeVar("T")
 
@@ -89,8 +89,8 @@ def write_results(
     if bases:
         parts += ["## The base", _bases(bases)]
     if zoo and (networks := zoo_rows(zoo)):
-        parts += ["## Supplied networks", zoo_results.INTRODUCTION]
-        parts += [markdown(zoo_results.TITLES, networks)]
+        parts += ["## Supplied networks", supplied.INTRODUCTION]
+        parts += [markdown(supplied.TITLES, networks)]
     if broad:
         parts += ["## Languages under a budget", settings_of(broad[0])]
         parts += _compared(broad, bases, out, "")
@@ -100,16 +100,16 @@ def write_results(
     if few:
         parts += ["## Few recordings"]
         for some in _alike(few):
-            parts += [settings_of(some[0]), method_results.few_table(some)]
+            parts += [settings_of(some[0]), methods.few_table(some)]
     if chained:
         parts += ["## One language after another", SEQUENCE, sequences(trained)]
     if rows := causality([*bases, *_to_everything(adapted)]):
         parts += ["## What causality costs", CAUSALITY, rows]
     if streams:
-        parts += ["## On streams", stream_results.introduction(streams)]
-        parts += [markdown(stream_results.titles(streams), stream_results.rows(streams))]
-        parts += filter(None, [stream_results.notes(streams)])
-        parts += stream_results.pictures(streams, out)
+        parts += ["## On streams", on_streams.introduction(streams)]
+        parts += [markdown(on_streams.titles(streams), on_streams.rows(streams))]
+        parts += filter(None, [on_streams.notes(streams)])
+        parts += on_streams.pictures(streams, out)
     write_text(out, "\n\n".join(parts) + "\n")
 
 

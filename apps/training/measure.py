@@ -18,8 +18,8 @@ from models.bcresnet import VIEW_FRAMES
 from models.cost import macs
 from policy.spottune import Routed, rerouted
 
+from ..wiring import bank_of
 from .recordings import Recordings
-from .wiring import bank_of
 
 
 @dataclass(frozen=True)

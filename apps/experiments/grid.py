@@ -17,10 +17,10 @@ from models.layout import TAUS
 from policy.methods import METHODS, methods_where
 from policy.transfer import RATE, SHORTEST
 
-from .learn import DEFAULT_STEPS
-from .options import LAST_SEED
-from .pretrain import LR
-from .recordings import Selection, parse_filters
+from ..options import LAST_SEED
+from ..pretrain import LR
+from ..training.learn import DEFAULT_STEPS
+from ..training.recordings import Selection, parse_filters
 
 CELLS: Final = "[[cells]]"
 ALIKE: Final = ("data", "base", "closed", "causal", "epochs", "steps", "per_word", "lr", "bits")

@@ -10,11 +10,11 @@ from kws.adapter import ADAPTER_CONFIG, AdapterConfig
 from kws.base import BASE_CONFIG
 from kws.errors import UsageError
 
-from . import trial
-from .evaluate import PICTURE, hear_hours
+from ..evaluate import PICTURE, hear_hours
+from ..streams import trial
+from ..training.recordings import Selection, parse_filters
+from ..wiring import open_runtime, read_config
 from .grid import check, check_filters, check_name, check_seeds, refuse_difference, table
-from .recordings import Selection, parse_filters
-from .wiring import open_runtime, read_config
 
 KEY: Final = "streams"  # of the settings of such a grid
 

@@ -34,7 +34,7 @@ from kws.errors import UsageError
 from kws.names import SILENCE, is_closed_set
 from models.registry import context
 
-from .progress import counting, note
+from ..progress import counting, note
 
 T = TypeVar("T")
 Cache = dict[object, Any]  # what was read and made, by all that it depends on

@@ -8,7 +8,7 @@ from kws.adapter import ADAPTER_CONFIG, AdapterConfig, read_adapter_config
 from kws.base import BASE_CONFIG, BaseConfig, read_base_config
 from kws.names import spotted
 
-from .card import STREAM, as_stored, counted
+from ..training.card import STREAM, as_stored, counted
 from .tables import tenths
 
 TITLES: Final = (

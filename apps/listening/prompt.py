@@ -17,10 +17,10 @@ from rich.segment import Segment
 
 from audio_data.takes import Take, decibels
 
+from ..signals import suspendable
+from ..terminal import is_in_background
 from .panels import Line, fitted, level_line, piece, spark
 from .screen import Source, wrap
-from .signals import suspendable
-from .terminal import is_in_background
 
 WAVE: Final = 60  # columns of a waveform, at most
 NOTES: Final = 3  # sentences that stay on the screen

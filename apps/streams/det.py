@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from .pictures import save
+from ..training.pictures import save
 from .trial import elsewhere
 
 TICKS: Final = (0.5, 1, 2, 5, 10, 20, 50, 100)  # % missed

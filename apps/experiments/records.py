@@ -9,10 +9,10 @@ from kws.base import BASE_CONFIG
 from kws.errors import KwsError, UsageError
 from kws.files import read_json
 
+from ..results.tables import DIVERGED
 from .grid import Grid
 from .runs import Run
 from .stream_grid import StreamCell
-from .tables import DIVERGED
 
 RECORDS: Final = Path("docs/records")
 

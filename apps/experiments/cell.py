@@ -15,12 +15,13 @@ from kws.train import Plan
 from policy.methods import method_of
 from policy.transfer import RATE
 
-from . import learn, pretrain
+from .. import pretrain
+from ..training import learn
+from ..training.measure import measure, network_of
+from ..training.recordings import Cache, Recordings
+from ..training.stored import heard_before, is_unfinished, refuse_taken
+from ..wiring import open_base
 from .grid import Cell, Grid
-from .measure import measure, network_of
-from .recordings import Cache, Recordings
-from .stored import heard_before, is_unfinished, refuse_taken
-from .wiring import open_base
 
 CODE: Final = [f":/{room}" for room in ("kws", "policy", "audio_data", "models", "apps")]  # for git
 NO_CODE: Final = ":(top,exclude)models/zoo"

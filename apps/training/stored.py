@@ -30,7 +30,7 @@ from kws.quantized import Bits, quantize, to_float16
 from policy.methods import method_of
 from policy.spottune import stored_router
 
-from .progress import note
+from ..progress import note
 
 HISTORY: Final = "history.json"  # of training, epoch by epoch
 

@@ -31,11 +31,11 @@ from policy.selection import spent
 from policy.spottune import Routed
 from policy.transfer import RATE, SHORTEST, Trainer
 
+from ..options import TAG
+from ..progress import note, training
 from . import pictures
 from .card import COMMAND, card
 from .measure import Measured, measure, network_of, routing_macs
-from .options import TAG
-from .progress import note, training
 from .recordings import Recordings
 from .stored import open_earlier, pack, refuse_taken, source_of, tell_unfinished
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from kws.detector import Detection
 from kws.errors import KwsError, UsageError
 
-from .terminal import json_line
+from ..terminal import json_line
 from .worker import CAPACITY, Tell, Worker
 
 TIMEOUT: Final = 10.0  # seconds that a run may take

@@ -22,10 +22,10 @@ from kws.detector import Detection
 from kws.errors import KwsError
 from kws.files import FULL, write_text
 
+from ..signals import suspendable
+from ..terminal import is_in_background, is_stuck, json_line, one_line
 from .live import LiveEngine
 from .panels import KEYS, Picture, State, Traces, apart, keyed, losses
-from .signals import suspendable
-from .terminal import is_in_background, is_stuck, json_line, one_line
 
 FRAME_SECONDS: Final = 0.1  # between two drawings, at least
 METER_SECONDS: Final = 1.0  # over which the processor's share is taken

@@ -16,9 +16,9 @@ from models.bcresnet import BCResNet
 from policy.methods import METHODS
 from policy.spottune import Routed
 
-from .grid import Cell
-from .measure import routing_macs
-from .pictures import choices, save
+from ..experiments.grid import Cell
+from ..training.measure import routing_macs
+from ..training.pictures import choices, save
 from .tables import (
     OURS,
     Record,

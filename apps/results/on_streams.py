@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .det import draw_det
+from ..streams.det import draw_det
+from ..streams.trial import elsewhere
 from .tables import tenths
-from .trial import elsewhere
 
 Record = Mapping[str, Any]
 

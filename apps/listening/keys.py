@@ -8,8 +8,8 @@ from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from typing import Any, Final, Protocol, Self, TextIO
 
-from .signals import suspendable
-from .terminal import in_background
+from ..signals import suspendable
+from ..terminal import in_background
 
 SEQUENCE: Final = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|.?)", re.DOTALL)  # arrows, F1, Alt-x
 BEGUN: Final = re.compile(r"\x1b(\[[0-?]*[ -/]*|O)?\Z")  # its rest may come at the next look

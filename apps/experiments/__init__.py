@@ -1,0 +1,1 @@
+"""Grids of runs: their files, doing them, and the record that each leaves."""

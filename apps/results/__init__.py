@@ -1,0 +1,1 @@
+"""Records to tables and pictures: the page of results."""

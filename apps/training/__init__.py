@@ -1,0 +1,1 @@
+"""Recordings to a trained network, how good it is, and the folder that holds it."""
