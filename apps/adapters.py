@@ -15,6 +15,7 @@ from kws.names import spotted
 from kws.quantized import DEFAULT_BITS
 
 from . import options
+from .progress import counted
 from .terminal import complain, json_line, one_line
 from .training.card import whose
 
@@ -93,7 +94,7 @@ def picture(folder: Path, base: Path, out: Path) -> None:
     if not rows:
         raise UsageError(f"no adapter in {folder} belongs to the base in {base}")
     choices(rows, find_sites(opened.network), out)
-    click.echo(f"{out}: {len(rows)} adapters")
+    click.echo(f"{out}: {counted(len(rows), 'adapter')}")
     click.get_current_context().exit(int(broken))
 
 

@@ -25,7 +25,7 @@ from .experiments.jobs import end_with_input, side_by_side, threads_of
 from .experiments.records import RECORDS, record_path, refuse_others
 from .experiments.runs import Run, grouped, read_grid
 from .experiments.stream_grid import StreamCell, run_stream
-from .progress import say
+from .progress import counted, say
 from .report import report
 from .results.on_streams import summary
 from .results.tables import DIVERGED
@@ -92,7 +92,7 @@ def run_grid(**given: Any) -> None:
     refuse_others(grid, asked.folder, asked.staying(recorded))
     left = asked.left(groups, recorded)
     chosen = set(chain.from_iterable(groups.values()))
-    say(f"{len(chosen)} runs, {len(chosen & recorded)} recorded already")
+    say(f"{counted(len(chosen), 'run')}, {len(chosen & recorded)} recorded already")
     if grid and chosen and not left:
         say("if their networks are gone, give --again to train them again")
     if left:

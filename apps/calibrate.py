@@ -217,8 +217,8 @@ def faults(found: Mapping[str, Any]) -> list[str]:
         )
     elif deaf:
         told.append(
-            f"{', '.join(deaf)}: never detected at its threshold; record more, train longer, or "
-            "allow more false accepts"
+            f"{', '.join(deaf)}: never detected at the threshold chosen; record more, train "
+            "longer, or allow more false accepts"
         )
     return told
 

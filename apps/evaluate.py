@@ -117,6 +117,8 @@ def evaluate(
         kept = {split: result | origin}
     if keep:
         _keep(base, adapter, config, kept)
+    if not stream:
+        _tell_synthetic(kept[split]["made"], kept[split]["count"])
     if as_json:
         click.echo(json_line(result))
     else:
@@ -168,6 +170,13 @@ def _clips(
     if whole:
         refuse_missing(recordings.task.keywords, recordings.said(split))
     return result, origin
+
+
+def _tell_synthetic(made: int, count: int) -> None:
+    """Say of how many clips nobody is heard."""
+    if made:
+        some = "these clips are" if made == count else f"{made} of these clips are"
+        note(f"{some} of synthetic voices: people are recognised less well")
 
 
 def _refuse_to_keep(folder: Path, selection: Selection, split: Split) -> None:

@@ -26,6 +26,15 @@ if TYPE_CHECKING:
 CONSOLE = Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 
+def counted(count: int, what: str) -> str:
+    """So many of a thing.
+
+    >>> counted(1, "run"), counted(20, "run")
+    ('1 run', '20 runs')
+    """
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def note(sentence: str) -> None:
     """What should be known, in one line."""
     say(f"note: {sentence}", style="yellow")

@@ -1,5 +1,6 @@
 """The composition root: folders on disk to a base, a bank or a runtime."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -103,7 +104,8 @@ def _load(
         name = name or adapter.config.language
         if name in names[1:]:
             raise UsageError(
-                f"two adapters are called {name}; call one otherwise: --adapter NAME={folder}"
+                f"two adapters are called {name}; call one otherwise: "
+                f"--adapter NAME={shlex.quote(str(folder))}"
             )
         names.append(runtime.load_adapter(adapter, name))
     runtime.set_adapter(language or names[-1])
@@ -115,7 +117,9 @@ def _network_builder(base: Path, kernels: bool) -> Callable[[BaseConfig, Arrays]
     from models.session import FILE, SessionNetwork, open_session
 
     if not (base / FILE).is_file():
-        raise KwsError(f"{base} has no {FILE}; make it once with: kws export --base {base}")
+        raise KwsError(
+            f"{base} has no {FILE}; make it once with: kws export --base {shlex.quote(str(base))}"
+        )
     session = open_session(base / FILE)
     return partial(SessionNetwork, session)
 

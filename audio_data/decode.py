@@ -1,6 +1,7 @@
 """Decode one sound file to what the project computes with: mono float32 at 16 kHz."""
 
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,7 +107,8 @@ def checked(path: Path) -> Path:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise KwsError(
-                f"{path} is a folder; name a recording, or all in it: kws detect {path}/*.wav"
+                f"{path} is a folder; name a recording, or all in it: kws detect "
+                f"{shlex.quote(str(path))}/*.wav"
             )
         if not stat.S_ISREG(mode):  # from a pipe nothing may ever come
             raise KwsError(f"{path} cannot be read: it is no regular file; give a recording")

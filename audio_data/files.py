@@ -3,7 +3,7 @@
 import os
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from pathlib import Path
 from typing import Final
 
@@ -43,8 +43,8 @@ def audio_files(folder: Path) -> list[Path]:
     refuse_unread(deeper, folder)
     if deep := sorted(path for path in deeper if is_recording(path)):
         raise KwsError(
-            f"{deep[0]} lies too deep, with {len(deep)} such in {folder}; put them into {folder} "
-            f"itself, give --data {folder} if its folders are words, or list them in a manifest.csv"
+            f"{deep[0]}{and_more(deep)} lies too deep; put recordings into {folder} itself, give "
+            f"--data {folder} if its folders are words, or list them in a manifest.csv"
         )
     return sorted(path for path in paths if is_recording(path))
 
@@ -59,9 +59,18 @@ def refuse_unread(files: Iterable[Path], folder: Path) -> None:
     unread = filter(is_unread, there)
     if other := sorted(path for path in unread if path.with_suffix("") not in converted):
         raise KwsError(
-            f"{other[0]} is in a format that is not read, with {len(other)} such in {folder}; "
-            f"convert it: {conversion(other[0])}"
+            f"{other[0]}{and_more(other)} is in a format that is not read; convert it: "
+            f"{conversion(other[0])}"
         )
+
+
+def and_more(found: Sized) -> str:
+    """How many there are besides the first, which is named.
+
+    >>> and_more(["a"]), and_more(["a", "b", "c"])
+    ('', ' (and 2 more)')
+    """
+    return f" (and {len(found) - 1} more)" if len(found) > 1 else ""
 
 
 def conversion(path: Path, *options: str) -> str:

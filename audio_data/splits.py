@@ -12,6 +12,7 @@ from kws.errors import KwsError
 from kws.names import composed
 
 from .clips import SPLITS, Clip, Split
+from .files import and_more
 from .manifest import few
 
 LEARNT: Final = ("train", "several")  # where people are who were learnt from
@@ -215,8 +216,8 @@ def _people(clips: Sequence[Clip], first: Collection[str]) -> tuple[dict[str, Sp
             "'^([^_]+)_'"
         )
         warnings.append(
-            f"{nobody[0]} does not say who speaks, with {len(nobody)} such: splits may share "
-            f"people, so accuracy may be optimistic; {advice}"
+            f"{nobody[0]}{and_more(nobody)} does not say who speaks: splits may share people, so "
+            f"accuracy may be optimistic; {advice}"
         )
     if free and not given and len(free) < FEWEST:
         noun = "speaker" if len(free) == 1 else "speakers"

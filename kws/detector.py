@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import KwsError
-from .names import NO_KEYWORDS
+from .names import NO_KEYWORDS, spotted
 from .typed import checked
 
 LONGEST: Final = 10_000  # decisions, of a smoothing or a patience
@@ -122,7 +122,7 @@ class DetectorConfig:
         if strangers := own - set(labels):
             raise KwsError(
                 f"the detector has settings for {', '.join(sorted(strangers))}, which is not "
-                f"spotted: correct or remove them; there are {', '.join(labels)}"
+                f"spotted: correct or remove them; there are {', '.join(spotted(labels))}"
             )
 
     def levels(self, keyword: str) -> Levels:

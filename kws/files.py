@@ -154,7 +154,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(data.decode())
     except (ValueError, RecursionError) as error:
-        raise KwsError(f"{path} cannot be read as JSON ({error}); make it again") from error
+        raise KwsError(
+            f"{path} cannot be read as JSON ({error}); correct it there, or make it again"
+        ) from error
     if not isinstance(value, dict):
         raise KwsError(f"{path} must hold a JSON object; make it again")
     return value

@@ -241,7 +241,8 @@ def test_one_speaker_alone_is_trained_with_a_note(kws: Kws, tiny: Path, tmp_path
     assert json.loads(out)["language"] == "x-tone"
     assert "note: 1 speaker only: splits share people" in err
     assert re.search(
-        r"me_\d\.wav lasts more than 5 s, as do \d more: .* only the loudest", " ".join(err.split())
+        r"me_\d\.wav \(and \d more\) lasts more than 5 s: .* only the loudest",
+        " ".join(err.split()),
     )
     assert "holds an adapter" not in err
     who = "of people who may have been trained on: speakers are unknown or too few"

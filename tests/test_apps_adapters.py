@@ -173,7 +173,7 @@ def test_an_adapter_that_cannot_be_drawn_is_told(kws: Kws, tiny: Path, tmp_path:
     picture = tmp_path / "p.png"
     command = ["adapters", "picture", tmp_path, "--base", tiny / "base", "--out", picture]
     code, out, err = kws(*command)
-    assert (code, out) == (1, f"{picture}: 1 adapters\n")
+    assert (code, out) == (1, f"{picture}: 1 adapter\n")
     assert str(cut) in err
     assert picture.is_file()
 

@@ -330,7 +330,7 @@ def test_what_is_recorded_is_run_again_if_asked_for(
     first, folder = read_json(record), work / "grid" / record.stem
     shutil.rmtree(folder)
     code, _, err = kws(*run)
-    assert (code, "1 runs, 1 recorded already" in err, "give --again" in err) == (0, True, True)
+    assert (code, "1 run, 1 recorded already" in err, "give --again" in err) == (0, True, True)
     assert not folder.exists()
     write_json(record, first | {"base_sha256": "0" * 64})
     code, _, err = kws(*run)
@@ -523,7 +523,7 @@ def test_a_run_that_diverges_is_recorded_as_such(
     run += ["--records", tmp_path / "records"]
     code, _, err = kws(*run)
     assert (code, "diverged (recorded)" in err) == (0, True), err
-    assert "1 runs, 1 recorded already" in kws(*run)[2]
+    assert "1 run, 1 recorded already" in kws(*run)[2]
     report = ["bench", "report", "--records", tmp_path / "records", "--out", tmp_path / "x.md"]
     assert kws(*report)[0] == 0
 

@@ -50,6 +50,26 @@ def test_evaluating_prints_what_was_promised(
         assert 0 <= found[rate] <= 1
 
 
+def test_it_is_told_where_nobody_is_heard(
+    kws: Kws, spoken: Path, tiny: Path, tmp_path: Path
+) -> None:
+    """Or not in all recordings."""
+    command = "evaluate", "--base", tiny / "base", "--filter", "language=en", "--data"
+    _, _, err = kws(*command, spoken)
+    assert "note: these clips are of synthetic voices" in err
+    people = shutil.copytree(spoken.parent, tmp_path / "people") / spoken.name
+    told, *lines = people.read_text(encoding="utf-8").splitlines()
+    one = [
+        row.replace("synthetic, eSpeak NG", "CC0-1.0") if "/no/" in row else row for row in lines
+    ]
+    people.write_text("\n".join([told, *one]), encoding="utf-8")
+    said = sum(row["word"] != "no" for row in rows(spoken, "en", "test"))
+    assert f"note: {said} of these clips are of synthetic voices" in kws(*command, people)[2]
+    none = [row.replace("synthetic, eSpeak NG", "CC0-1.0") for row in lines]
+    people.write_text("\n".join([told, *none]), encoding="utf-8")
+    assert "of synthetic voices" not in kws(*command, people)[2]
+
+
 def test_validation_is_measured_with_the_stored_numbers(kws: Kws, spoken: Path, tiny: Path) -> None:
     """What ``adapt`` prints is what ``evaluate`` finds in the files."""
     command = ["evaluate", "--base", tiny / "base", "--adapter", tiny / "de", "--data", spoken]

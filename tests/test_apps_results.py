@@ -127,6 +127,7 @@ def test_who_may_have_been_trained_on_is_said(tmp_path: Path) -> None:
     where = "but that in b this is not known"
     for found, told in (
         ({"split_by": "people"}, "none of whom was trained on;"),
+        ({"split_by": "people", "made": 3}, "on, but that in b some are synthetic voices;"),
         ({"split_by": "people", "heard_before": 2}, ", but that in b some were, in other record"),
         ({"split_by": "files"}, f"{where};"),
         ({"split_by": "files", "heard_before": 2}, f"{where} and in b some were, in other"),

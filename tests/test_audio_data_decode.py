@@ -328,9 +328,9 @@ def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_refused_with_how_its_recordings_are_named(tmp_path: Path) -> None:
-    assert refusal(tmp_path).endswith(
-        f"name a recording, or all in it: kws detect {tmp_path}/*.wav"
-    )
+    folder = tmp_path / "my words"
+    folder.mkdir()
+    assert refusal(folder).endswith(f"name a recording, or all in it: kws detect '{folder}'/*.wav")
 
 
 def test_all_noise_and_a_clip_of_each_corpus_decode(shared_data: Path) -> None:

@@ -91,5 +91,5 @@ def test_noise_that_would_go_unheard_is_told(tmp_path: Path) -> None:
     (tmp_path / "noise" / "room.m4a").unlink()
     (tmp_path / "noise" / "street").mkdir()
     (tmp_path / "noise" / "a.wav").rename(tmp_path / "noise" / "street" / "a.wav")
-    with pytest.raises(KwsError, match=r"street/a\.wav lies too deep, with 1 such"):
+    with pytest.raises(KwsError, match=r"street/a\.wav lies too deep; put"):
         find_noise(tmp_path)

@@ -473,9 +473,7 @@ def test_a_plain_folder_has_words_and_nobody(plain: Path) -> None:
 def test_recordings_that_would_go_unheard_are_told(plain: Path) -> None:
     """Of a format that is not read, or in folders of folders."""
     touch(plain / "up" / "ann" / "1.wav")
-    with pytest.raises(
-        KwsError, match=r"ann/1\.wav lies too deep, with 1 such in .*up; put them into"
-    ):
+    with pytest.raises(KwsError, match=r"ann/1\.wav lies too deep; put recordings into .*up"):
         read_folder(plain)
     touch(plain / "up" / "1.wav")
     with pytest.raises(KwsError, match=r"ann/1\.wav lies too deep"):  # whatever lies beside it

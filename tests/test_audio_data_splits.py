@@ -115,7 +115,7 @@ def test_clips_of_nobody_are_split_by_name_and_it_is_said() -> None:
     clips = [replace(one, speaker=None) for one in crowd(30)]
     done, warnings = assign_splits(clips)
     assert any(
-        f"{clips[0].path} does not say who speaks, with 180 such" in text
+        f"{clips[0].path} (and 179 more) does not say who speaks:" in text
         and "give --speaker-pattern '^([^_]+)_'" in text
         for text in warnings
     )
@@ -126,7 +126,7 @@ def test_clips_of_nobody_are_split_by_name_and_it_is_said() -> None:
 
 def test_who_names_most_but_not_all_is_told_which_to_rename() -> None:
     (told,) = assign_splits([*crowd(30), clip("yes", "odd.wav", None)])[1]
-    assert told.startswith(f"{Path('yes', 'odd.wav')} does not say who speaks, with 1 such")
+    assert told.startswith(f"{Path('yes', 'odd.wav')} does not say who speaks: splits")
     assert "; rename it or change --speaker-pattern" in told
 
 

@@ -216,7 +216,7 @@ def test_one_threshold_for_all_takes_the_place_of_their_own() -> None:
 
 
 def test_levels_for_a_word_that_is_not_spotted_are_refused() -> None:
-    with pytest.raises(KwsError, match="settings for maybe, which is not spotted"):
+    with pytest.raises(KwsError, match=r"maybe, which is not spotted: .*; there are yes, no$"):
         own(maybe=Levels(0.9, 0.3))
     with pytest.raises(KwsError, match="settings for maybe, which is not spotted"):
         timed(maybe=Timing(1, 1, 0.0))

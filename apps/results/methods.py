@@ -192,7 +192,7 @@ def draw_accuracy(records: Sequence[Record], path: Path) -> bool:
         numbers("{x:,.0f}")
     axes.tick_params("x", which="both", labelsize=8, rotation=45)
     axes.set(
-        title=f"Unseen people: {'mean of ' if len(tasks) > 1 else ''}{', '.join(tasks)}",
+        title=f"{'Mean of ' if len(tasks) > 1 else ''}{', '.join(tasks)}",
         xlabel="bytes that a language stores, its head included",
         ylabel="% of test clips, mean and standard deviation over seeds",
     )

@@ -135,14 +135,17 @@ def _titles(groups: Iterable[Sequence[Record]]) -> Iterator[str]:
 
 
 def _strangers(records: Iterable[Record]) -> str:
-    """Whether test speakers may have been trained on."""
-    files = {task_of(r) for r in records if r["test"].get("split_by") == "files"}
-    heard = {task_of(r) for r in records if r["test"].get("heard_before")}
+    """Whether test speakers may have been trained on, and whether they are people."""
+    told = [(task_of(record), record["test"]) for record in records]
+    files = {task for task, test in told if test.get("split_by") == "files"}
+    heard = {task for task, test in told if test.get("heard_before")}
+    made = {task for task, test in told if test.get("made")}
     doubts = [
         f"in {', '.join(sorted(tasks))} {what}"
         for tasks, what in (
             (files, "this is not known"),
             (heard, "some were, in other recordings"),
+            (made, "some are synthetic voices"),
         )
         if tasks
     ]

@@ -20,6 +20,7 @@ from audio_data.cache import load_views
 from audio_data.clips import Clip, Split
 from audio_data.corpus import find_manifest, read_corpus, read_others
 from audio_data.decode import FULL_SCALE, lasts_longer
+from audio_data.files import and_more
 from audio_data.manifest import by_column, few
 from audio_data.material import SplitBy, split_by
 from audio_data.noise import find_noise, load_noise
@@ -326,10 +327,9 @@ class Recordings:
 def _tell_long(paths: Iterable[Path]) -> None:
     """Say which recordings of one word surely hold more, of which only a second is heard."""
     if long := [path for path in paths if lasts_longer(path, LONG)]:
-        more = f", as do {len(long) - 1} more" if len(long) > 1 else ""
         note(
-            f"{long[0]} lasts more than {LONG:g} s{more}: of a word's recording only the loudest "
-            "second is used; split it if it holds several"
+            f"{long[0]}{and_more(long)} lasts more than {LONG:g} s: of a word's recording only the "
+            "loudest second is used; split it if it holds several"
         )
 
 
@@ -337,12 +337,10 @@ def _tell_silent(said: Iterable[Said], split: Split) -> None:
     """Say which recordings of keywords hold hardly any sound."""
     silent = [clip.path for clip, wave in said if loudness(frame_powers(_sound(wave))) < EMPTY]
     if silent:
-        count = len(silent) - 1
-        more = f", as {'is' if count == 1 else 'are'} {count} more" if count else ""
         what = ", or the keyword is learnt as silence" if split == "train" else ""
         note(
-            f"{silent[0]} is almost silent{more}: a microphone may have been off; delete such "
-            f"recordings of keywords{what}"
+            f"{silent[0]}{and_more(silent)} is almost silent: a microphone may have been off; "
+            f"delete such recordings of keywords{what}"
         )
 
 
