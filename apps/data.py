@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from audio_data.download import get_mswc, get_speech_commands
-from audio_data.synthesis import DEFAULT_WORDS, make_corpus
+from audio_data.synthesis import DEFAULT_WORDS, make_corpus, sounds_of
 from kws.errors import UsageError
 
 from . import options
@@ -84,6 +84,8 @@ def make(
     --words yes,no.
     """
     said = _vocabulary(languages, words)
+    for language, some in said.items():
+        sounds_of(some, language, respelt)  # refuses what is said alike
     with counting("speaking") as progress:
         manifest = make_corpus(
             out,

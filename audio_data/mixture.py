@@ -20,7 +20,7 @@ from .decode import lasts_longer
 from .espeak import same_language, speak
 from .manifest import MANIFEST, read_manifest, write_manifest
 from .splits import assign_splits, people_in, single_splits
-from .synthesis import DEFAULT_WORDS, PAUSE, SECONDS, make_corpus, write_noises
+from .synthesis import DEFAULT_WORDS, PAUSE, SECONDS, make_corpus, sounds_of, write_noises
 
 KEYWORDS: Final = "keywords"  # folder of these
 SPEAKERS: Final = 40
@@ -67,7 +67,7 @@ def make_mixture(
         raise UsageError("no words are given; give --words, as --words ja,nein")
     if (out / MANIFEST).exists() and not (out / KEYWORDS).exists():
         raise UsageError(f"{out} already holds another corpus; name another folder")
-    sounds = _sounds(words, language, respelt or {})
+    sounds = sounds_of(words, language, respelt or {})
     make = partial(make_corpus, speakers=SPEAKERS, seed=seed, progress=progress)
     said = make(out / KEYWORDS, {language: words}, takes=TAKES, respelt=respelt)
     rest = make(out / "others", _others(words, language, sounds), takes=1)
@@ -83,24 +83,6 @@ def make_mixture(
     heard = [replace(clip, language=language) for clip in people]
     write_manifest(out / MANIFEST, [*made, *strangers, *heard])
     return out / MANIFEST, warnings + _nearly(people, words) + _cut(made)
-
-
-def _sounds(words: Sequence[str], language: str, respelt: Mapping[str, str]) -> dict[bytes, str]:
-    """How eSpeak NG says each word.
-
-    Raises:
-        UsageError: it says two alike, so that nothing tells them apart.
-
-    """
-    said: dict[bytes, str] = {}
-    for word in words:
-        wave = speak(respelt.get(word, word), language)
-        if (first := said.setdefault(wave.tobytes(), word)) != word and wave.any():
-            raise UsageError(
-                f"eSpeak NG says {first!r} and {word!r} alike in {language!r}; write them as they "
-                "sound (--spell), leave one out, or check --language"
-            )
-    return said
 
 
 def _nearly(people: Iterable[Clip], words: Sequence[str]) -> list[str]:

@@ -165,6 +165,24 @@ def make_corpus(
     return out / MANIFEST
 
 
+def sounds_of(words: Sequence[str], language: str, respelt: Mapping[str, str]) -> dict[bytes, str]:
+    """How eSpeak NG says each word.
+
+    Raises:
+        UsageError: it says two alike, so that nothing tells them apart.
+
+    """
+    said: dict[bytes, str] = {}
+    for word in words:
+        wave = speak(respelt.get(word, word), language)
+        if (first := said.setdefault(wave.tobytes(), word)) != word and wave.any():
+            raise UsageError(
+                f"eSpeak NG says {first!r} and {word!r} alike in {language!r}; write them as they "
+                "sound (--spell), leave one out, or check --language"
+            )
+    return said
+
+
 def draw_speakers(count: int, seed: int = 0) -> list[Speaker]:
     """Draw ``count`` speakers and deal them to the splits, women and men in turn.
 

@@ -84,6 +84,7 @@ def test_make_knows_words_for_a_demonstration(tmp_path: Path) -> None:
         (["--language", "de", "--words", "_unknown_"], "_unknown_ is a class, not a word"),
         (["--language", "de", "--words", "ja,ne\u200bin"], r"'ne\u200bin' has invisible"),
         (["--language", "de", "--words", "ja\udcff"], r"'ja\udcff' has invisible characters"),
+        (["--language", "en", "--words", "go,two,too"], "eSpeak NG says 'two' and 'too' alike"),
         (["--language", "de", "--speakers", "1"], "1 speakers cannot fill"),
         (["--language", "de", "--spell", "wer=we are"], "'wer' is respelt, but is none of the"),
     ],
