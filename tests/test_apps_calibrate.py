@@ -210,7 +210,7 @@ def test_keywords_that_are_never_heard_are_named(
 ) -> None:
     monkeypatch.setattr("apps.calibrate._is_never_heard", lambda word, said: word in deaf)
     notes = succeed(kws, *command, *SHORT)["notes"]
-    heard = [note.partition(" these")[0].partition(" its t")[0] for note in notes]
+    heard = [note.partition(" these")[0].partition(" the t")[0] for note in notes]
     assert [note for note in heard if "detected at" in note] == told
 
 
