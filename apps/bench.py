@@ -22,13 +22,12 @@ from .experiments.cell import commit, head_of, run_cell
 from .experiments.cluster import spread
 from .experiments.grid import Cell, Grid
 from .experiments.jobs import end_with_input, side_by_side, threads_of
-from .experiments.records import RECORDS, record_path, refuse_others
+from .experiments.records import DIVERGED, RECORDS, record_path, refuse_others
 from .experiments.runs import Run, grouped, read_grid
 from .experiments.stream_grid import StreamCell, run_stream
 from .progress import counted, say
 from .report import report
 from .results.on_streams import summary
-from .results.tables import DIVERGED
 from .training.recordings import Cache
 
 

@@ -4,6 +4,7 @@ import ast
 import importlib
 import tomllib
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,12 @@ def climbs(source: str, depth: int = 1) -> bool:
     """Whether a file that lies ``depth`` folders deep imports relatively from above its room."""
     nodes = ast.walk(ast.parse(source))
     return any(isinstance(node, ast.ImportFrom) and node.level > depth for node in nodes)
+
+
+def beside(source: str) -> set[str]:
+    """Modules and folders beside its own folder from which a file imports."""
+    nodes = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ImportFrom)]
+    return {str(node.module).partition(".")[0] for node in nodes if node.level == 2}
 
 
 def unpickles(source: str) -> set[str]:
@@ -67,6 +74,18 @@ def test_room_imports_itself_relatively_and_others_absolutely(room: str) -> None
     for file, source in sources(room):
         assert room not in imported(source), file
         assert not climbs(source, len(file.relative_to(ROOT).parents) - 1), file
+
+
+def test_the_folders_of_apps_form_no_circle() -> None:
+    folders = {path.parent.name: path.parent for path in (ROOT / "apps").glob("*/__init__.py")}
+    assert folders
+    needed = {
+        name: {found for file in folder.glob("*.py") for found in beside(file.read_text("utf-8"))}
+        & folders.keys()
+        for name, folder in folders.items()
+    }
+    assert "training" in needed["experiments"]
+    assert set(TopologicalSorter(needed).static_order()) == folders.keys()
 
 
 @pytest.mark.parametrize("room", MAY_IMPORT)

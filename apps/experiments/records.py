@@ -9,11 +9,11 @@ from kws.base import BASE_CONFIG
 from kws.errors import KwsError, UsageError
 from kws.files import read_json
 
-from ..results.tables import DIVERGED
 from .grid import Grid
 from .runs import Run
 from .stream_grid import StreamCell
 
+DIVERGED: Final = "diverged"  # in the record of a run without an end: the sentence that says so
 RECORDS: Final = Path("docs/records")
 
 

@@ -13,6 +13,7 @@ from kws.errors import KwsError
 from kws.files import write_text
 from policy.methods import METHODS
 
+from ..experiments.records import DIVERGED
 from ..pretrain import LR
 from . import methods, on_streams, supplied
 from .methods import (
@@ -28,7 +29,6 @@ from .methods import (
 from .paired import CAUSALITY, PAIRED, SEQUENCE, causality, paired, sequences
 from .supplied import zoo_rows
 from .tables import (
-    DIVERGED,
     Record,
     accuracies,
     base_of,

@@ -15,7 +15,6 @@ from ..training.learn import DEFAULT_STEPS
 
 OURS: Final = "swr"  # the method that others are compared with
 Record = dict[str, Any]
-DIVERGED: Final = "diverged"  # in the record of a run without an end: the sentence that says so
 LAST: Final = "~"  # sorts behind every kind of budget
 
 
