@@ -25,7 +25,7 @@ from .experiments.jobs import end_with_input, side_by_side, threads_of
 from .experiments.records import DIVERGED, RECORDS, record_path, refuse_others
 from .experiments.runs import Run, grouped, read_grid
 from .experiments.stream_grid import StreamCell, run_stream
-from .progress import counted, say
+from .progress import counted, say, speaking_of
 from .report import report
 from .results.on_streams import summary
 from .training.recordings import Cache
@@ -91,11 +91,12 @@ def run_grid(**given: Any) -> None:
     refuse_others(grid, asked.folder, asked.staying(recorded))
     left = asked.left(groups, recorded)
     chosen = set(chain.from_iterable(groups.values()))
-    say(f"{counted(len(chosen), 'run')}, {len(chosen & recorded)} recorded already")
+    if not asked.job:
+        say(f"{counted(len(chosen), 'run')}, {len(chosen & recorded)} recorded already")
     if grid and chosen and not left:
         say("if their networks are gone, give --again to train them again")
     if left:
-        _refuse_without_base(grid, chain.from_iterable(left.values()))
+        _refuse_missing(grid, chain.from_iterable(left.values()))
         refuse_unwritable(asked.folder)
     if asked.processes > 1 and len(left) > 1:
         side_by_side(asked.shares([*left]), asked.passed, asked.processes)
@@ -204,7 +205,7 @@ def _run_here(asked: _Asked, grid: Grid | None, groups: Sequence[list[Run]]) -> 
         found = _in_turn(groups, do)
     todo = sum(map(len, groups))
     with threads_of(asked.processes):
-        failed = _record(found, asked.folder, todo)
+        failed = _record(found, asked.folder, None if asked.job else todo)
     if failed:
         rest = (
             "repeat it with --only to run them alone"
@@ -214,28 +215,43 @@ def _run_here(asked: _Asked, grid: Grid | None, groups: Sequence[list[Run]]) -> 
         raise KwsError(f"{failed} of {todo} runs failed (see above); {rest}")
 
 
-def _record(found: Iterable[tuple[Run, dict[str, Any] | str]], folder: Path, todo: int) -> int:
-    """Write what comes of runs, and tell it; how many failed."""
+def _record(
+    found: Iterable[tuple[Run, dict[str, Any] | str]], folder: Path, todo: int | None
+) -> int:
+    """Write what comes of runs, and tell it, counted where it is known of how many.
+
+    Returns:
+        How many failed.
+
+    """
     failed = 0
     for done, (cell, record) in enumerate(found, 1):
+        name = f"{done}/{todo} {cell.name}" if todo else cell.name
         if isinstance(record, str):
             failed += 1
-            say(f"{done}/{todo} {cell.name} failed: {record}")
+            say(f"{name} failed: {record}")
             continue
         write_json(record_path(folder, cell), record)
         if DIVERGED in record:
-            say(f"{done}/{todo} {cell.name} diverged (recorded): {record[DIVERGED]}")
+            say(f"{name} diverged (recorded): {record[DIVERGED]}")
             continue
         stream = isinstance(cell, StreamCell)
         result = summary(record) if stream else f"test {record['test']['accuracy']:.1%}"
-        say(f"{done}/{todo} {cell.name}: {result}")
+        say(f"{name}: {result}")
     return failed
 
 
-def _refuse_without_base(grid: Grid | None, runs: Iterable[Run]) -> None:
-    """Raise a UsageError where runs adapt a base that is not there."""
+def _refuse_missing(grid: Grid | None, runs: Iterable[Run]) -> None:
+    """Raise a UsageError where trainings lack their recordings, or the base that they adapt."""
+    if grid is None:
+        return
+    if not Path(grid.data).exists():
+        raise UsageError(
+            f"the grid expects its recordings in {grid.data}, but there is nothing; put them "
+            "there, or name others in the grid"
+        )
     adapts = any(isinstance(run, Cell) and run.method for run in runs)
-    if grid and grid.base and adapts and not (Path(grid.base) / BASE_CONFIG).is_file():
+    if grid.base and adapts and not (Path(grid.base) / BASE_CONFIG).is_file():
         raise UsageError(
             f"the grid expects its base in {grid.base}, but there is none; make it first, as the "
             "grid says or with kws pretrain, or name another in the grid"
@@ -268,11 +284,12 @@ def _run(
 ) -> dict[str, Any]:
     """The record of one run of either kind."""
     out = asked.work / asked.grid.stem / cell.name
-    if isinstance(cell, StreamCell):
-        return {"commit": commit(), **run_stream(cell, out)}
-    assert grid is not None
-    device = options.pick_device(asked.device)
-    try:
-        return run_cell(cell, grid, out, device, cache, again=asked.again)
-    except DivergedError as error:  # as it would again
-        return head_of(cell, grid) | {DIVERGED: str(error)}
+    with speaking_of(cell.name):
+        if isinstance(cell, StreamCell):
+            return {"commit": commit(), **run_stream(cell, out)}
+        assert grid is not None
+        device = options.pick_device(asked.device)
+        try:
+            return run_cell(cell, grid, out, device, cache, again=asked.again)
+        except DivergedError as error:  # as it would again
+            return head_of(cell, grid) | {DIVERGED: str(error)}

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from kws.train import Watch
 
 CONSOLE = Console(stderr=True, markup=False, emoji=False, highlight=False)
+_SUBJECT: ContextVar[str] = ContextVar("subject", default="")  # of notes, before them
 
 
 def counted(count: int, what: str) -> str:
@@ -37,7 +39,17 @@ def counted(count: int, what: str) -> str:
 
 def note(sentence: str) -> None:
     """What should be known, in one line."""
-    say(f"note: {sentence}", style="yellow")
+    say(f"{_SUBJECT.get()}note: {sentence}", style="yellow")
+
+
+@contextmanager
+def speaking_of(name: str) -> Iterator[None]:
+    """Put a name before every note, where many things are done."""
+    token = _SUBJECT.set(f"{name}: ")
+    try:
+        yield
+    finally:
+        _SUBJECT.reset(token)
 
 
 def say(sentence: str, style: str | None = None) -> None:

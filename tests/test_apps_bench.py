@@ -1,5 +1,6 @@
 """Every run of a grid leaves its record, once."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from apps.experiments.cell import commit, run_cell
 from apps.experiments.grid import Cell, Grid
 from apps.experiments.jobs import side_by_side, threads_of
 from apps.experiments.runs import Run, grouped, read_grid
+from apps.progress import note, speaking_of
 from apps.results.page import write_results
 from apps.training.recordings import Recordings, Selection
 from audio_data.clips import SPLITS, SYNTHETIC, Split
@@ -132,7 +134,9 @@ def test_jobs_share_a_grid_and_leave_each_record_once(
     names = [f"{task}-{method}-fixed-0" for task in ("german", "spanish") for method in METHODS]
     assert sorted(f.stem for f in (tmp_path / "records" / "grid").iterdir()) == sorted(names)
     assert all(said.count(f"{name}: test") == 1 for name in names)
-    assert said.count("2 runs, 0 recorded already") == 2
+    assert "4 runs, 0 recorded already" in err
+    assert "recorded already" not in said
+    assert not re.search(r"\d/\d", said), "jobs count each for itself"
 
 
 def test_a_job_ends_with_whoever_began_it(tiny: Path, spoken: Path, tmp_path: Path) -> None:
@@ -572,3 +576,24 @@ def test_a_grid_without_its_base_says_so_once(kws: Kws, spoken: Path, tmp_path: 
     assert f"the grid expects its base in {tmp_path / 'gone'}, but there is none; make it" in told
     assert "failed" not in told
     assert not (tmp_path / "records").exists()
+
+
+def test_a_grid_without_its_recordings_says_so_once(kws: Kws, tiny: Path, tmp_path: Path) -> None:
+    """Before any of its runs."""
+    text = GRID.format(data=tmp_path / "gone", base=tiny / "base", epochs=1)
+    (tmp_path / "grid.toml").write_text(text, encoding="utf-8")
+    code, _, err = kws("bench", "run", tmp_path / "grid.toml", "--records", tmp_path / "records")
+    assert code == 2
+    told = " ".join(err.split())
+    assert f"the grid expects its recordings in {tmp_path / 'gone'}, but there is nothing" in told
+    assert "failed" not in told
+    assert not (tmp_path / "records").exists()
+
+
+def test_notes_of_a_run_name_it(capfd: pytest.CaptureFixture[str]) -> None:
+    """Among those of many others."""
+    with speaking_of("german-swr-0"):
+        note("few people")
+    note("done")
+    said = capfd.readouterr().err.splitlines()
+    assert said == ["german-swr-0: note: few people", "note: done"]
