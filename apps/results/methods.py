@@ -15,6 +15,7 @@ from kws.sites import find_sites
 from models.bcresnet import BCResNet
 from policy.methods import METHODS
 from policy.spottune import Routed
+from policy.transfer import SHORTEST
 
 from ..experiments.grid import Cell
 from ..training.measure import routing_macs
@@ -35,6 +36,7 @@ from .tables import (
     method_and_budget,
     rate_of,
     spread_of,
+    steps_of,
     task_of,
 )
 
@@ -49,10 +51,16 @@ def settings_of(record: Record) -> str:
     if record["cell"].get("per_word"):
         heard = "at most the stated number of training clips of each word"
     return (
-        f"Base {settings['base']}; {length_of(record)} for every method; {heard}; "
+        f"Base {settings['base']}; {_lengths(record)}; {heard}; "
         f"{'keywords only, without' if settings.get('closed') else 'with'} the classes unknown "
         f"and silence{f'; numbers of {bits} bits' if bits != DEFAULT_BITS else ''}."
     )
+
+
+def _lengths(record: Record) -> str:
+    """How long each method was trained."""
+    told = f"{length_of(record)} for every method"
+    return f"{told}, {SHORTEST} epochs at least in stages" if steps_of(record) else told
 
 
 def tasks_of(records: Sequence[Record]) -> list[str]:
@@ -61,7 +69,10 @@ def tasks_of(records: Sequence[Record]) -> list[str]:
 
 
 def languages_table(records: Sequence[Record]) -> str:
-    """A row for each method and budget that ran on all tasks, a column for each task."""
+    """A row for each method and budget that ran on all tasks, a column for each task.
+
+    The mean is of seeds that ran on all tasks.
+    """
     tasks = tasks_of(records)
     rows, left_out = [], []
     for (method, budget), some in sorted(
@@ -72,13 +83,14 @@ def languages_table(records: Sequence[Record]) -> str:
             left_out.append(f"{method} {budget}".strip())
             continue
         worst = min(100 * r["test"]["worst_speaker"]["accuracy"] for r in some)
+        means = _means(some)
         rows.append(
             [
                 method,
                 budget or "-",
                 f"{rate_of(some[0]):g}",
                 *(spread_of(accuracies(by_task[task])) for task in tasks),
-                f"**{mean(mean(accuracies(by_task[task])) for task in tasks):.2f}**",
+                f"**{mean(means):.2f}**" if means else "-",
                 bytes_of(some),
                 f"{worst:.1f}",
                 least_and_most(len(by_task[task]) for task in tasks),
