@@ -12,7 +12,7 @@ from typing import Final
 
 from kws.errors import KwsError, UsageError
 from kws.files import write_text
-from kws.names import composed
+from kws.names import as_tag, composed
 
 from .clips import SPLITS, UNTOLD, Clip, Split
 
@@ -204,7 +204,7 @@ def _clip(row: Row, number: int, manifest: Path) -> Clip:
     return Clip(
         path=manifest.parent / row["path"],
         word=row["word"],
-        language=row["language"],
+        language=as_tag(row["language"]),
         speaker=named(row["speaker"]),
         split=_split(row["split"], number, manifest),
         licence=row.get("licence") or None,

@@ -12,6 +12,7 @@ NO_KEYWORDS: Final = (UNKNOWN, SILENCE)  # classes beside the keywords; they nev
 
 STEERING: Final = ("Cc", "Cs", "Zl", "Zp")  # categories: control characters, surrogates, line ends
 
+LONGEST_SUBTAG: Final = 3  # letters that name a language in a tag (BCP 47)
 INVISIBLE: Final = "\u200b\u2060\ufeff"  # without width; joiners are letters of some scripts
 APOSTROPHES: Final = str.maketrans(dict.fromkeys("\u2018\u2019\u02b9\u02bc\uff07", "'"))
 # What turns the order in which letters are written.
@@ -43,6 +44,16 @@ def folded(word: str) -> str:
     True
     """
     return word.translate(APOSTROPHES).casefold()
+
+
+def as_tag(language: str) -> str:
+    """A BCP 47 tag without capitals in the language itself, where they mean nothing.
+
+    >>> as_tag("TR"), as_tag("pt-BR"), as_tag("Klingon")
+    ('tr', 'pt-BR', 'Klingon')
+    """
+    first, mark, rest = language.partition("-")
+    return first.lower() + mark + rest if len(first) <= LONGEST_SUBTAG else language
 
 
 def composed(text: str) -> str:
