@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from kws.errors import UsageError
-from kws.names import NO_KEYWORDS, composed, steers
+from kws.names import NO_KEYWORDS, as_tag, composed, steers
 
 from .zoo import BASE, NamedAdapter
 
@@ -29,6 +29,7 @@ SOURCES = {
     "--wav",
     "--words",
 }
+LONGEST_HELP = 200  # characters of a sentence about a command
 TAG = re.compile("([A-Za-z]{2,3}|[xi])(-[A-Za-z0-9]{1,8})*", re.IGNORECASE)  # of BCP 47
 
 
@@ -54,9 +55,18 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group of such commands."""
+    """A group of such commands, whose help has the whole first sentence of each."""
 
     command_class = Command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [
+                    (name, self.commands[name].get_short_help_str(limit=LONGEST_HELP))
+                    for name in self.list_commands(ctx)
+                ]
+            )
 
 
 class _UserPath(click.Path):
@@ -177,8 +187,7 @@ def tag(context: click.Context, parameter: click.Parameter, value: str | None) -
     """Refuse what is no BCP 47 tag."""
     if value is not None and not TAG.fullmatch(value):
         raise click.BadParameter(f"'{value}' is no language; write it as de, cmn or pt-BR")
-    first, mark, rest = (value or "").partition("-")
-    return value and first.lower() + mark + rest  # capitals mean nothing there
+    return value and as_tag(value)
 
 
 def png(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:

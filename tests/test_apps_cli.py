@@ -48,6 +48,14 @@ def test_a_causal_base_takes_languages_and_streams(kws: Kws, spoken: Path, tmp_p
     assert code == 0, err
 
 
+@pytest.mark.parametrize("group", [[], ["adapters"], ["bench"], ["data"], ["data", "get"]])
+def test_help_says_what_each_command_does(kws: Kws, group: list[str]) -> None:
+    """In whole sentences."""
+    code, out, _ = kws(*group, "--help")
+    commands = " ".join(out.partition("\nCommands:")[2].split())
+    assert (code, commands.endswith("."), "..." in commands) == (0, True, False), out
+
+
 def test_detections_are_objects_of_four_fields(kws: Kws, spoken: Path, tiny: Path) -> None:
     """At a threshold that any sound reaches; in the language that is asked for."""
     clip = spoken.parent / rows(spoken, "es", "test")[0]["path"]
