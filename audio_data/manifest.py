@@ -78,8 +78,9 @@ def select(rows: Sequence[tuple[int, Row]], filters: Filters, source: str) -> li
         wanted.setdefault(_column(asked, columns, source), []).extend(values)
     for column, values in wanted.items():
         have = {row[column] for _, row in rows}
-        alike = {*map(composed, values)}
-        rows = [(number, row) for number, row in rows if composed(row[column]) in alike]
+        same = as_tag if column == "language" else composed
+        alike = {*map(same, values)}
+        rows = [(number, row) for number, row in rows if same(row[column]) in alike]
         if not rows:
             wishes = " or ".join(f"{column}={value}" for value in sorted(values))
             raise UsageError(f"{wishes} selects nothing in {source}; there are {few(have, 8)}")

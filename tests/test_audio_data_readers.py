@@ -632,6 +632,19 @@ def test_blanks_in_a_file_name_make_no_other_person(tmp_path: Path) -> None:
     assert {clip.speaker for clip in found} == {"Ada L"}
 
 
+def test_a_language_is_the_same_in_capitals(tmp_path: Path) -> None:
+    """Where it is read, as where it is typed."""
+    names = {f"{n}.wav": tag for n, tag in enumerate(("TR", "tr", "de", "pt-BR"))}
+    for name in names:
+        (tmp_path / name).touch()
+    manifest = tmp_path / "manifest.csv"
+    rows = "".join(f"{name},{tag},bir,ann,\n" for name, tag in names.items())
+    manifest.write_text(f"path,language,word,speaker,split\n{rows}", encoding="utf-8")
+    assert [clip.language for clip in read_manifest(manifest)] == ["tr", "tr", "de", "pt-BR"]
+    for asked in ("tr", "TR"):
+        assert len(read_manifest(manifest, {"language": [asked]})) == 2
+
+
 def test_filters_know_a_column_by_its_name_in_capitals(tmp_path: Path) -> None:
     """As the file has it; unless there are two, which only capitals tell apart."""
     rows = [(2, {"word": "ja", "Level": "1", "level": "2", "": ""}), (3, {"word": "nein"})]
