@@ -16,11 +16,10 @@ from kws.errors import UsageError
 from kws.names import UNKNOWN, composed, folded
 
 from .clips import Clip, Split
-from .decode import lasts_longer
 from .espeak import same_language, speak
 from .manifest import MANIFEST, read_manifest, write_manifest
 from .splits import assign_splits, people_in, single_splits
-from .synthesis import DEFAULT_WORDS, PAUSE, SECONDS, make_corpus, sounds_of, write_noises
+from .synthesis import DEFAULT_WORDS, make_corpus, sounds_of, write_noises
 
 KEYWORDS: Final = "keywords"  # folder of these
 SPEAKERS: Final = 40
@@ -82,7 +81,7 @@ def make_mixture(
     strangers = [replace(clip, word=UNKNOWN, language=language) for clip in read_manifest(rest)]
     heard = [replace(clip, language=language) for clip in people]
     write_manifest(out / MANIFEST, [*made, *strangers, *heard])
-    return out / MANIFEST, warnings + _nearly(people, words) + _cut(made)
+    return out / MANIFEST, warnings + _nearly(people, words)
 
 
 def _nearly(people: Iterable[Clip], words: Sequence[str]) -> list[str]:
@@ -95,20 +94,6 @@ def _nearly(people: Iterable[Clip], words: Sequence[str]) -> list[str]:
         for name in names
         if _plain(name) in plain
     ]
-
-
-def _cut(made: Iterable[Clip]) -> list[str]:
-    """A sentence about the words that last longer than a view in most voices."""
-    longer: dict[str, list[bool]] = {}
-    for clip in made:
-        longer.setdefault(clip.word, []).append(lasts_longer(clip.path, SECONDS + 2 * PAUSE))
-    if cut := [word for word, some in longer.items() if 2 * sum(some) > len(some)]:
-        return [
-            f"{', '.join(map(repr, cut))} {'takes' if len(cut) == 1 else 'take'} most voices more "
-            "than a second, of which only the loudest is learnt: the rest may be left out when it "
-            "is said; choose something shorter"
-        ]
-    return []
 
 
 def _plain(word: str) -> str:

@@ -115,6 +115,20 @@ def test_keywords_that_last_longer_than_a_view_are_told(
     assert (code, told) == (0, ["'high'"]), err
 
 
+def test_synthetic_words_that_last_longer_than_a_view_are_told(
+    kws: Kws, tiny: Path, tmp_path: Path
+) -> None:
+    """Of them the end is neither learnt nor waited for, however the speech came."""
+    phrase = "turn on all the lights in the living room"
+    said = ["--language", "en", "--words", f"stop,{phrase}"]
+    code, _, err = kws("data", "make", "--out", tmp_path / "made", *said, "--speakers", 6)
+    assert code == 0, err
+    common = ["--method", "head", "--epochs", 1, "--out", tmp_path / "out"]
+    code, _, err = kws("adapt", "--base", tiny / "base", "--data", tmp_path / "made", *common)
+    told = re.findall(r"note: ([^:]*): most recordings last more than", " ".join(err.split()))
+    assert (code, told) == (0, [f"'{phrase}'"]), err
+
+
 @pytest.mark.parametrize(("takes", "people", "told"), [(4, 2, True), (5, 15, False)])
 def test_a_small_validation_is_told(
     kws: Kws, tiny: Path, tmp_path: Path, takes: int, people: int, told: bool

@@ -348,13 +348,12 @@ def _tell_cut(said: Iterable[Said], view: int) -> None:
     """Say which keywords last longer than a view in most recordings."""
     spans: dict[str, list[int]] = defaultdict(list)
     for clip, wave in said:
-        if not clip.is_synthetic:  # of which the maker says it
-            begin, end = speech_span(_sound(wave))
-            spans[clip.word].append(end - begin)
+        begin, end = speech_span(_sound(wave))
+        spans[clip.word].append(end - begin)
     if cut := [word for word, some in spans.items() if median(some) > view + CUT]:
         note(
-            f"{few(cut)}: most recordings last more than a second, of which only "
-            "the loudest is heard; choose something shorter"
+            f"{few(cut)}: most recordings last more than a second, of which only the loudest is "
+            "heard: the rest may be left out when it is said; choose something shorter"
         )
 
 
