@@ -123,9 +123,12 @@ def calibrated(
         note(fault)
     missed = {ratio: said["miss_rate"] for ratio, said in found["positives"].items()}
     if min(missed.values()) > MANY:
+        recordings = (
+            "more recordings of people" if selection.noisy else "recordings of people (kws collect)"
+        )
         note(
             "most of the words are missed at thresholds that keep other words out; train longer, "
-            "or give recordings of people (kws collect) with --data"
+            f"or give {recordings} with --data"
         )
     return {
         "thresholds": found["thresholds"],
@@ -174,6 +177,7 @@ def trust(config: AdapterConfig, recordings: Recordings) -> str:
     who = "people who are not named" if None in people else who
     rest = f", and {made} by synthetic voices" if made else ""
     return (
-        f"{by_people} recordings by {who} validate{rest}: {low:.0%} to {high:.0%} of words like "
-        "these are recognised (95 % confidence, for such people); more people narrow this"
+        f"{by_people} recordings by {who} validate{rest}: {low:.0%} to {high:.0%} of such "
+        "recordings, each heard alone, are recognised (95 % confidence, for such people); more "
+        "people narrow this"
     )
