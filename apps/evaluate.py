@@ -1,7 +1,6 @@
 """``kws evaluate``: accuracy over unseen people; or hours of sound, as the listener hears them."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,22 +8,18 @@ from typing import Any
 import click
 
 from audio_data.clips import SPLITS, Split
-from audio_data.material import read_material
 from audio_data.task import refuse_missing
 from kws.adapter import AdapterConfig, load_adapter
 from kws.base import BaseConfig
-from kws.config import Where
 from kws.errors import KwsError, UsageError
 from kws.files import refuse_unwritable
 from kws.names import is_closed_set, spotted
-from kws.runtime import Runtime
 
 from . import options
 from .progress import note
 from .streams import trial
-from .streams.report import evaluate_stream
+from .streams.report import PICTURE, hear_hours
 from .streams.report import table as stream_table
-from .streams.scoring import LiveScorer
 from .terminal import folded, json_line, one_line
 from .training.card import COMMAND, STREAM, command, is_of_strangers, store
 from .training.measure import measure, network_of
@@ -33,7 +28,6 @@ from .wiring import open_base, open_runtime, read_again, read_config
 
 STREAM_ONLY = ("snrs", "hours", "out", "per_word", "seed", "keywords")
 CLIPS_ONLY = ("split", "closed")
-PICTURE = Path("det.png")
 DRAWN = ("det", "picture")
 
 
@@ -204,40 +198,6 @@ def _keep(
     now = read_again(base, adapter, measured)
     told = {name: found | {COMMAND: command()} for name, found in figures.items()}
     store(adapter or base, replace(now, metrics=now.metrics | told))
-
-
-def hear_hours(
-    bank: Runtime,
-    selection: Selection,
-    hours: float,
-    snrs: tuple[float, ...],
-    picture: Path,
-    known: Mapping[str, Where] | None = None,
-) -> dict[str, Any]:
-    """Evaluate the active language of a bank on streams, and draw the trade-off.
-
-    People of ``known`` are in the split in which they were when it was learnt.
-    """
-    scorer = LiveScorer(bank, selection.keywords)
-    halves = read_material(
-        selection.data,
-        scorer.labels,
-        filters=selection.grouped,
-        language=selection.language,
-        speaker_pattern=selection.speaker_pattern,
-        per_word=selection.per_word,
-        known=known,
-        others=selection.others,
-    )
-    return evaluate_stream(
-        scorer,
-        halves,
-        bank.detector_config(bank.active_adapter),
-        hours=hours,
-        snrs=snrs,
-        seed=selection.seed,
-        picture=picture,
-    )
 
 
 def _refuse(names: tuple[str, ...], *, stream: bool) -> None:

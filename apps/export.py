@@ -1,24 +1,19 @@
 """``kws export``: networks for ONNX Runtime."""
 
-from dataclasses import asdict
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 import click
 
-from audio_data.logmel import front_end_matrices
-from kws.adapter import AdapterConfig, check_base, check_streamable, load_adapter
+from kws.adapter import check_base, check_streamable, load_adapter
 from kws.base import BaseConfig, check_classes, read_base_config, read_base_tensors
-from kws.config import FeatureConfig
-from kws.engine import HOP, TAIL
-from kws.errors import KwsError, UsageError
+from kws.errors import UsageError
 from kws.files import Arrays, write_bytes
 from kws.runtime import merged
 from models.folded import Folded, fold
 from models.session import FILE
 
 from . import options
+from .onnx_files import base_file, language_file
 
 
 @click.command(cls=options.Command)
@@ -72,36 +67,3 @@ def _own(config: BaseConfig, tensors: Arrays) -> Folded:
     network = fold(config, tensors)
     check_classes(config, tensors)
     return network
-
-
-def base_file(network: Folded) -> bytes:
-    """The network whose weights are inputs."""
-    data: bytes = _graph().base_model(network)
-    return data
-
-
-def language_file(
-    features: FeatureConfig, network: Folded, language: AdapterConfig | BaseConfig
-) -> bytes:
-    """One language with its front end: from sound and state to scores and state."""
-    metadata: dict[str, object] = {
-        "language": language.language,
-        "labels": list(language.labels),
-        "sample_rate": features.sample_rate,
-        "causal": network.causal,
-        "hop": features.hop,
-        "decision": round(HOP * features.sample_rate),
-        "tail": round(TAIL * features.sample_rate),
-        "detector": asdict(language.detector),
-    }
-    data: bytes = _graph().language_model(
-        network, front_end_matrices(features), features.hop, metadata
-    )
-    return data
-
-
-def _graph() -> ModuleType:
-    try:
-        return import_module("models.graph")
-    except ImportError as error:
-        raise KwsError(f"export needs onnx ({error}); pip install 'kws[serving]'") from error

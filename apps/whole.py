@@ -24,11 +24,10 @@ from kws.sites import find_sites
 from kws.train import Plan
 from policy.transfer import RATE
 
-from . import pretrain
 from .demo_stream import SCREEN, count_right, play, stream_table, tell_next
 from .listening.live import LiveEngine
 from .progress import counting, step
-from .training import learn, pictures
+from .training import learn, pictures, pretraining
 from .training.card import COMMAND
 from .training.measure import measure, network_of
 from .training.recordings import Recordings, Selection
@@ -139,9 +138,9 @@ def _select(manifest: Path, language: str, seed: int = 0) -> Selection:
 
 
 def _learn_base(selection: Selection, size: Size, device: str, folder: Path) -> Base:
-    plan = Plan(epochs=size.base_epochs, lr=pretrain.LR, seed=selection.seed)
+    plan = Plan(epochs=size.base_epochs, lr=pretraining.LR, seed=selection.seed)
     if not _finished(folder, plan, lambda: read_base_config(folder).training):
-        pretrain.run(selection, TAU, plan, device, folder, replaces=True)
+        pretraining.run(selection, TAU, plan, device, folder, replaces=True)
     return open_base(folder)
 
 

@@ -152,7 +152,7 @@ def _build(
 ) -> Callable[[BaseConfig, Arrays], Network]:
     if kernels:
         return compiled.CompiledNetwork
-    from apps.export import base_file
+    from apps.onnx_files import base_file
     from models.session import SessionNetwork, open_session
 
     with tempfile.TemporaryDirectory() as folder:

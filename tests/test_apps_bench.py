@@ -412,7 +412,7 @@ def test_a_base_that_was_made_before_its_record_is_measured_alone(
     first = read_json(path)
     path.unlink()
     with monkeypatch.context() as untrained:
-        untrained.setattr("apps.pretrain.run", None)  # is not called
+        untrained.setattr("apps.training.pretraining.run", None)  # is not called
         code, _, err = kws("bench", "run", grid, *only)
         assert code == 0, err
         assert read_json(path) == first
@@ -421,9 +421,9 @@ def test_a_base_that_was_made_before_its_record_is_measured_alone(
         grid.write_text(fewer, encoding="utf-8")  # of other recordings it is another
         assert "holds another base" in kws("bench", "run", grid, *only)[2]
         grid.write_text(fewer.replace("per_word = 2", ""), encoding="utf-8")
-        untrained.setattr("apps.pretrain.ARCHITECTURE", "another")  # of one's own
+        untrained.setattr("apps.training.pretraining.ARCHITECTURE", "another")  # of one's own
         assert "holds another base" in kws("bench", "run", grid, *only)[2]
-        untrained.setattr("apps.pretrain.ARCHITECTURE", "bcresnet")
+        untrained.setattr("apps.training.pretraining.ARCHITECTURE", "bcresnet")
         others = spoken.with_name("others.csv")  # as many recordings of the same words
         text = people.read_text(encoding="utf-8")
         names = {str(clip.speaker) for clip in read_manifest(people)}

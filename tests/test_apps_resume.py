@@ -198,10 +198,10 @@ def test_a_pretraining_does_not_go_on_after_its_network_was_changed(
     learn = ["pretrain", "--data", spoken, "--filter", "language=de", "--tau", 1, "--epochs", 1]
     learn += ["--out", tmp_path / "base"]
     with monkeypatch.context() as stopped:
-        stopped.setattr("apps.pretrain.save_base", None)  # fails once all is learnt
+        stopped.setattr("apps.training.pretraining.save_base", None)  # fails once all is learnt
         with pytest.raises(TypeError):
             kws(*learn)
-    monkeypatch.setattr("apps.pretrain.source_of", lambda *_: "class Network(nn.Module): ...")
+    monkeypatch.setattr("apps.training.pretraining.source_of", lambda *_: "class Network: ...")
     code, _, err = kws(*learn)
     assert (code, "unfinished run with other settings" in err) == (1, True), err
 

@@ -15,11 +15,11 @@ from click.testing import CliRunner
 from helpers import WholeViews
 from numpy.typing import NDArray
 
-from apps import pretrain, whole
+from apps import whole
 from apps.cli import kws
 from apps.demo_stream import GAP, Said, compose, hear, is_right, matched, record, stream_table
 from apps.listening.live import LiveEngine
-from apps.training import learn
+from apps.training import learn, pretraining
 from apps.whole import NAMES, TURNS, Row, Size
 from audio_data.clips import Clip
 from kws.adapter import read_adapter_config
@@ -99,7 +99,7 @@ def test_what_is_done_is_not_done_again(done: Done, monkeypatch: pytest.MonkeyPa
     def refuse(*_: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(pretrain, "run", refuse)
+    monkeypatch.setattr(pretraining, "run", refuse)
     monkeypatch.setattr(learn, "learn_language", refuse)
     rows, _ = whole.run(done.out, TINY, 0, "cpu")
     assert rows == done.rows
@@ -120,7 +120,7 @@ def test_a_damaged_base_and_what_hangs_on_it_are_made_again(
     done: Done, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learnt: list[Path] = []
-    for module, name in ((pretrain, "run"), (learn, "learn_language")):
+    for module, name in ((pretraining, "run"), (learn, "learn_language")):
         real = getattr(module, name)
 
         def note(*arguments, real=real, **options):  # type: ignore[no-untyped-def]
@@ -144,7 +144,7 @@ def test_a_base_that_was_not_made_here_is_not_changed(tiny: Path, tmp_path: Path
         whole.run(tmp_path, TINY, 0, "cpu")
     selection, plan = whole._select(tiny, "en"), Plan(epochs=1, lr=0.1)
     with pytest.raises(UsageError, match="holds a base, which is never changed"):
-        pretrain.run(selection, 1, plan, "cpu", base)
+        pretraining.run(selection, 1, plan, "cpu", base)
     assert before == {path: path.read_bytes() for path in base.iterdir()}
     assert [*tmp_path.iterdir()] == [base]
 

@@ -17,7 +17,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from apps.cli import COMMANDS, kws
-from apps.export import language_file
+from apps.onnx_files import language_file
 from apps.wiring import bank_of, open_base, open_runtime
 from kws.adapter import load_adapter
 from kws.base import BASE_MODEL, read_base_config

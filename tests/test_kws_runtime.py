@@ -13,7 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from apps.export import base_file
+from apps.onnx_files import base_file
 from audio_data import frontend
 from audio_data.logmel import log_mel
 from kws.adapter import Adapter, AdapterConfig, stored_bytes

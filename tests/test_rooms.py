@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from apps.cli import COMMANDS
+
 ROOT = Path(__file__).resolve().parent.parent
 MAY_IMPORT = {
     "kws": set[str](),
@@ -37,7 +39,9 @@ def climbs(source: str, depth: int = 1) -> bool:
 def beside(source: str) -> set[str]:
     """Modules and folders beside its own folder from which a file imports."""
     nodes = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ImportFrom)]
-    return {str(node.module).partition(".")[0] for node in nodes if node.level == 2}
+    above = [node for node in nodes if node.level == 2]
+    names = {alias.name for node in above if not node.module for alias in node.names}
+    return names | {node.module.partition(".")[0] for node in above if node.module}
 
 
 def unpickles(source: str) -> set[str]:
@@ -88,6 +92,13 @@ def test_the_folders_of_apps_form_no_circle() -> None:
     assert set(TopologicalSorter(needed).static_order()) == folders.keys()
 
 
+def test_no_folder_of_apps_needs_a_command() -> None:
+    files = [*(ROOT / "apps").glob("*/*.py")]
+    assert len(files) > len(COMMANDS)
+    for file in files:
+        assert not beside(file.read_text("utf-8")) & COMMANDS.keys(), file
+
+
 @pytest.mark.parametrize("room", MAY_IMPORT)
 def test_nothing_is_pickled(room: str) -> None:
     for file, source in sources(room):
@@ -112,6 +123,7 @@ def test_package_is_this_checkout_and_listed(room: str) -> None:
 
 
 def test_these_checks_see_what_they_forbid() -> None:
+    assert beside("from .. import pretrain\nfrom ..data.get import fetch") == {"pretrain", "data"}
     assert imported("def f():\n    from models.registry import build") == {"models"}
     assert climbs("from ..models import registry")
     assert not climbs("from .config import UNKNOWN")

@@ -15,8 +15,7 @@ from kws.train import Plan
 from policy.methods import method_of
 from policy.transfer import RATE
 
-from .. import pretrain
-from ..training import learn
+from ..training import learn, pretraining
 from ..training.measure import measure, network_of
 from ..training.recordings import Cache, Recordings
 from ..training.stored import heard_before, is_unfinished, refuse_taken
@@ -78,9 +77,9 @@ def _pretrained(
     assert cell.tau is not None
     assert grid.epochs is not None
     selection = grid.selection(cell)
-    plan = Plan(epochs=grid.epochs, lr=grid.lr or pretrain.LR, seed=cell.seed)
-    if again or is_unfinished(out, pretrain.STAGE) or not (out / BASE_CONFIG).exists():
-        pretrain.run(selection, cell.tau, plan, device, out, causal=grid.causal, replaces=again)
+    plan = Plan(epochs=grid.epochs, lr=grid.lr or pretraining.LR, seed=cell.seed)
+    if again or is_unfinished(out, pretraining.STAGE) or not (out / BASE_CONFIG).exists():
+        pretraining.run(selection, cell.tau, plan, device, out, causal=grid.causal, replaces=again)
     elif not _is_of(read_base_config(out), cell, grid, plan):
         raise UsageError(
             f"{out} holds another base, which is never changed; give --again to make it anew, or "
@@ -88,7 +87,7 @@ def _pretrained(
         )
     base = open_base(out)
     config = base.config
-    result = pretrain.summary(config)
+    result = pretraining.summary(config)
     recordings = Recordings.to_measure(selection, config, config, cache)
     return base, None, recordings, {"result": result}
 
@@ -99,7 +98,7 @@ def _is_of(config: BaseConfig, cell: Cell, grid: Grid, plan: Plan) -> bool:
     made = {"plan": asdict(plan), "recordings": learnt.amount}
     found = config.architecture, config.tau, config.causal, config.labels, config.people
     return found == (
-        pretrain.ARCHITECTURE,
+        pretraining.ARCHITECTURE,
         cell.tau,
         grid.causal,
         learnt.task.labels,

@@ -18,8 +18,8 @@ from policy.methods import METHODS, methods_where
 from policy.transfer import RATE, SHORTEST
 
 from ..options import LAST_SEED
-from ..pretrain import LR
 from ..training.learn import DEFAULT_STEPS
+from ..training.pretraining import LR
 from ..training.recordings import Selection, parse_filters
 
 CELLS: Final = "[[cells]]"

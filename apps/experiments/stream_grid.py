@@ -10,8 +10,8 @@ from kws.adapter import ADAPTER_CONFIG, AdapterConfig
 from kws.base import BASE_CONFIG
 from kws.errors import UsageError
 
-from ..evaluate import PICTURE, hear_hours
 from ..streams import trial
+from ..streams.report import PICTURE, hear_hours
 from ..training.recordings import Selection, parse_filters
 from ..wiring import open_runtime, read_config
 from .grid import check, check_filters, check_name, check_seeds, refuse_difference, table

@@ -14,7 +14,7 @@ from kws.files import write_text
 from policy.methods import METHODS
 
 from ..experiments.records import DIVERGED
-from ..pretrain import LR
+from ..training.pretraining import LR
 from . import methods, on_streams, supplied
 from .methods import (
     draw_accuracy,

@@ -10,8 +10,8 @@ from kws.budget import Budget
 from kws.quantized import DEFAULT_BITS
 from policy.transfer import RATE
 
-from ..pretrain import LR
 from ..training.learn import DEFAULT_STEPS
+from ..training.pretraining import LR
 
 OURS: Final = "swr"  # the method that others are compared with
 Record = dict[str, Any]

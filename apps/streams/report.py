@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from audio_data.clips import Half
-from audio_data.material import Material
+from audio_data.material import Material, read_material
 from kws.calibration import choose, sweep, with_misses
+from kws.config import Where
 from kws.detector import DetectorConfig
+from kws.runtime import Runtime
 from kws.stream_metrics import rate_report
 
+from ..training.recordings import Selection
 from .det import draw_det
-from .scoring import Scorer
+from .scoring import LiveScorer, Scorer
 from .trial import (
     PER_HOUR,
     Trial,
@@ -26,6 +29,7 @@ from .trial import (
     setting,
 )
 
+PICTURE: Final = Path("det.png")
 RATES: Final = (PER_HOUR, 2.0)  # false accepts per hour
 
 
@@ -43,6 +47,40 @@ class OperatingPoint:
     target_rate: float | None
     config: DetectorConfig
     chosen: dict[str, Any] | None
+
+
+def hear_hours(
+    bank: Runtime,
+    selection: Selection,
+    hours: float,
+    snrs: tuple[float, ...],
+    picture: Path,
+    known: Mapping[str, Where] | None = None,
+) -> dict[str, Any]:
+    """Evaluate the active language of a bank on streams, and draw the trade-off.
+
+    People of ``known`` are in the split in which they were when it was learnt.
+    """
+    scorer = LiveScorer(bank, selection.keywords)
+    halves = read_material(
+        selection.data,
+        scorer.labels,
+        filters=selection.grouped,
+        language=selection.language,
+        speaker_pattern=selection.speaker_pattern,
+        per_word=selection.per_word,
+        known=known,
+        others=selection.others,
+    )
+    return evaluate_stream(
+        scorer,
+        halves,
+        bank.detector_config(bank.active_adapter),
+        hours=hours,
+        snrs=snrs,
+        seed=selection.seed,
+        picture=picture,
+    )
 
 
 def evaluate_stream(
