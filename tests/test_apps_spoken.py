@@ -92,6 +92,32 @@ def test_what_is_wrong_with_thresholds_is_told(
     assert "note: no thresholds keep 0.5 per hour on this sound; these come nearest" in err
 
 
+def test_words_that_are_mostly_missed_are_told_with_what_helps(
+    tiny: Path, people: Path, kws: Kws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(share: float) -> None:
+        def found(*given: Any, **named: Any) -> dict[str, Any]:
+            real: dict[str, Any] = set_thresholds(*given, **named)
+            for said in real["positives"].values():
+                said["miss_rate"] = share
+            return real
+
+        monkeypatch.setattr(tts, "set_thresholds", found)
+
+    missing(0.51)
+    code, _, err = kws(*learn(tiny, tmp_path / "made"))
+    assert code == 0, err
+    assert "note: most of the words are missed" in err
+    assert "or give recordings of people (kws collect) with --data" in err
+    code, _, err = kws(*learn(tiny, tmp_path / "said"), "--data", people)
+    assert code == 0, err
+    assert "or give more recordings of people with --data" in err
+    missing(0.5)
+    code, _, err = kws(*learn(tiny, tmp_path / "heard"))
+    assert code == 0, err
+    assert "are missed" not in err
+
+
 def test_thresholds_by_what_people_say_are_chosen_as_is_told(
     tiny: Path, spoken: Path, kws: Kws, tmp_path: Path
 ) -> None:
