@@ -192,16 +192,23 @@ def test_a_grid_that_is_no_text_is_refused(tmp_path: Path, kws: Kws) -> None:
     assert (code, "is no grid that can be read" in " ".join(err.split())) == (2, True), err
 
 
+def with_files(text: str, folder: Path) -> str:
+    """A grid whose recordings and base are there, though nothing can be learnt from them."""
+    (folder / "manifest.csv").touch()
+    write_json(folder / "base" / "base_config.json", {})
+    for name in ("manifest.csv", "base"):
+        text = text.replace(f'"{name}"', f'"{folder / name}"')
+    return text
+
+
 def test_records_that_cannot_be_written_are_told_before_the_first_run(
     tmp_path: Path, kws: Kws
 ) -> None:
     (tmp_path / "file").touch()
-    write_json(tmp_path / "base" / "base_config.json", {})
-    text = TEXT.replace('base = "base"', f'base = "{tmp_path / "base"}"')
-    (tmp_path / "grid.toml").write_text(text, encoding="utf-8")
+    (tmp_path / "grid.toml").write_text(with_files(TEXT, tmp_path), encoding="utf-8")
     code, _, err = kws("bench", "run", tmp_path / "grid.toml", "--records", tmp_path / "file" / "x")
     assert (code, "cannot write in" in " ".join(err.split())) == (1, True), err
-    assert "failed" not in err  # as every run does here, which has no recordings
+    assert "failed" not in err  # as every run does here, which has nothing to learn from
 
 
 def test_a_pattern_that_names_no_run_is_refused(tmp_path: Path, kws: Kws) -> None:
@@ -423,11 +430,9 @@ def test_jobs_run_what_was_asked_for_and_no_more(
     monkeypatch.setattr(
         "apps.bench.side_by_side", lambda _, arguments, jobs: given.extend(arguments)
     )
-    write_json(tmp_path / "base" / "base_config.json", {})
     tasks = 'spanish = ["language=es"]\n[[cells]]\ntasks = ["german", "spanish"]'
     text = TEXT.replace('[[cells]]\ntasks = ["german"]', tasks)
-    text = text.replace('base = "base"', f'base = "{tmp_path / "base"}"')
-    (tmp_path / "grid.toml").write_text(text, encoding="utf-8")
+    (tmp_path / "grid.toml").write_text(with_files(text, tmp_path), encoding="utf-8")
     options = ["--only", "*-head-*", "--jobs", 2, "--records", tmp_path / "records"]
     options += ["--device", "cpu", "--again"]
     code, _, err = kws("bench", "run", tmp_path / "grid.toml", *options)
