@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BASE_CONFIG: Final = "base_config.json"
 BASE_MODEL: Final = "base_model.safetensors"
 FORMAT: Final = 1
-WIDEST: Final = 4_096  # frames that a decision averages at most
+NARROWEST, WIDEST = 2, 4_096  # frames that a causal decision averages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +45,12 @@ class BaseConfig:
 
     def __post_init__(self) -> None:
         """Refuse what no decision could average."""
-        if self.span is not None and not 1 <= self.span <= WIDEST:
-            raise KwsError(f"a decision averages 1 to {WIDEST} frames, not {self.span}")
+        if self.span is None:
+            return
+        if not self.causal:
+            raise KwsError("a base that is not causal averages its whole view; give it no span")
+        if not NARROWEST <= self.span <= WIDEST:
+            raise KwsError(f"a decision averages {NARROWEST} to {WIDEST} frames, not {self.span}")
 
     @property
     def averaged(self) -> int:

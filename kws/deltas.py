@@ -14,7 +14,7 @@ from torch.func import functional_call
 
 from .adapter import Adapter, check_head, numbers_of, pieces
 from .config import HEAD
-from .forms import MASK, WHOLE
+from .forms import WHOLE
 from .sites import Site, find_sites, flatten, lone_weights, unflatten
 from .templates import Templates
 
@@ -189,8 +189,7 @@ def _begin(chosen: Sequence[Site]) -> Tensor:
     """
     parts = [torch.zeros(site.size) for site in chosen]
     for site, part in zip(chosen, parts, strict=True):
-        if site.form != MASK:
-            part[len(site.form.scaled(site.tensor_shapes)) :].normal_()
+        part[len(part) - site.form.drawn(site.tensor_shapes) :].normal_()
     return torch.cat([*parts, torch.zeros(0)])
 
 

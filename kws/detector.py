@@ -16,6 +16,7 @@ from .typed import checked
 LONGEST: Final = 10_000  # decisions, of a smoothing or a patience
 # Where all scores are below this share of a threshold, their rounded mean is below the threshold.
 BELOW: Final = np.float32(0.999)
+NEVER: Final = np.float32(np.inf)  # a threshold that no score reaches
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class DetectorConfig:
     def refuse_strangers(self, labels: Sequence[str]) -> None:
         """Raise a KwsError where a word that is not spotted has settings."""
         own = self.keywords.keys() | self.timings.keys()
-        if strangers := own - set(labels):
+        if strangers := own - {*spotted(labels)}:
             raise KwsError(
                 f"the detector has settings for {', '.join(sorted(strangers))}, which is not "
                 f"spotted: correct or remove them; there are {', '.join(spotted(labels))}"
@@ -184,7 +185,7 @@ class Detector:
         levels = [self.config.levels(label) for label in self.labels]
         keywords = [label not in NO_KEYWORDS for label in self.labels]
         threshold = np.array([level.threshold for level in levels], np.float32)
-        self.thresholds = np.where(keywords, threshold, np.float32(np.inf))  # [K]
+        self.thresholds = np.where(keywords, threshold, NEVER)  # [K]
         self._release = np.array([level.release for level in levels], np.float32)  # [K]
         self._near = self.thresholds * BELOW  # [K]
         self._quiet = 0  # latest decisions whose scores were all below `_near`
@@ -197,8 +198,7 @@ class Detector:
         self._armed = np.ones(len(self.labels), bool)  # [K], fell below release since it was heard
         self._silent_until = np.full(len(self.labels), -math.inf)  # [K], seconds
         self._reported: int | None = None  # the keyword whose utterance may go on
-        self._bar = self.thresholds  # [K], infinite for those that may not fire now
-        self._muted = False  # some may not
+        self._allow(np.ones(len(self.labels), bool))
         self._decisions = 0  # consecutive, at the threshold
         self._peak = np.zeros(len(self.labels), np.float32)  # [K], highest of the utterance
 
@@ -209,7 +209,7 @@ class Detector:
         """
         self.config = config
         self._set_levels()
-        self._bar = np.where(np.isinf(self._bar), self._bar, self.thresholds)
+        self._allow(self._may)
 
     def keep_silent(self, before: "Detector") -> None:
         """Take over from ``before`` which keywords may not fire again yet, and until when.
@@ -218,8 +218,8 @@ class Detector:
         """
         if before.labels == self.labels:
             self._armed, self._silent_until = before._armed.copy(), before._silent_until.copy()
-            self._reported, self._muted = before._reported, before._muted
-            self._bar = np.where(np.isinf(before._bar), before._bar, self.thresholds)
+            self._reported = before._reported
+            self._allow(before._may)
 
     def step(self, scores: NDArray[np.float32], time: float) -> Detection | None:
         """Take one decision ``[K]`` at ``time`` seconds; return the event it completes."""
@@ -310,9 +310,12 @@ class Detector:
             if not over and time < self._silent_until[self._reported]:
                 return
             self._reported = None
-        may = self._armed & (time >= self._silent_until)
-        self._bar = np.where(may, self.thresholds, np.float32(np.inf))
-        self._muted = not may.all()
+        self._allow(self._armed & (time >= self._silent_until))
+
+    def _allow(self, may: NDArray[np.bool_]) -> None:
+        """Let these keywords ``[K]`` alone fire."""
+        self._may, self._muted = may, not may.all()
+        self._bar = np.where(may, self.thresholds, NEVER)  # [K], that a score has to reach
 
     def _pause(self, smoothed: NDArray[np.float32], loud: NDArray[np.bool_]) -> None:
         """Take decisions ``[N, K]`` of which none can fire; who may then is found out later."""
@@ -328,7 +331,7 @@ class Detector:
         self._armed &= self._peak == 0
         self._silent_until[best] = time + self._refractory[best]
         self._reported = best
-        self._bar, self._muted = np.full_like(self._bar, np.inf), True
+        self._allow(np.zeros(len(self.labels), bool))
         self._forget_utterance()
         return event
 
@@ -345,8 +348,8 @@ def _smoothed(scores: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     array([1., 2., 4.], dtype=float32)
     """
     out = np.empty_like(scores)
-    for row in range(min(count - 1, len(scores))):
-        out[row] = scores[: row + 1].mean(axis=0)
+    begun = scores[: count - 1].cumsum(axis=0)  # one row after another
+    out[: count - 1] = begun / np.arange(1, len(begun) + 1, dtype=np.float32)[:, None]
     if len(scores) >= count:
         whole = len(scores) - count + 1
         total = scores[:whole].copy()

@@ -332,7 +332,7 @@ class Engine:
 
     def _renew_detector(self) -> None:
         """Make another if the bank has other labels or settings than this one was made for."""
-        if self._stored() != self._detected:
+        if self._stored() != self._made_of:
             before, self._detector = self._detector, self._new_detector()
             self._detector.keep_silent(before)
 
@@ -341,7 +341,8 @@ class Engine:
         return self._spotter.labels, self._spotter.detector_config(self.language)
 
     def _new_detector(self) -> Detector:
-        self._detected = labels, config = self._stored()
+        self._made_of = self._stored()
+        labels, config = self._made_of
         return Detector(labels, self.language, self._adjusted(config))
 
     def _adjusted(self, stored: DetectorConfig) -> DetectorConfig:

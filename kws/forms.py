@@ -117,11 +117,19 @@ class Form(ABC):
 
         The root mean square of that weight's tensor is the number's unit (:mod:`kws.deltas`). The m
         such numbers come first: all n of them, but of low-rank factors only those of the left
-        factor, which begins at zero, and of a mask none.
+        factor, and of a mask none.
 
         >>> form_of("tied2").scaled([(2,), (3,)]), form_of("rank1").scaled([(2, 5)])
         (array([1, 4]), array([0, 0]))
         """
+
+    def drawn(self, shapes: Shapes) -> int:
+        """How many numbers, the last ones, begin as random draws, not at zero.
+
+        >>> form_of("rank1").drawn([(2, 5)]), form_of("tied2").drawn([(2,)])
+        (5, 0)
+        """
+        return 0
 
     def balanced(self, owned: NDArray[np.float32], shapes: Shapes) -> NDArray[np.float32]:
         """Rescale low-rank factors, without altering their product, so that both are equally large.
@@ -253,6 +261,9 @@ class _Factored(_OfMatrix):
 
     def scaled(self, shapes: Shapes) -> Indices:
         return np.zeros(self._left(shapes[0][0]), np.int64)
+
+    def drawn(self, shapes: Shapes) -> int:
+        return self.size(shapes) - self._left(shapes[0][0])
 
     def balanced(self, owned: NDArray[np.float32], shapes: Shapes) -> NDArray[np.float32]:
         rows = shapes[0][0]
@@ -413,7 +424,7 @@ def _parts(lengths: Sequence[int]) -> list[range]:
 
 @cache
 def positions(weights: int) -> Indices:
-    """When each of a site's ``n`` weights is taken, from 0: ``[n]``.
+    """When each of ``n`` weights, of a tensor or of a site, is taken, from 0: ``[n]``.
 
     In a shuffled order, by bits that no release of NumPy changes.
     """

@@ -7,7 +7,7 @@
 #include "bcresnet.h"
 
 typedef struct {
-    int64_t weights, state, scratch; /* floats */
+    int64_t state, scratch; /* floats */
 } Sizes;
 
 /* The first blocks of a network that hears views: their results at a frame depend on no frame that
@@ -16,9 +16,16 @@ typedef struct {
     int32_t blocks, rows; /* rows of their results */
 } Early;
 
-/* Where the layers of so many frames leave their results. */
+/* Offsets in scratch of what the layers of so many frames need: the input; three of the widest
+ * results; three of one row each; the line that a convolution looks over; what the neck looks over;
+ * for a view the last layer's results, frame by frame; their mean; the ends of early results. */
 typedef struct {
-    float *input, *x, *y, *z, *mean, *inner, *added, *look, *deep, *rest;
+    int64_t input, wide[3], narrow[3], look, deep, rows, average, ends, all;
+} Layout;
+
+/* The same as addresses. */
+typedef struct {
+    float *input, *x, *y, *z, *mean, *inner, *added, *look, *deep, *rows, *average, *ends;
     int32_t channels, height; /* of x */
 } Workspace;
 
@@ -45,61 +52,71 @@ static Early early(const Shape *s) {
     return e;
 }
 
+/* Of a shape that kws_sizes accepts. */
+static Layout lay_out(const Shape *s, int64_t t) {
+    int64_t height = ROWS, widest = s->stem * ROWS, narrow = s->last, reach = 0;
+    for (int b = 0; b < s->blocks; b++) {
+        int64_t out = s->block[b].out;
+        if (out * height > widest) widest = out * height;
+        height /= s->block[b].stride;
+        if (out > narrow) narrow = out;
+        if (2 * s->block[b].dilation > reach) reach = 2 * s->block[b].dilation;
+    }
+    Layout l = {0};
+    l.input = reserve(&l.all, MELS * (t + 4));
+    for (int i = 0; i < 3; i++) l.wide[i] = reserve(&l.all, widest * t);
+    for (int i = 0; i < 3; i++) l.narrow[i] = reserve(&l.all, narrow * t);
+    l.look = reserve(&l.all, narrow * (t + reach));
+    l.deep = reserve(&l.all, s->block[s->blocks - 1].out * BANDS * (t + 4));
+    l.rows = reserve(&l.all, s->causal ? 0 : t * s->last);
+    l.average = reserve(&l.all, s->last);
+    l.ends = reserve(&l.all, (int64_t)early(s).rows * 2 * LANES);
+    return l;
+}
+
 PUBLIC int kws_sizes(const Shape *s, int64_t frames, Sizes *sizes) {
-    int32_t channels = s->stem, height = ROWS, widest = s->stem * ROWS, narrow = 0;
+    int32_t channels = s->stem, height = ROWS;
     if (s->blocks < 1 || s->blocks > MAX_BLOCKS || frames < 1 || frames > MAX_SIZE) return -1;
     if (s->span < 1 || s->span > MAX_SIZE || s->stem < 1 || s->stem > MAX_SIZE) return -1;
-    if (s->last < 1 || s->last > MAX_SIZE || s->classes < 1 || s->classes > MAX_SIZE) return -1;
-    int64_t weights = s->stem * (25 + 1), state = MELS * 4, reach = 0;
+    if (s->last < 1 || s->last > MAX_SIZE || s->classes < 1) return -1;
+    int64_t state = MELS * 4;
     for (int b = 0; b < s->blocks; b++) {
         int32_t in = s->block[b].in, out = s->block[b].out, dilation = s->block[b].dilation;
         if (in != channels || out < 1 || out > MAX_SIZE || dilation < 1 || dilation > 64) return -1;
         if (s->block[b].stride != 1 && s->block[b].stride != 2) return -1;
         if (in == out && s->block[b].stride != 1) return -1; /* the shortcut has all rows */
-        if (in != out) weights += (int64_t)out * (in + 1);
-        if (out * height > widest) widest = out * height;
         if (height % s->block[b].stride) return -1;
         height /= s->block[b].stride;
-        weights += (int64_t)out * (BANDS * 4 + 4 + out);
         state += (int64_t)out * 2 * dilation;
         if (height % BANDS) return -1;
-        if (out > narrow) narrow = out;
-        if (2 * dilation > reach) reach = 2 * dilation;
         channels = out;
     }
     if (height != BANDS) return -1;
-    weights += channels * 25 + (int64_t)s->last * (channels + 1);
-    weights += (int64_t)s->classes * (s->last + 1);
     state += channels * BANDS * 4 + (int64_t)s->span * s->last;
-    if (s->last > narrow) narrow = s->last;
-    int64_t t = padded(s->causal ? LANES : frames);
-    sizes->weights = weights;
     int64_t rows = early(s).rows;
     sizes->state = s->causal ? state : rows ? 1 + (MELS + rows) * s->span : 0;
-    /* the input; three of the widest; three of one row; the line that a convolution looks over */
-    sizes->scratch = MELS * (t + 4) + 3 * widest * t + 3 * narrow * t + channels * BANDS * (t + 4);
-    sizes->scratch += narrow * (t + reach) + (s->causal ? 0 : t * s->last) + s->last;
-    sizes->scratch += rows * 2 * LANES;
+    sizes->scratch = lay_out(s, padded(s->causal ? LANES : frames)).all;
     return 0;
 }
 
 INLINE Workspace workspace(const Shape *s, float *scratch, int64_t t) {
-    int64_t height = ROWS, widest = s->stem * ROWS, narrow = s->last, reach = 0;
-    for (int b = 0; b < s->blocks; b++) {
-        int64_t size = s->block[b].out * height;
-        height /= s->block[b].stride;
-        if (size > widest) widest = size;
-        if (s->block[b].out > narrow) narrow = s->block[b].out;
-        if (2 * s->block[b].dilation > reach) reach = 2 * s->block[b].dilation;
-    }
-    Workspace r;
-    r.input = scratch, r.x = r.input + MELS * (t + 4);
-    r.y = r.x + widest * t, r.z = r.y + widest * t, r.mean = r.z + widest * t;
-    r.inner = r.mean + narrow * t, r.added = r.inner + narrow * t, r.look = r.added + narrow * t;
-    r.deep = r.look + narrow * (t + reach);
-    r.rest = r.deep + s->block[s->blocks - 1].out * BANDS * (t + 4);
-    r.channels = s->stem, r.height = ROWS;
-    return r;
+    Layout l = lay_out(s, t);
+    return (Workspace){
+        .input = scratch + l.input,
+        .x = scratch + l.wide[0],
+        .y = scratch + l.wide[1],
+        .z = scratch + l.wide[2],
+        .mean = scratch + l.narrow[0],
+        .inner = scratch + l.narrow[1],
+        .added = scratch + l.narrow[2],
+        .look = scratch + l.look,
+        .deep = scratch + l.deep,
+        .rows = scratch + l.rows,
+        .average = scratch + l.average,
+        .ends = scratch + l.ends,
+        .channels = s->stem,
+        .height = ROWS,
+    };
 }
 
 /* Frames [MELS, n] of a row stride, n at most t, to x; returns the weights of what follows. */
@@ -176,7 +193,7 @@ static const float *early_blocks_cached(const Shape *s, const float *weights, fl
         for (int64_t i = 0; i < e.rows; i++) memcpy(kept + i * n, r->x + i * t, n * sizeof *kept);
         return w;
     }
-    float *ends = workspace(s, scratch, t).rest + t * s->last + s->last;
+    float *ends = workspace(s, scratch, t).ends;
     early_blocks(s, weights, scratch, features, 2 * LANES, r);
     for (int64_t i = 0; i < e.rows; i++)
         memcpy(ends + 2 * i * LANES, r->x + 2 * i * LANES, LANES * sizeof *ends);
@@ -236,8 +253,8 @@ PUBLIC int kws_hear(const Shape *s, const float *weights, float *state, float *s
         w = blocks(s, early(s).blocks, s->blocks, w, &none, &r, n, t);
         w = end(s, w, &none, &r, n, t);
         for (int64_t f = 0; f < n; f++)
-            for (int64_t i = 0; i < d; i++) r.rest[f * d + i] = r.mean[i * t + f];
-        decide(s, w, r.rest, n, r.rest + n * d, scores);
+            for (int64_t i = 0; i < d; i++) r.rows[f * d + i] = r.mean[i * t + f];
+        decide(s, w, r.rows, n, r.average, scores);
         return 0;
     }
     const float *w = weights;
@@ -254,6 +271,6 @@ PUBLIC int kws_hear(const Shape *s, const float *weights, float *state, float *s
             for (int64_t i = 0; i < d; i++)
                 rows[(kept + f - first) * d + i] = r.mean[i * LANES + f];
     }
-    decide(s, w, rows, s->span, r.rest, scores);
+    decide(s, w, rows, s->span, r.average, scores);
     return 0;
 }

@@ -39,6 +39,12 @@ INLINE vec chosen(ivec where, vec x, vec y) {
     return (vec)((where & (ivec)x) | (~where & (ivec)y));
 }
 INLINE vec relu(vec x) { return (vec)((ivec)x & (x > 0.0f)); }
+/* Where the next of so many numbers begin. */
+static int64_t reserve(int64_t *all, int64_t count) {
+    int64_t at = *all;
+    *all += count;
+    return at;
+}
 static int64_t padded(int64_t frames) { return (frames + LANES - 1) / LANES * LANES; }
 
 /* e^x within 2e-7 of its size: 2^n times a polynomial on half an octave (Cephes, expf). */

@@ -87,7 +87,7 @@ class CompiledNetwork:
         self.causal, self.history = network.causal, network.history
         self.names, self._statistics = weight_names(tensors), packed_statistics(tensors)
         self._shape = _shape(network).packed()
-        sizes, needs = np.zeros(3, np.int64), np.zeros(4, np.int64)
+        sizes, needs = np.zeros(2, np.int64), np.zeros(4, np.int64)
         shape = self._shape.ctypes.data
         if found.kws_sizes(shape, network.span, sizes.ctypes.data):
             raise KwsError(
@@ -97,7 +97,7 @@ class CompiledNetwork:
         vector = np.concatenate([tensors[name].ravel() for name in self.names], dtype=np.float32)
         if needs[:2].tolist() != [vector.size, self._statistics.size]:  # it would read beyond them
             raise KwsError("the compiled code is of another network; install this version again")
-        _, self._state_size, scratch = sizes.tolist()
+        self._state_size, scratch = sizes.tolist()
         self._trunk = int(needs[2])  # floats of all folded weights but the head's
         self._scratch = np.empty(scratch, np.float32)
         self._hear, self._fold = found.kws_hear, found.kws_fold
@@ -152,7 +152,8 @@ class CompiledNetwork:
         shape, weights, scratch, scores = self._at
         refused = self._hear(shape, weights, self._state_at, scratch, address(features), n, scores)
         if refused:
-            raise KwsError(f"a decision takes {self.history} frames, not {n}")
+            least = "at least one frame" if self.causal else f"{self.history} frames"
+            raise KwsError(f"a decision takes {least}, not {n}")
         return self._scores.copy()
 
 

@@ -25,12 +25,6 @@ typedef struct {
     } block[MAX_BLOCKS];
 } Layout;
 
-static int64_t reserve(int64_t *all, int64_t count) {
-    int64_t at = *all;
-    *all += count;
-    return at;
-}
-
 static Layout lay_out(const Shape *s, int64_t frames) {
     Layout l;
     int64_t t = l.t = padded(frames), height = ROWS, channels = s->stem, all = 0;
@@ -296,12 +290,11 @@ INLINE void over_time_backward(float *dx, float *dw, float *dy, const float *x, 
     }
 }
 
-/* Gradients of frequency: dx [C, height, t] from dy [C, rows, t] and that of the mean [C, t], which
- * lies in rows of a stride. Where there is a shortcut, dy without the mean's is added. */
+/* Gradients of frequency: dx [C, height, t] from dy [C, rows, t] and that of the mean [C, t]. Where
+ * there is a shortcut, dy without the mean's is added. */
 INLINE void frequency_backward(float *dx, float *dw, const float *dy, const float *mean,
-                               int64_t mean_stride, const float *x, const float *w,
-                               int64_t channels, int64_t height, int64_t stride, int64_t t,
-                               int shortcut) {
+                               const float *x, const float *w, int64_t channels, int64_t height,
+                               int64_t stride, int64_t t, int shortcut) {
     int64_t rows = height / stride, band = rows / BANDS;
     float *shift = dw + channels * BANDS * 3;
     for (int64_t c = 0; c < channels; c++) {
@@ -318,7 +311,7 @@ INLINE void frequency_backward(float *dx, float *dw, const float *dy, const floa
             const float *above = at + 1 < height ? here + t : 0;
             vec sums[4] = {all(0), all(0), all(0), all(0)};
             for (int64_t p = 0; p < t; p += WIDTH) {
-                vec d = load(grad + f * t + p) + load(mean + c * mean_stride + p) * (1.0f / rows);
+                vec d = load(grad + f * t + p) + load(mean + c * t + p) * (1.0f / rows);
                 float *middle = to + at * t + p;
                 sums[1] += d * load(here + p);
                 sums[3] += d;
@@ -421,7 +414,7 @@ static void backward(const Shape *s, const float *w, const Layout *l, const floa
         /* The mean's gradient is that of the frames themselves; beyond them there were zeros. */
         line(narrow, look + (dilation << s->causal), t + 2 * dilation, out, n, t, 0, 0, 0);
         w -= out * BANDS * 4, dw -= out * BANDS * 4;
-        frequency_backward(dy, dw, dx, narrow, t, x, w, out, height, s->block[b].stride, t,
+        frequency_backward(dy, dw, dx, narrow, x, w, out, height, s->block[b].stride, t,
                            channels == out);
         float *swap = dx;
         dx = dy, dy = swap;

@@ -81,7 +81,7 @@ class _Code:
 
     def needs(self, frames: int) -> NDArray[np.int64]:
         """Floats of raw weights, statistics, folded weights and scratch."""
-        sizes, needs = np.zeros(3, np.int64), np.zeros(4, np.int64)
+        sizes, needs = np.zeros(2, np.int64), np.zeros(4, np.int64)
         refused = self.library.kws_sizes(self.shape.ctypes.data, frames, sizes.ctypes.data)
         assert not refused, "a shape that the compiled code does not know"
         self.library.kws_needs(self.shape.ctypes.data, frames, needs.ctypes.data)

@@ -52,17 +52,6 @@ def initial_state(network: BCResNet, batch: int = 1) -> State:
     return state
 
 
-def state_bytes(network: BCResNet) -> int:
-    """Bytes of one stream's state.
-
-    >>> for tau in (1, 2):
-    ...     print(tau, state_bytes(BCResNet(12, tau, causal=True).eval()))
-    1 22336
-    2 44032
-    """
-    return sum(past.nbytes for past in initial_state(network).values())
-
-
 def advance(network: BCResNet, state: State, features: Tensor) -> tuple[Tensor, State]:
     """Take the next frames ``[B, F, n]``, n at least 1, as far as the mean over time.
 

@@ -62,12 +62,7 @@ class GatePolicy(Policy):
         return SHARPNESS * scores + START
 
     def forward(self) -> Tensor:
-        logits = self.logits()
-        if not self.training:
-            return (logits > 0).to(logits.dtype).repeat_interleave(self.sizes)
-        both = torch.stack([logits, torch.zeros_like(logits)], dim=1)  # [S, own | the base's]
-        drawn = functional.gumbel_softmax(both, tau=TEMPERATURE, hard=True)[:, 0]
-        return drawn.repeat_interleave(self.sizes)
+        return hard_gates(self.logits(), drawn=self.training).repeat_interleave(self.sizes)
 
     def spending(self) -> Tensor:
         """Share of all parameters that the gates own in expectation: ``[]``."""
@@ -84,6 +79,18 @@ class GatePolicy(Policy):
     def choose(self, budget: int) -> tuple[Site, ...]:
         """Sites by falling logit, as many as the budget holds."""
         return project(self.logits().detach().cpu(), self.sites, budget)
+
+
+def hard_gates(logits: Tensor, *, drawn: bool) -> Tensor:
+    """1 where a gate is open, 0 where it is closed: of the logits' shape.
+
+    What is ``drawn`` is open with the logit's probability, and a gradient passes straight through
+    (Gumbel-Softmax, Jang et al., https://arxiv.org/abs/1611.01144). Else the likelier is taken.
+    """
+    if not drawn:
+        return (logits > 0).to(logits.dtype)
+    both = torch.stack([logits, torch.zeros_like(logits)], dim=-1)  # [..., open | closed]
+    return functional.gumbel_softmax(both, tau=TEMPERATURE, hard=True)[..., 0]
 
 
 def overspend(spending: Tensor, allowed: float) -> Tensor:

@@ -28,11 +28,11 @@ from kws.deltas import Adaptation, restored
 from kws.errors import KwsError, UsageError
 from kws.sites import Site
 
+from .gates import START, hard_gates
 from .transfer import Transfer
 
 BLOCKS: Final = "blocks"  # of the network, each the base's or the language's
 HIDDEN: Final = 16
-START: Final = 2.0  # logit of every gate: at first all blocks are the language's
 
 
 class Either(nn.Module):
@@ -80,10 +80,7 @@ class Routed(Adaptation):
     def route(self, features: Tensor) -> Tensor:
         """``[B, F, T] -> [B, blocks]``: 1 where a block is the language's."""
         logits: Tensor = self.router(torch.cat([features.mean(2), features.std(2)], dim=1))
-        if not self.training:
-            return (logits > 0).to(logits.dtype)
-        both = torch.stack([logits, torch.zeros_like(logits)], dim=2)
-        return nn.functional.gumbel_softmax(both, hard=True)[..., 0]
+        return hard_gates(logits, drawn=self.training)
 
     def forward(self, features: Tensor, *ends: Sequence[int]) -> Tensor:
         weights, gates = self.weights(), self.route(features)

@@ -151,8 +151,15 @@ def test_missing_files_are_named(folder: Path, missing: str) -> None:
         ({"architecture": "dscnn"}, "unknown network dscnn"),
         ({"labels": []}, "is no base's configuration .*there is no label"),
         ({"language": "\x07"}, "is no base's configuration .*is no name"),
-        ({"span": 0}, "is no base's configuration .*averages 1 to 4096 frames, not 0"),
-        ({"span": 10**12}, "is no base's configuration .*averages 1 to 4096 frames"),
+        (
+            {"span": 1, "causal": True},
+            "is no base's configuration .*averages 2 to 4096 frames, not 1",
+        ),
+        (
+            {"span": 10**12, "causal": True},
+            "is no base's configuration .*averages 2 to 4096 frames",
+        ),
+        ({"span": 40, "causal": False}, "is no base's configuration .*give it no span"),
     ],
 )
 def test_foreign_configurations_are_refused_in_one_line(

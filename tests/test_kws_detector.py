@@ -1,7 +1,7 @@
 """One utterance is one event."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -220,6 +220,8 @@ def test_levels_for_a_word_that_is_not_spotted_are_refused() -> None:
         own(maybe=Levels(0.9, 0.3))
     with pytest.raises(KwsError, match="settings for maybe, which is not spotted"):
         timed(maybe=Timing(1, 1, 0.0))
+    with pytest.raises(KwsError, match="settings for _unknown_, which is not spotted"):
+        timed(_unknown_=Timing(50, 1, 0.0))
 
 
 def timed(**timings: Timing) -> Detector:
@@ -332,6 +334,17 @@ def test_a_replayed_utterance_does_not_end_while_another_keyword_is_at_its_thres
     assert [event.keyword for event in stepped] == ["yes"]
     times = np.round(np.arange(len(rows)) * HOP, 6)
     assert hears.replay(np.array(rows, np.float32), times) == stepped
+
+
+def test_replaying_one_label_gives_the_scores_of_stepping_too() -> None:
+    """Where a row is one number, NumPy would add them up in pairs."""
+    rows = np.sort(np.random.default_rng(2).uniform(0.5, 1, (40, 1)).astype(np.float32), axis=0)
+    times = np.round(np.arange(len(rows)) * HOP, 6)
+    config = DetectorConfig(smoothing=40, patience=1, refractory_seconds=0.0)
+    for patience in range(1, 40):
+        hears = Detector(["yes"], "eng", replace(config, patience=patience))
+        (stepped,) = events(hears, rows)
+        assert hears.replay(rows, times) == [stepped]
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2])
