@@ -529,7 +529,8 @@ def test_who_was_in_which_split_is_kept_to(
         asked.append(known)
         raise KwsError("asked")
 
-    monkeypatch.setattr(f"apps.{name}.read_material", read)
+    reader = {"evaluate": "apps.streams.report", "calibrate": "apps.calibrate"}[name]
+    monkeypatch.setattr(f"{reader}.read_material", read)
     options = ["--stream", "--out", tmp_path / "a.png"] if name == "evaluate" else []
     given = [adapter if item == tiny / "de" else item for item in command[1:]]
     assert kws(name, *given, *options)[0] == 1
