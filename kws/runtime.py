@@ -177,8 +177,9 @@ def merged(base: Arrays, adapter: Adapter) -> Arrays:
     owned = [name for name in base if name.endswith((".weight", ".bias"))]
     owned = [name for name in sorted(owned, key=_weight_first) if name.rpartition(".")[0] != HEAD]
     weights = WeightVector.of({name: base[name] for name in owned})
-    weights.add(adapter, weights.plan(adapter), weights.vector)
-    parts = np.split(weights.vector, np.cumsum([base[name].size for name in owned])[:-1])
+    vector = weights.vector.copy()
+    weights.add(adapter, weights.plan(adapter), vector)
+    parts = np.split(vector, np.cumsum([base[name].size for name in owned])[:-1])
     pairs = zip(owned, parts, strict=True)
     head = adapter.head_weight.astype(np.float32), adapter.head_bias.astype(np.float32)
     return {
