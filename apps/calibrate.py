@@ -43,7 +43,11 @@ LEAST_SECONDS: Final = 10  # of --negatives
 
 @click.command(cls=options.Command)
 @options.base
-@options.adapter
+@click.option(
+    "--adapter",
+    type=options.FOLDER,
+    help="without it, the base that --base names, in its own language",
+)
 @options.data
 @click.option(
     "--negatives",
