@@ -92,7 +92,9 @@ def picture(folder: Path, base: Path, out: Path) -> None:
         if config.base_sha256 == opened.config.sha256
     ]
     if not rows:
-        raise UsageError(f"no adapter in {folder} belongs to the base in {base}")
+        raise UsageError(
+            f"no adapter in {folder} belongs to the base in {base}; name theirs with --base"
+        )
     choices(rows, find_sites(opened.network), out)
     click.echo(f"{out}: {counted(len(rows), 'adapter')}")
     click.get_current_context().exit(int(broken))

@@ -19,6 +19,7 @@ from kws.errors import KwsError, UsageError
 from kws.stream_metrics import rate_report
 
 from . import options
+from .progress import duration
 from .streams import trial
 from .streams.scoring import LiveScorer
 from .streams.trial import (
@@ -248,7 +249,7 @@ def _table(result: dict[str, Any]) -> str:
     lines = [
         f"{result['language']}: thresholds for {result['asked_per_hour']:g} false accepts per hour",
         *(f"note: {note}" for note in result["notes"]),
-        f"{trial.duration(negatives['hours'])} without keywords: {negatives['false_accepts']} "
+        f"{duration(negatives['hours'])} without keywords: {negatives['false_accepts']} "
         f"false accepts, {negatives['per_hour']:.2f} per hour; so few on other sound would mean at "
         f"most {negatives['upper_95']:.2f} with 95 % confidence",
         f"but this is {result['counted_on']}: other sound has more false accepts and misses; "

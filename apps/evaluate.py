@@ -1,13 +1,14 @@
 """``kws evaluate``: accuracy over unseen people; or hours of sound, as the listener hears them."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from audio_data.clips import SPLITS, Split
+from audio_data.clips import SPLITS, Clip, Split
 from audio_data.task import refuse_missing
 from kws.adapter import AdapterConfig, load_adapter
 from kws.base import BaseConfig
@@ -16,7 +17,7 @@ from kws.files import refuse_unwritable
 from kws.names import is_closed_set, spotted
 
 from . import options
-from .progress import note
+from .progress import counted, note
 from .streams import trial
 from .streams.report import PICTURE, hear_hours
 from .streams.report import table as stream_table
@@ -153,17 +154,32 @@ def _clips(
         note(warning)
     result = measure(network, recordings, split, closed=selection.closed).report
     origin = recordings.origin(split)
+    said = recordings.said(split)
     if heard := origin.get("heard_before"):
         were = "was" if heard == 1 else "were"
         note(f"{heard} of these people {were} learnt from: accuracy may be optimistic")
-    elif not is_of_strangers(origin, config):
+    elif len(_strange(said, config)) < len(said) and not is_of_strangers(origin, config):
         note(
             "speakers are unknown or too few: these clips may be of training speakers, and even "
             "training clips if --speaker-pattern was given in training and is not now"
         )
+    others = [one for one in SPLITS if one != split]
+    if left := _strange([clip for one in others for clip in recordings.said(one)], config):
+        note(
+            f"{counted(len(left), 'more recording')} of keywords by people whom it was not trained "
+            f"on are not measured here: see --split {' and --split '.join(others)}"
+        )
     if whole:
-        refuse_missing(recordings.task.keywords, recordings.said(split))
+        refuse_missing(recordings.task.keywords, said)
     return result, origin
+
+
+def _strange(clips: Sequence[Clip], config: AdapterConfig | BaseConfig) -> list[Clip]:
+    """Those by people of whom it is known by name that training did not hear them."""
+    if not (config.people and config.training.get("recordings", {}).get("people")):
+        return []  # somebody is not named, or only synthetic voices were learnt from
+    named = (clip for clip in clips if clip.speaker and not clip.is_synthetic)
+    return [clip for clip in named if clip.speaker not in config.people]
 
 
 def _tell_synthetic(made: int, count: int) -> None:

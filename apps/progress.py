@@ -28,6 +28,18 @@ CONSOLE = Console(stderr=True, markup=False, emoji=False, highlight=False)
 _SUBJECT: ContextVar[str] = ContextVar("subject", default="")  # of notes, before them
 
 
+def duration(hours: float) -> str:
+    """How long sound is, in a unit that does not round it away, for people.
+
+    >>> duration(0.154), duration(0.033), duration(0.002)
+    ('0.15 h', '2.0 min', '7 s')
+    """
+    if hours >= 0.1:
+        return f"{hours:.2f} h"
+    seconds = hours * 3600
+    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"
+
+
 def counted(count: int, what: str) -> str:
     """So many of a thing.
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kws.errors import KwsError, UsageError
 from kws.files import make_private, plain_name, write_bytes, write_text
-from kws.names import composed, steers
+from kws.names import as_tag, composed, steers
 
 from .encode import encode
 from .files import audio_files
@@ -51,11 +51,11 @@ class Collection:
         self, folder: Path, language: str, speaker: str, file_format: Format = "flac"
     ) -> None:
         self.folder = folder
-        self.language, self.speaker = composed(language.strip()), composed(speaker.strip())
+        self.language, self.speaker = as_tag(composed(language.strip())), _who(speaker)
         self._format = file_format
         if not self.language:
             raise UsageError("--language must be a BCP 47 tag, for example de")
-        if named(self.speaker) is None or steers(self.speaker):
+        if not self.speaker or steers(self.speaker):
             raise UsageError("--speaker must name the person, for example s01")
         if not self.manifest.exists() and (unlisted := _recordings(folder)):
             raise UsageError(
@@ -114,7 +114,7 @@ class Collection:
 
     def _refuse_other_spelling(self) -> None:
         """Raise a UsageError where somebody there has the same name but for capitals."""
-        there = {composed(row["speaker"]) for row in self._read()[1]}
+        there = {_who(row["speaker"]) for row in self._read()[1]}
         folded = self.speaker.casefold()
         alike = sorted(name for name in there if name.casefold() == folded)
         if alike and self.speaker not in there:
@@ -124,7 +124,7 @@ class Collection:
             )
 
     def _is_mine(self, row: Row) -> bool:
-        who = composed(row["language"]), composed(row["speaker"])
+        who = as_tag(composed(row["language"].strip())), _who(row["speaker"])
         return who == (self.language, self.speaker)
 
     def _free(self, word: str) -> Path:
@@ -179,6 +179,11 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)  # and opens it to others
+
+
+def _who(speaker: str) -> str:
+    """A speaker as the reader of manifests has it; nothing where that is nobody's name."""
+    return named(composed(speaker)) or ""
 
 
 def _recordings(folder: Path) -> list[Path]:

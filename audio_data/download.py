@@ -111,11 +111,14 @@ def get_mswc(
     if (folder / "clips").is_dir() and (folder / table).is_file():
         return folder
     refuse_nonempty(folder)
-    for kind, file in packed.items():
+    found = {}
+    for kind, member in (("splits", table), ("audio", "clips")):
+        file = packed[kind]
         _fetch_archive(f"mswc-{kind}", file, base_url, language, watch, how)
         unpack(file, stage / kind, progress=_told(watch, f"unpacking {file.name}"))
-    _find(stage / "splits", table, packed["splits"]).parent.rename(stage / "corpus")
-    _find(stage / "audio", "clips", packed["audio"]).rename(stage / "corpus" / "clips")
+        found[kind] = _find(stage / kind, member, file)
+    found["splits"].parent.rename(stage / "corpus")
+    found["audio"].rename(stage / "corpus" / "clips")
     move_into(stage / "corpus", place)
     shutil.rmtree(stage)
     for file in packed.values():
@@ -124,11 +127,20 @@ def get_mswc(
 
 
 def _find(folder: Path, name: str, archive: Path) -> Path:
-    """Find a member at the top of an unpacked archive or up to two folders down."""
+    """Find a member at the top of an unpacked archive or up to two folders down.
+
+    Raises:
+        KwsError: there is none; the archive is deleted, so that it is fetched again.
+
+    """
     for pattern in (name, f"*/{name}", f"*/*/{name}"):
         for path in folder.glob(pattern):
             return path
-    raise KwsError(f"{archive} holds no {name}; it is another archive than expected")
+    archive.unlink()
+    raise KwsError(
+        f"{archive.name} holds no {name}, so it is another archive than expected, and was deleted; "
+        "run this again, and if --mirror was given, check it"
+    )
 
 
 def _fetch_archive(

@@ -150,7 +150,10 @@ def _receive(
         start, total = _extent(reply, part, start)
         if size is not None and total is not None and total != size:
             _discard(part)
-            raise KwsError(f"{url} is {total:,} bytes long, expected {size:,}; it is not kept")
+            raise KwsError(
+                f"{url} is {total:,} bytes long, expected {size:,}, and is not kept; if --mirror "
+                "was given, check it, else try again later"
+            )
         if not start:
             _discard(part)
             _note_version(part, reply.headers)

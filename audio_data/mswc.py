@@ -49,15 +49,16 @@ def read_mswc(root: Path, language: str | None = None) -> list[Clip]:
 
 
 def _table(root: Path, language: str | None) -> Path:
-    tables = sorted(root.glob(f"*{ENDING}"))
-    if language is not None:
-        tables = [path for path in tables if path.name == language + ENDING]
+    tables = {path.name.removesuffix(ENDING): path for path in sorted(root.glob(f"*{ENDING}"))}
     if not tables:
         raise UsageError(f"{root} has no {language or '<language>'}{ENDING}; unpack the splits too")
-    if len(tables) > 1:
-        found = ", ".join(path.name.removesuffix(ENDING) for path in tables)
-        raise UsageError(f"{root} holds several languages ({found}); choose one")
-    return tables[0]
+    there = ", ".join(tables)
+    if language is None and len(tables) > 1:
+        raise UsageError(f"{root} holds several languages ({there}); choose one with --language")
+    language = language or there
+    if language not in tables:
+        raise UsageError(f"{root} holds {there}, not {language}; give that as --language")
+    return tables[language]
 
 
 def _word(row: Row) -> str:

@@ -62,7 +62,8 @@ def read_noise(path: Path) -> Wave:
     if len(wave) < SHORTEST * SAMPLE_RATE:
         seconds = len(wave) / SAMPLE_RATE
         raise UsageError(
-            f"{path} lasts {seconds:.1f} s; noise must last at least {SHORTEST} seconds"
+            f"{path} lasts {seconds:.1f} s; noise must last at least {SHORTEST} seconds: "
+            "delete it, or record longer"
         )
     return wave
 

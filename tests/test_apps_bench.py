@@ -29,6 +29,7 @@ from audio_data.manifest import read_manifest, write_manifest
 from kws.base import read_base_config
 from kws.config import FeatureConfig
 from kws.cores import cores
+from kws.errors import KwsError
 from kws.files import read_json, write_json
 
 METHODS = ("head", "norms")
@@ -172,6 +173,16 @@ def test_jobs_are_told_that_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("apps.experiments.jobs.subprocess.Popen", begin)
     side_by_side([[0], [1]], ["grid.toml"], 2)
     assert [command[-2:] for command in begun] == [["--job", f"--groups={n}"] for n in (0, 1)]
+
+
+def test_jobs_are_of_this_program_whatever_the_current_folder_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "apps").mkdir()
+    (tmp_path / "apps" / "__init__.py").write_text("raise SystemExit(0)", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KwsError, match="1 of 1 jobs failed"):  # there is no such grid
+        side_by_side([[0]], ["grid.toml"], 1)
 
 
 @pytest.mark.parametrize(("given", "each"), [("", 4), ("3", 3)])

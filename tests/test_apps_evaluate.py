@@ -149,6 +149,29 @@ def test_people_learnt_from_by_files_are_not_tested_once_there_are_others(
         assert not {*first} & {*found["per_speaker"]}
 
 
+def test_strangers_who_are_not_measured_are_told_of(
+    kws: Kws, tiny: Path, spoken: Path, tmp_path: Path
+) -> None:
+    """Where the network names its people, none of whom may have been trained on."""
+    path, adapter = tmp_path / "manifest.csv", Path(shutil.copytree(tiny / "de", tmp_path / "de"))
+    clips = read_manifest(spoken, {"language": ["de"], "word": ["ja", "nein"]})
+    names = {speaker: f"new{n}" for n, speaker in enumerate({str(clip.speaker) for clip in clips})}
+    new = [replace(clip, licence=None, speaker=names[str(clip.speaker)]) for clip in clips]
+    write_manifest(path, [replace(clip, split=None) for clip in new])
+    config = replace(read_adapter_config(adapter), people={"ann": "train"})
+    assert config.training["recordings"]["people"]
+    save_adapter_config(adapter, config)
+    command = ["evaluate", "--base", tiny / "base", "--adapter", adapter, "--data", path]
+    code, out, err = kws(*command, "--json")
+    assert code == 0, err
+    left = len(new) - json.loads(out)["count"]
+    assert f"note: {left} more recordings of keywords by people whom it was not" in err
+    assert "see --split train and --split validation" in " ".join(err.split())
+    assert "may be of training speakers" not in err
+    save_adapter_config(adapter, replace(config, people=dict.fromkeys(names.values(), "test")))
+    assert "more recording" not in kws(*command)[2]
+
+
 def test_people_whom_the_base_heard_are_called_no_strangers(
     kws: Kws, tiny: Path, spoken: Path, tmp_path: Path
 ) -> None:
@@ -281,7 +304,7 @@ def test_figures_are_kept_in_the_card_where_that_is_asked_for(
     assert "validation" in metrics
     card = (adapter / "README.md").read_text(encoding="utf-8")
     assert f"Accuracy {found['accuracy']:.1%} over 6 test clips of synthetic voices" in card
-    assert "On streams of the test half, 0.01 hours without keywords" in card
+    assert "On streams of the test half, 18 s without keywords" in card
     assert f"- Measured by `{typed}`\n- Streams by `kws evaluate " in card
     assert "how often it fires" not in card
     assert "- how it works for people: only synthetic voices were measured" in card

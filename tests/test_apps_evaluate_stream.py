@@ -15,10 +15,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from apps.progress import duration
 from apps.streams.det import draw_det, title
 from apps.streams.report import evaluate_stream, table
 from apps.streams.scoring import LiveScorer, Scorer, score_stream
-from apps.streams.trial import Trial, duration, latency_text, play
+from apps.streams.trial import Trial, latency_text, play
 from apps.wiring import open_runtime
 from audio_data.clips import SPLITS, Clip
 from audio_data.corpus import read_corpus

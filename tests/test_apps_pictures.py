@@ -37,6 +37,16 @@ def confusion(labels: tuple[str, ...], drawn: list[Figure]) -> Axes:
     return drawn[-1].axes[0]
 
 
+@pytest.mark.parametrize(("count", "written"), [(60, True), (61, False), (2_000, False)])
+def test_a_picture_of_many_words_stays_of_a_size(
+    count: int, written: bool, drawn: list[Figure]
+) -> None:
+    """Which memory holds: its names would need inches each."""
+    axes = confusion(tuple(f"word{number}" for number in range(count)), drawn)
+    assert bool(axes.texts) == written
+    assert max(drawn[-1].get_size_inches()) < 25
+
+
 def test_words_that_sound_alike_are_told_apart(drawn: list[Figure]) -> None:
     """Also from one that is spelt as they sound."""
     axes = confusion(("北京", "背景", "BeiJing", "上海", "\ue000"), drawn)

@@ -151,6 +151,16 @@ def test_a_word_and_a_person_are_the_same_however_they_are_written(tmp_path: Pat
     assert again.counts() == {"s\u00ed": 1}
 
 
+def test_clips_are_the_persons_own_as_the_reader_has_them(tmp_path: Path) -> None:
+    """Whose language has capitals, and whose name more blanks."""
+    Collection(tmp_path, "de", "Ada L.").add("ja", np.zeros(SAMPLE_RATE, np.float32))
+    manifest = tmp_path / "manifest.csv"
+    text = manifest.read_text(encoding="utf-8").replace(",de,", ",DE,").replace("Ada L", "Ada  L")
+    manifest.write_text(text, encoding="utf-8")
+    for language, speaker in (("de", "Ada L."), ("DE", " Ada  L.")):
+        assert Collection(tmp_path, language, speaker).counts() == {"ja": 1}
+
+
 def test_a_person_is_not_spelt_in_two_ways(tmp_path: Path) -> None:
     Collection(tmp_path, "de", "Fatima").add("ja", WAVE)
     Collection(tmp_path, "de", "Fatima")

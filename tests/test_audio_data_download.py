@@ -124,9 +124,21 @@ def test_mswc_goes_on_after_an_interruption(site: Site, tmp_path: Path) -> None:
 def test_an_archive_of_something_else_is_named(site: Site, tmp_path: Path) -> None:
     site.files["/audio/de.tar.gz"] = archive_bytes(tmp_path, {"photos/1.jpg": b""})
     site.files["/splits/de.tar.gz"] = archive_bytes(tmp_path, {"de_splits.csv": b"SET\n"})
-    with pytest.raises(KwsError, match="holds no clips"):
+    with pytest.raises(KwsError, match=r"holds no clips.* was deleted; run this again"):
         get_mswc(tmp_path, "de", base_url=site.root, **QUICK)
     assert not (tmp_path / "de").exists()
+    site.files["/audio/de.tar.gz"] = archive_bytes(tmp_path, {"clips/ja/1.opus": b"OggS"})
+    folder = get_mswc(tmp_path, "de", base_url=site.root, **QUICK)
+    assert (folder / "clips" / "ja" / "1.opus").is_file()
+
+
+def test_the_table_is_looked_for_before_the_large_archive_is_fetched(
+    site: Site, tmp_path: Path
+) -> None:
+    site.files["/splits/de.tar.gz"] = archive_bytes(tmp_path, {"fr_splits.csv": b"SET\n"})
+    with pytest.raises(KwsError, match=r"holds no de_splits\.csv"):
+        get_mswc(tmp_path, "de", base_url=site.root, **QUICK)
+    assert len(site.asked) == 1
 
 
 @pytest.mark.parametrize("language", ["", "../x", "de/..", "german", "DE"])

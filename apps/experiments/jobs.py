@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -13,6 +14,8 @@ from kws.cores import cores
 from kws.errors import KwsError
 
 THREADS: Final = "OMP_NUM_THREADS"  # in the environment; who sets it is obeyed
+PATHS: Final = "PYTHONPATH"
+HERE: Final = Path(__file__).resolve().parents[2]  # of the packages
 
 
 @contextmanager
@@ -47,16 +50,21 @@ def side_by_side(shares: Sequence[Sequence[int]], arguments: Sequence[object], j
         KwsError: one of them failed; the others went on to their end.
 
     """
-    command = [sys.executable, "-c", "from apps.cli import main; main()", "bench", "run"]
+    # This program, not what lies in the current folder under the same name.
+    command = [sys.executable, "-P", "-c", "from apps.cli import main; main()", "bench", "run"]
     command += map(str, arguments)
-    threads = os.environ.get(THREADS) or str(_threads_each(jobs))
+    paths = [str(HERE), os.environ.get(PATHS, "")]
+    environment = os.environ | {
+        PATHS: os.pathsep.join(filter(None, paths)),
+        THREADS: os.environ.get(THREADS) or str(_threads_each(jobs)),
+    }
     with ExitStack() as stack:
         started = [
             stack.enter_context(
                 subprocess.Popen(
                     [*command, "--job", *(f"--groups={number}" for number in share)],
                     stdin=subprocess.PIPE,
-                    env=os.environ | {THREADS: threads},
+                    env=environment,
                 )
             )
             for share in shares

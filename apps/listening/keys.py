@@ -73,11 +73,13 @@ class Keys:
             return ""
         if self._away:
             self._take_again()
-        if self._input is None or not select.select([self._input], [], [], 0)[0]:
+        if self._input is None:
             return ""
         try:
+            if not select.select([self._input], [], [], 0)[0]:
+                return ""
             typed = os.read(self._input, 1024)
-        except OSError:  # of a terminal that is gone
+        except OSError:  # of a terminal that is gone, or of a pipe on Windows
             typed = b""
         if not typed:
             self._input = None

@@ -13,13 +13,13 @@ from kws.detector import DetectorConfig
 from kws.runtime import Runtime
 from kws.stream_metrics import rate_report
 
+from ..progress import duration
 from ..training.recordings import Selection
 from .det import draw_det
 from .scoring import LiveScorer, Scorer
 from .trial import (
     PER_HOUR,
     Trial,
-    duration,
     elsewhere,
     kinds,
     latency_text,

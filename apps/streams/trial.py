@@ -14,7 +14,7 @@ from kws.detector import DetectorConfig
 from kws.stream_metrics import ScoredStream, miss_report
 
 from ..options import finite
-from ..progress import counting
+from ..progress import counting, duration
 from .scoring import Scorer, score_stream
 
 PER_HOUR: Final = 0.5  # false accepts that thresholds are usually chosen for
@@ -168,18 +168,6 @@ def kinds(distinct_hours: Mapping[str, float]) -> str:
     """
     shown = [f"{duration(hours)} of {kind}" for kind, hours in distinct_hours.items()]
     return " and ".join(shown) or "silence"
-
-
-def duration(hours: float) -> str:
-    """How long sound is, in a unit that does not round it away, for people.
-
-    >>> duration(0.154), duration(0.033), duration(0.002)
-    ('0.15 h', '2.0 min', '7 s')
-    """
-    if hours >= 0.1:
-        return f"{hours:.2f} h"
-    seconds = hours * 3600
-    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"
 
 
 def elsewhere(split_by: str) -> str:

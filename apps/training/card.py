@@ -15,6 +15,8 @@ from kws.files import write_text
 from kws.metrics import NAMELESS
 from kws.quantized import DEFAULT_BITS
 
+from ..progress import duration
+
 Figures = Mapping[str, Any]
 # Of a split, at least.
 FIGURES_NEEDED: Final = {"accuracy", "count", "per_speaker", "worst_speaker"}
@@ -248,7 +250,7 @@ def _calibration(found: Figures | None) -> list[str]:
     heard = found["negatives"]
     return [
         f"Thresholds for {found['asked_per_hour']:g} false accepts per hour: "
-        f"{heard['false_accepts']} in {heard['hours']:.2f} hours without keywords, counted on the "
+        f"{heard['false_accepts']} in {duration(heard['hours'])} without keywords, counted on the "
         f"sound that they were chosen on: other sound has more. (So few on other sound would mean "
         f"at most {heard['upper_95']:.2f} per hour with 95 % confidence.)",
         *(
@@ -277,8 +279,8 @@ def _stream(found: Figures | None) -> list[str]:
     point = as_stored(found)
     heard, different = point["negatives"], sum(found["distinct_hours"].values())
     return [
-        f"On streams of the test half, {found['hours']:.2f} hours without keywords, made of "
-        f"{different:.2f} hours of different recordings: {heard['per_hour']:.2f} false accepts "
+        f"On streams of the test half, {duration(found['hours'])} without keywords, made of "
+        f"{duration(different)} of different recordings: {heard['per_hour']:.2f} false accepts "
         f"per hour, at most {heard['upper_95']:.2f} with 95 % confidence.",
         *(
             f"- {ratio} dB: {missed['miss_rate']:.1%} of {missed['count']} keywords missed"

@@ -10,7 +10,9 @@ import matplotlib as mpl
 import numpy as np
 from anyascii import anyascii
 from matplotlib import font_manager
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from kws.adapter import AdapterConfig
 from kws.files import write_bytes, write_json
@@ -22,6 +24,8 @@ from .measure import Measured
 from .stored import HISTORY
 
 DPI = 110
+MOST_WRITTEN = 60  # words, of which a confusion matrix has names and numbers
+WIDEST = 12  # inches, of one of more words
 COLORS = {"conv": "C0", "norm": "C1"}
 
 
@@ -88,17 +92,27 @@ def confusion(measured: Measured, path: Path) -> None:
     names = legible(measured.labels)
     counts = confusion_matrix(measured.truth, measured.predicted, labels=range(len(names)))
     shares = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    written = len(names) <= MOST_WRITTEN
     side = 2.2 + 0.32 * len(names) + 0.09 * max(map(len, names))  # inches; names on two sides
+    side = side if written else WIDEST
     figure = Figure(figsize=(side + 1, side + 0.3), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
-    axes.set_xticks(range(len(names)), names, rotation=90)
-    axes.set_yticks(range(len(names)), names)
+    if written:
+        axes.set_xticks(range(len(names)), names, rotation=90)
+        axes.set_yticks(range(len(names)), names)
+        _write_in(axes, shares)
     axes.set(
         xlabel="heard as",
         ylabel="said",
         title=f"{measured.report['accuracy']:.1%} of {measured.report['count']} keyword clips",
     )
+    figure.colorbar(image, label="% of the word's clips", shrink=0.7)
+    save(figure, path)
+
+
+def _write_in(axes: Axes, shares: NDArray[np.float64]) -> None:
+    """Every share ``[K, K]`` of a per cent and more as a number in its cell."""
     for row, column in zip(*np.nonzero(shares >= 1), strict=True):
         dark = shares[row, column] > 60
         axes.text(
@@ -110,8 +124,6 @@ def confusion(measured: Measured, path: Path) -> None:
             fontsize=7,
             color="white" if dark else "black",
         )
-    figure.colorbar(image, label="% of the word's clips", shrink=0.7)
-    save(figure, path)
 
 
 Row = tuple[str, Sequence[Sequence[str]]]  # its name, and of each of its runs what is owned
