@@ -76,6 +76,7 @@ def list_adapters(folder: Path, as_json: bool) -> None:
     show_default=True,
     type=options.PATH,
     callback=options.png,
+    help="the picture",
 )
 def picture(folder: Path, base: Path, out: Path) -> None:
     """Draw which sites of the base the adapters in FOLDER own, one row a language."""

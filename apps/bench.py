@@ -41,7 +41,13 @@ bench.add_command(report)
 
 @bench.command("run")
 @click.argument("grid", type=options.PATH)
-@click.option("--records", default=RECORDS, show_default=True, type=options.PATH)
+@click.option(
+    "--records",
+    default=RECORDS,
+    show_default=True,
+    type=options.PATH,
+    help="folder for the records, those of a grid in a folder of its name",
+)
 @click.option(
     "--work",
     default=Path("runs/bench"),

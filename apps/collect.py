@@ -231,6 +231,7 @@ def run(session: Session, blocks: Iterable[Wave], keys: Keyboard, source: Source
     default="flac",
     show_default=True,
     type=click.Choice(["flac", "wav"]),
+    help="of the files",
 )
 @click.option("--json", "as_json", is_flag=True, help="one JSON object about what is there now")
 def collect(

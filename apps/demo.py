@@ -79,7 +79,13 @@ class Row:
 
 
 @click.command(cls=options.Command)
-@click.option("--out", default=Path("runs/demo"), show_default=True, type=options.FOLDER)
+@click.option(
+    "--out",
+    default=Path("runs/demo"),
+    show_default=True,
+    type=options.FOLDER,
+    help="folder for what is learnt",
+)
 @click.option(
     "--data",
     type=options.PATH,

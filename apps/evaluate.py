@@ -36,7 +36,13 @@ DRAWN = ("det", "picture")
 @options.base
 @options.adapter
 @options.data
-@click.option("--split", default="test", show_default=True, type=click.Choice(SPLITS))
+@click.option(
+    "--split",
+    default="test",
+    show_default=True,
+    type=click.Choice(SPLITS),
+    help="whose clips are measured",
+)
 @options.closed
 @click.option("--stream", is_flag=True, help="hours of sound instead of clips; see above")
 @trial.hours_option

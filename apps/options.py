@@ -274,12 +274,19 @@ optimizer = click.option(
     type=click.Choice(["adamw", "sgd"]),
     help="sgd wants another --lr",
 )
-seed = click.option("--seed", default=0, show_default=True, type=click.IntRange(0, LAST_SEED))
+seed = click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, LAST_SEED),
+    help="of all that is drawn at random",
+)
 device = click.option(
     "--device",
     default="auto",
     show_default=True,
     type=click.Choice(["auto", "cpu", "cuda"]),
+    help="where to compute; auto: on a GPU if there is one",
 )
 microphone = click.option("-d", "--device", help="microphone: index, or a part of its name")
 as_json = click.option("--json", "as_json", is_flag=True, help="one JSON object, nothing else")

@@ -23,13 +23,20 @@ from .training.recordings import Selection
 @click.option(
     "--causal", is_flag=True, help="use no later sound: for streams, with less computation"
 )
-@click.option("--epochs", default=24, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--epochs",
+    default=24,
+    show_default=True,
+    type=click.IntRange(1),
+    help="times that every recording is learnt from",
+)
 @click.option(
     "--lr",
     default=pretraining.LR,
     show_default=True,
     type=click.FloatRange(0, HIGHEST, min_open=True),
     callback=options.finite,
+    help="peak learning rate",
 )
 @options.optimizer
 @options.seed

@@ -16,8 +16,20 @@ SUMMARY: Final = Path("README.md")
 
 
 @click.command("report")
-@click.option("--records", default=RECORDS, show_default=True, type=options.PATH)
-@click.option("--out", default=RESULTS, show_default=True, type=options.PATH)
+@click.option(
+    "--records",
+    default=RECORDS,
+    show_default=True,
+    type=options.PATH,
+    help="folder of records, with those in folders below it",
+)
+@click.option(
+    "--out",
+    default=RESULTS,
+    show_default=True,
+    type=options.PATH,
+    help="the page; its pictures go beside it",
+)
 def report(records: Path, out: Path) -> None:
     """Turn records into tables and pictures; in this project also the README's table."""
     from .results.page import write_results, write_summary

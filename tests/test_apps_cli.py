@@ -6,12 +6,15 @@ import shutil
 import signal
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
+import click
 import pytest
 import soundfile
 from helpers import Kws, fail, record, rows, said, succeed
 
+from apps.cli import COMMANDS
 from apps.training.recordings import MARGIN, Recordings
 from audio_data.augment import SPEC_WIDTHS, AugmentConfig
 from kws.base import load_base
@@ -54,6 +57,17 @@ def test_help_says_what_each_command_does(kws: Kws, group: list[str]) -> None:
     code, out, _ = kws(*group, "--help")
     commands = " ".join(out.partition("\nCommands:")[2].split())
     assert (code, commands.endswith("."), "..." in commands) == (0, True, False), out
+
+
+def test_every_option_says_what_it_does() -> None:
+    def unexplained(command: click.Command) -> list[str]:
+        below = command.commands.values() if isinstance(command, click.Group) else ()
+        options = [one for one in command.params if isinstance(one, click.Option)]
+        own = [option.opts[0] for option in options if not (option.help or option.hidden)]
+        return own + [found for one in below for found in unexplained(one)]
+
+    for name in COMMANDS:
+        assert not unexplained(getattr(import_module(f"apps.{name}"), name)), name
 
 
 def test_detections_are_objects_of_four_fields(kws: Kws, spoken: Path, tiny: Path) -> None:
