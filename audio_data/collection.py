@@ -55,7 +55,7 @@ class Collection:
         self._format = file_format
         if not self.language:
             raise UsageError("--language must be a BCP 47 tag, for example de")
-        if not self.speaker or steers(self.speaker):
+        if not self.speaker or steers(speaker.strip()):
             raise UsageError("--speaker must name the person, for example s01")
         if not self.manifest.exists() and (unlisted := _recordings(folder)):
             raise UsageError(

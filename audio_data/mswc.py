@@ -57,7 +57,7 @@ def _table(root: Path, language: str | None) -> Path:
         raise UsageError(f"{root} holds several languages ({there}); choose one with --language")
     language = language or there
     if language not in tables:
-        raise UsageError(f"{root} holds {there}, not {language}; give that as --language")
+        raise UsageError(f"{root} holds {there}, not {language}; choose with --language")
     return tables[language]
 
 

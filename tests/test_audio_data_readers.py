@@ -420,7 +420,7 @@ def test_mswc_of_several_languages_wants_one(tmp_path: Path) -> None:
         read_mswc(tmp_path)
     assert {clip.language for clip in read_mswc(tmp_path, "nl")} == {"nl"}
     for none in ("fr", "d"):
-        with pytest.raises(UsageError, match=f"has no {none}_splits.csv"):
+        with pytest.raises(UsageError, match=f"not {none}; choose with --language"):
             read_mswc(tmp_path, none)
 
 
