@@ -161,10 +161,12 @@ def _clips(
     result = measure(network, recordings, split, closed=selection.closed).report
     origin = recordings.origin(split)
     said = recordings.said(split)
+    if said and len(_strange(said, config)) == len(said):
+        origin["strangers"] = True
     if heard := origin.get("heard_before"):
         were = "was" if heard == 1 else "were"
         note(f"{heard} of these people {were} learnt from: accuracy may be optimistic")
-    elif len(_strange(said, config)) < len(said) and not is_of_strangers(origin, config):
+    elif not is_of_strangers(origin, config):
         note(
             "speakers are unknown or too few: these clips may be of training speakers, and even "
             "training clips if --speaker-pattern was given in training and is not now"

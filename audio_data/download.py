@@ -111,16 +111,18 @@ def get_mswc(
     if (folder / "clips").is_dir() and (folder / table).is_file():
         return folder
     refuse_nonempty(folder)
-    found = {}
-    for kind, member in (("splits", table), ("audio", "clips")):
-        file = packed[kind]
-        _fetch_archive(f"mswc-{kind}", file, base_url, language, watch, how)
-        unpack(file, stage / kind, progress=_told(watch, f"unpacking {file.name}"))
-        found[kind] = _find(stage / kind, member, file)
-    found["splits"].parent.rename(stage / "corpus")
-    found["audio"].rename(stage / "corpus" / "clips")
-    move_into(stage / "corpus", place)
-    shutil.rmtree(stage)
+    try:
+        found = {}
+        for kind, member in (("splits", table), ("audio", "clips")):
+            file = packed[kind]
+            _fetch_archive(f"mswc-{kind}", file, base_url, language, watch, how)
+            unpack(file, stage / kind, progress=_told(watch, f"unpacking {file.name}"))
+            found[kind] = _find(stage / kind, member, file)
+        found["splits"].parent.rename(stage / "corpus")
+        found["audio"].rename(stage / "corpus" / "clips")
+        move_into(stage / "corpus", place)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
     for file in packed.values():
         file.unlink()
     return folder

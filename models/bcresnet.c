@@ -29,6 +29,8 @@ typedef struct {
     int32_t channels, height; /* of x */
 } Workspace;
 
+PUBLIC int kws_interface(void) { return INTERFACE; }
+
 /* Whether this processor runs the build with AVX2 and FMA. */
 PUBLIC int kws_has_avx2_fma(void) {
 #ifdef __x86_64__

@@ -14,6 +14,8 @@
 #define PUBLIC __attribute__((visibility("default")))
 #endif
 
+/* As in models/compiled.py: another where a function takes or gives other things than before. */
+enum { INTERFACE = 2 };
 enum { LANES = 8, MELS = 40, ROWS = MELS / 2, BANDS = 5, MAX_BLOCKS = 32, MAX_SIZE = 4096 };
 
 #ifdef __AVX2__

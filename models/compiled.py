@@ -17,7 +17,8 @@ from kws.native import address, open_library
 from .folded import Array, Folded, fold, packed_statistics, weight_names
 from .layout import MELS
 
-MAX_BLOCKS: Final = 32  # as in bcresnet.h
+INTERFACE: Final = 2  # as in bcresnet.h
+MAX_BLOCKS: Final = 32  # as there
 MAX_SIZE: Final = 4_096  # as there, of frames too
 
 
@@ -46,9 +47,16 @@ class Shape:
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled code, or None where there is none."""
+    """The compiled code, or None where there is none.
+
+    Raises:
+        KwsError: it was built of another version, and would write where it should not.
+
+    """
     found = open_library(Path(__file__).with_name("_bcresnet"))
     if found is not None:
+        if not hasattr(found, "kws_interface") or found.kws_interface() != INTERFACE:
+            raise KwsError("the compiled code is of another version; install this one again")
         pointer, size = ctypes.c_void_p, ctypes.c_int64
         found.kws_sizes.argtypes = (pointer, size, pointer)
         found.kws_hear.argtypes = (pointer, pointer, pointer, pointer, pointer, size, pointer)

@@ -176,13 +176,14 @@ def test_jobs_are_told_that_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_jobs_are_of_this_program_whatever_the_current_folder_holds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "apps").mkdir()
     (tmp_path / "apps" / "__init__.py").write_text("raise SystemExit(0)", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(KwsError, match="1 of 1 jobs failed"):  # there is no such grid
+    with pytest.raises(KwsError, match="1 of 1 jobs failed"):
         side_by_side([[0]], ["grid.toml"], 1)
+    assert "kws: grid.toml cannot be read" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(("given", "each"), [("", 4), ("3", 3)])

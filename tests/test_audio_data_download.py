@@ -126,7 +126,7 @@ def test_an_archive_of_something_else_is_named(site: Site, tmp_path: Path) -> No
     site.files["/splits/de.tar.gz"] = archive_bytes(tmp_path, {"de_splits.csv": b"SET\n"})
     with pytest.raises(KwsError, match=r"holds no clips.* was deleted; run this again"):
         get_mswc(tmp_path, "de", base_url=site.root, **QUICK)
-    assert not (tmp_path / "de").exists()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith((".de", "de/"))]
     site.files["/audio/de.tar.gz"] = archive_bytes(tmp_path, {"clips/ja/1.opus": b"OggS"})
     folder = get_mswc(tmp_path, "de", base_url=site.root, **QUICK)
     assert (folder / "clips" / "ja" / "1.opus").is_file()

@@ -441,6 +441,14 @@ def test_compiled_code_takes_no_other_sizes() -> None:
 
 
 @needs_code
+def test_compiled_code_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which a function may write where this one has no room."""
+    monkeypatch.setattr(compiled, "INTERFACE", compiled.INTERFACE + 1)
+    with pytest.raises(KwsError, match="of another version; install this one again"):
+        compiled.library.__wrapped__()
+
+
+@needs_code
 def test_compiled_code_tells_any_number_of_words_apart() -> None:
     classes = compiled.MAX_SIZE + 1
     head = {

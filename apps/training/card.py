@@ -164,10 +164,13 @@ def counted(people: int, clips: int, made: int) -> str:
 def is_of_strangers(found: Figures, config: AdapterConfig | BaseConfig) -> bool:
     """Whether it is known that nobody was learnt from of those on whom figures were ``found``.
 
-    Where only files are apart, that is so if people are heard and synthetic voices were learnt.
+    That is so if all who are heard are ``strangers`` by name; where only files are apart, also if
+    people are heard and synthetic voices were learnt.
     """
     if found.get("heard_before"):
         return False
+    if found.get("strangers"):
+        return True
     apart = not found.get("made") and _learnt_from(config.training) == "synthetic voices"
     return apart or found.get("split_by") != "files"
 
